@@ -1,0 +1,49 @@
+"""klayer trains fully connected networks hundreds at a time, proves its gradients, reports a study.
+
+>>> import klayer as kl
+>>> data = kl.load("digits")
+>>> settings = kl.Settings(hidden=(50, 50), batch_norm="hidden", batch_size=20, l2=1e-3)
+>>> population = kl.train(data, settings, seeds=range(4))
+>>> accuracy = population.evaluate("test")["accuracy"]
+>>> accuracy.shape, bool((accuracy > 0.9).all())
+((4,), True)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+
+__version__ = metadata.version("klayer")
+
+# Where each public name lives; a name is imported when it is first used.
+_HOMES = {
+    "Dataset": "klayer.data",
+    "load": "klayer.data",
+    "KlayerError": "klayer.errors",
+    "Initialiser": "klayer.nn",
+    "Network": "klayer.nn",
+    "Engine": "klayer.train",
+    "Member": "klayer.train",
+    "Population": "klayer.train",
+    "Settings": "klayer.train",
+    "Standardised": "klayer.train",
+    "train": "klayer.train",
+    "check_gradients": "klayer.gradcheck",
+    "check_network": "klayer.gradcheck",
+    "Run": "klayer.study",
+    "read_study": "klayer.study.config",
+    "resume_study": "klayer.study.study",
+    "run_study": "klayer.study.study",
+}
+
+__all__ = sorted(["__version__", *_HOMES])
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'klayer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,107 @@
+"""Arms: named settings that a study compares, and how they are packed into populations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from klayer.train import Member, Settings
+
+__all__ = ["Arm", "Job", "Pack", "describe", "jobs", "pack"]
+
+_BATCH_NORM = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Settings under a name.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its study.
+    settings : Settings
+    """
+
+    name: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network to be trained: an arm's settings and a seed.
+
+    Parameters
+    ----------
+    arm : str
+    member : Member
+    part : {"arms", "search", "finalists"}
+        What it belongs to: the arms of a study, the trials of a search, its finalists.
+    """
+
+    arm: str
+    member: Member
+    part: str = "arms"
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What identifies the network in its run: part, arm, seed."""
+        return self.part, self.arm, int(self.member.seed)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Jobs that share one population.
+
+    Parameters
+    ----------
+    name : str
+        The same whenever the same jobs are packed: a file name.
+    jobs : tuple of Job
+    """
+
+    name: str
+    jobs: tuple[Job, ...]
+
+
+def describe(settings: Settings) -> str:
+    """Name settings by depth, widths, batch normalisation and initialisation.
+
+    Examples
+    --------
+    >>> describe(Settings(hidden=(50, 50), batch_norm="hidden", init="gaussian:1e-3"))
+    '3-layer [50, 50], BN hidden, gaussian:0.001'
+    """
+    hidden = list(settings.hidden)
+    return f"{len(hidden) + 1}-layer {hidden}, {_BATCH_NORM[settings.batch_norm]}, {settings.init}"
+
+
+def jobs(arms: Iterable[Arm], seeds: Sequence[int]) -> list[Job]:
+    """Cross arms with seeds."""
+    return [Job(arm.name, Member(arm.settings, seed)) for arm in arms for seed in seeds]
+
+
+def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:
+    """Pack jobs into as few populations as there are, in order of first appearance.
+
+    Jobs go together if they share all settings but ``init``, ``l2``, ``lr_min`` and ``lr_max``.
+
+    Examples
+    --------
+    >>> arms = [Arm(bn + i, Settings(batch_norm=bn, init=i))
+    ...         for bn in ("none", "all") for i in ("he", "xavier")]
+    >>> [len(p.jobs) for p in pack(jobs(arms, seeds=[0, 1, 2]))]
+    [6, 6]
+    """
+    groups: dict[Settings, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.member.settings.shared, []).append(job)
+    packs = []
+    for shared, members in groups.items():
+        identity = [[*job.key, job.member.settings.as_dict()] for job in members]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        name = f"{prefix}{len(shared.hidden) + 1}-layer-bn-{shared.batch_norm}-{digest}"
+        packs.append(Pack(name, tuple(members)))
+    return packs

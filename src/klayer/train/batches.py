@@ -1,0 +1,52 @@
+"""Which samples make a mini-batch: a pure function of the update index."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """Mini-batches of a training split, reshuffled every epoch.
+
+    The order of epoch ``e`` is drawn from ``(order_seed, e)`` alone, so that training can go on from
+    any update without a generator's state. All networks of a population share it.
+
+    Parameters
+    ----------
+    samples : int, >= 1
+        Size of the training split.
+    batch_size : int, in samples
+        Reduced to ``samples`` if it is larger.
+    order_seed : int, >= 0
+    last_batch : {"drop", "keep"}
+        What happens to an epoch's last batch if it is smaller than the others.
+
+    Examples
+    --------
+    >>> batches = Batches(samples=10, batch_size=4, order_seed=0, last_batch="keep")
+    >>> batches.per_epoch, [len(batches[t]) for t in range(4)]
+    (3, [4, 4, 2, 4])
+    >>> sorted(int(i) for t in range(3) for i in batches[t]) == list(range(10))
+    True
+    """
+
+    def __init__(
+        self, samples: int, batch_size: int, order_seed: int, last_batch: str = "drop"
+    ) -> None:
+        self.samples = samples
+        self.batch_size = min(batch_size, samples)
+        self.order_seed = order_seed
+        full, rest = divmod(samples, self.batch_size)
+        self.per_epoch = full + (1 if rest and last_batch == "keep" else 0)
+        self._epoch, self._order = -1, None
+
+    def __getitem__(self, t: int) -> NDArray:
+        """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
+        epoch, b = divmod(t, self.per_epoch)
+        if epoch != self._epoch:
+            rng = np.random.default_rng(np.random.SeedSequence([self.order_seed, epoch]))
+            self._epoch, self._order = epoch, rng.permutation(self.samples)
+        return self._order[b * self.batch_size : (b + 1) * self.batch_size]
