@@ -1,0 +1,80 @@
+"""Cut one table into training, validation and test rows, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from klayer.data.dataset import SPLITS, Split
+from klayer.errors import KlayerError
+
+__all__ = ["check_seed", "split_rows"]
+
+# Of each class, validation and test get this share each; training gets the rest.
+HELD_OUT = 0.15
+
+
+def check_seed(seed: object) -> int:
+    """Return `seed` if it is a whole number from 0, as NumPy's generators demand."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise KlayerError(f"`seed` must be a whole number from 0, but got {seed!r}.")
+    return int(seed)
+
+
+def split_rows(
+    where: str,
+    features: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    seed: int,
+) -> dict[str, Split]:
+    """Split rows about 70 / 15 / 15 so that every class keeps its share in every split.
+
+    Of a class with n samples, ``max(1, round(0.15 n))`` validate, as many test, the rest train.
+    Within a split the rows stay in their order. The same seed gives the same split.
+
+    Parameters
+    ----------
+    where : str
+        How to name the table in a message.
+    features : array, shape (N, D)
+    labels : array, shape (N,)
+        0 to K-1.
+    class_names : sequence of str
+        K names.
+    seed : int
+
+    Returns
+    -------
+    dict of str to Split
+
+    Raises
+    ------
+    KlayerError
+        If a class has 1 or 2 samples, too few for three splits.
+
+    Examples
+    --------
+    >>> rows, labels = np.arange(20.0)[:, None], np.repeat([0, 1], 10)
+    >>> splits = split_rows("toy", rows, labels, ["a", "b"], seed=0)
+    >>> {name: len(split) for name, split in splits.items()}
+    {'train': 12, 'validation': 4, 'test': 4}
+    """
+    generator = np.random.default_rng(check_seed(seed))
+    chosen: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
+    for index, name in enumerate(class_names):
+        rows = generator.permutation(np.flatnonzero(labels == index))
+        if 0 < len(rows) < 3:
+            raise KlayerError(
+                f"{where}: a class needs at least 3 samples to be split into train, validation and "
+                f"test, but class {index} ({name!r}) has {len(rows)}: add samples, or give the "
+                "three splits yourself."
+            )
+        held_out = min(len(rows), max(1, round(HELD_OUT * len(rows))))
+        validation, test, train = np.split(rows, [held_out, 2 * held_out])
+        for split, part in zip(SPLITS, (train, validation, test), strict=True):
+            chosen[split].append(part)
+    order = {name: np.sort(np.concatenate(parts)) for name, parts in chosen.items()}
+    return {name: Split(features[rows], labels[rows]) for name, rows in order.items()}

@@ -1,0 +1,251 @@
+"""`Dataset`, `Split` and `Standardizer`: what they promise and what they refuse."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from klayer.data import Dataset, Split, Standardizer, dataset
+from klayer.errors import KlayerError
+
+
+def make(train=None, *, class_names=("a", "b"), **changes):
+    """A good data set of 2 classes and 4 features, apart from what the test changes."""
+    rows = Split(np.arange(24.0).reshape(6, 4), np.array([0, 1, 0, 1, 0, 1]))
+    splits = {"train": rows if train is None else train, "validation": rows, "test": rows}
+    return Dataset("toy", splits, class_names, **changes)
+
+
+def refuses(message):
+    return pytest.raises(KlayerError, match=f"^{re.escape(message)}")
+
+
+def test_a_data_set_knows_its_sizes():
+    data = make(image_shape=(1, 2, 2))
+    assert (data.features, data.classes, len(data.splits["test"])) == (4, 2, 6)
+    assert list(data.splits) == ["train", "validation", "test"]
+    assert data.value_range == (0.0, 23.0)
+
+
+def test_labels_become_int64_and_byte_features_stay_bytes():
+    split = Split(np.zeros((2, 3), np.uint8), np.array([0, 1], np.uint8))
+    assert split.features.dtype == np.uint8
+    assert split.labels.dtype == np.int64
+
+
+def test_a_data_set_survives_pickling_for_other_processes():
+    copy = pickle.loads(pickle.dumps(make()))
+    np.testing.assert_array_equal(copy.standardized("test"), make().standardized("test"))
+
+
+# Standardizer
+
+
+def test_a_hand_worked_column_is_standardised():
+    # 1, 3, 5, 7: mean 4, population variance (9 + 1 + 1 + 9) / 4 = 5
+    column = np.array([[1], [3], [5], [7]], np.uint8)
+    standardizer = Standardizer.fit(column)
+    assert standardizer.mean == [4.0]
+    assert standardizer.scale == [np.sqrt(5.0)]
+    np.testing.assert_allclose(
+        standardizer.transform(column, np.float64)[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_row_blocks_give_the_same_as_one_pass_over_everything(monkeypatch, dtype):
+    monkeypatch.setattr(dataset, "_BLOCK", 21)  # 3 rows of 7 at once, a last block of 1
+    values = np.random.default_rng(0).integers(0, 200, (100, 7)).astype(dtype)
+    standardizer = Standardizer.fit(values)
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(standardizer.mean, exact.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(standardizer.scale, exact.std(axis=0), rtol=1e-14)
+    expected = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    np.testing.assert_allclose(standardizer.transform(values, np.float64), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e4 + 1 / 3, -1e-300, 1e300])
+def test_a_constant_feature_gets_scale_1_and_becomes_0_whatever_its_value(value):
+    values = np.full((1000, 2), value)
+    values[:, 1] = np.arange(1000)
+    standardizer = Standardizer.fit(values)
+    assert standardizer.scale[0] == 1.0
+    assert not standardizer.transform(values)[:, 0].any()
+
+
+def test_an_offset_of_ten_thousand_leaves_the_standardised_features_as_they_are():
+    values = np.random.default_rng(1).standard_normal((500, 3))
+    plain = Standardizer.fit(values).transform(values, np.float64)
+    offset = Standardizer.fit(values + 1e4).transform(values + 1e4, np.float64)
+    np.testing.assert_allclose(offset, plain, atol=1e-10)
+
+
+def test_all_splits_are_standardised_by_the_training_split_alone():
+    train = Split(np.array([[0.0], [2.0]]), np.array([0, 1]))
+    test = Split(np.array([[5.0], [101.0]]), np.array([0, 1]))
+    data = Dataset("toy", {"train": train, "validation": test, "test": test}, ("a", "b"))
+    np.testing.assert_array_equal(data.standardized("test"), [[4.0], [100.0]])
+    assert data.standardizer is data.standardizer
+
+
+def test_standardised_features_are_c_contiguous_of_the_dtype_asked_for():
+    data = make(Split(np.asfortranarray(np.arange(8).reshape(2, 4)), np.array([0, 1])))
+    assert data.standardized("train").dtype == np.float32
+    for dtype in (np.float32, np.float64, np.complex128):
+        result = data.standardized("train", dtype)
+        assert result.dtype == dtype
+        assert result.flags.c_contiguous
+
+
+def test_bytes_are_never_converted_to_float64_as_a_whole():
+    values = np.random.default_rng(2).integers(0, 256, (4000, 3072), dtype=np.uint8)  # 12 MB
+    tracemalloc.start()
+    Standardizer.fit(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16e6  # as float64 they would be 98 MB
+
+
+def test_features_too_large_to_be_squared_are_refused():
+    with refuses("column 1: features must be small enough to be squared in float64"):
+        Standardizer.fit(np.array([[0.0, 1e200], [1.0, -1e200]]))
+
+
+def test_transform_refuses_rows_of_another_length():
+    with refuses("features must have shape (N, 4), but got (4, 6): pass samples as rows."):
+        make().standardizer.transform(np.zeros((4, 6)))
+
+
+def test_an_unknown_split_is_refused_with_a_hint():
+    with refuses("unknown split 'tests': did you mean 'test'?"):
+        make().standardized("tests")
+
+
+# what a Dataset refuses
+
+
+def test_splits_of_other_names_are_refused():
+    rows = make().splits["train"]
+    with refuses(
+        "data set 'x': the splits must be train, validation and test, but got train, dev."
+    ):
+        Dataset("x", {"train": rows, "dev": rows}, ("a", "b"))
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "a")])
+def test_fewer_than_two_different_classes_are_refused(names):
+    with refuses("data set 'toy': there must be at least two classes with different names"):
+        make(class_names=names)
+
+
+def test_ragged_rows_are_refused():
+    with refuses("`features` must be an array with equal rows"):
+        Split([[1, 2], [3]], [0, 1])
+
+
+BAD_ROWS = {
+    "vector": (
+        [1.0, 2.0],
+        [0, 1],
+        ": features must have shape (N, D) with at least one row and one column, but got (2,): "
+        "pass samples as rows.",
+    ),
+    "no rows": (np.zeros((0, 4)), [], ": features must have shape (N, D) with at least one row"),
+    "complex": (
+        np.ones((2, 4), complex),
+        [0, 1],
+        ": features must be real numbers, but got dtype complex128",
+    ),
+    "texts": ([["a"], ["b"]], [0, 1], ": features must be real numbers, but got dtype <U1"),
+    "lengths": (
+        np.ones((2, 4)),
+        [0, 1, 0],
+        ": there must be one label per row, but got 2 rows and 3 labels.",
+    ),
+    "float labels": (
+        np.ones((2, 4)),
+        [0.0, 1.0],
+        ": labels must be whole numbers of shape (N,), but got shape (2,), dtype float64",
+    ),
+    "one-hot labels": (
+        np.ones((2, 4)),
+        [[1, 0], [0, 1]],
+        ": labels must be whole numbers of shape (N,), but got shape (2, 2), dtype int64",
+    ),
+    "label too high": (
+        np.ones((3, 4)),
+        [0, 1, 2],
+        ", row 2: a label must be 0 to 1 (2 classes), but got 2.",
+    ),
+    "label below 0": (
+        np.ones((2, 4)),
+        [-1, 1],
+        ", row 0: a label must be 0 to 1 (2 classes), but got -1.",
+    ),
+    "nan": (
+        [[0, 0, 0, 0], [0, 0, np.nan, 0]],
+        [0, 1],
+        ", row 1, column 2: features must be finite, but got nan: remove the row or fill the gap.",
+    ),
+    "inf": (
+        [[0, 0, 0, -np.inf], [0, 0, 0, 0]],
+        [0, 1],
+        ", row 0, column 3: features must be finite, but got -inf",
+    ),
+    "empty class": (
+        np.ones((2, 4)),
+        [0, 0],
+        ": every class must have a sample, but class 1 ('b') has none",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_wrong_rows_are_refused_with_source_split_row_and_rule(case):
+    features, labels, message = BAD_ROWS[case]
+    with refuses(f"data set 'toy' (toy.bin), split 'train'{message}"):
+        make(Split(features, labels), source="toy.bin")
+
+
+def test_the_row_of_a_value_that_is_not_finite_is_counted_over_all_blocks(monkeypatch):
+    monkeypatch.setattr(dataset, "_BLOCK", 8)
+    features = np.zeros((9, 4))
+    features[7, 1] = np.nan
+    with refuses("data set 'toy', split 'train', row 7, column 1: features must be finite"):
+        make(Split(features, np.arange(9) % 2))
+
+
+def test_a_class_may_be_missing_outside_the_training_split():
+    rows = Split(np.eye(2), np.array([0, 1]))
+    only_a = Split(np.eye(2), np.array([0, 0]))
+    data = Dataset("toy", {"train": rows, "validation": only_a, "test": only_a}, ("a", "b"))
+    assert data.classes == 2
+
+
+def test_splits_of_different_width_are_refused():
+    rows, narrow = Split(np.eye(2), np.array([0, 1])), Split(np.ones((2, 1)), np.array([0, 1]))
+    message = "every split must have as many features as 'train', 2, but got 1."
+    with refuses(f"data set 'x', split 'test': {message}"):
+        Dataset("x", {"train": rows, "validation": rows, "test": narrow}, ("a", "b"))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3), (2, 2), (4, 1, 0)])
+def test_an_image_shape_of_another_size_is_refused(shape):
+    with refuses(
+        "data set 'toy': `image_shape` must be (channels, height, width) with a product of 4, the "
+        f"number of features, but got {shape}."
+    ):
+        make(image_shape=shape)
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    heavy = "PIL pooch requests sklearn scipy rich typer"
+    code = f"import sys, klayer.data; print(*(set(sys.modules) & set({heavy.split()})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
