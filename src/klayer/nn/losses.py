@@ -59,7 +59,8 @@ def softmax_cross_entropy(
     True
     """
     log_probs, probs = log_softmax(logits, ws)
-    picked = log_probs[:, np.arange(len(labels)), labels]  # (P, N)
+    # Contiguous, or the order of summation, and so the bits, would depend on P.
+    picked = np.ascontiguousarray(log_probs[:, np.arange(len(labels)), labels])  # (P, N)
     return -picked.sum(axis=1) / len(labels), probs
 
 

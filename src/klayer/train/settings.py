@@ -34,6 +34,9 @@ class Settings:
         Widths of the hidden layers. ``(50, 50)`` is the 3-layer network.
     batch_norm : {"none", "hidden", "all"}
         Layers with batch normalisation: none, all but the last, all.
+    bn_eps : float, ``0 < bn_eps < 1``
+        Added to the variance in batch normalisation, inside the root. Keep it small beside the
+        pre-activations' variance: see :class:`klayer.nn.Network`.
     init : str
         ``he``, ``xavier`` or ``gaussian:SIGMA``.
     l2 : float, >= 0
@@ -75,6 +78,7 @@ class Settings:
 
     hidden: tuple[int, ...] = (50, 50)
     batch_norm: str = "none"
+    bn_eps: float = 1e-8
     init: str = "he"
     l2: float = 0.005
     lr_min: float = 1e-5
@@ -117,6 +121,7 @@ class Settings:
             "lr_min",
             "lr_max",
         )
+        self._require(0 < self.bn_eps < 1, "`0 < bn_eps < 1` must hold", "bn_eps")
         self._require(0 < self.cycles < math.inf, "`cycles` must be > 0", "cycles")
         self._require(
             isinstance(self.order_seed, int) and self.order_seed >= 0,

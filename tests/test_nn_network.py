@@ -1,0 +1,171 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from klayer.errors import KlayerError
+from klayer.nn import BATCH_NORM, Initialiser, Network
+
+HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
+
+
+def problem(rng, features=8, classes=3, n=20):
+    return rng.standard_normal((n, features)), rng.integers(0, classes, n)
+
+
+def torch_cost_and_grads(network, params, p, x, labels, l2):
+    """Cost and gradient of network p by PyTorch's automatic differentiation, in float64."""
+    import torch
+
+    leaf = {key: torch.tensor(value[p], requires_grad=True) for key, value in params.items()}
+    h = torch.tensor(x)
+    for layer in range(1, network.depth + 1):
+        h = h @ leaf[f"W{layer}"]
+        if network.normalises(layer):
+            h = torch.nn.functional.batch_norm(
+                h, None, None, leaf[f"gamma{layer}"], leaf[f"beta{layer}"], True, eps=network.eps
+            )
+        else:
+            h = h + leaf[f"b{layer}"]
+        if layer < network.depth:
+            h = torch.relu(h)
+    loss = torch.nn.functional.cross_entropy(h, torch.tensor(labels))
+    penalty = l2 * sum((leaf[key] ** 2).sum() for key in leaf if key.startswith("W"))
+    (loss + penalty).backward()
+    return loss.item(), penalty.item(), {key: value.grad.numpy() for key, value in leaf.items()}
+
+
+@pytest.mark.parametrize("batch_norm", BATCH_NORM)
+@pytest.mark.parametrize("hidden", HIDDEN, ids=len)
+def test_cost_and_gradients_match_pytorch(hidden, batch_norm, rng):
+    pytest.importorskip("torch", reason="PyTorch is the independent reference here")
+    network = Network(8, hidden, 3, batch_norm)
+    params = network.init(["he", "xavier", "gaussian:0.5"], [0, 1, 2], np.float64)
+    for value in params.values():
+        value += 0.1 * rng.standard_normal(value.shape)
+    x, labels = problem(rng)
+    l2 = [0.0, 0.1, 1.0]
+    loss, penalty, grads = network.loss_and_grads(params, x, labels, l2)
+    for p in range(3):
+        expected = torch_cost_and_grads(network, params, p, x, labels, l2[p])
+        assert loss[p] == pytest.approx(expected[0], rel=1e-12)
+        assert penalty[p] == pytest.approx(expected[1], rel=1e-12)
+        for key, value in expected[2].items():
+            np.testing.assert_allclose(grads[key][p], value, rtol=1e-9, atol=1e-12)
+
+
+def test_large_first_layers_are_treated_one_network_at_a_time_with_the_same_result(
+    rng, monkeypatch
+):
+    network = Network(8, (6,), 3)
+    params = network.init("he", [0, 1, 2], np.float64)
+    x, labels = problem(rng)
+    stacked = network.loss_and_grads(params, x, labels, 0.1)[2]
+    monkeypatch.setattr("klayer.nn.layers.LANEWISE_BYTES", 0)
+    lanewise = network.loss_and_grads(params, x, labels, 0.1)[2]
+    for key, value in stacked.items():
+        assert (value == lanewise[key]).all()
+
+
+def test_init_depends_on_the_seed_alone_and_scales_one_draw():
+    network = Network(9, (5,), 3)
+    alone = network.init("he", [7])
+    among = network.init(["gaussian:0.5", "he"], [7, 7])
+    assert all((alone[key][0] == among[key][1]).all() for key in alone)
+    np.testing.assert_allclose(among["W1"][0] / 0.5, among["W1"][1] / np.sqrt(2 / 9), rtol=1e-6)
+    assert not (network.init("he", [8])["W1"] == alone["W1"]).any()
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"), [("he", 2 / 500), ("xavier", 1 / 500), ("gaussian:0.3", 0.09)]
+)
+def test_initial_weights_have_the_stated_width(init, variance):
+    W = Network(500, (200,), 2).init(init, [0], np.float64)["W1"]
+    assert W.var() == pytest.approx(variance, rel=0.02)
+    assert abs(W.mean()) < 4 * np.sqrt(variance / W.size)
+
+
+def test_layers_with_batch_norm_have_no_bias():
+    assert set(Network(4, (3, 3), 2, "all").shapes()) == {
+        f"{kind}{layer}" for kind in ("W", "gamma", "beta") for layer in (1, 2, 3)
+    }
+    assert "b3" in Network(4, (3, 3), 2, "hidden").shapes()
+
+
+def test_running_statistics_start_with_the_first_batch_then_decay(rng):
+    network = Network(3, (2,), 2, "hidden")
+    params, running = network.init("he", [0], np.float64), network.init_running(1, np.float64)
+    means = []
+    for first in (True, False):
+        x = rng.standard_normal((10, 3)) + 1
+        s = x @ params["W1"][0]
+        means.append((s.mean(0), s.var(0)))
+        network.update_running(running, network.forward(params, x), first)
+    expected_mean = 0.9 * means[0][0] + 0.1 * means[1][0]
+    expected_var = 0.9 * means[0][1] + 0.1 * means[1][1]
+    np.testing.assert_allclose(running["running_mean1"][0], expected_mean)
+    np.testing.assert_allclose(running["running_var1"][0], expected_var)
+
+
+def test_inference_does_not_update_running_statistics(rng):
+    network = Network(3, (2,), 2, "all")
+    params, running = network.init("he", [0]), network.init_running(1)
+    before = {key: value.copy() for key, value in running.items()}
+    network.probs(params, rng.standard_normal((5, 3)).astype(np.float32), running)
+    assert all((running[key] == before[key]).all() for key in before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_every_dtype_is_kept(dtype, rng):
+    network = Network(4, (3,), 2, "hidden")
+    x, labels = problem(rng, 4, 2)
+    loss, penalty, grads = network.loss_and_grads(network.init("he", [0, 1], dtype), x, labels, 0.1)
+    assert loss.dtype == penalty.dtype == dtype
+    assert {value.dtype for value in grads.values()} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_norm": "hiden"}, "unknown batch_norm 'hiden': did you mean 'hidden'"),
+        ({"hidden": (3, 0)}, r"`hidden` must be >= 1, but got \(?\[?3, 0"),
+        ({"classes": 1}, "`classes` must be >= 2"),
+        ({"features": 0}, "`features` must be >= 1"),
+        ({"eps": 0.0}, "`0 < eps < 1` must hold, but got eps=0.0"),
+    ],
+)
+def test_a_wrong_architecture_is_refused(change, message):
+    with pytest.raises(KlayerError, match=message):
+        Network(**{"features": 4, "hidden": (3,), "classes": 2, **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hee", "unknown initialiser 'hee': did you mean 'he'"),
+        ("gaussian", "needs a sigma > 0, but got None"),
+        ("gaussian:-1", "needs a sigma > 0, but got -1.0"),
+        ("gaussian:x", "needs a number after the colon, but got 'x'"),
+        ("he:1", "takes no sigma, but got 1.0"),
+    ],
+)
+def test_a_wrong_initialiser_is_refused(text, message):
+    with pytest.raises(KlayerError, match=message):
+        Initialiser.parse(text)
+
+
+def test_one_initialiser_a_seed_is_needed():
+    with pytest.raises(KlayerError, match="got 2 for 3 seeds"):
+        Network(4, (3,), 2).init(["he", "he"], [0, 1, 2])
+
+
+def test_nn_imports_numpy_and_nothing_else():
+    code = (
+        "import sys, klayer.nn\n"
+        "known = set(sys.stdlib_module_names) | {'numpy', 'klayer'}\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(n for n in names - known if not n.startswith('_')))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,273 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from klayer.errors import KlayerError
+from klayer.train import Engine, Failure, Member, Population, Settings, Standardised, train
+from klayer.train.state import TrainingState
+
+DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
+
+
+def trained(data, members, workers=1, chunk=4, **more):
+    with Engine(workers) as engine:
+        population = Population(data, members, engine=engine, chunk=chunk)
+        population.train(**more)
+        population.final = population.evaluate("test")
+    population.engine = None
+    return population
+
+
+def assert_same_bits(one, p, other, q):
+    for group in ("params", "running", "history"):
+        ours, theirs = getattr(one.state, group), getattr(other.state, group)
+        for key, value in ours.items():
+            assert value[p].tobytes() == theirs[key][q].tobytes(), (group, key)
+    for key, value in one.final.items():
+        assert value[p] == other.final[key][q]
+
+
+@pytest.mark.parametrize("hidden", [(50, 50), DEEP], ids=["3-layer", "9-layer"])
+@pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
+def test_a_network_has_the_same_bits_alone_and_in_any_population(digits32, hidden, batch_norm):
+    settings = Settings(
+        hidden=hidden, batch_norm=batch_norm, cycles=1, half_cycle="1 epoch", batch_size=50
+    )
+    members = [
+        Member(replace(settings, l2=1e-3 * p, init=init, lr_max=0.1 / (1 + p)), seed=p)
+        for p, init in enumerate(["he", "gaussian:0.1", "xavier", "he"] * 2)
+    ]
+    alone = [trained(digits32, [member]) for member in members]
+    for P, workers, chunk in itertools.product((1, 3, 8), (1, 2), (1, 3, 4)):
+        together = trained(digits32, members[:P], workers, chunk)
+        for p in range(P):
+            assert_same_bits(together, p, alone[p], 0)
+
+
+def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population():
+    from klayer.data import load
+
+    data = Standardised(load("synthetic:samples=400"))
+    settings = Settings(batch_norm="hidden", cycles=1, half_cycle="3 updates")
+    members = [Member(settings, seed) for seed in range(8)]
+    alone = [trained(data, [member]) for member in members]
+    for P, workers in itertools.product((3, 8), (1, 2)):
+        together = trained(data, members[:P], workers)
+        for p in range(P):
+            assert_same_bits(together, p, alone[p], 0)
+
+
+@pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_one_update_is_the_parameter_minus_rate_times_gradient(digits32, brief, batch_norm, l2):
+    settings = replace(brief, batch_norm=batch_norm, l2=l2, lr_min=0.02, lr_max=0.3)
+    members = [Member(replace(settings, lr_min=0.02 * (p + 1)), p) for p in range(3)]
+    population = Population(digits32, members)
+    before = {key: value.copy() for key, value in population.state.params.items()}
+    X, labels = digits32["train"]
+    rows = np.random.default_rng(np.random.SeedSequence([0, 0])).permutation(len(X))[:50]
+    _, _, grads = population.network.loss_and_grads(before, X[rows], labels[rows], l2)
+    population.train(until=1)
+    for key, value in before.items():
+        for p in range(3):
+            expected = value[p] - np.float32(0.02 * (p + 1)) * grads[key][p]
+            np.testing.assert_array_equal(population.state.params[key][p], expected)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_another_network(digits32, brief):
+    one, again, other = (trained(digits32, [Member(brief, seed)]) for seed in (5, 5, 6))
+    assert_same_bits(one, 0, again, 0)
+    assert one.state.params["W1"].tobytes() != other.state.params["W1"].tobytes()
+
+
+def test_the_order_seed_changes_the_batches_and_not_the_start(digits32, brief):
+    one, other = (
+        Population(digits32, [Member(replace(brief, order_seed=seed), 0)]) for seed in (0, 1)
+    )
+    assert (one.state.params["W1"] == other.state.params["W1"]).all()
+    for population in (one, other):
+        population.train(until=1)
+    assert (one.state.params["W1"] != other.state.params["W1"]).any()
+
+
+def test_a_network_that_diverges_is_frozen_flagged_and_harms_no_other(digits32, brief):
+    wild = replace(brief, lr_min=1e6, lr_max=1e6)
+    members = [Member(brief, 0), Member(wild, 1), Member(brief, 2)]
+    together = trained(digits32, members)
+    assert together.state.failures[0] is None
+    assert together.state.failures[2] is None
+    failure = together.state.failures[1]
+    assert 0 < failure.update < together.total_updates
+    assert 1 <= failure.layer <= 3
+    assert "cost not finite at update" in str(failure)
+    assert_same_bits(together, 0, trained(digits32, [members[0]]), 0)
+    assert_same_bits(together, 2, trained(digits32, [members[2]]), 0)
+    assert np.isnan(together.final["accuracy"][1])
+    frozen = {key: value[1].copy() for key, value in together.state.params.items()}
+    together.state.update -= 1
+    together.train()
+    for key, value in frozen.items():
+        assert value.tobytes() == together.state.params[key][1].tobytes()
+
+
+def test_a_population_whose_networks_all_diverge_ends_quietly(digits32, brief):
+    wild = replace(brief, lr_min=1e6, lr_max=1e6)
+    population = trained(digits32, [Member(wild, 0), Member(wild, 1)])
+    assert all(population.state.failures)
+    assert population.state.update == population.total_updates
+
+
+def test_a_penalty_that_overflows_is_a_failure_of_layer_0(digits32, brief):
+    # Weights stand still, loss and gradients are finite, lambda * sum W^2 is not.
+    settings = replace(brief, l2=1e37, lr_min=0.0, lr_max=0.0)
+    population = trained(digits32, [Member(settings, 0)])
+    assert population.state.failures == [Failure(0, 0)]
+    assert "first in the penalty" in str(population.state.failures[0])
+
+
+def test_training_in_two_parts_gives_the_bits_of_training_in_one(digits32, brief, tmp_path):
+    members = [Member(replace(brief, batch_norm="hidden"), p) for p in range(3)]
+    whole = trained(digits32, members)
+    first = trained(digits32, members, until=17)
+    first.state.save(tmp_path / "state.safetensors")
+    again = TrainingState.load(tmp_path / "state.safetensors")
+    assert again.update == 17
+    with Engine(1) as engine:
+        second = Population(digits32, members, again, engine)
+        second.train()
+        second.final = second.evaluate("test")
+    for p in range(3):
+        assert_same_bits(whole, p, second, p)
+    assert second.state.recorded == whole.state.recorded == whole.record_points()
+
+
+def test_an_interrupt_leaves_all_networks_at_the_same_update(digits32, brief):
+    members = [Member(brief, p) for p in range(6)]
+    whole = trained(digits32, members)
+
+    class Stop:
+        calls = 0
+
+        def __call__(self, done):
+            raise KeyboardInterrupt
+
+    with Engine(2) as engine:
+        population = Population(digits32, members, engine=engine, chunk=1)
+        with pytest.raises(KeyboardInterrupt):
+            population.train(on_progress=Stop())
+        assert population.consistent
+        assert population.state.update < population.total_updates
+        population.train()
+        population.final = population.evaluate("test")
+    for p in range(6):
+        assert_same_bits(whole, p, population, p)
+
+
+def test_networks_taken_out_of_a_population_go_on_to_the_same_bits(digits32, brief):
+    members = [Member(brief, p) for p in range(5)]
+    whole = trained(digits32, members)
+    with Engine(1) as engine:
+        population = Population(digits32, members, engine=engine)
+        population.train(until=20)
+        few = population.take([4, 1])
+        few.train()
+        few.final = few.evaluate("test")
+    assert_same_bits(few, 0, whole, 4)
+    assert_same_bits(few, 1, whole, 1)
+
+
+def test_curves_are_recorded_from_the_start_evenly_to_the_end(digits32, brief):
+    population = trained(digits32, [Member(brief, 0)])
+    points = population.state.recorded
+    assert points[0] == 0
+    assert points[-1] == population.total_updates == 50
+    assert len(points) == 5
+    history = population.state.history
+    assert history["train_accuracy"].shape == (1, 5)
+    assert (history["train_cost"] > history["train_loss"]).all()
+    assert history["train_accuracy"][0, -1] > history["train_accuracy"][0, 0]
+
+
+def test_the_last_point_of_a_curve_is_the_accuracy_of_the_whole_split(digits32, brief):
+    population = trained(digits32, [Member(brief, 0)])
+    expected = population.evaluate("validation")
+    for name in ("cost", "loss", "accuracy"):
+        assert population.state.history[f"validation_{name}"][0, -1] == expected[name][0]
+
+
+def test_accuracy_and_loss_are_those_of_the_predicted_probabilities(digits32, brief):
+    population = trained(digits32, [Member(brief, 0), Member(brief, 1)])
+    X, labels = digits32["test"]
+    probs = population.predict(X)
+    np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
+    accuracy = (probs.argmax(axis=-1) == labels).mean(axis=-1)
+    np.testing.assert_allclose(population.final["accuracy"], accuracy)
+    loss = -np.log(probs[:, np.arange(len(labels)), labels]).mean(axis=-1)
+    np.testing.assert_allclose(population.final["loss"], loss, rtol=1e-4)
+
+
+def test_train_is_a_population_with_one_network_a_seed(digits, digits32, brief):
+    population = train(digits, brief, seeds=[3, 4])
+    population.final = population.evaluate("test")
+    assert_same_bits(population, 1, trained(digits32, [Member(brief, 4)]), 0)
+
+
+def test_float64_trains_too(digits, brief):
+    settings = replace(brief, dtype="float64")
+    population = train(digits, settings)
+    assert population.state.params["W1"].dtype == np.float64
+    assert population.evaluate("test")["accuracy"][0] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "a population needs at least one network"),
+        (
+            [Member(Settings(), 0), Member(Settings(hidden=(3,)), 0)],
+            r"network 1 has hidden=\[3\] instead of \[50, 50\]",
+        ),
+        ([Member(Settings(dtype="float64"), 0)], "the data are float32, but the settings say"),
+    ],
+)
+def test_members_that_do_not_fit_are_refused(digits32, members, message):
+    with pytest.raises(KlayerError, match=message):
+        Population(digits32, members)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "3"])
+def test_a_seed_must_be_a_whole_number(seed):
+    with pytest.raises(KlayerError, match="`seed` must be a whole number >= 0"):
+        Member(Settings(), seed)
+
+
+def test_an_engine_needs_a_worker():
+    with pytest.raises(KlayerError, match="`workers` must be >= 1, but got 0"):
+        Engine(0)
+
+
+def test_a_failure_says_where():
+    assert str(Failure(12, 3)) == "cost not finite at update 12, first in layer 3"
+
+
+def test_the_engine_holds_blas_at_one_thread_and_gives_it_back():
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    with Engine(2) as engine:
+        inside = engine.map(lambda _, ws: threads(), [0])[0]
+    assert set(inside) == {1}
+    assert threads() == before
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    def fail(item, ws):
+        raise RuntimeError(f"item {item}")
+
+    with Engine(2) as engine, pytest.raises(RuntimeError, match="item 1"):
+        engine.map(fail, [1])

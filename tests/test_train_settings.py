@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from klayer.errors import KlayerError
+from klayer.train import Batches, Settings
+from klayer.train.schedules import SCHEDULES, cosine, triangular
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr_min": 0.2}, r"`0 <= lr_min <= lr_max` must hold, but got lr_min=0.2, lr_max=0.1\."),
+        ({"l2": -1}, "`l2` must be a number >= 0, but got l2=-1"),
+        ({"l2": float("nan")}, "`l2` must be a number >= 0, but got l2=nan"),
+        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
+        ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number, but got batch_size=2.5"),
+        ({"points_per_cycle": 0}, "`points_per_cycle` must be >= 1"),
+        ({"curve_samples": 0}, "`curve_samples` must be >= 1"),
+        ({"hidden": (5, 0)}, r"`hidden` must be whole numbers >= 1, but got hidden=\(5, 0\)"),
+        ({"batch_norm": "al"}, "unknown batch_norm 'al': did you mean 'all'"),
+        ({"schedule": "triangle"}, "unknown schedule 'triangle': did you mean 'triangular'"),
+        ({"last_batch": "keeep"}, "unknown last_batch 'keeep': did you mean 'keep'"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'"),
+        ({"order_seed": -1}, "`order_seed` must be a whole number >= 0, but got order_seed=-1"),
+        ({"half_cycle": "5 weeks"}, "`half_cycle` must read like '5 epochs'.* got '5 weeks'"),
+        ({"half_cycle": 0}, "`half_cycle` must be at least one update"),
+        ({"init": "gauss:1"}, "unknown initialiser 'gauss'"),
+    ],
+)
+def test_a_wrong_setting_is_refused(change, message):
+    with pytest.raises(KlayerError, match=message):
+        Settings(**change)
+
+
+def test_half_cycles_count_in_epochs_or_updates():
+    assert Settings(half_cycle="5 epochs").half_cycle_updates(450) == 2250
+    assert Settings(half_cycle="0.5 epoch").half_cycle_updates(450) == 225
+    assert Settings(half_cycle="7 updates").half_cycle_updates(450) == 7
+    assert Settings(half_cycle=2250).total_updates(450) == 9000
+
+
+def test_the_defaults_are_the_report_s():
+    settings = Settings()
+    assert settings.total_updates(settings.batches(45_000).per_epoch) == 20 * 450
+
+
+def test_settings_survive_a_round_trip_through_plain_values():
+    settings = Settings(hidden=(3,), init="gaussian:0.001", l2=1e-4)
+    assert Settings(**settings.as_dict()) == settings
+
+
+def test_triangular_rate_climbs_and_falls_linearly():
+    rates = [float(triangular(t, 1e-5, 1e-1, 2250)) for t in (0, 1125, 2250, 3375, 4500, 6750)]
+    middle = (1e-5 + 1e-1) / 2
+    np.testing.assert_allclose(rates, [1e-5, middle, 1e-1, middle, 1e-5, 1e-1])
+
+
+def test_cosine_rate_falls_and_restarts():
+    rates = [float(cosine(t, 0.1, 0.5, 10)) for t in (0, 10, 20)]
+    np.testing.assert_allclose(rates, [0.5, 0.3, 0.5])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_gives_each_network_its_own_rate(name):
+    low, high = np.array([0.0, 0.1]), np.array([0.2, 0.3])
+    rates = SCHEDULES[name](3, low, high, 5)
+    assert rates.shape == (2,)
+    assert ((low <= rates) & (rates <= high)).all()
+
+
+def test_an_epoch_shows_every_sample_once_in_an_order_of_its_own():
+    batches = Batches(samples=12, batch_size=4, order_seed=3)
+    epochs = [np.concatenate([batches[t] for t in range(e * 3, e * 3 + 3)]) for e in (0, 1)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(12))
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_batches_are_a_function_of_the_update_alone():
+    batches = Batches(samples=12, batch_size=5, order_seed=3, last_batch="keep")
+    forwards = [batches[t].tolist() for t in range(7)]
+    backwards = [batches[t].tolist() for t in reversed(range(7))]
+    assert forwards == backwards[::-1]
+
+
+def test_a_smaller_last_batch_is_dropped_or_kept():
+    assert Batches(10, 4, 0, "drop").per_epoch == 2
+    kept = Batches(10, 4, 0, "keep")
+    assert [len(kept[t]) for t in range(3)] == [4, 4, 2]
+
+
+def test_a_batch_larger_than_the_split_is_the_split():
+    batches = Batches(samples=3, batch_size=100, order_seed=0)
+    assert batches.per_epoch == 1
+    assert sorted(batches[0]) == [0, 1, 2]
