@@ -76,7 +76,7 @@ class StudyConfig(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
-    gradcheck: dict[str, Any] | None = None
+    gradcheck: bool = False
     search: dict[str, Any] | None = None
     published: list[Published] = Field(default_factory=list)
 

@@ -163,6 +163,7 @@ class Run:
                 "features": dataset.features,
                 "class_names": dataset.class_names,
                 "image_shape": dataset.image_shape,
+                "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
             },

@@ -13,7 +13,7 @@ from klayer.study.run import Run, record_key
 from klayer.train import Engine, Member, Population, Settings, Standardised, TrainingState
 from klayer.train.state import CURVES
 
-__all__ = ["Reporter", "Silent", "train_jobs", "updates"]
+__all__ = ["Reporter", "Silent", "advance", "network_records", "train_jobs", "updates"]
 
 # Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
 # take the time between two recorded points.
@@ -111,6 +111,18 @@ def _population(run: Run, data: Standardised, one: Pack, engine: Engine) -> Popu
 def _train(
     run: Run, one: Pack, population: Population, reporter: Reporter, test: bool
 ) -> list[dict]:
+    seconds = advance(run, one, population, reporter)
+    records = network_records(one, population, test, [seconds / len(one.jobs)] * len(one.jobs))
+    run.save_population(one.name, population)
+    run.append(records)
+    run.checkpoint(one.name).unlink(missing_ok=True)
+    return records
+
+
+def advance(
+    run: Run, one: Pack, population: Population, reporter: Reporter, until: int | None = None
+) -> float:
+    """Train a population, by default to its end, with checkpoints; return the seconds it took."""
     checkpoint = run.checkpoint(one.name)
     started = saved = time.monotonic()
 
@@ -122,19 +134,33 @@ def _train(
             saved = time.monotonic()
 
     try:
-        population.train(on_progress=lambda t: reporter.progress(one, t), on_record=on_record)
+        population.train(
+            until, on_progress=lambda t: reporter.progress(one, t), on_record=on_record
+        )
     except KeyboardInterrupt:
         if population.consistent:
             population.state.save(checkpoint)
         raise
-    records = _records(one, population, test, time.monotonic() - started)
-    run.save_population(one.name, population)
-    run.append(records)
-    checkpoint.unlink(missing_ok=True)
-    return records
+    return time.monotonic() - started
 
 
-def _records(one: Pack, population: Population, test: bool, seconds: float) -> list[dict]:
+def network_records(
+    one: Pack, population: Population, test: bool, seconds: Sequence[float], pruned: bool = False
+) -> list[dict]:
+    """Evaluate a population and return a record for each network, ready to be appended to a run.
+
+    Parameters
+    ----------
+    one : Pack
+    population : Population
+        Its networks are those of ``one.jobs``, in that order.
+    test : bool
+        Whether to evaluate the test split.
+    seconds : sequence of float
+        What each network cost.
+    pruned : bool
+        Whether training ends here because others were better.
+    """
     splits = ("train", "validation", "test") if test else ("train", "validation")
     final = {split: population.evaluate(split) for split in splits}
     labels = population.data["train"][1]
@@ -144,7 +170,7 @@ def _records(one: Pack, population: Population, test: bool, seconds: float) -> l
     for p, job in enumerate(one.jobs):
         failure = state.failures[p]
         accuracy = final["train"]["accuracy"][p]
-        learned = "trained" if accuracy > chance else "at chance"
+        learned = "pruned" if pruned else "trained" if accuracy > chance else "at chance"
         records.append(
             {
                 "part": job.part,
@@ -160,7 +186,7 @@ def _records(one: Pack, population: Population, test: bool, seconds: float) -> l
                 "settings": job.member.settings.as_dict(),
                 "population": one.name,
                 "lane": p,
-                "seconds": seconds / len(one.jobs),
+                "seconds": seconds[p],
                 "history": {
                     "update": state.recorded,
                     "epoch": [t / population.updates_per_epoch for t in state.recorded],

@@ -13,13 +13,16 @@ from klayer.data.dataset import Dataset
 from klayer.errors import KlayerError
 from klayer.study.arms import Pack, jobs, pack
 from klayer.study.config import StudyConfig, validate
-from klayer.study.run import Run
+from klayer.study.run import Run, write_json
 from klayer.study.runner import Reporter, train_jobs, updates
 from klayer.study.summary import summarise
 from klayer.train import Standardised
 from klayer.train.state import read_arrays
 
-__all__ = ["open_run", "plan", "resume_study", "run_study"]
+# The report's gradient check: inputs cut to 50 dimensions, ten classes.
+GRADCHECK_FEATURES, GRADCHECK_CLASSES, GRADCHECK_SAMPLES = 50, 10, 20
+
+__all__ = ["open_run", "plan", "resumable", "resume_study", "run_study"]
 
 
 def plan(config: StudyConfig, data: Standardised) -> list[tuple[Pack, int]]:
@@ -103,7 +106,7 @@ def open_run(
 
 
 @contextlib.contextmanager
-def _named(run: Run):
+def resumable(run: Run):
     """Let a Ctrl-C say how to go on."""
     try:
         yield
@@ -122,10 +125,40 @@ def _go_on(
 ) -> Run:
     started = time.monotonic()
     everything = jobs(config.arm_list(), config.seed_list())
-    with run, _named(run):
-        for dtype in dict.fromkeys(job.member.settings.dtype for job in everything):
+    with run, resumable(run):
+        if config.gradcheck:
+            _check_gradients(run, dataset)
+        standardised: dict[str, Standardised] = {}
+        for job in everything:
+            dtype = job.member.settings.dtype
+            standardised.setdefault(dtype, Standardised(dataset, dtype))
+        for dtype, data in standardised.items():
             chosen = [job for job in everything if job.member.settings.dtype == dtype]
-            data = Standardised(dataset, dtype)
             train_jobs(run, data, chosen, workers=workers, reporter=reporter)
+        if config.search:
+            from klayer.study.search import read_search, run_search
+
+            dtype = read_search(config)[1].dtype
+            data = standardised.get(dtype) or Standardised(dataset, dtype)
+            run_search(config, run, data, workers=workers, reporter=reporter)
         summarise(run, time.monotonic() - started)
     return run
+
+
+def _check_gradients(run: Run, dataset: Dataset) -> None:
+    """Write ``gradcheck.json``: the report's section 1, on the data of the study where they fit."""
+    from klayer.gradcheck import report_section
+
+    path = run.path / "gradcheck.json"
+    if path.exists():
+        return
+    if dataset.features < GRADCHECK_FEATURES or dataset.classes > GRADCHECK_CLASSES:
+        section = report_section()
+    else:
+        rows = np.random.default_rng(0).permutation(len(dataset.splits["train"]))
+        rows = rows[:GRADCHECK_SAMPLES]
+        x = dataset.standardizer.transform(dataset.splits["train"].features[rows], np.float64)
+        labels = dataset.splits["train"].labels[rows]
+        inputs = f"{dataset.name}, first {GRADCHECK_FEATURES} features"
+        section = report_section(x, labels, inputs=inputs)
+    write_json(path, section.to_dict())

@@ -40,8 +40,8 @@ def arm_table(networks: Sequence[dict]) -> list[dict]:
     Returns
     -------
     rows : list of dict
-        ``part``, ``arm``, ``settings``, ``n``, ``trained``, ``at_chance``, ``diverged``, and :func:`spread` of
-        each accuracy over all networks that did not diverge.
+        ``part``, ``arm``, ``settings``, ``n``, ``trained``, ``at_chance``, ``pruned``,
+        ``diverged``, and :func:`spread` of each accuracy over all networks that did not diverge.
     """
     groups: dict[tuple[str, str], list[dict]] = {}
     for record in networks:
@@ -54,7 +54,7 @@ def arm_table(networks: Sequence[dict]) -> list[dict]:
             "n": len(group),
             **{
                 state.replace(" ", "_"): sum(record["state"] == state for record in group)
-                for state in ("trained", "at chance", "diverged")
+                for state in ("trained", "at chance", "pruned", "diverged")
             },
             **{name: spread([record.get(name) for record in group]) for name in ACCURACIES},
         }

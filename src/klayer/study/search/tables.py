@@ -1,0 +1,220 @@
+"""The results of a search as tables: a row a trial, a row a finalist."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from klayer.study.run import Run, record_key, write_json
+from klayer.study.search.plan import FINALISTS, Plan, Trial
+from klayer.study.summary import spread
+
+__all__ = [
+    "finalist_table",
+    "importance",
+    "sorted_rows",
+    "stage_table",
+    "trial_row",
+    "trial_table",
+    "write_tables",
+]
+
+
+def trial_table(run: Run) -> list[dict]:
+    """Return a row for each finished trial of a run's search, in the order of their numbers.
+
+    A trial is finished when all its networks are. What is asked for but not trained has no row.
+
+    Returns
+    -------
+    rows : list of dict
+        ``stage`` (from 1), ``trial`` (from 0, over all stages), a key for each searched parameter
+        (``l2``, ...), ``validation_accuracy`` and ``train_accuracy`` (means over seeds, 0 to 1;
+        None if the trial diverged), ``validation_sd`` and ``train_sd`` (None for one seed),
+        ``state`` (``trained``, ``at chance``, ``pruned``, ``diverged``), ``failure`` (the reason,
+        or None), ``seeds``, ``updates`` (done before the end or the pruning) and ``arm``, its name
+        in the run. Empty if the run has no search.
+    """
+    plan = Plan(run)
+    found = {record_key(record): record for record in run.networks}
+    return [
+        trial_row(trial, [found[key] for key in trial.keys])
+        for trial in plan.trials
+        if all(key in found for key in trial.keys)
+    ]
+
+
+def trial_row(trial: Trial, records: Sequence[Mapping]) -> dict:
+    """Return the row of one trial from the records of its networks."""
+    state, failure = _state(records)
+    accuracies = {}
+    for split in ("validation", "train"):
+        values = spread([record[f"{split}_accuracy"] for record in records])
+        whole = state != "diverged"
+        accuracies[f"{split}_accuracy"] = values["mean"] if whole else None
+        accuracies[f"{split}_sd"] = values["sd"] if whole else None
+    return {
+        "stage": trial.stage,
+        "trial": trial.number,
+        **trial.params,
+        **accuracies,
+        "state": state,
+        "failure": failure,
+        "seeds": list(trial.seeds),
+        "updates": max(record["history"]["update"][-1] for record in records),
+        "arm": trial.arm,
+    }
+
+
+def _state(records: Sequence[Mapping]) -> tuple[str, str | None]:
+    """Return the state of a trial: one seed that diverged, or was pruned, decides."""
+    states = [record["state"] for record in records]
+    if "diverged" in states:
+        failed = [record for record in records if record["state"] == "diverged"]
+        reason = failed[0]["failure"]
+        if len(records) > 1:
+            reason = f"{len(failed)} of {len(records)} seeds: {reason}"
+        return "diverged", reason
+    for state in ("pruned", "trained"):
+        if state in states:
+            return state, None
+    return states[0], None
+
+
+def sorted_rows(rows: Sequence[dict]) -> list[dict]:
+    """Sort trials by validation accuracy, the best last as in the report, the diverged first."""
+    return sorted(
+        rows,
+        key=lambda row: -1 if row["validation_accuracy"] is None else row["validation_accuracy"],
+    )
+
+
+def stage_table(run: Run) -> list[dict]:
+    """Return a row for each stage: ``stage``, ``space``, ``wanted``, ``reason``."""
+    return [
+        {
+            "stage": stage.stage,
+            "space": stage.space.as_dict(),
+            "wanted": stage.wanted,
+            "reason": stage.reason,
+        }
+        for stage in Plan(run).stages
+    ]
+
+
+def finalist_table(run: Run) -> list[dict]:
+    """Return a row for each finalist, the best first by the accuracy that made it one.
+
+    Returns
+    -------
+    rows : list of dict
+        ``rank``, ``trial``, a key for each searched parameter, ``cycles``, ``n`` (networks that
+        did not diverge), ``diverged``, then ``train_accuracy``, ``train_sd`` and likewise for
+        validation and test, ``seeds`` and ``arm``. Empty until the finalists are trained.
+    """
+    groups: dict[str, list[dict]] = {}
+    for record in run.networks:
+        if record["part"] == FINALISTS:
+            groups.setdefault(record["arm"], []).append(record)
+    rows = []
+    for one in Plan(run).finalists or []:
+        records = groups.get(one.arm, [])
+        if len(records) < len(one.seeds):
+            continue
+        values = {
+            split: spread([record[f"{split}_accuracy"] for record in records])
+            for split in ("train", "validation", "test")
+        }
+        rows.append(
+            {
+                "rank": one.rank,
+                "trial": one.trial,
+                **one.params,
+                "cycles": one.cycles,
+                "n": values["test"]["n"],
+                "diverged": sum(record["state"] == "diverged" for record in records),
+                **{
+                    f"{split}_{name}": value[key]
+                    for split, value in values.items()
+                    for name, key in (("accuracy", "mean"), ("sd", "sd"))
+                },
+                "seeds": list(one.seeds),
+                "arm": one.arm,
+            }
+        )
+    return rows
+
+
+def importance(run: Run) -> dict[str, float]:
+    """Return the importance of each parameter for the validation accuracy, summing to 1.
+
+    By functional analysis of variance over a random forest (Hutter, Hoos & Leyton-Brown 2014), on
+    the trials of all stages that ran to their end. Empty if fewer than two parameters were
+    searched, or fewer than ten such trials ran.
+    """
+    rows = [row for row in trial_table(run) if row["state"] in ("trained", "at chance")]
+    plan = Plan(run)
+    if len(plan.names) < 2 or len(rows) < 10:
+        return {}
+    import optuna
+
+    from klayer.study.search.draw import quiet_optuna, to_choice
+    from klayer.study.search.storage import whole_space
+
+    wanted = whole_space(stage.space for stage in plan.stages)
+    with quiet_optuna():
+        study = optuna.create_study(direction="maximize")
+        for row in rows:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: to_choice(row[name]) for name in wanted},
+                    distributions=wanted,
+                    value=row["validation_accuracy"],
+                )
+            )
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: float(value) for name, value in found.items()}
+
+
+def write_tables(run: Run, published: Sequence[Mapping] = ()) -> list[Path]:
+    """Write ``trials.csv``, ``trials.json`` and, once there are some, ``finalists.csv``."""
+    rows, finalists = trial_table(run), finalist_table(run)
+    write_json(
+        run.path / "trials.json",
+        {
+            "stages": stage_table(run),
+            "stopped": Plan(run).stopped,
+            "trials": rows,
+            "importance": importance(run),
+            "finalists": finalists,
+            "published": list(published),
+        },
+    )
+    written = [run.path / "trials.csv", run.path / "trials.json"]
+    _write_csv(written[0], rows)
+    if finalists:
+        written.append(run.path / "finalists.csv")
+        _write_csv(written[-1], finalists)
+    return written
+
+
+def _write_csv(path: Path, rows: Sequence[dict]) -> None:
+    text = io.StringIO()
+    if rows:
+        out = csv.writer(text, lineterminator="\n")
+        out.writerow(rows[0])
+        out.writerows([_cell(value) for value in row.values()] for row in rows)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text.getvalue(), encoding="utf-8")
+    part.replace(path)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return json.dumps(value)
+    return "" if value is None else value

@@ -1,0 +1,349 @@
+"""What the seeds of a study say, and how sure: intervals and paired comparisons.
+
+Every interval is Student's t at 95 %. Networks that never left chance or diverged are counted, never
+averaged with those that trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+__all__ = [
+    "LEVEL",
+    "Cell",
+    "Comparison",
+    "Estimate",
+    "cell",
+    "compare",
+    "counts",
+    "estimate",
+    "holm",
+    "paired",
+    "percent",
+    "t_factor",
+]
+
+LEVEL = 0.95
+# Seeds of one arm with a standard deviation above 5 points are not repetitions of one result.
+_FAR_APART = 0.05
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Write a share in per cent, a dash where there is none.
+
+    Examples
+    --------
+    >>> percent(0.5278), percent(None)
+    ('52.8\u202f%', '–')
+    """
+    return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of n values, with its 95 % interval.
+
+    Attributes
+    ----------
+    n : int
+    mean : float or None
+        None if n = 0.
+    sd : float or None
+        Standard deviation with n - 1 in the denominator; None if n < 2.
+    low, high : float or None
+        ``mean -+ t(n-1) * sd / sqrt(n)``, Student's t; None if n < 2.
+    least, greatest : float or None
+    """
+
+    n: int
+    mean: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    least: float | None = None
+    greatest: float | None = None
+
+
+def t_factor(n: int) -> float:
+    """Return the quantile of Student's t for a two-sided 95 % interval of n >= 2 values.
+
+    Examples
+    --------
+    >>> round(t_factor(5), 3)
+    2.776
+    """
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + LEVEL / 2, n - 1))
+
+
+def estimate(values: Iterable[float | None]) -> Estimate:
+    """Estimate the mean of the values that are there (None and NaN are left out).
+
+    Examples
+    --------
+    >>> e = estimate([0.50, 0.52, 0.54, None])
+    >>> e.n, round(e.mean, 3), round(e.sd, 3), round(e.low, 3), round(e.high, 3)
+    (3, 0.52, 0.02, 0.47, 0.57)
+    """
+    kept = [float(value) for value in values if value is not None and math.isfinite(value)]
+    n = len(kept)
+    if n == 0:
+        return Estimate(0)
+    mean, least, greatest = math.fsum(kept) / n, min(kept), max(kept)
+    if n == 1:
+        return Estimate(1, mean, least=least, greatest=greatest)
+    # Equal values have no spread; the rounded mean must not make one up.
+    sd = float(np.std(kept, ddof=1)) if least < greatest else 0.0
+    half = t_factor(n) * sd / math.sqrt(n)
+    return Estimate(n, mean, sd, mean - half, mean + half, least, greatest)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The networks of one arm: how many trained, and how well those did.
+
+    Attributes
+    ----------
+    n, trained, at_chance, diverged : int
+    result : Estimate
+        Of the networks that trained.
+    chance : Estimate
+        Of the networks that never left chance.
+    """
+
+    n: int
+    trained: int
+    at_chance: int
+    diverged: int
+    result: Estimate
+    chance: Estimate
+
+    @property
+    def kind(self) -> str:
+        """``"trained"``, ``"at chance"``, ``"diverged"``: all of them; ``"mixed"``; or ``"empty"``."""
+        if not self.n:
+            return "empty"
+        for kind in ("trained", "at_chance", "diverged"):
+            if getattr(self, kind) == self.n:
+                return kind.replace("_", " ")
+        return "mixed"
+
+    @property
+    def estimate(self) -> Estimate:
+        """The one estimate that stands for the cell; of nothing where the cell is mixed."""
+        return {"trained": self.result, "at chance": self.chance}.get(self.kind, Estimate(0))
+
+    @property
+    def far_apart(self) -> bool:
+        """Whether all trained, but with a standard deviation above 5 points."""
+        return self.kind == "trained" and (self.result.sd or 0) > _FAR_APART
+
+    def describe(self) -> str:
+        """Say in words what became of the seeds.
+
+        Examples
+        --------
+        >>> records = [{"state": "at chance", "test_accuracy": 0.1}] * 5
+        >>> cell(records).describe()
+        '10.0\u202f%: never left chance, 5 of 5 seeds'
+        """
+        if self.kind == "empty":
+            return "no network yet"
+        if self.kind == "trained":
+            text = f"trained, {self.n} of {self.n} seeds"
+            return f"{_range(self.result)}: {text}, far apart" if self.far_apart else text
+        parts = []
+        if self.trained:
+            parts.append(f"{_range(self.result)}: trained, {self.trained} of {self.n} seeds")
+        if self.at_chance:
+            parts.append(
+                f"{_range(self.chance)}: never left chance, {self.at_chance} of {self.n} seeds"
+            )
+        if self.diverged:
+            parts.append(f"diverged, {self.diverged} of {self.n} seeds")
+        return "; ".join(parts)
+
+
+def _range(values: Estimate) -> str:
+    low, high = percent(values.least), percent(values.greatest)
+    return low if low == high else f"{low.removesuffix(chr(0x202F) + '%')}–{high}"
+
+
+def cell(records: Sequence[Mapping], accuracy: str = "test_accuracy") -> Cell:
+    """Summarise the networks of one arm.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        With ``state`` ("trained", "at chance", "diverged") and ``accuracy``.
+    accuracy : str
+        Which accuracy: ``"train_accuracy"``, ``"validation_accuracy"``, ``"test_accuracy"``.
+    """
+    groups = {
+        state: [record.get(accuracy) for record in records if record["state"] == state]
+        for state in ("trained", "at chance", "diverged")
+    }
+    return Cell(
+        n=sum(map(len, groups.values())),
+        trained=len(groups["trained"]),
+        at_chance=len(groups["at chance"]),
+        diverged=len(groups["diverged"]),
+        result=estimate(groups["trained"]),
+        chance=estimate(groups["at chance"]),
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms side by side: ``b`` minus ``a``.
+
+    Attributes
+    ----------
+    a, b : str
+        Names of the arms.
+    n : int
+        Seeds that both have.
+    trained : (int, int)
+        How many of them trained, in a and in b.
+    test : str
+        ``"paired t"`` where every network trained; ``"Fisher"``, Fisher's exact test of the numbers
+        that trained, where some did not; ``""`` where there is nothing to test.
+    difference : Estimate
+        Of the accuracies, b - a, over common seeds; of nothing where some did not train.
+    effect : float or None
+        Cohen's d_z: mean difference over the standard deviation of the differences.
+    p : float or None
+        Two-sided.
+    p_holm : float or None
+        After Holm's correction for all comparisons that were made together.
+    p_wilcoxon : float or None
+        Wilcoxon's signed-rank test, two-sided: the same question without normal differences.
+    """
+
+    a: str
+    b: str
+    n: int
+    trained: tuple[int, int]
+    test: str = ""
+    difference: Estimate = Estimate(0)
+    effect: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    p_wilcoxon: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``"higher"``, ``"lower"`` or ``"not told apart"``: b against a, after Holm's correction."""
+        p = self.p if self.p_holm is None else self.p_holm
+        if p is None or p >= 1 - LEVEL:
+            return "not told apart"
+        if self.test == "Fisher":
+            return "higher" if self.trained[1] > self.trained[0] else "lower"
+        return "higher" if self.difference.mean > 0 else "lower"
+
+
+def paired(differences: Sequence[float]) -> Comparison:
+    """Test whether paired differences have mean zero: Student's t on the differences.
+
+    ``t = mean / (sd / sqrt(n))`` with n - 1 degrees of freedom; effect ``d_z = mean / sd``. Where all
+    differences are equal, the test has no spread to judge by and gives no p.
+
+    Examples
+    --------
+    >>> c = paired([0.01, 0.03, 0.02])
+    >>> c.n, round(c.difference.mean, 3), round(c.effect, 3), round(c.p, 3)
+    (3, 0.02, 2.0, 0.074)
+    """
+    from scipy import stats
+
+    found = estimate(differences)
+    n = found.n
+    empty = Comparison("", "", n, (n, n), "paired t" if n > 1 else "", found)
+    if n < 2 or found.sd == 0:
+        return empty
+    t = found.mean / (found.sd / math.sqrt(n))
+    return replace(
+        empty,
+        effect=found.mean / found.sd,
+        p=float(2 * stats.t.sf(abs(t), n - 1)),
+        p_wilcoxon=float(stats.wilcoxon(differences).pvalue) if n < 50 else None,
+    )
+
+
+def compare(
+    a: Sequence[Mapping],
+    b: Sequence[Mapping],
+    accuracy: str = "test_accuracy",
+    names: tuple[str, str] = ("", ""),
+) -> Comparison:
+    """Compare two arms over the seeds that both have, b minus a.
+
+    If every network trained: paired t on the accuracies. If some did not, a mean would mix two
+    things, so the numbers that trained are compared by Fisher's exact test, which leaves the pairing
+    unused.
+
+    Parameters
+    ----------
+    a, b : sequence of mapping
+        Records with ``seed``, ``state`` and ``accuracy``.
+    accuracy : str
+    names : (str, str)
+    """
+    first = {record["seed"]: record for record in a}
+    second = {record["seed"]: record for record in b}
+    seeds = [seed for seed in first if seed in second]
+    pairs = [(first[seed], second[seed]) for seed in seeds]
+    trained = tuple(sum(pair[i]["state"] == "trained" for pair in pairs) for i in (0, 1))
+    if trained == (len(pairs), len(pairs)):
+        differences = [
+            y[accuracy] - x[accuracy] for x, y in pairs if None not in (x[accuracy], y[accuracy])
+        ]
+        return replace(paired(differences), a=names[0], b=names[1], trained=trained)
+    return counts(trained, (len(pairs), len(pairs)), names)
+
+
+def counts(
+    trained: tuple[int, int], n: tuple[int, int], names: tuple[str, str] = ("", "")
+) -> Comparison:
+    """Compare how many of n networks trained, by Fisher's exact test, two-sided.
+
+    Examples
+    --------
+    >>> c = counts((0, 5), (5, 5))
+    >>> round(c.p, 4), c.verdict
+    (0.0079, 'higher')
+    """
+    from scipy.stats import fisher_exact
+
+    base = Comparison(*names, n=min(n), trained=trained)
+    if trained == (0, 0) or 0 in n or trained == n:
+        return base
+    table = [[trained[0], n[0] - trained[0]], [trained[1], n[1] - trained[1]]]
+    return replace(base, test="Fisher", p=float(fisher_exact(table).pvalue))
+
+
+def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct p-values of comparisons that were made together (Holm 1979).
+
+    In ascending order, ``p_holm[i] = max(p_holm[i-1], min(1, (m - i) * p[i]))``, i from 0.
+
+    Examples
+    --------
+    >>> found = holm([Comparison("a", "b", 5, (5, 5), p=p) for p in (0.01, 0.04, 0.03)])
+    >>> [c.p_holm for c in found]
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(
+        (i for i, one in enumerate(comparisons) if one.p is not None),
+        key=lambda i: comparisons[i].p,
+    )
+    corrected, least = list(comparisons), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * comparisons[i].p))
+        corrected[i] = replace(comparisons[i], p_holm=least)
+    return corrected
