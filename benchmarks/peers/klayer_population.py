@@ -1,0 +1,46 @@
+"""klayer: a population, one network or many, on the engine's worker threads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.data import Dataset, Split
+from klayer.train import Engine, Member, Population, Standardised, TrainingState
+from peers.task import Task, settings_of
+
+
+class Standard(Dataset):
+    """A data set whose features are standardised already."""
+
+    def standardized(self, split: str, dtype=np.float32) -> NDArray:
+        """Return the features as they are."""
+        return self.splits[split].features.astype(dtype, copy=False)
+
+
+class Peer:
+    """Trains through ``Population``, updates only: curves are not recorded."""
+
+    stride = 1
+
+    def __init__(self, task: Task, X: NDArray, labels: NDArray, threads: int) -> None:
+        few = Split(X[:100], labels[:100])
+        dataset = Standard(
+            "benchmark",
+            {"train": Split(X, labels), "validation": few, "test": few},
+            [f"class {k}" for k in range(task.widths[-1])],
+        )
+        members = [Member(settings_of(task, p), seed=p) for p in range(task.networks)]
+        self.population = Population(Standardised(dataset), members)
+        params = {key: value.copy() for key, value in task.params.items()}
+        self.population.state = TrainingState(params, self.population.state.running)
+        self.population.engine = Engine(threads)
+        self.population.engine.__enter__()
+
+    def train(self, start: int, stop: int) -> None:
+        # Population.train would stop to evaluate at the recorded points: go one level below.
+        assert self.population.state.update == start
+        self.population.advance(stop, None)
+
+    def weights(self) -> dict[str, NDArray]:
+        return self.population.state.params

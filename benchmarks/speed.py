@@ -1,0 +1,459 @@
+"""How fast klayer trains, beside the other ways to train many small networks on a CPU.
+
+``python benchmarks/speed.py [--quick] [--json FILE]`` prints microseconds per network and update as
+a Markdown table. All contestants do the same work (see ``peers/task.py``), which is verified before
+anything is timed; they take turns in short rounds, each in a process of its own, so that a change
+of the machine's speed meets all of them. ``docs/benchmarks.md`` says how to read the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata, util
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from klayer.data import load
+from klayer.train import Standardised
+from klayer.train.engine import available_cores
+from peers.reference import Agreement, Reference
+from peers.task import ARCHITECTURES, Task, make_task
+from peers.worker import Contestant, Workers
+
+VERIFIED_UPDATES = 20
+PAUSE = 0.05  # seconds before each turn: threads of the last contestant stop spinning
+PACKAGES = ("klayer", "numpy", "torch", "jax", "jaxlib", "scikit-learn")
+
+
+def contestants(networks: int, cores: int) -> list[Contestant]:
+    """Who takes part, in the order of the table."""
+    several = sorted({1, cores})
+    everyone = [
+        Contestant(
+            f"klayer, {networks} networks", "klayer_population", networks, cores, role="klayer many"
+        ),
+        Contestant("klayer, 1 network", "klayer_population", 1, cores, role="klayer one"),
+        *(
+            Contestant(
+                f"PyTorch loop, {_count(threads, 'thread')}",
+                "torch_loop",
+                threads=threads,
+                requires="torch",
+                role="PyTorch loop",
+            )
+            for threads in several
+        ),
+        Contestant(
+            "PyTorch loop, a process on each core",
+            "torch_loop",
+            processes=cores,
+            requires="torch",
+            role="processes",
+        ),
+        Contestant(
+            f"PyTorch `bmm`, {networks} networks",
+            "torch_batched",
+            networks,
+            cores,
+            requires="torch",
+            role="batched",
+        ),
+        Contestant(
+            f"PyTorch `bmm`, first layers side by side, {networks} networks",
+            "torch_batched:Wide",
+            networks,
+            cores,
+            requires="torch",
+            role="batched",
+        ),
+        Contestant("JAX `jit(scan)`", "jax_scan", 1, cores, requires="jax", role="JAX loop"),
+        Contestant(
+            "JAX `jit(scan)`, a process on each core",
+            "jax_scan",
+            processes=cores,
+            requires="jax",
+            role="processes",
+        ),
+        Contestant(
+            f"JAX `vmap`, {networks} networks",
+            "jax_scan",
+            networks,
+            cores,
+            requires="jax",
+            role="batched",
+        ),
+        *(
+            Contestant(
+                f"scikit-learn `partial_fit`, {_count(threads, 'thread')}",
+                "sklearn_mlp",
+                threads=threads,
+                batch_norm=False,
+                role="scikit-learn",
+            )
+            for threads in several
+        ),
+        Contestant(
+            "the first layer's two products", "first_layer", processes=cores, role="products"
+        ),
+    ]
+    return [one for one in everyone if cores > 1 or one.role != "processes"]
+
+
+class Contest:
+    """All contestants with their tasks open, verified and calibrated; then timed round by round."""
+
+    def __init__(self, options: argparse.Namespace, say: Callable[[str], None]) -> None:
+        self.options, self.say = options, say
+        self.cores = available_cores()
+        self.verified: dict[tuple[str, str], Agreement] = {}
+        self.length: dict[tuple[str, str], int] = {}
+        self.times: dict[tuple[str, str], list[float]] = {}
+        self.workers: dict[str, Workers] = {}
+        self.left_out: list[str] = []
+
+    def run(self) -> None:
+        """Verify, calibrate and time everything."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="klayer-speed-") as folder:
+                X, labels = self._write_data(Path(folder))
+                self._start(folder)
+            for architecture in self.options.architectures:
+                task = make_task(architecture, self.options.networks, len(X), X.shape[1])
+                self._verify(architecture, task, X, labels)
+            for turn in range(self.options.rounds):
+                self._round(turn)
+        finally:
+            for workers in self.workers.values():
+                workers.close()
+
+    def entries(self) -> list[tuple[str, str]]:
+        """(contestant, architecture) of all that were timed."""
+        return list(self.times)
+
+    def _write_data(self, folder: Path):
+        # Standardised once, here: all contestants read the same bits.
+        data = Standardised(load(f"synthetic:samples={self.options.samples},validation=10,test=10"))
+        X, labels = data["train"]
+        np.save(folder / "X.npy", X)
+        np.save(folder / "labels.npy", labels)
+        return X, labels
+
+    def _start(self, folder: str) -> None:
+        cores = (
+            sorted(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else list(range(self.cores))
+        )
+        for one in contestants(self.options.networks, self.cores):
+            wanted = not self.options.only or any(
+                word.lower() in one.name.lower() for word in self.options.only
+            )
+            if not (wanted or one.role == "products"):
+                continue
+            if not util.find_spec(one.requires):
+                self.left_out.append(f"{one.name} ({one.requires} is not installed)")
+                continue
+            self.workers[one.name] = Workers(one, folder, cores)
+        for workers in self.workers.values():
+            workers.wait()
+
+    def _verify(self, architecture: str, task: Task, X, labels) -> None:
+        """Let everybody do the first updates (which also warms them up), then compare."""
+        reference = Reference(task, X, labels, VERIFIED_UPDATES)
+        for name, workers in self.workers.items():
+            one = workers.contestant
+            if task.batch_norm != "none" and not one.batch_norm:
+                continue
+            workers.open(architecture, task)
+            workers.train(architecture, VERIFIED_UPDATES)
+            entry = (name, architecture)
+            if one.role != "products":
+                found = [reference.judge(weights) for weights in workers.weights(architecture)]
+                worst = max(found, key=lambda agreement: agreement.movement)
+                self.verified[entry] = worst
+                self.say(
+                    f"{architecture}: {name}: loss within {worst.loss:.0e}, "
+                    f"movement of the weights within {worst.movement:.0e}"
+                )
+                if not all(agreement.holds() for agreement in found):
+                    raise SystemExit(f"{name} does not train the same networks: nothing timed.")
+            self.length[entry] = self._calibrate(workers, architecture)
+            self.times[entry] = []
+
+    def _calibrate(self, workers: Workers, architecture: str) -> int:
+        """Return the number of updates that fills a turn, a multiple of the stride."""
+        stride = workers.stride(architecture)
+        updates = max(stride, 4)
+        seconds = workers.train(architecture, updates)
+        turns = self.options.seconds / seconds * updates / stride
+        return max(1, round(turns)) * stride
+
+    def _round(self, turn: int) -> None:
+        entries = self.entries()
+        for name, architecture in entries if turn % 2 == 0 else entries[::-1]:
+            updates = self.length[name, architecture]
+            workers = self.workers[name]
+            one = workers.contestant
+            time.sleep(PAUSE)
+            seconds = workers.train(architecture, updates)
+            networks = one.networks * one.processes
+            self.times[name, architecture].append(seconds / (updates * networks) * 1e6)
+        self.say(f"round {turn + 1} of {self.options.rounds}")
+
+
+def summarise(contest: Contest) -> dict:
+    """Turn the times into plain values, ready for JSON.
+
+    Returns
+    -------
+    results : dict
+        ``rows``: for each contestant and architecture the median and quartiles of the microseconds
+        per network and update, the ratio of the median to the products' median, and all rounds.
+    """
+    medians = {entry: float(np.median(times)) for entry, times in contest.times.items()}
+    products = {
+        architecture: medians[name, architecture]
+        for name, architecture in medians
+        if contest.workers[name].contestant.role == "products"
+    }
+    rows = []
+    for (name, architecture), times in contest.times.items():
+        one = contest.workers[name].contestant
+        agreement = contest.verified.get((name, architecture))
+        rows.append(
+            {
+                "contestant": name,
+                "role": one.role,
+                "architecture": architecture,
+                "networks": one.networks,
+                "threads": one.threads,
+                "processes": one.processes,
+                "updates_per_round": contest.length[name, architecture],
+                "microseconds": medians[name, architecture],
+                "quartiles": [float(q) for q in np.percentile(times, (25, 75))],
+                "ratio_to_products": medians[name, architecture] / products[architecture],
+                "rounds": times,
+                "loss_difference": agreement and agreement.loss,
+                "movement_difference": agreement and agreement.movement,
+            }
+        )
+    return {"rows": rows, "left_out": contest.left_out}
+
+
+def comparisons(rows: list[dict]) -> list[dict]:
+    """Speed of klayer as a multiple of the others', from the medians of one run.
+
+    Against a loop, the fastest thread setting counts; against batched peers, the fastest peer.
+    """
+    pairs = [
+        ("klayer many", "PyTorch loop"),
+        ("klayer many", "batched"),
+        ("klayer many", "processes"),
+        ("klayer many", "JAX loop"),
+        ("klayer many", "scikit-learn"),
+        ("klayer one", "PyTorch loop"),
+        ("klayer one", "JAX loop"),
+    ]
+    found = []
+    for ours, theirs in pairs:
+        for architecture in dict.fromkeys(row["architecture"] for row in rows):
+            here = [row for row in rows if row["architecture"] == architecture]
+            us = [row for row in here if row["role"] == ours]
+            them = [row for row in here if row["role"] == theirs]
+            if us and them:
+                best = min(them, key=lambda row: row["microseconds"])
+                found.append(
+                    {
+                        "klayer": us[0]["contestant"],
+                        "other": best["contestant"],
+                        "role": theirs,
+                        "architecture": architecture,
+                        "speed": best["microseconds"] / us[0]["microseconds"],
+                    }
+                )
+    return found
+
+
+def markdown(results: dict) -> str:
+    """Format the results as Markdown."""
+    rows = results["rows"]
+    architectures = list(dict.fromkeys(row["architecture"] for row in rows))
+    cells = {
+        (row["contestant"], row["architecture"]): "{:,.0f} ({:,.0f}-{:,.0f}) {:.2f}x".format(
+            row["microseconds"], *row["quartiles"], row["ratio_to_products"]
+        )
+        for row in rows
+    }
+    about = results["about"]
+    lines = [
+        f"Microseconds per network and update: median (quartiles) of {about['rounds']} rounds, "
+        "and the ratio to the first layer's two products at the machine's peak.",
+        "",
+        *_table(
+            "",
+            architectures,
+            {
+                name: [cells.get((name, architecture), "-") for architecture in architectures]
+                for name in dict.fromkeys(row["contestant"] for row in rows)
+            },
+        ),
+        "",
+        "How many times faster klayer is (the fastest of each kind counts):",
+        "",
+    ]
+    found = comparisons(rows)
+    ratios = {
+        (one["klayer"], one["role"], one["architecture"]): f"{one['speed']:.2f}" for one in found
+    }
+    lines += _table(
+        "",
+        architectures,
+        {
+            f"{klayer} against {TITLES[role]}": [
+                ratios.get((klayer, role, architecture), "-") for architecture in architectures
+            ]
+            for klayer, role in dict.fromkeys((one["klayer"], one["role"]) for one in found)
+        },
+    )
+    lines += ["", *(f"- {key}: {value}" for key, value in about.items())]
+    if results["left_out"]:
+        lines += [f"- left out: {', '.join(results['left_out'])}"]
+    return "\n".join(lines)
+
+
+TITLES = {
+    "PyTorch loop": "the PyTorch loop",
+    "batched": "batched peers",
+    "processes": "a process on each core",
+    "JAX loop": "JAX `jit(scan)`",
+    "scikit-learn": "scikit-learn",
+}
+
+
+def describe(options: argparse.Namespace, cores: int) -> dict:
+    """Say where and how the numbers were measured."""
+    blas = {
+        f"{one['internal_api']} {one['version']} ({one.get('architecture', '?')})"
+        for one in threadpool_info()
+        if one["user_api"] == "blas"
+    }
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": f"{_processor()}, {_count(cores, 'core')}, {platform.system()}",
+        "load average before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "Python": platform.python_version(),
+        "versions": ", ".join(
+            f"{name} {metadata.version(name)}" for name in PACKAGES if _installed(name)
+        ),
+        "NumPy's BLAS": ", ".join(sorted(blas)),
+        "data": f"{options.samples:,} samples of 3,072 features, 10 classes, float32; batch 100",
+        "rounds": options.rounds,
+        "seconds per turn": options.seconds,
+        "verified updates": VERIFIED_UPDATES,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    options = _parse(arguments)
+    about = describe(options, available_cores())
+    if about["load average before"] and about["load average before"] > 0.5:
+        _say(f"warning: this machine is busy (load average {about['load average before']}).")
+    began, busy = time.monotonic(), _busy_seconds()
+    contest = Contest(options, _say)
+    contest.run()
+    wall = time.monotonic() - began
+    about["wall time"] = f"{wall:.0f} s"
+    if busy is not None:
+        share = max(0.0, (_busy_seconds() - busy) / (wall * available_cores()))
+        about["other processes"] = f"used {share:.0%} of the cores meanwhile"
+        if share > 0.05:
+            _say(f"warning: other processes {about['other processes']}: measure again at rest.")
+    results = {"about": about, **summarise(contest)}
+    print(markdown(results))
+    if options.json:
+        results["comparisons"] = comparisons(results["rows"])
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="about a minute; rough")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
+    parser.add_argument("--rounds", type=int, help="turns of each contestant (7)")
+    parser.add_argument("--seconds", type=float, help="length of a turn (1)")
+    parser.add_argument("--networks", type=int, default=30, help="networks trained at once (30)")
+    parser.add_argument("--samples", type=int, help="training samples (20,000)")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="contestants with such a word")
+    parser.add_argument(
+        "--architectures", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES)
+    )
+    options = parser.parse_args(arguments)
+    usual = {"rounds": 3, "seconds": 0.2, "samples": 5000} if options.quick else {}
+    for name, value in {"rounds": 7, "seconds": 1.0, "samples": 20_000, **usual}.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    for name in ("rounds", "seconds"):
+        if getattr(options, name) <= 0:
+            parser.error(f"`{name}` must be > 0, but got {getattr(options, name)}.")
+    if options.networks < 2:
+        parser.error(f"`networks` must be >= 2, but got {options.networks}.")
+    return options
+
+
+def _table(corner: str, head: list[str], rows: dict[str, list[str]]) -> list[str]:
+    return [
+        f"| {' | '.join([corner, *head])} |",
+        f"|---|{'---:|' * len(head)}",
+        *(f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()),
+    ]
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _busy_seconds() -> float | None:
+    """Seconds that others have kept our cores busy so far; None where the system doesn't say."""
+    try:
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    except (OSError, AttributeError):
+        return None
+    ticks = sum(int(n) for name, *counts in lines if name in ours for n in counts[:3])
+    # Our own time, with that of our processes that have ended.
+    return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        return next(line for line in text.splitlines() if "model name" in line).split(": ", 1)[1]
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
