@@ -1,0 +1,78 @@
+"""The command's entry: subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from klayer.cli import data
+from klayer.cli.gradcheck import gradcheck
+from klayer.cli.predict import predict
+from klayer.cli.report import report
+from klayer.cli.search import search
+from klayer.cli.train import study, train
+from klayer.errors import KlayerError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="klayer",
+    help="Train fully connected networks hundreds at a time, prove their gradients, "
+    "turn a study into one report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(study)
+app.command()(train)
+app.command()(search)
+app.command()(gradcheck)
+app.command()(report)
+app.command()(predict)
+app.add_typer(data.app, name="data")
+
+_state = {"debug": False}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"klayer {metadata.version('klayer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+def main() -> None:
+    """Run the command: a user's mistake becomes one message on stderr and exit status 2."""
+    try:
+        app()
+    except KlayerError as error:
+        if _state["debug"]:
+            raise
+        print(f"klayer: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as error:
+        print(f"klayer: interrupted{f'; {error}' if str(error) else ''}.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except MemoryError as error:
+        print(f"klayer: out of memory ({error}): try fewer networks.", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if _state["debug"]:
+            raise
+        print(f"klayer: {error}", file=sys.stderr)
+        sys.exit(1)

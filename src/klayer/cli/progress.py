@@ -1,0 +1,108 @@
+"""Live progress of a training: a bar a population, time left, accuracy so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from klayer.study.arms import Pack
+from klayer.train import TrainingState
+
+__all__ = ["Bars"]
+
+
+class Bars:
+    """A reporter that draws on stderr: live in a terminal, a line a population elsewhere.
+
+    Parameters
+    ----------
+    quiet : bool
+        Say nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
+        self.tasks: dict[str, int] = {}
+
+    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
+        """Begin with a bar for everything and one for each population."""
+        self.stop()
+        if not packs:
+            return
+        work = {one.name: n * len(one.jobs) for one, n in zip(packs, updates, strict=True)}
+        if len(packs) > 1:
+            total = sum(work.values())
+            self.tasks["all"] = self.bars.add_task("[bold]all populations", total=total, note="")
+        for one in packs:
+            title = f"{one.name.rsplit('-', 1)[0]} x {len(one.jobs)}"
+            self.tasks[one.name] = self.bars.add_task(
+                title, total=work[one.name], note="", start=False
+            )
+        self._finished = 0
+        self.bars.start()
+
+    def _task(self, pack: Pack) -> Task:
+        return next(task for task in self.bars.tasks if task.id == self.tasks[pack.name])
+
+    def _move(self, pack: Pack, done: float) -> None:
+        task = self.tasks[pack.name]
+        if not self._task(pack).started:
+            self.bars.start_task(task)
+        self.bars.update(task, completed=done)
+        if "all" in self.tasks:
+            self.bars.update(self.tasks["all"], completed=self._finished + done)
+
+    def progress(self, pack: Pack, update: float) -> None:
+        """Move a population's bar."""
+        self._move(pack, update * len(pack.jobs))
+
+    def record(self, pack: Pack, state: TrainingState) -> None:
+        """Show the validation accuracy so far."""
+        accuracy = state.history["validation_accuracy"][:, -1]
+        alive = accuracy[np.isfinite(accuracy)]
+        note = "all networks diverged"
+        if len(alive):
+            note = f"validation {alive.mean():.1%}"
+            if len(alive) > 1:
+                note += f" ({alive.min():.1%} to {alive.max():.1%})"
+        self.bars.update(self.tasks[pack.name], note=note)
+
+    def finish(self, pack: Pack, records: list[dict]) -> None:
+        """Leave one line behind for a population."""
+        total = self._task(pack).total
+        self._move(pack, total)
+        self._finished += total
+        self.bars.update(self.tasks[pack.name], visible=False)
+        seconds = sum(record["seconds"] for record in records)
+        states = [record["state"] for record in records]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        name = pack.name.rsplit("-", 1)[0]
+        self.console.print(f"{name}: {counts} in {seconds:.1f} s", highlight=False)
+
+    def stop(self) -> None:
+        """Take the bars away."""
+        self.bars.stop()
+        for task in self.tasks.values():
+            self.bars.remove_task(task)
+        self.tasks = {}

@@ -1,0 +1,57 @@
+"""`klayer report`: a run's page again, or two runs on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from klayer.errors import KlayerError
+
+__all__ = ["report"]
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN [OTHER]", help="One run directory, or two.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page that compares two runs. [default: compare-RUN-OTHER.html]"),
+    ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print the page to PDF too, by Chromium.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Render a run's page again from its results, or compare two runs.
+
+    Of one run: RUN/report.html, with figures/ (SVG and PNG) and tables/ (CSV) beside it. An
+    unfinished run shows what is there so far.
+
+    Example: klayer report runs/monday runs/tuesday --out both.html
+    """
+    from klayer.report import compare, finish
+    from klayer.study import Run
+
+    if len(runs) > 2:
+        raise KlayerError(f"a report shows one run or compares two, but got {len(runs)}.")
+    if len(runs) == 1:
+        if out:
+            raise KlayerError(
+                "`--out` is for comparing two runs: the page of one run lies in its directory."
+            )
+        written = finish(Run(runs[0]), pdf=pdf)
+    else:
+        names = [run.resolve().name for run in runs]
+        target = out or Path(f"compare-{names[0]}-{names[1]}.html")
+        written = [compare(*runs, target)]
+        if pdf:
+            from klayer.report.pdf import print_pdf
+
+            written.append(print_pdf(target))
+    for path in written:
+        typer.echo(str(path))
+    if show:
+        typer.launch(str(written[0]))

@@ -1,0 +1,179 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from klayer.cli.app import app, main
+from klayer.study import Run
+
+BRIEF = ["--hidden", "12", "--batch-size", "50", "--cycles", "1", "--half-cycle", "1 epoch"]
+
+
+def klayer(*args):
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def fails(monkeypatch, capsys, *args):
+    """Run the command as a user does and return its exit status and what it says on stderr."""
+    monkeypatch.setattr(sys, "argv", ["klayer", *map(str, args)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return stopped.value.code, err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "run"
+    result = klayer("train", "--networks", 3, "--seed", 5, *BRIEF, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+def test_train_ends_with_a_table_and_a_run_directory(trained):
+    out, result = trained
+    summary = json.loads((out / "summary.json").read_text())
+    assert [record["seed"] for record in summary["networks"]] == [5, 6, 7]
+    for record in summary["networks"]:
+        assert record["state"] == "trained"
+        assert f"{record['test_accuracy']:.2%}" in result.output
+    assert {"run.json", "networks.jsonl", "weights", "report.html"} <= {p.name for p in out.iterdir()}
+    assert (out / "figures" / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("hidden = [9]\nl2 = 0.25\nbatch_size = 40\nnetworks = 2\nseed = 3\n")
+    out = tmp_path / "run"
+    result = klayer(
+        "train", "--config", path, "--l2", 0.5, "--cycles", 1, "--half-cycle", 3, "--out", out, "-q"
+    )
+    assert result.exit_code == 0, result.output
+    records = [json.loads(line) for line in (out / "networks.jsonl").read_text().splitlines()]
+    assert [record["seed"] for record in records] == [3, 4]
+    settings = records[0]["settings"]
+    assert (settings["hidden"], settings["l2"], settings["batch_size"]) == ([9], 0.5, 40)
+    assert settings["lr_max"] == 0.1
+
+
+def test_depth_and_width_make_hidden_layers(tmp_path):
+    out = tmp_path / "run"
+    klayer("train", "--depth", 4, "--width", 6, "--half-cycle", 2, "--out", out, "-q")
+    record = json.loads((out / "networks.jsonl").read_text())
+    assert record["settings"]["hidden"] == [6, 6, 6]
+
+
+def test_json_is_all_that_train_prints_on_stdout(tmp_path):
+    result = klayer("train", *BRIEF, "--out", tmp_path / "run", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["kind"] == "train"
+    assert summary["arms"][0]["n"] == 1
+
+
+def test_predict_labels_rows_with_the_best_network(trained, tmp_path, digits):
+    import numpy as np
+
+    out, _ = trained
+    rows = digits.splits["test"].features[:20]
+    np.save(tmp_path / "rows.npy", rows)
+    result = klayer("predict", out, tmp_path / "rows.npy")
+    assert result.exit_code == 0, result.output
+    names = [line.split("\t")[1] for line in result.stdout.splitlines()]
+    labels = Run(out).model().predict(rows)
+    assert names == [digits.class_names[label] for label in labels]
+    assert len(set(names)) > 5
+    as_json = klayer("predict", out, tmp_path / "rows.npy", "--seed", 6, "--json")
+    rows = json.loads(as_json.stdout)
+    assert sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_study_of_a_toml_file_ends_in_a_page(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text(
+        "title = 'Two widths'\nseeds = 2\n"
+        "[settings]\nbatch_size = 50\ncycles = 1\nhalf_cycle = '1 epoch'\n"
+        "[grid]\nhidden = [[6], [12]]\n"
+    )
+    out = tmp_path / "run"
+    result = klayer("study", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Two widths" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("klayer.study.estimate.SAMPLE_SECONDS", 0.01)
+    result = klayer("study", "--preset", "quick", "--dry-run")
+    assert result.exit_code == 0, result.output
+    for words in ("search, stage 4", "finalists", "nothing was trained"):
+        assert words in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["train", "--batch-norm", "hiden"], "unknown batch_norm 'hiden': did you mean 'hidden'"),
+        (["train", "--lr-min", "1"], "`0 <= lr_min <= lr_max` must hold, but got lr_min=1.0, lr_max=0.1"),
+        (["train", "--hidden", "5,x"], "`--hidden` must be widths with commas, as in 50,30,20, but got '5,x'"),
+        (["train", "--hidden", "5", "--depth", "3"], "by --hidden, or by --depth and --width"),
+        (["train", "--depth", "0"], "`--depth` must be >= 1, but got 0"),
+        (["train", "--networks", "0"], "`--networks` must be >= 1, but got 0"),
+        (["train", "--init", "gaussian"], "needs a sigma > 0"),
+        (["train", "--data", "digitz"], "did you mean 'digits'"),
+        (["train", "--resume", "nowhere"], "a run directory holds a file run.json"),
+        (["train", "--resume", "x", "--l2", "1"], "a run goes on with its own settings"),
+        (["study", "reprot"], "unknown study 'reprot': did you mean 'report'"),
+        (["study", "a", "--preset", "b"], "a study has one source, but got both 'a' and --preset 'b'"),
+        (["study", "--resume", "x", "--seeds", "3"], "a run goes on with its own configuration"),
+        (["study", "--seeds", "0"], "`seeds` must be a number >= 1"),
+        (["predict", "nowhere", "x.png"], "a run directory holds a file run.json"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_status_2(args, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, err = fails(monkeypatch, capsys, *args)
+    assert code == 2
+    assert message in re.sub(r"\s+", " ", err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_predict_names_arms_and_seeds_if_there_is_no_such_network(trained, monkeypatch, capsys):
+    code, err = fails(monkeypatch, capsys, "predict", trained[0], "x.npy", "--seed", 99)
+    assert code == 2
+    assert "seed=99" in err
+    assert "Seeds: 5, 6, 7" in err
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    from klayer.errors import KlayerError
+
+    monkeypatch.setattr(sys, "argv", ["klayer", "--debug", "train", "--depth", "0"])
+    with pytest.raises(KlayerError):
+        main()
+
+
+def test_importing_klayer_imports_nothing_heavy():
+    code = "import sys, klayer; print([m for m in %r if m in sys.modules])" % (
+        ["sklearn", "optuna", "altair", "typer", "scipy", "pydantic", "rich"],
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['klayer', '--help']\n"
+        "from klayer.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = ['sklearn', 'optuna', 'altair', 'scipy', 'pydantic', 'numpy', 'jinja2']\n"
+        "print('HEAVY', [m for m in heavy if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in found.stdout
+    for command in ("study", "train", "search", "gradcheck", "report", "predict", "data"):
+        assert f" {command} " in found.stdout

@@ -1,0 +1,61 @@
+"""What users read is true: names are documented, examples and commands exist, no stray paths."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import klayer
+from klayer.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", [name for name in klayer.__all__ if name != "__version__"])
+def test_every_public_name_has_a_docstring(name):
+    assert len(inspect.getdoc(getattr(klayer, name)) or "") > 40
+
+
+@pytest.mark.parametrize("module", ["data", "gradcheck", "nn", "report", "study", "train"])
+def test_every_public_name_of_a_room_exists_and_has_a_docstring(module):
+    room = getattr(__import__(f"klayer.{module}"), module)
+    assert room.__doc__
+    for name in room.__all__:
+        value = getattr(room, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        klayer.trian  # noqa: B018
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command):
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert f"klayer {command}" in text
+    assert COMMANDS[command].help
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_only_commands_and_files_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    # Commands stand alone on a line or in backticks; prose may say "klayer trains".
+    for command in re.findall(r"(?:^|`)\s*(?:\$ )?klayer ([a-z]+)\b", text, flags=re.MULTILINE):
+        assert command in COMMANDS, command
+    for target in re.findall(r"`make ([a-z-]+)", text):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_hold_no_path_of_a_machine(page):
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"(/home/|/root/|/tmp/|\.\./shared)", text)

@@ -1,0 +1,106 @@
+"""Write the README's picture and table from a finished study.
+
+    python tools/readme.py RUN
+
+The picture is the top of RUN/report.html in Chromium, docs/images/page.png; the table stands in
+README.md between the two markers. Needs Playwright for Python and Chromium.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from klayer.study import Run
+from klayer.study.config import StudyConfig
+
+ROOT = Path(__file__).parent.parent
+START, END = "<!-- results: tools/readme.py -->", "<!-- end of results -->"
+NAMES = {"none": "", "hidden": " + BN (hidden)", "all": " + BN (all)"}
+
+
+def picture(run: Run, target: Path) -> None:
+    """Photograph the top of the page."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.goto((run.path / "report.html").resolve().as_uri())
+        page.wait_for_timeout(1500)
+        page.screenshot(path=target)
+        browser.close()
+
+
+def cell(arm: dict, published: float | None) -> str:
+    """Mean and standard deviation, or what became of the networks; the published number in italics."""
+    test, n = arm["test_accuracy"], arm["n"]
+    stuck = arm["at_chance"] + arm["diverged"]
+    if stuck == n:
+        text = f"never trains ({stuck} of {n})"
+    elif stuck:
+        text = f"{test['min']:.3f} to {test['max']:.3f} ({stuck} of {n} at chance)"
+    elif test["sd"] > 0.03:
+        text = f"{test['min']:.3f} to {test['max']:.3f}"
+    else:
+        text = f"{test['mean']:.4f} ± {test['sd']:.4f}"
+    return text if published is None else f"{text}; *{published:.4f}*"
+
+
+def table(run: Run) -> str:
+    """Test accuracy of depth x batch normalisation x initialisation, as Markdown."""
+    summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
+    config = StudyConfig(**stored)
+    settings = {arm.name: arm.settings for arm in config.arm_list()}
+    arms = {arm["arm"]: arm for arm in summary["arms"] if arm["part"] == "arms"}
+    inits = list(dict.fromkeys(one.init for one in settings.values()))
+    lines = [
+        "| network | " + " | ".join(init.replace("gaussian:", "sigma ") for init in inits) + " |",
+        "|---" * (len(inits) + 1) + "|",
+    ]
+    rows = dict.fromkeys((one.hidden, one.batch_norm) for one in settings.values())
+    for hidden, norm in rows:
+        cells = []
+        for init in inits:
+            name = next(
+                name
+                for name, one in settings.items()
+                if (one.hidden, one.batch_norm, one.init) == (hidden, norm, init)
+            )
+            published = next((p.test for p in config.published if p.matches(settings[name])), None)
+            cells.append(cell(arms[name], published))
+        lines.append(f"| {len(hidden) + 1}-layer{NAMES[norm]} | " + " | ".join(cells) + " |")
+    machine, date = run.info["machine"], datetime.date.fromisoformat(run.info["created"][:10])
+    n = len(config.seed_list())
+    lines += [
+        "",
+        f"Test accuracy on {config.data}, mean ± standard deviation over n = {n} seeds (the range where the "
+        "seeds disagree), with the *published single run* in italics. "
+        f"`klayer study --preset {config.name} --data {config.data}`, {date:%d %B %Y}, "
+        f"{machine['cpu']}, {machine['cores']} cores: {summary['seconds'] / 60:.0f} minutes in all, "
+        f"{summary['peak_memory_bytes'] / 2**30:.1f} GB.",
+    ]
+    return "\n".join(lines)
+
+
+def main(path: str) -> None:
+    """Write both."""
+    run = Run(path)
+    picture(run, ROOT / "docs" / "images" / "page.png")
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{START}\n{table(run)}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
