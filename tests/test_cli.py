@@ -41,7 +41,9 @@ def test_train_ends_with_a_table_and_a_run_directory(trained):
     for record in summary["networks"]:
         assert record["state"] == "trained"
         assert f"{record['test_accuracy']:.2%}" in result.output
-    assert {"run.json", "networks.jsonl", "weights", "report.html"} <= {p.name for p in out.iterdir()}
+    assert {"run.json", "networks.jsonl", "weights", "report.html"} <= {
+        p.name for p in out.iterdir()
+    }
     assert (out / "figures" / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -118,8 +120,14 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
     ("args", "message"),
     [
         (["train", "--batch-norm", "hiden"], "unknown batch_norm 'hiden': did you mean 'hidden'"),
-        (["train", "--lr-min", "1"], "`0 <= lr_min <= lr_max` must hold, but got lr_min=1.0, lr_max=0.1"),
-        (["train", "--hidden", "5,x"], "`--hidden` must be widths with commas, as in 50,30,20, but got '5,x'"),
+        (
+            ["train", "--lr-min", "1"],
+            "`0 <= lr_min <= lr_max` must hold, but got lr_min=1.0, lr_max=0.1",
+        ),
+        (
+            ["train", "--hidden", "5,x"],
+            "`--hidden` must be widths with commas, as in 50,30,20, but got '5,x'",
+        ),
         (["train", "--hidden", "5", "--depth", "3"], "by --hidden, or by --depth and --width"),
         (["train", "--depth", "0"], "`--depth` must be >= 1, but got 0"),
         (["train", "--networks", "0"], "`--networks` must be >= 1, but got 0"),
@@ -128,7 +136,10 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
         (["train", "--resume", "nowhere"], "a run directory holds a file run.json"),
         (["train", "--resume", "x", "--l2", "1"], "a run goes on with its own settings"),
         (["study", "reprot"], "unknown study 'reprot': did you mean 'report'"),
-        (["study", "a", "--preset", "b"], "a study has one source, but got both 'a' and --preset 'b'"),
+        (
+            ["study", "a", "--preset", "b"],
+            "a study has one source, but got both 'a' and --preset 'b'",
+        ),
         (["study", "--resume", "x", "--seeds", "3"], "a run goes on with its own configuration"),
         (["study", "--seeds", "0"], "`seeds` must be a number >= 1"),
         (["predict", "nowhere", "x.png"], "a run directory holds a file run.json"),

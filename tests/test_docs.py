@@ -46,8 +46,8 @@ def test_every_command_is_documented(command):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_only_commands_and_files_that_exist(page):
     text = page.read_text(encoding="utf-8")
-    # Commands stand alone on a line or in backticks; prose may say "klayer trains".
-    for command in re.findall(r"(?:^|`)\s*(?:\$ )?klayer ([a-z]+)\b", text, flags=re.MULTILINE):
+    # Commands stand on an indented line or in backticks; prose may say "klayer trains".
+    for command in re.findall(r"(?:^    |`)klayer ([a-z]+)\b", text, flags=re.MULTILINE):
         assert command in COMMANDS, command
     for target in re.findall(r"`make ([a-z-]+)", text):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target

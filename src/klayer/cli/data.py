@@ -122,27 +122,9 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 @app.command()
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+    from klayer.cli.progress import download
 
-    from klayer.data import fetch as fetch_data
-
-    columns = ("[progress.description]{task.description}", BarColumn(), DownloadColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-    task = None
-
-    def progress(done: int, total: int) -> None:
-        nonlocal task
-        if task is None:
-            bar.start()
-            task = bar.add_task(name, total=total)
-        bar.update(task, completed=done)
-
-    try:
-        place = fetch_data(name, data_dir=data_dir, progress=progress)
-    finally:
-        if task is not None:
-            bar.stop()
+    place = download(name, data_dir=data_dir)
     _print(f"{name}: {place}")
 
 

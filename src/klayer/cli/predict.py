@@ -21,7 +21,9 @@ def predict(
     ],
     seed: Annotated[
         int | None,
-        typer.Option(help="The network with this seed. \\[default: the best by validation accuracy]"),
+        typer.Option(
+            help="The network with this seed. \\[default: the best by validation accuracy]"
+        ),
     ] = None,
     arm: Annotated[
         str | None, typer.Option(help="The arm it belongs to, in a study of several.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     Progress,
     Task,
     TextColumn,
@@ -15,10 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from klayer.data import fetch
 from klayer.study.arms import Pack
 from klayer.train import TrainingState
 
-__all__ = ["Bars"]
+__all__ = ["Bars", "download", "prepare"]
 
 
 class Bars:
@@ -106,3 +109,34 @@ class Bars:
         for task in self.tasks.values():
             self.bars.remove_task(task)
         self.tasks = {}
+
+
+def prepare(name: str, data_dir: Path | None, quiet: bool) -> None:
+    """Download a data set that has to be, before a run begins; a folder named by hand is left alone."""
+    if name == "cifar10" and data_dir is None:
+        download(name, quiet=quiet)
+
+
+def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> str:
+    """Make sure that a data set is on this machine, with a bar if it is downloaded; return where."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, quiet=quiet),
+    )
+    task = None
+
+    def progress(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:
+            bar.start()
+            task = bar.add_task(name, total=total)
+        bar.update(task, completed=done)
+
+    try:
+        return fetch(name, data_dir=data_dir, progress=progress)
+    finally:
+        if task is not None:
+            bar.stop()

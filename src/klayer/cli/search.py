@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from klayer.cli.output import number, percent, print_files, print_search, widths
 from klayer.cli.train import DataDir, Json, Out, Quiet, Resume, Workers
 from klayer.errors import KlayerError
 
@@ -200,7 +200,7 @@ def search(
         "lr_min": lr_min,
         "lr_max": lr_max,
         "sigma": sigma,
-        "hidden": hidden and [_widths(one) for one in hidden],
+        "hidden": hidden and [widths(one) for one in hidden],
         "batch_norm": batch_norm,
         "batch_size": batch_size,
         "init": init,
@@ -270,15 +270,6 @@ def _given(options: dict) -> dict:
     return {name: value for name, value in options.items() if value is not None and value != []}
 
 
-def _widths(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
-        ) from None
-
-
 def _split(point: dict) -> tuple[dict, dict]:
     """Part what the flags fix from what they search: ranges, and lists of several."""
     fixed, space = {}, {}
@@ -322,7 +313,7 @@ def _config(source: str | None, data: str | None, space: dict):
 
 def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> None:
     """Search or resume, with progress and a table a stage; then pictures, page, finalists."""
-    from klayer.cli.progress import Bars
+    from klayer.cli.progress import Bars, prepare
     from klayer.report import finish
     from klayer.study.search import resume_search, search
 
@@ -330,6 +321,8 @@ def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> Non
     bars = Bars(quiet=silent)
     watcher = None if silent else _Printer(bars)
     common = {"data_dir": data_dir, "workers": workers, "reporter": bars, "watcher": watcher}
+    if config:
+        prepare(config.data, data_dir, silent)
     try:
         if resume:
             run = resume_search(resume, storage=storage, **common)
@@ -342,7 +335,8 @@ def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> Non
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))
     elif not quiet:
-        _print_end(run, results, written)
+        print_search(run, results)
+        print_files([run.path / "trials.csv", *written])
 
 
 class _Printer:
@@ -376,62 +370,12 @@ class _Printer:
             state = row["state"] + (f": {row['failure']}" if row["failure"] else "")
             table.add_row(
                 str(row["trial"]),
-                *(_value(row[name]) for name in stage.space.names),
+                *(number(row[name]) for name in stage.space.names),
                 *(
-                    _percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
+                    percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
                     for split in ("validation", "train")
                 ),
                 " ".join(map(str, row["seeds"])),
                 state,
             )
         self.console.print(table)
-
-
-def _print_end(run, results: dict, written: list[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if results["stopped"]:
-        console.print(f"no further stage: {results['stopped']}", highlight=False)
-    if results["importance"]:
-        parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
-        console.print(f"importance for the validation accuracy: {', '.join(parts)}")
-    if results["finalists"]:
-        names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
-        table = Table(title=f"finalists on {run.info['data']['name']}: mean ± sd over n seeds")
-        for name in ("trial", *names, "cycles", "n", "train", "validation", "test"):
-            table.add_column(name, justify="right")
-        for row in results["finalists"]:
-            table.add_row(
-                str(row["trial"]),
-                *(_value(row[name]) for name in names),
-                f"{row['cycles']:g}",
-                str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else ""),
-                *(
-                    _percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
-                    for split in ("train", "validation", "test")
-                ),
-            )
-        for row in results["published"]:
-            table.add_row(
-                "published",
-                *(_value(row[name]) if name in row else "" for name in names),
-                f"{row['cycles']:g}" if "cycles" in row else "",
-                "1",
-                *(_percent(row.get(split)) for split in ("train", "validation", "test")),
-                style="dim",
-            )
-        console.print(table)
-    for path in (run.path / "trials.csv", *written):
-        console.print(str(path), style="green", soft_wrap=True)
-
-
-def _value(value) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _percent(mean: float | None, sd: float | None = None) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:.2%}" + ("" if sd is None else f" ± {sd:.2%}")

@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
+from klayer.cli.output import print_files, print_search, print_summary, widths
 from klayer.errors import KlayerError
 
 __all__ = ["study", "train"]
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder that holds the data set. \\[default: $KLAYER_DATA, the user's cache]"),
+    typer.Option(
+        help="Folder that holds the data set. \\[default: $KLAYER_DATA, the user's cache]"
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -184,6 +187,9 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print arms, populations and updates; train nothing.")
     ] = False,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print the page to PDF too, by Chromium.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -199,7 +205,7 @@ def study(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
             )
-        return _run(None, "study", None, resume, data_dir, workers, as_json, quiet)
+        return _run(None, "study", None, resume, data_dir, workers, as_json, quiet, pdf)
     if source and preset:
         raise KlayerError(
             f"a study has one source, but got both {source!r} and --preset {preset!r}."
@@ -216,19 +222,14 @@ def study(
     config.seed_list()
     if dry_run:
         return _print_plan(config, data_dir, workers)
-    return _run(config, "study", out, None, data_dir, workers, as_json, quiet)
+    return _run(config, "study", out, None, data_dir, workers, as_json, quiet, pdf)
 
 
 def _hidden(hidden: str | None, depth: int | None, width: int | None) -> list[int] | None:
     if hidden is not None:
         if depth is not None or width is not None:
             raise KlayerError("give the hidden layers by --hidden, or by --depth and --width.")
-        try:
-            return [int(part) for part in hidden.split(",") if part.strip()]
-        except ValueError:
-            raise KlayerError(
-                f"`--hidden` must be widths with commas, as in 50,30,20, but got {hidden!r}."
-            ) from None
+        return widths(hidden)
     if depth is None and width is None:
         return None
     if depth is not None and depth < 1:
@@ -236,13 +237,15 @@ def _hidden(hidden: str | None, depth: int | None, width: int | None) -> list[in
     return [50 if width is None else width] * ((3 if depth is None else depth) - 1)
 
 
-def _run(config, kind, out, resume, data_dir, workers, as_json, quiet) -> None:
+def _run(config, kind, out, resume, data_dir, workers, as_json, quiet, pdf: bool = False) -> None:
     """Run or resume, with progress; then pictures, page, table."""
-    from klayer.cli.progress import Bars
+    from klayer.cli.progress import Bars, prepare
     from klayer.report import finish
     from klayer.study.study import resume_study, run_study
 
     bars = Bars(quiet=quiet or as_json)
+    if config:
+        prepare(config.data, data_dir, quiet or as_json)
     try:
         if resume:
             run = resume_study(resume, data_dir=data_dir, workers=workers, reporter=bars)
@@ -252,53 +255,15 @@ def _run(config, kind, out, resume, data_dir, workers, as_json, quiet) -> None:
             )
     finally:
         bars.stop()
-    written = finish(run)
+    written = finish(run, pdf=pdf)
     summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
-        _print_summary(run, summary, written)
-
-
-def _print_summary(run, summary: dict, written: list[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    single = len(summary["arms"]) == 1
-    table = Table(title=f"{run.info['kind']} on {summary['data']}")
-    names = ("train_accuracy", "validation_accuracy", "test_accuracy")
-    if single:
-        table.add_column("seed", justify="right")
-    else:
-        table.add_column("arm")
-        table.add_column("n", justify="right")
-    for name in names:
-        table.add_column(name.replace("_accuracy", ""), justify="right")
-    table.add_column("state")
-    if single:
-        for record in summary["networks"]:
-            cells = [_percent(record[name]) for name in names]
-            state = record["state"] + (f": {record['failure']}" if record["failure"] else "")
-            table.add_row(str(record["seed"]), *cells, state)
-    for arm in summary["arms"]:
-        cells = [_percent(arm[name]["mean"], arm[name]["sd"]) for name in names]
-        counts = [
-            f"{arm[state]} of {arm['n']} {state.replace('_', ' ')}"
-            for state in ("at_chance", "diverged")
-            if arm[state]
-        ]
-        first = ["mean"] if single else [arm["arm"], str(arm["n"])]
-        table.add_row(*first, *cells, ", ".join(counts), style="bold" if single else None)
-    console = Console()
-    console.print(table)
-    for path in written:
-        console.print(str(path), style="green", soft_wrap=True)
-
-
-def _percent(mean: float | None, sd: float | None = None) -> str:
-    if mean is None:
-        return "–"
-    return f"{mean:.2%}" + ("" if sd is None else f" ± {sd:.2%}")
+        print_summary(run, summary)
+        if run.info["config"].get("search"):
+            print_search(run, json.loads((run.path / "trials.json").read_text(encoding="utf-8")))
+        print_files(written)
 
 
 def _print_plan(config, data_dir, workers) -> None:

@@ -1,0 +1,118 @@
+"""What the command prints when a run is over: tables, files; and what its options share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from klayer.errors import KlayerError
+
+__all__ = ["number", "percent", "print_files", "print_search", "print_summary", "widths"]
+
+_SPLITS = ("train", "validation", "test")
+
+
+def widths(text: str) -> list[int]:
+    """Read hidden widths, as in ``50,30,20``."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise KlayerError(
+            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
+        ) from None
+
+
+def number(value) -> str:
+    """Write a number short, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def percent(mean: float | None, sd: float | None = None) -> str:
+    """Write an accuracy, with its standard deviation where there is one."""
+    if mean is None:
+        return "-"
+    return f"{mean:.2%}" if sd is None else f"{100 * mean:.2f} ± {sd:.2%}"
+
+
+def print_files(paths: Sequence[Path]) -> None:
+    """Name the files that were written, a line each."""
+    from rich.console import Console
+
+    for path in paths:
+        Console().print(str(path), style="green", soft_wrap=True)
+
+
+def print_summary(run, summary: dict) -> None:
+    """Print the table of a training or a study: a line for each network, or for each arm."""
+    from rich.console import Console
+    from rich.table import Table
+
+    arms = [arm for arm in summary["arms"] if arm["part"] == "arms"]
+    single = len(arms) == 1
+    table = Table(title=f"{run.info['kind']} on {summary['data']}")
+    if single:
+        table.add_column("seed", justify="right")
+    else:
+        table.add_column("arm")
+        table.add_column("n", justify="right")
+    for name in _SPLITS:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state")
+    if single:
+        for record in summary["networks"]:
+            cells = [percent(record[f"{split}_accuracy"]) for split in _SPLITS]
+            state = record["state"] + (f": {record['failure']}" if record["failure"] else "")
+            table.add_row(str(record["seed"]), *cells, state)
+    for arm in arms:
+        values = [arm[f"{split}_accuracy"] for split in _SPLITS]
+        counts = [
+            f"{arm[state]} of {arm['n']} {state.replace('_', ' ')}"
+            for state in ("at_chance", "diverged")
+            if arm[state]
+        ]
+        table.add_row(
+            *(["mean"] if single else [arm["arm"], str(arm["n"])]),
+            *(percent(value["mean"], value["sd"]) for value in values),
+            ", ".join(counts),
+            style="bold" if single else None,
+        )
+    Console().print(table)
+
+
+def print_search(run, results: dict) -> None:
+    """Print the end of a search: what mattered, and the finalists beside what was published."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if results["stopped"]:
+        console.print(f"no further stage: {results['stopped']}", highlight=False)
+    if results["importance"]:
+        parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
+        console.print(f"importance for the validation accuracy: {', '.join(parts)}")
+    if results["finalists"]:
+        names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
+        table = Table(title=f"finalists on {run.info['data']['name']}: mean ± sd over n seeds")
+        for name in ("trial", *names, "cycles", "n", "train", "validation", "test"):
+            table.add_column(name, justify="right")
+        for row in results["finalists"]:
+            table.add_row(
+                str(row["trial"]),
+                *(number(row[name]) for name in names),
+                f"{row['cycles']:g}",
+                str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else ""),
+                *(
+                    percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
+                    for split in ("train", "validation", "test")
+                ),
+            )
+        for row in results["published"]:
+            table.add_row(
+                "published",
+                *(number(row[name]) if name in row else "" for name in names),
+                f"{row['cycles']:g}" if "cycles" in row else "",
+                "1",
+                *(percent(row.get(split)) for split in ("train", "validation", "test")),
+                style="dim",
+            )
+        console.print(table)

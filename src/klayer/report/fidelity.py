@@ -1,0 +1,144 @@
+"""Published accuracies beside measured ones: whether they agree, and what the seeds say about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from klayer.study.statistics import Cell, cell, percent, t_factor
+
+__all__ = ["UNEXPLAINED", "Fidelity", "fidelity"]
+
+UNEXPLAINED = "; not explained by these data"
+# Published accuracies are given to four digits or so: half a unit of the last is no disagreement.
+_ROUNDING = 5e-5
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A published accuracy beside the measured one.
+
+    Attributes
+    ----------
+    source, arm : str
+    published : float
+    measured : Cell
+    difference : float or None
+        Published minus measured mean; None where the cell is mixed.
+    sds : float or None
+        The difference in standard deviations of the seeds.
+    low, high : float or None
+        Where one more run would land in 95 % of cases:
+        ``mean -+ t(n-1) * sd * sqrt(1 + 1/n)``.
+    agrees : bool or None
+        None where there are too few seeds to say, or where they lie so far apart that nearly any run
+        would agree.
+    explanation : str
+        What the data say about it.
+    note : str
+        What the study's author says about it.
+    """
+
+    source: str
+    arm: str
+    published: float
+    measured: Cell
+    difference: float | None
+    sds: float | None
+    low: float | None
+    high: float | None
+    agrees: bool | None
+    explanation: str
+    note: str = ""
+
+
+def fidelity(
+    published: float,
+    records: Sequence[Mapping],
+    *,
+    source: str = "",
+    arm: str = "",
+    accuracy: str = "test_accuracy",
+    chance: float = 0.0,
+    note: str = "",
+) -> Fidelity:
+    """Set one published run beside the seeds of an arm.
+
+    It agrees if it lies in the 95 % prediction interval for one more run, or, for a mixed cell, in the
+    range of one of its two groups.
+
+    Parameters
+    ----------
+    published : float
+    records : sequence of mapping
+        The networks of the arm that matches.
+    source, arm : str
+    accuracy : str
+    chance : float
+        Accuracy up to which a network counts as never having left chance.
+    note : str
+    """
+    measured = cell(records, accuracy)
+    value = measured.estimate
+    difference = sds = low = high = agrees = None
+    if value.n:
+        difference = published - value.mean
+    if value.n > 1:
+        half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
+        low, high = value.mean - half, value.mean + half
+        agrees = low - _ROUNDING <= published <= high + _ROUNDING
+        if value.sd > 0:
+            sds = difference / value.sd
+        if agrees and measured.far_apart:
+            agrees = None
+    if measured.kind == "mixed":
+        agrees = any(
+            group.n and group.least - _ROUNDING <= published <= group.greatest + _ROUNDING
+            for group in (measured.result, measured.chance)
+        )
+    text = _explain(published, measured, agrees, (low, high), chance)
+    return Fidelity(
+        source, arm, published, measured, difference, sds, low, high, agrees, text, note
+    )
+
+
+def _explain(
+    published: float,
+    measured: Cell,
+    agrees: bool | None,
+    interval: tuple[float | None, float | None],
+    chance: float,
+) -> str:
+    n, kind = measured.n, measured.kind
+    if kind == "empty" or (agrees is None and not measured.far_apart):
+        return "too few seeds to judge" if n else ""
+    if kind == "mixed":
+        text = f"seeds differ: {measured.trained} of {n} trained"
+        if published <= chance:
+            return f"{text}; the published run is one that did not"
+        group = measured.result
+        if group.n and group.least - _ROUNDING <= published <= group.greatest + _ROUNDING:
+            return f"{text}; the published run is like them"
+        side = "above" if group.n and published > group.greatest else "below"
+        return f"{text}; the published run lies {side} all that trained"
+    if kind in ("at chance", "diverged") and published > chance:
+        became = "leaves chance" if kind == "at chance" else "stays finite"
+        return f"with the stated settings none of {n} seeds {became}; the published run did"
+    if kind == "trained" and published <= chance:
+        return f"all {n} seeds train; the published run did not"
+    value = measured.estimate
+    if agrees is None:
+        return (
+            f"our {n} seeds lie far apart ({percent(value.least)} to {percent(value.greatest)}), so "
+            "that one run says little"
+        )
+    if value.least - _ROUNDING <= published <= value.greatest + _ROUNDING:
+        return f"within the range of our {n} seeds"
+    if agrees:
+        return (
+            f"outside the range of our {n} seeds, but where one more run could land "
+            f"({percent(interval[0])} to {percent(interval[1])})"
+        )
+    side = "below" if published < value.least else "above"
+    return f"{side} all {n} seeds{UNEXPLAINED}"

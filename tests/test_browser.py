@@ -1,0 +1,251 @@
+"""The page in a real browser, from disk, with the network cut."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from klayer.report import compare, finish
+from test_report_page import make_npz, make_study
+
+pytestmark = pytest.mark.timeout(300)
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+OUTPUT = Path(__file__).parents[1] / "test-output"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as p:
+        found = p.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    run = make_study(tmp_path_factory.mktemp("runs") / "small")
+    finish(run)
+    return run
+
+
+class Opened:
+    """A page opened from disk, with what it said and asked for."""
+
+    def __init__(self, browser, path, **options):
+        options = {
+            "viewport": {"width": 1280, "height": 900},
+            "reduced_motion": "reduce",
+        } | options
+        self.context = browser.new_context(**options)
+        self.context.set_offline(True)
+        self.context.set_default_timeout(30_000)
+        self.page = self.context.new_page()
+        self.messages, self.requests = [], []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(Path(path).resolve().as_uri())
+
+    def draw_all(self):
+        """Scroll through, so that every visible chart is drawn."""
+        charts = self.page.locator(".chart")
+        for i in range(charts.count()):
+            if charts.nth(i).is_visible():
+                charts.nth(i).scroll_into_view_if_needed()
+                self.page.wait_for_function(
+                    "i => document.querySelectorAll('.chart')[i].classList.contains('drawn')", arg=i
+                )
+        self.page.evaluate("window.scrollTo({top: 0, behavior: 'instant'})")
+
+    def hover(self, place):
+        """Move the pointer over a place, as a hand does, until a tooltip shows; return its text."""
+        place.scroll_into_view_if_needed()
+        box = place.bounding_box()
+        tooltip = self.page.locator("#vg-tooltip-element.visible")
+        for step in range(40):
+            part = 0.35 + 0.3 * (step % 10) / 10
+            self.page.mouse.move(box["x"] + part * box["width"], box["y"] + 0.4 * box["height"])
+            self.page.wait_for_timeout(100)
+            if tooltip.count():
+                return tooltip.inner_text()
+        raise AssertionError("no tooltip came")
+
+    def picture(self, name):
+        """Keep a screenshot as test output."""
+        OUTPUT.mkdir(exist_ok=True)
+        self.page.screenshot(path=OUTPUT / f"{name}.png", full_page=True)
+
+    def overflow(self):
+        """Return by how many pixels the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+@pytest.fixture
+def opened(browser):
+    contexts = []
+
+    def open_page(path, **options):
+        found = Opened(browser, path, **options)
+        contexts.append(found.context)
+        return found
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def test_page_draws_every_chart_offline_without_a_word_on_the_console(opened, study):
+    found = opened(study.path / "report.html")
+    found.draw_all()
+    assert found.messages == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in found.requests)
+    charts = found.page.locator(".chart").count()
+    assert charts == found.page.locator(".chart.drawn").count() >= 14
+    for name in ("Conclusion", "Published and measured", "The best network", "How it was made"):
+        assert found.page.get_by_role("heading", name=name).is_visible()
+    found.picture("light")
+
+
+def test_pointing_at_a_curve_shows_the_values_there(opened, study):
+    found = opened(study.path / "report.html")
+    found.draw_all()
+    chart = found.page.locator("#curves-2-layer-he .chart").nth(2)
+    chart.scroll_into_view_if_needed()
+    text = found.hover(chart)
+    for word in ("epoch", "no BN, train", "BN, validation", "learning rate", "%"):
+        assert word in text
+    assert "undefined" not in text
+
+
+def test_control_and_wheel_zoom_and_the_bare_wheel_scrolls_the_page(opened, study):
+    found = opened(study.path / "report.html")
+    found.draw_all()
+    chart = found.page.locator("#curves-2-layer-he .chart").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    found.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    before = chart.locator(".role-axis-label").first.text_content()
+    found.page.keyboard.down("Control")
+    found.page.mouse.wheel(0, -400)
+    found.page.keyboard.up("Control")
+    found.page.wait_for_timeout(300)
+    assert chart.locator(".role-axis-label").first.text_content() != before
+    top = found.page.evaluate("window.scrollY")
+    found.page.mouse.wheel(0, 300)
+    found.page.wait_for_function("top => window.scrollY !== top", arg=top)
+    assert found.messages == []
+
+
+def test_grid_names_network_seed_and_accuracy_on_hover(opened, study):
+    found = opened(study.path / "report.html")
+    found.draw_all()
+    text = found.hover(found.page.locator("#grid .live .mark-rect path").first)
+    for word in ("2-layer", "seed", "test accuracy"):
+        assert word in text
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_page_is_never_wider_than_its_window(opened, study, width):
+    found = opened(study.path / "report.html", viewport={"width": width, "height": 844})
+    found.draw_all()
+    assert found.overflow() <= 0
+    if width == 390:
+        found.picture("phone")
+
+
+def test_dark_scheme_reaches_text_charts_and_tooltips(opened, study):
+    found = opened(study.path / "report.html", color_scheme="dark")
+    found.draw_all()
+    colour = "e => getComputedStyle(e).{}"
+    paper = found.page.locator("body").evaluate(colour.format("backgroundColor"))
+    line = found.page.locator("#curves-2-layer-he .live path[stroke='#b4450d']").first
+    assert paper == "rgb(21, 23, 27)"
+    assert line.evaluate(colour.format("stroke")) == "rgb(240, 129, 74)"
+    found.picture("dark")
+
+
+def test_button_changes_the_scheme_and_says_so(opened, study):
+    found = opened(study.path / "report.html", color_scheme="light")
+    button = found.page.get_by_role("button", name="Dark")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.focus()
+    found.page.keyboard.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert colour == "rgb(21, 23, 27)"
+
+
+def contrast(a, b):
+    """Ratio of the luminances of two colours, after WCAG 2."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_colours_have_contrast_aa_on_their_ground(opened, study, scheme):
+    found = opened(study.path / "report.html", color_scheme=scheme)
+    value = "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
+    colours = {
+        name: found.page.evaluate(value, f"--{name}")
+        for name in ("paper", "soft", "ink", "muted", "link", "good", "bad", *["s0", "s1", "s2"])
+    }
+    colours = {
+        name: c if len(c) == 7 else "#" + "".join(2 * one for one in c[1:])
+        for name, c in colours.items()
+    }
+    for name in ("ink", "muted", "link", "good", "bad"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+        assert contrast(colours[name], colours["soft"]) >= 4.5, name
+    for name in ("s0", "s1", "s2"):
+        assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
+def test_without_scripts_the_static_pictures_stand_in(opened, study):
+    found = opened(study.path / "report.html", java_script_enabled=False)
+    picture = found.page.locator("#grid .static svg")
+    assert picture.is_visible()
+    assert picture.bounding_box()["height"] > 100
+
+
+def test_print_shows_static_pictures_in_light_colours(opened, study):
+    found = opened(study.path / "report.html", color_scheme="dark")
+    found.draw_all()
+    found.page.emulate_media(media="print")
+    assert found.page.locator("#grid .static svg").is_visible()
+    assert not found.page.locator("#grid .live").is_visible()
+    colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert colour == "rgb(255, 255, 255)"
+    found.picture("print")
+
+
+def test_page_of_data_without_images_is_complete(opened, tmp_path, rng):
+    data = make_npz(tmp_path / "three.npz", rng)
+    run = make_study(tmp_path / "run", data=str(data), published=[], seeds=2)
+    found = opened(finish(run)[0])
+    found.draw_all()
+    assert found.messages == []
+    assert found.page.get_by_role("heading", name="The best network").is_visible()
+    assert found.page.locator("#mistakes").count() == 0
+    found.picture("no-images")
+
+
+def test_comparing_page_draws_offline(opened, study, tmp_path):
+    other = make_study(tmp_path / "other", seeds=2)
+    found = opened(compare(study, other, tmp_path / "both.html"))
+    found.draw_all()
+    assert found.messages == []
+    assert found.overflow() <= 0
+    found.picture("compare")

@@ -1,0 +1,374 @@
+"""The page of a run: complete, self-contained, honest about what is missing."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from klayer.errors import KlayerError
+from klayer.report import finish, render
+from klayer.report.best import load_data
+from klayer.report.findings import analyse
+from klayer.report.made import toml
+from klayer.report.page import Page
+from klayer.report.sentences import conclusion
+from klayer.report.view import RunView
+from klayer.study import Run
+from klayer.study.config import StudyConfig
+from klayer.study.study import run_study
+
+BRIEF = {"batch_size": 50, "cycles": 1, "half_cycle": "2 epochs", "points_per_cycle": 4, "l2": 1e-3}
+
+
+def make_study(out, **changes):
+    """Train a small study of 2 depths x 2 normalisations x 2 initialisations on digits."""
+    values = {
+        "name": "small",
+        "title": "A small study",
+        "data": "digits",
+        "seeds": 3,
+        "settings": BRIEF,
+        "grid": {
+            "hidden": [[16], [12, 10, 8, 8]],
+            "batch_norm": ["none", "hidden"],
+            "init": ["he", "gaussian:0.0001"],
+        },
+        "published": [
+            {"where": {"hidden": [16], "init": "he"}, "source": "somewhere", "test": 0.2}
+        ],
+    }
+    return run_study(StudyConfig(**(values | changes)), out=out, workers=2)
+
+
+def make_npz(path, rng):
+    """Write a data set of 3 classes and 12 features that are no image."""
+    y = rng.integers(0, 3, 300)
+    X = rng.normal(size=(300, 12)) + 2 * np.eye(3, 12)[y]
+    np.savez(path, X=X, y=y)
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    run = make_study(tmp_path_factory.mktemp("runs") / "small")
+    finish(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    return (study.path / "report.html").read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Collect headings, ids, addresses, images and tables of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.levels, self.ids, self.addresses, self.images = [], [], [], []
+        self.tables, self.scopes = 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        self.addresses += [attrs[name] for name in ("src", "href") if name in attrs]
+        if tag == "img":
+            self.images.append(attrs)
+        if tag == "table":
+            self.tables += 1
+        if tag == "th":
+            self.scopes.append(attrs.get("scope"))
+
+
+def test_importing_the_package_imports_neither_altair_nor_jinja_nor_scipy():
+    code = (
+        "import sys, klayer.report, klayer.cli.report; "
+        "print([m for m in ('altair', 'jinja2', 'scipy', 'vl_convert') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_page_has_the_sections_in_the_reports_order(html):
+    titles = re.findall(r'<h2 id="[^"]*"><span class="number">(\w+)</span>([^<]*)</h2>', html)
+    assert titles == [
+        ("1", "2-layer network, He initialisation"),
+        ("2", "5-layer network, He initialisation"),
+        ("3", "Gaussian initialisation"),
+        ("4", "Conclusion"),
+        ("A", "Published and measured"),
+        ("B", "The best network"),
+        ("C", "All comparisons"),
+        ("D", "How it was made"),
+    ]
+
+
+def test_page_asks_nothing_of_any_other_file_or_site(html):
+    outline = Outline(html)
+    assert all(address.startswith(("#", "data:")) for address in outline.addresses)
+    without_scripts = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    assert "@import" not in style
+    assert "url(" not in style
+    assert not re.search(r"""(src|href)=["']https?:""", without_scripts)
+
+
+def test_page_is_sound_for_keyboard_and_screen_reader(html):
+    outline = Outline(html)
+    assert outline.levels[0] == 1
+    assert outline.levels.count(1) == 1
+    # No level is skipped on the way down.
+    assert all(b - a <= 1 for a, b in zip(outline.levels, outline.levels[1:], strict=False))
+    assert len(outline.ids) == len(set(outline.ids))
+    assert all(image.get("alt") for image in outline.images)
+    assert set(outline.scopes) <= {"row", "col"}
+    assert html.count("<caption>") == outline.tables
+    charts = re.findall(r'<div class="chart" role="img" aria-label="([^"]*)"', html)
+    assert charts
+    assert all(len(label) > 30 for label in charts)
+    assert '<html lang="en">' in html
+
+
+def test_every_chart_has_a_specification_and_a_static_picture(html):
+    specs = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', html)
+    names = re.findall(r'data-spec="([^"]+)"', html)
+    assert [name for name, _ in specs] == names
+    for _, text in specs:
+        spec = json.loads(text)
+        assert "url" not in json.dumps(spec["datasets"])
+        assert spec["width"] == "container"
+    assert html.count('<div class="static"><svg') == len(names)
+
+
+def test_page_with_all_arms_is_small(study):
+    assert (study.path / "report.html").stat().st_size < 4e6
+
+
+def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
+    figures = {path.name for path in (study.path / "figures").iterdir()}
+    for stem in ("grid", "curves-2-layer-he", "curves-5-layer-sigma-0.0001", "confusion"):
+        assert {f"{stem}.svg", f"{stem}.png"} <= figures
+    with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 24
+    stored = {(r["arm"], str(r["seed"])): r["test_accuracy"] for r in study.networks}
+    assert all(float(r["test_accuracy"]) == stored[r["arm"], r["seed"]] for r in rows)
+    with (study.path / "tables" / "fidelity.csv").open(encoding="utf-8") as f:
+        assert {row["published"] for row in csv.DictReader(f)} == {"0.2"}
+
+
+def test_numbers_on_the_page_are_the_runs_numbers(study, html):
+    arm = RunView(study).arms[0]
+    values = [record["test_accuracy"] for record in arm.records]
+    shown = f"{100 * np.mean(values):.1f}\u202f% ± {100 * np.std(values, ddof=1):.1f}"
+    assert shown in html
+
+
+def test_networks_at_chance_are_counted_on_the_page(study, html):
+    stuck = [r for r in study.networks if r["state"] == "at chance"]
+    assert stuck, "the small study has arms that never train"
+    assert f"{len(stuck)} never left chance." in html
+    assert "never left chance, 3 of 3 seeds" in html
+
+
+def test_confusion_matrix_counts_the_stored_accuracy(study):
+    page = Page(RunView(study))
+    best = next(part["best"] for part in page.parts if part["id"] == "best")
+    assert best.confusion.sum() == study.info["data"]["samples"]["test"]
+    assert best.accuracy == pytest.approx(best.record["test_accuracy"], abs=1e-9)
+    assert all(one.label != one.predicted for one in best.mistakes)
+    probs = [one.prob for one in best.mistakes]
+    assert probs == sorted(probs, reverse=True)
+
+
+def test_render_needs_the_results_alone(study, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("run.json", "networks.jsonl"):
+        shutil.copy(study.path / name, copy)
+    page = render(copy).read_text(encoding="utf-8")
+    assert "not finished" in page
+    assert "so its mistakes aren&#39;t shown" in page
+
+
+def test_unfinished_run_shows_what_is_there(study, tmp_path):
+    copy = tmp_path / "half"
+    shutil.copytree(study.path, copy)
+    (copy / "summary.json").unlink()
+    lines = (copy / "networks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (copy / "networks.jsonl").write_text("".join(lines[:6]), encoding="utf-8")
+    page = render(copy).read_text(encoding="utf-8")
+    assert "6 of 24 networks are finished" in page
+    assert "klayer study --resume" in page
+    assert "5-layer network, He initialisation" not in page
+
+
+def test_run_without_any_network_still_has_a_page(study, tmp_path):
+    copy = tmp_path / "empty"
+    copy.mkdir()
+    for name in ("run.json", "inputs.safetensors"):
+        shutil.copy(study.path / name, copy)
+    page = render(copy).read_text(encoding="utf-8")
+    assert "0 of 24 networks are finished" in page
+    assert "How it was made" in page
+
+
+def test_changed_data_are_said_not_shown(study, tmp_path):
+    copy = tmp_path / "moved"
+    shutil.copytree(study.path, copy)
+    info = json.loads((copy / "run.json").read_text())
+    info["config"]["data"] = "no-such-file.npz"
+    (copy / "run.json").write_text(json.dumps(info))
+    with pytest.raises(KlayerError):
+        load_data(Run(copy))
+    page = render(copy).read_text(encoding="utf-8")
+    assert "The data can&#39;t be read here" in page
+    assert 'id="confusion"' not in page
+
+
+def test_names_from_data_and_configuration_are_escaped(tmp_path):
+    grid = {"hidden": [[8]], "batch_norm": ["none"], "init": ["he"]}
+    evil = "</script><script>alert(1)</script>"
+    arms = [{**BRIEF, "hidden": [8], "name": evil}, {**BRIEF, "hidden": [9], "name": "b & b"}]
+    run = make_study(
+        tmp_path / "evil", grid={}, arms=arms, seeds=2, published=[], settings={}, title=evil
+    )
+    page = render(run).read_text(encoding="utf-8")
+    assert grid
+    assert "<script>alert(1)" not in page
+    assert "b &amp; b" in page
+
+
+def test_unknown_data_leave_out_the_image_parts(tmp_path, rng):
+    data = make_npz(tmp_path / "three.npz", rng)
+    run = make_study(tmp_path / "run", data=str(data), published=[], seeds=2)
+    page = finish(run)[0].read_text(encoding="utf-8")
+    assert "12 features, 3 classes" in page
+    assert 'id="confusion"' in page
+    assert 'id="weights"' not in page
+    assert 'id="mistakes"' not in page
+    assert "Published and measured" not in page
+    assert "Conclusion" in page
+    assert not (run.path / "figures" / "first-layer-weights.png").exists()
+
+
+def test_training_of_one_arm_leaves_its_curves_as_a_picture(tmp_path):
+    config = StudyConfig(data="digits", seeds=1, arms=[{**BRIEF, "hidden": [8]}])
+    run = run_study(config, out=tmp_path / "one", kind="train", workers=1)
+    written = finish(run)
+    assert [path.name for path in written] == ["report.html", "curves.png"]
+    assert written[1].read_bytes().startswith(b"\x89PNG")
+    assert (run.path / "figures" / "curves.svg").exists()
+    page = written[0].read_text(encoding="utf-8")
+    assert "one seed, so nothing is known about its spread" in page
+    assert "All comparisons" not in page
+
+
+def test_gradient_check_becomes_the_first_section(study, tmp_path):
+    from klayer.gradcheck.section import report_section
+
+    copy = tmp_path / "checked"
+    shutil.copytree(study.path, copy)
+    section = report_section(layers=(2,))
+    (copy / "gradcheck.json").write_text(section.to_json(), encoding="utf-8")
+    page = render(copy).read_text(encoding="utf-8")
+    assert '<span class="number">1</span>Gradient check</h2>' in page
+    assert "All of them are right." in page
+    assert '<span class="number">2</span>2-layer network, He initialisation' in page
+
+
+def test_wrong_gradient_is_named_on_the_page(study, tmp_path):
+    from klayer.gradcheck.section import report_section
+
+    copy = tmp_path / "wrong"
+    shutil.copytree(study.path, copy)
+    stored = report_section(layers=(2,)).to_dict()
+    stored["rows"][0]["verdict"] = "wrong"
+    (copy / "gradcheck.json").write_text(json.dumps(stored), encoding="utf-8")
+    page = render(copy).read_text(encoding="utf-8")
+    assert "Wrong: 2 layers, no batch normalisation, W1." in page
+    assert "All of them are right." not in page
+
+
+def test_configuration_on_the_page_is_toml_that_makes_the_same_study(study):
+    import tomllib
+
+    view = RunView(study)
+    again = StudyConfig(**tomllib.loads(toml(view)))
+    assert again.arm_list() == [
+        type(again.arm_list()[0])(arm.name, arm.settings) for arm in view.arms
+    ]
+    assert again.seed_list() == [0, 1, 2]
+
+
+def edited(study, tmp_path, accuracies):
+    """Copy a run with other test accuracies: ``accuracies(record)`` gives state and value."""
+    copy = tmp_path / "edited"
+    shutil.copytree(study.path, copy)
+    lines = []
+    for record in study.networks:
+        state, value = accuracies(record)
+        lines.append(json.dumps({**record, "state": state, "test_accuracy": value}) + "\n")
+    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
+    return RunView(Run(copy))
+
+
+def noise(record):
+    digits = [0.001, -0.002, 0.0015]
+    return digits[record["seed"]] * (1 + len(record["arm"]) % 3)
+
+
+def test_conclusion_claims_an_effect_that_the_seeds_carry(study, tmp_path):
+    def accuracies(record):
+        gain = 0.1 * (record["settings"]["batch_norm"] == "hidden")
+        return "trained", 0.5 + gain + noise(record)
+
+    view = edited(study, tmp_path, accuracies)
+    claims = [one.text for one in conclusion(view, analyse(view)) if one.carried]
+    assert sum("BN raises test accuracy by" in text for text in claims) == 2
+
+
+def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
+    def accuracies(record):
+        return "trained", 0.5 + noise(record)
+
+    view = edited(study, tmp_path, accuracies)
+    found = conclusion(view, analyse(view))
+    assert not any("raises" in one.text or "robust to" in one.text for one in found)
+    assert all(not one.carried for one in found if "no effect of BN is shown" in one.text)
+    assert any("no effect of BN is shown" in one.text for one in found)
+
+
+def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path):
+    def accuracies(record):
+        bare = record["settings"]["batch_norm"] == "none"
+        if bare and record["settings"]["init"] != "he":
+            return "at chance", 0.1
+        return "trained", 0.5 + noise(record)
+
+    view = edited(study, tmp_path, accuracies)
+    found = conclusion(view, analyse(view))
+    robust = [one for one in found if "robust" in one.text]
+    # 3 of 3 against 0 of 3: 1 of C(6, 3) = 20 tables, twice; p = .1 carries no claim.
+    assert all("p\u00a0=\u00a00.20" in one.text and not one.carried for one in robust)
+    assert len(robust) == 2
+
+
+def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
+    def accuracies(record):
+        return ("at chance", 0.1) if record["seed"] == 1 else ("trained", 0.5 + noise(record))
+
+    view = edited(study, tmp_path, accuracies)
+    texts = [one.text for one in conclusion(view, analyse(view))]
+    assert any("a single run says little" in text for text in texts)
+    assert all(arm.cell.kind == "mixed" for arm in view.with_results)
