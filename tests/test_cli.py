@@ -169,9 +169,8 @@ def test_debug_shows_the_traceback(monkeypatch):
 
 
 def test_importing_klayer_imports_nothing_heavy():
-    code = "import sys, klayer; print([m for m in %r if m in sys.modules])" % (
-        ["sklearn", "optuna", "altair", "typer", "scipy", "pydantic", "rich"],
-    )
+    heavy = ["sklearn", "optuna", "altair", "typer", "scipy", "pydantic", "rich"]
+    code = f"import sys, klayer; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

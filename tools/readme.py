@@ -80,8 +80,8 @@ def table(run: Run) -> str:
     n = len(config.seed_list())
     lines += [
         "",
-        f"Test accuracy on {config.data}, mean ± standard deviation over n = {n} seeds (the range where the "
-        "seeds disagree), with the *published single run* in italics. "
+        f"Test accuracy on {config.data}, mean ± standard deviation over n = {n} seeds (the range "
+        "where the seeds disagree), with the *published single run* in italics. "
         f"`klayer study --preset {config.name} --data {config.data}`, {date:%d %B %Y}, "
         f"{machine['cpu']}, {machine['cores']} cores: {summary['seconds'] / 60:.0f} minutes in all, "
         f"{summary['peak_memory_bytes'] / 2**30:.1f} GB.",

@@ -1,0 +1,29 @@
+"""Gradients proved: analytic against numeric, for klayer's networks and for anyone's model.
+
+:func:`check_gradients` takes any function over a mapping of named NumPy arrays,
+:func:`check_network` a klayer network, :func:`report_section` repeats the report's tables. Imports
+NumPy and nothing heavier.
+"""
+
+from klayer.gradcheck.checker import METHODS, check_gradients
+from klayer.gradcheck.network import check_network, generic_params
+from klayer.gradcheck.replay import MISTAKES, Reference
+from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
+from klayer.gradcheck.section import Section, SectionRow, report_section
+
+__all__ = [
+    "METHODS",
+    "MISTAKES",
+    "Cause",
+    "Check",
+    "CurvePoint",
+    "GradientError",
+    "Reference",
+    "Row",
+    "Section",
+    "SectionRow",
+    "check_gradients",
+    "check_network",
+    "generic_params",
+    "report_section",
+]

@@ -1,0 +1,248 @@
+"""Before anything is compared: does the function repeat itself, and is it complex-safe?
+
+Neither is assumed. A function is called complex-safe when it takes complex parameters, returns a
+complex loss, and along one random direction through every array its complex step agrees with
+central differences. That catches the silent traps: ``abs``, ``numpy.maximum``, ``numpy.var``, a
+float buffer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.errors import KlayerError
+from klayer.gradcheck.differences import Line, Lines
+from klayer.gradcheck.objective import Objective, Params
+from klayer.gradcheck.result import Cause
+
+__all__ = ["SMALL", "Repeat", "complex_unsafe", "repeat"]
+
+# What is below this part of the largest gradient may be mere rounding. Rounding alone gives 1e-16,
+# but normalising a layer of dead units multiplies it by 1 / sqrt(eps), layer by layer.
+SMALL = 1e-10
+
+# A move to tell a small gradient from rounding: the former hardly changes, the latter entirely
+# (float32 must feel it, too). And one that any use of stale values shows at.
+_NEARBY, _AWAY = 1e-6, 1e-2
+_NEARBY_POINTS = 8
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What repeated evaluations say.
+
+    Attributes
+    ----------
+    grads : dict of term -> dict of name -> array, shape (P, ...)
+        The gradients at the given point.
+    steady : dict of term -> dict of name -> bool array, shape (P,)
+        Whether the array changes, but hardly, at a point nearby: then it is no mere rounding.
+    cause : Cause or None
+        Why the evaluations disagree, if they do.
+    note : str or None
+        If they agree to rounding only.
+    """
+
+    grads: dict[str, Params]
+    steady: dict[str, dict[str, NDArray]]
+    cause: Cause | None
+    note: str | None
+
+
+def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
+    """Evaluate at the point, again, at two points nearby, and at the point once more.
+
+    Two evaluations in a row that disagree: the function is random. The last one alone disagrees: it
+    remembers the call before, as a backward pass does that uses stale activations.
+
+    Raises
+    ------
+    KlayerError
+        If the loss is not finite, or the function breaks its contract.
+    """
+    losses, grads = objective.evaluate(objective.params)
+    if not np.isfinite(losses).all():
+        bad = losses[~np.isfinite(losses)][0]
+        raise KlayerError(
+            f"the loss must be finite at the given parameters, but got {bad}: "
+            "check the parameters, or the logarithms and divisions in the loss."
+        )
+    again = objective.evaluate(objective.params)
+    scale = {
+        name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in objective.params.items()
+    }
+
+    def gradients_at(distance: float) -> dict[str, Params]:
+        return objective.evaluate(
+            {
+                name: value + distance * scale[name] * rng.standard_normal(value.shape)
+                for name, value in objective.params.items()
+            }
+        )[1]
+
+    gradients_at(_AWAY)
+    last = objective.evaluate(objective.params)
+
+    steady = {
+        term: {name: np.ones(len(value), bool) for name, value in objective.params.items()}
+        for term in objective.terms
+    }
+    # Once is no proof: rounding comes in whole units, and may hit the same number again.
+    for _ in range(_NEARBY_POINTS if _has_small(grads) else 1):
+        moved = gradients_at(_NEARBY)
+        for term, arrays in steady.items():
+            for name in arrays:
+                arrays[name] &= _steady(grads[term][name], moved[term][name])
+    tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
+    note, cause = None, None
+    for other, kind in ((again, "random"), (last, "remembers")):
+        change, name = _largest_change((losses, grads), other)
+        if change > tolerance:
+            cause = _cause(kind, name, change)
+            break
+        if change > 0:
+            note = (
+                f"repeated evaluations agree to rounding only (relative difference {change:.1e}): "
+                "the order of some sum is not fixed."
+            )
+    return Repeat(grads, steady, cause, note)
+
+
+def _steady(here: NDArray, nearby: NDArray) -> NDArray:
+    axes = tuple(range(1, here.ndim))
+    size = np.abs(here).max(axis=axes, initial=0)
+    change = np.abs(nearby - here).max(axis=axes, initial=0)
+    return (change > 0) & (change <= 1e-4 * size)  # rounding changes a lot, or stays to the bit
+
+
+def _has_small(grads: dict[str, Params]) -> bool:
+    """Whether some gradient is so small that it might be rounding."""
+    for arrays in grads.values():
+        sizes = np.array(
+            [
+                np.nan_to_num(np.abs(one.reshape(len(one), -1))).max(axis=1)
+                for one in arrays.values()
+            ]
+        )  # (arrays, P)
+        if ((sizes > 0) & (sizes <= SMALL * sizes.max(axis=0))).any():
+            return True
+    return False
+
+
+def _largest_change(first, second) -> tuple[float, str]:
+    """Return the largest relative difference of two evaluations, and where it is."""
+    losses, grads = first
+    changes = [(_relative(losses, second[0], np.abs(losses).max()), "the loss")]
+    for term, arrays in grads.items():
+        scale = max(np.nanmax(np.abs(one), initial=0) for one in arrays.values())
+        changes += [
+            (_relative(value, second[1][term][name], scale), name) for name, value in arrays.items()
+        ]
+    return max(changes)
+
+
+def _relative(a: NDArray, b: NDArray, scale: float) -> float:
+    if np.array_equal(a, b, equal_nan=True):
+        return 0.0
+    with np.errstate(all="ignore"):
+        change = float(np.nanmax(np.abs(a - b), initial=0) / scale)
+    return change if change > 0 else np.inf
+
+
+def _cause(kind: str, name: str, change: float) -> Cause:
+    where = name if name == "the loss" else f"the gradient of {name}"
+    if kind == "random":
+        text = (
+            f"two evaluations at the same parameters differ: {where} by {change:.1e} relative. "
+            "Fix the seed of whatever is random (dropout, noise, the choice of samples) inside the "
+            "function, then check again."
+        )
+    else:
+        text = (
+            f"an evaluation depends on the call before it: {where} differs by {change:.1e} "
+            "relative "
+            "after a call at other parameters. Something stale is used, such as activations kept "
+            "from an earlier forward pass."
+        )
+    return Cause(kind, () if name == "the loss" else (name,), text, 0.0)
+
+
+def complex_unsafe(
+    lines: Lines, nearby: Callable, names: list[str], rng: np.random.Generator
+) -> str | None:
+    """Try the complex step on a direction through each array; return why it can't be used.
+
+    Parameters
+    ----------
+    lines : Lines
+    nearby : callable
+        Returns the :class:`klayer.gradcheck.compare.Nearby` of the point.
+    names : list of str
+        The arrays to try.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    reason : str or None
+        None if the function is complex-safe as far as can be seen.
+    """
+    if lines.precision != np.float64:
+        return f"the loss is computed in {lines.precision}"
+    objective = lines.objective
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            losses = objective.losses(
+                {name: value.astype(np.complex128) for name, value in objective.params.items()}
+            )
+            reason = _not_complex(losses, lines, caught)
+            if reason is None:
+                for name in names:
+                    size = objective.params[name][0].size
+                    direction = rng.standard_normal(size)
+                    line = Line(name, direction=direction)
+                    # Where several kinks meet, even a safe loss may disagree; not nearby, though.
+                    if not (_agrees(lines, line) or _agrees(nearby().lines, line)):
+                        return (
+                            f"the complex step disagrees with central differences along {name}: "
+                            "some operation is not complex-safe (abs, maximum, var, norm and conj "
+                            "lose the derivative)"
+                        )
+        except Exception as error:  # whatever a real-valued function does with complex numbers
+            message = str(error).strip().split("\n")[0]
+            if len(message) > 120:
+                message = message[:117] + "..."
+            reason = (
+                "the function does not take complex parameters "
+                f"({type(error).__name__}{': ' + message if message else ''})"
+            )
+    return reason
+
+
+def _not_complex(losses: NDArray, lines: Lines, caught: list) -> str | None:
+    for warning in caught:
+        if issubclass(warning.category, np.exceptions.ComplexWarning) or (
+            "discard" in str(warning.message) and "imaginary" in str(warning.message)
+        ):
+            return "the function casts complex values to real ones (ComplexWarning)"
+    if losses.dtype.kind != "c":
+        return "the loss is real for complex parameters, as after float(), abs() or .real"
+    slack = 1e-10 * np.abs(lines.base) + 10 * lines.noise
+    if not (np.abs(losses.real - lines.base) <= slack).all():
+        return "the loss has another value in complex arithmetic"
+    return None
+
+
+def _agrees(lines: Lines, line: Line) -> bool:
+    exact = lines.complex_step(line)
+    value, noise = lines.central(line)
+    if (np.abs(exact - value) <= 1e-6 * np.abs(value) + 4 * noise).all():
+        return True
+    best = lines.estimate(line)
+    slack = 1e-6 * np.abs(best.value) + 4 * best.error
+    return bool((best.kink | (np.abs(exact - best.value) <= slack)).all())

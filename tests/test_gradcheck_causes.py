@@ -1,0 +1,328 @@
+"""Causes: each repair, each replayed mistake and each place named from the numbers alone."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from klayer.gradcheck import MISTAKES, Reference, check_gradients
+from klayer.gradcheck.names import order_of_layers, parse_name
+from klayer.gradcheck.place import locate
+from klayer.gradcheck.replay import replay
+from klayer.nn import Network
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def benchmark(name):
+    """Import a script of benchmarks/ as a module."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+mutants = benchmark("gradcheck_mutants")
+
+
+def test_there_are_at_least_30_mutants_and_their_base_is_right():
+    assert len(mutants.MUTANTS) >= 30
+    assert len({mutant.name for mutant in mutants.MUTANTS}) == len(mutants.MUTANTS)
+    for seed in range(3):
+        model, params = mutants.build(None, seed)
+        for method in ("complex", "central"):
+            assert mutants.check(model, params, method).verdict == "right"
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_complex_step_finds_places_and_names_every_mutant(mutant):
+    tally = mutants.run(1, methods=["complex"], mutants=[mutant])[mutant.name]["complex"]
+    assert (tally.runs, tally.found, tally.place) == (1, 1, 1)
+    assert tally.cause == bool(mutant.causes)
+
+
+def test_central_differences_find_the_mutants_too():
+    tallies = mutants.run(1, methods=["central"], mutants=mutants.MUTANTS[::3])
+    found, place, _ = mutants.rates(tallies, "central")
+    assert (found, place) == (1, 1)
+
+
+def test_the_table_of_mutants_lists_each_of_them():
+    some = mutants.MUTANTS[:2]
+    table = mutants.markdown(mutants.run(1, methods=["complex"], mutants=some))
+    assert "| gamma and beta swapped | 1 | 1 | 1 |" in table
+    assert "| **all** | 100.0% | 100.0% | 100.0% |" in table
+
+
+RNG = np.random.default_rng(8)
+POINT = {"W1": RNG.standard_normal((4, 4)), "W2": RNG.standard_normal((4, 4)),
+         "b2": RNG.standard_normal(6)}  # fmt: skip
+COEFFICIENTS = {name: RNG.standard_normal(value.shape) for name, value in POINT.items()}
+
+
+def polynomial(params):
+    """A cost with a gradient of no particular structure: c exp(p) + p^3, and lambda p^2."""
+    loss = sum(
+        (COEFFICIENTS[name] * np.exp(value) + value**3 + 0.1 * value**2).sum()
+        for name, value in params.items()
+    )
+    return loss, {
+        name: (COEFFICIENTS[name] * np.exp(value) + 3 * value**2 + 0.2 * value).real
+        for name, value in params.items()
+    }
+
+
+def cause_of(change, **options):
+    """Return kind and text of the likeliest cause of a planted ``change(grads, params)``."""
+
+    def function(params):
+        loss, grads = polynomial(params)
+        change(grads, {name: value.real for name, value in params.items()})
+        return loss, grads
+
+    check = check_gradients(function, POINT, **options)
+    assert check.verdict == "wrong"
+    return check.causes[0].kind, check.causes[0].text
+
+
+def scale(name, factor):
+    def change(grads, _params):
+        grads[name] = factor * grads[name]
+
+    return change
+
+
+def add(name, term):
+    def change(grads, params):
+        grads[name] = grads[name] + term(params)
+
+    return change
+
+
+def apply(name, function):
+    def change(grads, _params):
+        grads[name] = function(grads[name])
+
+    return change
+
+
+def every(change_of):
+    def change(grads, params):
+        for name in POINT:
+            change_of(name)(grads, params)
+
+    return change
+
+
+def swap(grads, _params):
+    grads["W1"], grads["W2"] = grads["W2"], grads["W1"]
+
+
+def copy(grads, _params):
+    grads["W1"] = grads["W2"]
+
+
+def entry(grad):
+    grad[2, 1] += 0.1
+    return grad
+
+
+def some_zero(grad):
+    grad.flat[[0, 6, 11]] = 0
+    return grad
+
+
+def half_off(grad):
+    grad.flat[[0, 6, 11]] *= [1.1, 2.3, 0.4]
+    return grad
+
+
+def column(grad):
+    grad[:, 2] *= [0.3, 1.4, 2.5, -3]
+    return grad
+
+
+@pytest.mark.parametrize("method", ["complex", "central"])
+@pytest.mark.parametrize(
+    ("change", "kind", "text"),
+    [
+        (swap, "swapped", "the gradients of W1 and W2 are swapped"),
+        (copy, "copied", "the gradient of W1 is that of W2"),
+        (scale("b2", -1), "factor", "b2 is the negative of what it should be"),
+        (scale("b2", 2), "factor", "b2 is twice what it should be"),
+        (scale("W1", 0.5), "factor", "W1 is half of what it should be"),
+        (scale("W1", 12), "factor", "12 times too large: the division by n = 12 is missing"),
+        (scale("W1", 1 / 12), "factor", "12 times too small: it is divided by n = 12 twice"),
+        (scale("W1", 12 / 11), "factor", "n - 1 stands for n"),
+        (scale("W1", 7), "factor", "7 times too large: if that is the number of samples"),
+        (scale("W1", -1 / 7), "factor", "7 times too small: .* and has the wrong sign"),
+        (scale("W1", 1.0001), "factor", "W1 is 1.0001 times what it should be"),
+        (every(lambda name: scale(name, 3)), "factor", "of W1, W2 and b2 is 3 times"),
+        (scale("b2", 0), "zero", "the gradient of b2 is missing: every entry is 0"),
+        (add("W1", lambda p: -0.2 * p["W1"]), "l2-missing", "L2 gradient of W1 is missing"),
+        (add("W1", lambda p: -0.1 * p["W1"]), "l2-half", "missing factor 2 in the L2 gradient"),
+        (add("W1", lambda p: 0.2 * p["W1"]), "l2-double", "factor 2 too many"),
+        (add("W1", lambda p: -0.4 * p["W1"]), "l2-sign", "wrong sign in the L2 gradient of W1"),
+        (add("W1", lambda p: -0.2 * 11 / 12 * p["W1"]), "l2-over-n", "division by n = 12"),
+        (add("W1", lambda p: -0.2 * 23 / 24 * p["W1"]), "l2-over-n", "lambda / n . W"),
+        (add("W1", lambda p: 0.2 * 11 * p["W1"]), "l2-times-n", "multiplication by n = 12"),
+        (add("W1", lambda p: 0.033 * p["W1"]), "l2-factor", "1.165 times 2 lambda W"),
+        (add("b2", lambda p: 0.2 * p["b2"]), "l2-extra", "biases, gamma and beta are not penal"),
+        (add("W1", lambda p: 0.1 * np.sign(p["W1"]) - 0.2 * p["W1"]), "l2-sign", "an L1 penalty"),
+        (add("W1", lambda p: 0.2 * (p["W2"] - p["W1"])), "l2-other", "gradient of W1 uses W2"),
+        (add("W1", lambda _: 0.01), "offset", "off by the same 0.01"),
+        (apply("W1", np.transpose), "transposed", "the gradient of W1 is transposed"),
+        (apply("W1", lambda g: np.roll(g, 1, axis=0)), "shifted", "shifted by 1 along axis 0"),
+        (apply("b2", lambda g: g[::-1]), "reversed", "in reverse order along axis 0"),
+        (apply("W1", np.abs), "absolute", "the gradient of W1 has lost its signs"),
+        (apply("W1", lambda g: np.clip(g, -0.9, 0.9)), "clipped", "is clipped at 0.9"),
+        (apply("W1", entry), "entry", r"one single entry of the gradient of W1 .* W1\[2, 1\]"),
+        (apply("W1", column), "lines", "only column 2 of the gradient of W1"),
+        (apply("W1", some_zero), "partly-zero", "is 0 in 3 of 16 entries"),
+        (apply("W1", half_off), "few", "only 3 of 16 entries"),
+    ],
+)
+def test_a_mistake_in_one_array_is_named(change, kind, text, method):
+    found, said = cause_of(change, samples=12, l2=0.1, method=method)
+    assert found == kind
+    assert re.search(text, said), said
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        (-0.2, "the L2 term is missing if lambda = 0.1, or lacks its factor 2 if lambda = 0.2"),
+        (0.3, "an L2 term too large, or one that the cost does not have"),
+    ],
+)
+def test_without_lambda_the_penalty_is_named_as_far_as_the_numbers_go(term, text):
+    kind, said = cause_of(add("W1", lambda p: term * p["W1"]))
+    assert kind == "l2"
+    assert text in said
+
+
+def test_a_gradient_reshaped_in_the_other_order_is_named():
+    weights = np.random.default_rng(0).standard_normal((3, 5))
+
+    def function(params):
+        W = params["W"]
+        grad = (weights * np.exp(W)).real
+        return (weights * np.exp(W)).sum(), {"W": grad.ravel().reshape((3, 5), order="F")}
+
+    check = check_gradients(function, {"W": 0.1 * weights})
+    assert check.causes[0].kind == "reshaped"
+
+
+def test_rounding_to_float32_is_named():
+    kind, text = cause_of(apply("W1", lambda g: g.astype(np.float32)))
+    assert (kind, "rounded to float32" in text) == ("rounded", True)
+
+
+def test_a_data_gradient_that_is_off_beside_a_right_penalty_is_named():
+    def change(grads, params):
+        grads["W1"] = 5 * (grads["W1"] - 0.2 * params["W1"]) + 0.2 * params["W1"]
+
+    kind, text = cause_of(change, samples=5, l2=0.1)
+    assert kind == "factor-data"
+    assert "the division by n = 5 is missing (1/n); its L2 part is right" in text
+
+
+def names(*keys):
+    return {key: parse_name(key) for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "origin", "text"),
+    [
+        ("W2", "W2", "only W2 is wrong, gamma2 and beta2 right: its own formula"),
+        ("W2 gamma1 beta1 W1", "W2", "the gradient through the normalisation of layer 2"),
+        ("gamma1 beta1 W1", "gamma1 beta1 W1", "on the way back from layer 2 to layer 1"),
+        ("W3 W2 W1", "W1 W2 W3", "only W1, W2 and W3 wrong, nothing below"),
+        (
+            "W3 b3 W2 gamma2 beta2 W1 gamma1 beta1", "W3 b3",
+            "everything is wrong from the last layer on",
+        ),
+        (
+            "W3 W2 gamma2 beta2 W1 gamma1 beta1", "W3",
+            "its sum over the samples doesn't show: labels in another order",
+        ),
+        (
+            "gamma2 W2 gamma1 beta1 W1", "gamma2 W2",
+            "beta2 right, W2 and gamma2 and everything from layer 1 down wrong",
+        ),
+        ("b3 gamma1 beta1 W1", "b3 gamma1 beta1 W1", "two places, it seems"),
+    ],
+)  # fmt: skip
+def test_the_place_follows_from_what_is_right(wrong, origin, text):
+    keys = ("W1", "gamma1", "beta1", "W2", "gamma2", "beta2", "W3", "b3")
+    wrong = set(wrong.split())
+    found, said = locate(["1", "2", "3"], names(*keys), wrong, set(keys) - wrong)
+    assert set(found) == set(origin.split())
+    assert text in said
+
+
+def test_the_place_in_small_models():
+    assert locate([""], names("W", "b"), {"W", "b"}, set())[1] == "every array is wrong: W and b."
+    two = ["1", "2"]
+    assert "only W1 is wrong: its own formula" in locate(
+        two, names("W1", "b1", "W2", "b2"), {"W1"}, {"b1", "W2", "b2"}
+    )[1]  # fmt: skip
+    # A layer of which nothing is known decides nothing.
+    origin, _ = locate(two, names("W1", "b1", "W2", "b2"), {"W2"}, {"b2"})
+    assert origin == ("W2",)
+    inside, said = locate(two, names("W1", "b1", "W2", "b2", "c2"), {"W1", "b1", "c2"}, {"b2"})
+    assert (inside, "labels in another order" in said) == (("c2",), True)
+    three = names("W1", "b1", "W2", "b2", "W3", "b3")
+    inside, said = locate(["1", "2", "3"], three, {"W1", "b1", "b2"}, {"W2", "W3", "b3"})
+    assert (inside, "the error enters in layer 2" in said) == (("b2",), True)
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "layer", "kind"),
+    [
+        ("W2", 2, "2", "W"),
+        ("gamma_10", 1, "10", "gamma"),
+        ("weight3", 2, "3", "W"),
+        ("layers.0.weight", 2, "layers.0", "W"),
+        ("layers.1.weight", 1, "layers.1", "gamma"),
+        ("layers.1.bias", 1, "layers.1", "b"),
+        ("dense/kernel", 2, "dense", "W"),
+        ("bias", 1, "", "b"),
+        ("theta", 1, "", "theta"),
+    ],
+)
+def test_names_tell_layer_and_kind(name, ndim, layer, kind):
+    parsed = parse_name(name, ndim)
+    assert (parsed.layer, parsed.kind) == (layer, kind)
+
+
+def test_layers_stand_in_the_order_of_their_numbers_or_as_named():
+    zeros = np.zeros(1)
+    assert order_of_layers({"W10": zeros, "W2": zeros, "b2": zeros})[0] == ["2", "10"]
+    assert order_of_layers({"b.w": zeros, "a.w": zeros})[0] == ["b", "a"]
+
+
+def test_every_mistake_that_can_be_replayed_changes_the_gradient():
+    """Each entry of the list is a mistake indeed, and no two of them are one."""
+    from klayer.gradcheck.replay import _backward, _candidates, _forward
+
+    rng = np.random.default_rng(4)
+    network = Network(5, (5, 5, 5), 4, batch_norm="all", eps=1e-5)
+    params = {name: value[0] for name, value in network.init("he", [1], np.float64).items()}
+    for value in params.values():
+        value += 0.1 * rng.standard_normal(value.shape)
+    reference = Reference(network, rng.standard_normal((9, 5)), rng.integers(4, size=9), 0.1)
+    kept = _forward(reference, params)
+    seen = set()
+    for mistake, layers, other in _candidates(network):
+        seen.add(mistake)
+        wrong = _backward(reference, params, kept, mistake, layers, other)
+        found = replay(reference, params, wrong)
+        assert mistake in [cause.kind for cause in found], (mistake, layers, other)
+        assert found[0].remainder < 1e-10
+    assert seen == set(MISTAKES)
+    assert replay(reference, params, _backward(reference, params, kept)) == []
