@@ -213,3 +213,9 @@ def test_damaged_weights_are_named(tmp_path, digits, finished):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(KlayerError, match="must be a whole file that klayer wrote"):
         Run(tmp_path / "run").model()
+
+
+def test_a_run_goes_on_by_the_command_that_made_it(tmp_path, digits):
+    run = Run.create(tmp_path / "run", "search", {}, digits)
+    with pytest.raises(KlayerError, match="was made by `klayer search`: go on with `klayer search"):
+        resume_study(run.path)

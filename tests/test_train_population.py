@@ -11,7 +11,7 @@ from klayer.train.state import TrainingState
 DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
 
 
-def trained(data, members, workers=1, chunk=4, **more):
+def trained(data, members, workers=1, chunk=16, **more):
     with Engine(workers) as engine:
         population = Population(data, members, engine=engine, chunk=chunk)
         population.train(**more)
@@ -40,7 +40,7 @@ def test_a_network_has_the_same_bits_alone_and_in_any_population(digits32, hidde
         for p, init in enumerate(["he", "gaussian:0.1", "xavier", "he"] * 2)
     ]
     alone = [trained(digits32, [member]) for member in members]
-    for P, workers, chunk in itertools.product((1, 3, 8), (1, 2), (1, 3, 4)):
+    for P, workers, chunk in itertools.product((1, 3, 8), (1, 2), (1, 3, 16)):
         together = trained(digits32, members[:P], workers, chunk)
         for p in range(P):
             assert_same_bits(together, p, alone[p], 0)

@@ -115,22 +115,32 @@ def measure(
     flat = np.stack(
         [one[name].reshape(len(one[name]), -1) for one in grads.values()]
     )  # (T, P, size)
-    jobs = []
-    if len(entries):
-        jobs.append((entries, [Line(name, int(j)) for j in entries], flat[:, :, entries]))
-    if direction is not None:
-        jobs.append((None, [Line(name, direction=direction)], (flat @ direction)[:, :, None]))
-    for at, some, analytic in jobs:
-        numeric, noise = np.empty(analytic.shape), np.zeros(analytic.shape)
-        with np.errstate(all="ignore"):
-            for i, line in enumerate(some):
-                if method == "complex":
-                    numeric[:, :, i] = lines.complex_step(line)
-                else:
-                    numeric[:, :, i], noise[:, :, i] = getattr(lines, method)(line)
-        state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
-        blocks.append(Block(name, some, at, analytic, numeric, noise, state))
+    with np.errstate(all="ignore"):
+        if len(entries):
+            at = [Line(name, int(j)) for j in entries]
+            if method == "complex":
+                numeric = lines.complex_steps(name, entries)
+                noise = np.zeros_like(numeric)
+            else:
+                numeric, noise = lines.differences(name, entries, method)
+            blocks.append(_block(name, at, entries, flat[:, :, entries], numeric, noise))
+        if direction is not None:
+            line = Line(name, direction=direction)
+            if method == "complex":
+                numeric = lines.complex_step(line)
+                noise = np.zeros_like(numeric)
+            else:
+                numeric, noise = getattr(lines, method)(line)
+            analytic = (flat @ direction)[:, :, None]
+            blocks.append(
+                _block(name, [line], None, analytic, numeric[:, :, None], noise[:, :, None])
+            )
     return blocks
+
+
+def _block(name, lines, entries, analytic, numeric, noise) -> Block:
+    state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
+    return Block(name, lines, entries, analytic, numeric, noise, state)
 
 
 def set_floors(blocks: list[Block], grads, steady, derived: frozenset[str]) -> NDArray:

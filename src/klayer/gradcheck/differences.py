@@ -131,16 +131,34 @@ class Lines:
 
     def complex_step(self, line: Line) -> NDArray:
         """Return ``Im f(x + ih) / h``, shape (T, P)."""
-        if self._complex is None:
-            self._complex = {
-                name: value.astype(np.complex128) for name, value in self.params.items()
-            }
-        work = self._flat(self._complex, line.name)
-        here = slice(None) if line.entry is None else line.entry
-        work.imag[:, here] = COMPLEX_STEP * (1.0 if line.entry is not None else line.direction)
-        losses = self.objective.losses(self._complex)
-        work.imag[:, here] = 0
+        if line.entry is not None:
+            return self.complex_steps(line.name, np.array([line.entry]))[:, :, 0]
+        params = self._complex_params()
+        work = self._flat(params, line.name)
+        work.imag[...] = COMPLEX_STEP * line.direction
+        losses = self.objective.losses(params)
+        work.imag[...] = 0
         return np.imag(losses) / COMPLEX_STEP
+
+    def complex_steps(self, name: str, entries: NDArray) -> NDArray:
+        """Return the complex step of many entries of one array, shape (T, P, m)."""
+        values = self._flat(self.params, name)[:, entries] + 1j * COMPLEX_STEP
+        losses = self._losses_with(self._complex_params(), name, entries, values)
+        return np.imag(losses) / COMPLEX_STEP
+
+    def differences(self, name: str, entries: NDArray, method: str) -> tuple[NDArray, NDArray]:
+        """Return ``central`` or ``forward`` differences of many entries, and their noise, (T, P, m)."""
+        base = self._flat(self.params, name)[:, entries]  # (P, m)
+        size = np.maximum(self.scale[name], np.abs(base).max(axis=0))
+        h = self.eps ** (1 / 3 if method == "central" else 1 / 2) * size
+        above = self._rounded(base + h)
+        losses_above = self._losses_with(self._real, name, entries, above)
+        below, losses_below = base, self.base[:, :, None]
+        if method == "central":
+            below = self._rounded(base - h)
+            losses_below = self._losses_with(self._real, name, entries, below)
+        moved = np.where(above == below, np.nan, above - below)  # what floating point made of h
+        return (losses_above - losses_below) / moved, 2 * self.noise[:, :, None] / np.abs(moved)
 
     def central(self, line: Line, h: float | None = None) -> tuple[NDArray, NDArray]:
         """Return the central difference and its rounding noise, each (T, P)."""
@@ -226,10 +244,35 @@ class Lines:
         least = 4 * self.eps * np.abs(self.base)
         return np.maximum(least, np.where(np.isfinite(measured), 4 * measured, least))
 
+    def _losses_with(self, params: Params, name: str, entries: NDArray, values: NDArray) -> NDArray:
+        """Return the losses with one entry after another set to ``values[:, i]``, (T, P, m)."""
+        many = getattr(self.objective, "losses_with", None)
+        if many is not None:
+            return many(params, name, entries, values)
+        work = self._flat(params, name)
+        found = []
+        for entry, value in zip(entries, values.T, strict=True):
+            kept = work[:, entry].copy()
+            work[:, entry] = value
+            found.append(self.objective.losses(params))
+            work[:, entry] = kept
+        return np.stack(found, axis=2)
+
+    def _complex_params(self) -> Params:
+        if self._complex is None:
+            self._complex = {
+                name: value.astype(np.complex128) for name, value in self.params.items()
+            }
+        return self._complex
+
     def _round(self, values: NDArray) -> None:
         """Round in place to what a model of lower precision can tell apart."""
-        if self.precision != np.float64:
-            values[...] = values.astype(self.precision)
+        values[...] = self._rounded(values)
+
+    def _rounded(self, values: NDArray) -> NDArray:
+        if self.precision == np.float64:
+            return values
+        return values.astype(self.precision).astype(np.float64)
 
     @staticmethod
     def _flat(params: Params, name: str) -> NDArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,21 +77,34 @@ def resume_study(
 
     The result is the same, bit for bit, as without the interruption.
     """
-    run, config, dataset = open_run(path, data_dir=data_dir)
+    run, config, dataset = open_run(path, ("study", "train"), data_dir=data_dir)
     return _go_on(run, config, dataset, workers, reporter)
 
 
 def open_run(
-    path: str | Path, *, data_dir: str | Path | None = None
+    path: str | Path, kinds: Sequence[str] = (), *, data_dir: str | Path | None = None
 ) -> tuple[Run, StudyConfig, Dataset]:
     """Open a run with its configuration and its data.
+
+    Parameters
+    ----------
+    path : path
+    kinds : sequence of str
+        Commands whose runs are wanted; all, if left out.
+    data_dir : path, optional
 
     Raises
     ------
     KlayerError
-        If the data are not those that the run was made with.
+        If another command made the run, or the data are not those that it was made with.
     """
     run = Run(path)
+    kind = run.info["kind"]
+    if kinds and kind not in kinds:
+        raise KlayerError(
+            f"{run.path} was made by `klayer {kind}`: "
+            f"go on with `klayer {kind} --resume {run.path}`."
+        )
     stored = dict(run.info["config"])
     data_dir = data_dir or stored.pop("data_dir", None)
     stored.pop("data_dir", None)

@@ -266,13 +266,7 @@ def resume_search(
     KlayerError
         If the run isn't a search, or its storage needs a password.
     """
-    run, config, dataset = open_run(path, data_dir=data_dir)
-    kind = run.info["kind"]
-    if kind != "search":
-        raise KlayerError(
-            f"{run.path} was made by `klayer {kind}`: "
-            f"go on with `klayer {kind} --resume {run.path}`."
-        )
+    run, config, dataset = open_run(path, ("search",), data_dir=data_dir)
     url = storage or read_search(config)[0].storage
     if url and ":***@" in url:
         raise KlayerError(
