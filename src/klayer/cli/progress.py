@@ -105,7 +105,8 @@ class Bars:
 
     def stop(self) -> None:
         """Take the bars away."""
-        self.bars.stop()
+        if self.bars.live.is_started:
+            self.bars.stop()
         for task in self.tasks.values():
             self.bars.remove_task(task)
         self.tasks = {}

@@ -19,7 +19,7 @@ from klayer.nn.losses import softmax_cross_entropy
 __all__ = ["check_network", "generic_params"]
 
 # Copies of a small network that are perturbed side by side may take so much memory.
-STACK_BYTES = 1 << 20
+STACK_BYTES = 1 << 21
 
 
 def check_network(
@@ -186,14 +186,14 @@ class _NetworkObjective:
         copies = int(min(m, max(1, STACK_BYTES // size)))
         stack = {key: np.concatenate([value] * copies) for key, value in params.items()}
         work = stack[name].reshape(copies, P, -1)
-        kept, l2 = work.copy(), np.tile(self.l2, copies)
+        base, l2 = params[name].reshape(P, -1), np.tile(self.l2, copies)
         found = np.empty((len(self.terms), P, m), values.dtype)
         for start in range(0, m, copies):
             some = np.arange(start, min(start + copies, m))
             work[some - start, :, entries[some]] = values[:, some].T
             losses = self._losses(stack, l2).reshape(-1, copies, P)
             found[:, :, some] = losses[:, : len(some)].transpose(0, 2, 1)
-            work[...] = kept
+            work[some - start, :, entries[some]] = base[:, entries[some]].T
         self.evaluations += m
         return found
 

@@ -102,7 +102,7 @@ class StudyConfig(BaseModel):
         if self.grid or not self.arms:
             for values in itertools.product(*self.grid.values()):
                 chosen = {**self.settings, **dict(zip(self.grid, values, strict=True))}
-                settings = settings_from(chosen, "grid")
+                settings = settings_from(chosen, "grid" if self.grid else "settings")
                 extra = [
                     f"{name} {chosen[name]}"
                     for name in self.grid
@@ -112,7 +112,7 @@ class StudyConfig(BaseModel):
         for one in self.arms:
             chosen = {**self.settings, **one}
             name = chosen.pop("name", None)
-            settings = settings_from(chosen, "arms")
+            settings = settings_from(chosen, "arms" if self.grid or len(self.arms) > 1 else "")
             arms.append(Arm(str(name or describe(settings)), settings))
         names = [arm.name for arm in arms]
         for name in names:
@@ -148,7 +148,7 @@ def settings_from(values: Mapping[str, Any], where: str) -> Settings:
     """
     for name in values:
         if name not in Settings.names():
-            raise KlayerError(f"{where}: {unknown_name('setting', name, Settings.names())}")
+            raise _at(where, str(unknown_name("setting", name, Settings.names())))
     try:
         return _settings_adapter().validate_python(dict(values))
     except ValidationError as error:
@@ -163,15 +163,19 @@ def validate(model: type[BaseModel], values: Mapping[str, Any], where: str):
         raise _located(error, where, model.model_fields) from None
 
 
+def _at(where: str, message: str) -> KlayerError:
+    return KlayerError(f"{where}: {message}" if where else message)
+
+
 def _located(error: ValidationError, where: str, names) -> KlayerError:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        return KlayerError(f"{where}: {unknown_name('key', place, names)}")
+        return _at(where, str(unknown_name("key", place, names)))
     if isinstance(problem.get("ctx", {}).get("error"), KlayerError):
-        return KlayerError(f"{where}: {problem['ctx']['error']}")
-    place = f", `{place}`" if place else ""
-    return KlayerError(f"{where}{place}: {problem['msg']}, but got {problem['input']!r}.")
+        return _at(where, str(problem["ctx"]["error"]))
+    where = ", ".join(part for part in (where, f"`{place}`" if place else "") if part)
+    return _at(where, f"{problem['msg']}, but got {problem['input']!r}.")
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -216,6 +220,9 @@ def read_study(source: str | Path) -> StudyConfig:
     else:
         raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
     config = validate(StudyConfig, values, where)
-    config.seed_list()
-    config.arm_list()
+    try:
+        config.seed_list()
+        config.arm_list()
+    except KlayerError as error:
+        raise _at(where, str(error)) from None
     return config
