@@ -17,7 +17,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from klayer.data import fetch
 from klayer.study.arms import Pack
 from klayer.train import TrainingState
 
@@ -120,6 +119,8 @@ def prepare(name: str, data_dir: Path | None, quiet: bool) -> None:
 
 def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> str:
     """Make sure that a data set is on this machine, with a bar if it is downloaded; return where."""
+    from klayer.data import fetch
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
