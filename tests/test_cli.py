@@ -1,7 +1,9 @@
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -187,3 +189,23 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in found.stdout
     for command in ("study", "train", "search", "gradcheck", "report", "predict", "data"):
         assert f" {command} " in found.stdout
+
+
+def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", "from klayer.cli import main; main()"]
+    long = ["train", "--networks", "4", "--cycles", "50", "--batch-size", "20", "--out", str(out)]
+    child = subprocess.Popen([*command, *long], stderr=subprocess.PIPE, text=True)
+    while not (out / "checkpoints").exists() and child.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    message = re.sub(r"\s+", " ", err)
+    assert f"interrupted; nothing is lost: go on with `klayer train --resume {out}`" in message
+    assert [path.suffix for path in (out / "checkpoints").iterdir()] == [".safetensors"]
+    assert not (out / "networks.jsonl").exists()
+    resumed = klayer("train", "--resume", out, "-q")
+    assert resumed.exit_code == 0, resumed.output
+    assert len(Run(out).networks) == 4

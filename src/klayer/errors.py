@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["KlayerError", "unknown_name"]
+__all__ = ["Interrupted", "KlayerError", "unknown_name"]
 
 
 class KlayerError(ValueError):
@@ -13,6 +13,10 @@ class KlayerError(ValueError):
 
     The command prints the message alone, without a traceback, and exits with status 2.
     """
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; the message says how to go on. The command exits with status 130."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> KlayerError:

@@ -14,7 +14,7 @@ from klayer.cli.predict import predict
 from klayer.cli.report import report
 from klayer.cli.search import search
 from klayer.cli.train import study, train
-from klayer.errors import KlayerError
+from klayer.errors import Interrupted, KlayerError
 
 __all__ = ["app", "main"]
 
@@ -62,7 +62,7 @@ def main() -> None:
             raise
         print(f"klayer: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as error:
+    except (Interrupted, KeyboardInterrupt) as error:
         print(f"klayer: interrupted{f'; {error}' if str(error) else ''}.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:

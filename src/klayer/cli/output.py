@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from klayer.errors import KlayerError
+from klayer.errors import Interrupted, KlayerError
 
-__all__ = ["number", "percent", "print_files", "print_search", "print_summary", "widths"]
+__all__ = [
+    "interruptible",
+    "number",
+    "percent",
+    "print_files",
+    "print_search",
+    "print_summary",
+    "widths",
+]
 
 _SPLITS = ("train", "validation", "test")
+
+
+@contextlib.contextmanager
+def interruptible(bars) -> Iterator[None]:
+    """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error)) from None
+    finally:
+        bars.stop()
 
 
 def widths(text: str) -> list[int]:

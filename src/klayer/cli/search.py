@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from klayer.cli.output import number, percent, print_files, print_search, widths
+from klayer.cli.output import interruptible, number, percent, print_files, print_search, widths
 from klayer.cli.train import DataDir, Json, Out, Quiet, Resume, Workers
 from klayer.errors import KlayerError
 
@@ -323,13 +323,11 @@ def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> Non
     common = {"data_dir": data_dir, "workers": workers, "reporter": bars, "watcher": watcher}
     if config:
         prepare(config.data, data_dir, silent)
-    try:
+    with interruptible(bars):
         if resume:
             run = resume_search(resume, storage=storage, **common)
         else:
             run = search(config, out=out, **common)
-    finally:
-        bars.stop()
     written = finish(run)
     results = json.loads((run.path / "trials.json").read_text(encoding="utf-8"))
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from klayer.cli.output import print_files, print_search, print_summary, widths
+from klayer.cli.output import interruptible, print_files, print_search, print_summary, widths
 from klayer.errors import KlayerError
 
 __all__ = ["study", "train"]
@@ -246,15 +246,13 @@ def _run(config, kind, out, resume, data_dir, workers, as_json, quiet, pdf: bool
     bars = Bars(quiet=quiet or as_json)
     if config:
         prepare(config.data, data_dir, quiet or as_json)
-    try:
+    with interruptible(bars):
         if resume:
             run = resume_study(resume, data_dir=data_dir, workers=workers, reporter=bars)
         else:
             run = run_study(
                 config, out=out, kind=kind, data_dir=data_dir, workers=workers, reporter=bars
             )
-    finally:
-        bars.stop()
     written = finish(run, pdf=pdf)
     summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
     if as_json:
