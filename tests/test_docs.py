@@ -59,3 +59,16 @@ def test_pages_name_only_commands_and_files_that_exist(page):
 def test_pages_hold_no_path_of_a_machine(page):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"(/home/|/root/|/tmp/|\.\./shared)", text)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "training.md"])
+def test_python_examples_on_pages_run(page):
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+
+
+def test_no_public_name_is_that_of_a_sub_package():
+    rooms = {path.parent.name for path in (ROOT / "src" / "klayer").glob("*/__init__.py")}
+    assert not rooms & set(klayer.__all__)

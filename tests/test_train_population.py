@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.train import Engine, Failure, Member, Population, Settings, Standardised, train
+from klayer.train import Engine, Failure, Member, Population, Settings, Standardised, fit
 from klayer.train.state import TrainingState
 
 DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
@@ -208,15 +208,15 @@ def test_accuracy_and_loss_are_those_of_the_predicted_probabilities(digits32, br
     np.testing.assert_allclose(population.final["loss"], loss, rtol=1e-4)
 
 
-def test_train_is_a_population_with_one_network_a_seed(digits, digits32, brief):
-    population = train(digits, brief, seeds=[3, 4])
+def test_fit_is_a_population_with_one_network_a_seed(digits, digits32, brief):
+    population = fit(digits, brief, seeds=[3, 4])
     population.final = population.evaluate("test")
     assert_same_bits(population, 1, trained(digits32, [Member(brief, 4)]), 0)
 
 
 def test_float64_trains_too(digits, brief):
     settings = replace(brief, dtype="float64")
-    population = train(digits, settings)
+    population = fit(digits, settings)
     assert population.state.params["W1"].dtype == np.float64
     assert population.evaluate("test")["accuracy"][0] > 0.5
 

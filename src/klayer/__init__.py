@@ -3,7 +3,7 @@
 >>> import klayer as kl
 >>> data = kl.load("digits")
 >>> settings = kl.Settings(hidden=(50, 50), batch_norm="hidden", batch_size=20, l2=1e-3)
->>> population = kl.train(data, settings, seeds=range(4))
+>>> population = kl.fit(data, settings, seeds=range(4))
 >>> accuracy = population.evaluate("test")["accuracy"]
 >>> accuracy.shape, bool((accuracy > 0.9).all())
 ((4,), True)
@@ -15,7 +15,8 @@ from importlib import import_module, metadata
 
 __version__ = metadata.version("klayer")
 
-# Where each public name lives; a name is imported when it is first used.
+# Where each public name lives; a name is imported when it is first used. None may be called like a
+# sub-package (`train`): importing that would put the module in the name's place.
 _HOMES = {
     "Dataset": "klayer.data",
     "load": "klayer.data",
@@ -27,7 +28,7 @@ _HOMES = {
     "Population": "klayer.train",
     "Settings": "klayer.train",
     "Standardised": "klayer.train",
-    "train": "klayer.train",
+    "fit": "klayer.train",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Run": "klayer.study",

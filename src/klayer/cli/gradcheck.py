@@ -17,7 +17,7 @@ def gradcheck(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE.py:FUNCTION]",
+            metavar="FILE.py:FUNCTION",
             help="A function without arguments that returns (loss_and_grads, params), or an object "
             "with both. Left out: klayer's own networks, as in the report's section 1.",
         ),

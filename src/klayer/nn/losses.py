@@ -55,7 +55,7 @@ def softmax_cross_entropy(
 
     >>> logits = np.array([[[0.0, 0.0], [1e4, -1e4]]])
     >>> loss, _ = softmax_cross_entropy(logits, np.array([0, 0]), Workspace())
-    >>> float(loss[0]) == np.log(2) / 2
+    >>> bool(loss[0] == np.log(2) / 2)
     True
     """
     log_probs, probs = log_softmax(logits, ws)

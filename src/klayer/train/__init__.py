@@ -3,7 +3,7 @@
 from klayer.train.batches import Batches
 from klayer.train.engine import Engine, available_cores
 from klayer.train.evaluate import evaluate
-from klayer.train.population import Member, Population, Standardised, train
+from klayer.train.population import Member, Population, Standardised, fit
 from klayer.train.settings import MEMBER_FIELDS, Settings
 from klayer.train.state import CURVES, Failure, TrainingState
 
@@ -20,5 +20,5 @@ __all__ = [
     "TrainingState",
     "available_cores",
     "evaluate",
-    "train",
+    "fit",
 ]

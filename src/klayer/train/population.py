@@ -24,7 +24,7 @@ from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import Settings
 from klayer.train.state import Failure, TrainingState
 
-__all__ = ["Member", "Population", "Standardised", "train"]
+__all__ = ["Member", "Population", "Standardised", "fit"]
 
 # Measured on two cores, CIFAR-10 shape: a chunk of 16 amortises the interpreter (30 networks take 6 to
 # 12 % less than in chunks of 4) and larger ones gain nothing; a group shares one gathered mini-batch.
@@ -376,7 +376,7 @@ class Population:
         return values
 
 
-def train(
+def fit(
     dataset: Source,
     settings: Settings | None = None,
     seeds: Sequence[int] = (0,),
