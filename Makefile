@@ -53,6 +53,7 @@ bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (ten minutes)
 gradcheck-bench: $(VENV)/klayer ## planted gradient mistakes found, and false alarms
 	$(BIN)/python benchmarks/gradcheck_mutants.py --seeds 20
 	$(BIN)/python benchmarks/gradcheck_false_alarms.py
+	$(BIN)/python benchmarks/gradcheck_speed.py
 
 clean: ## remove what make has made
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist test-output

@@ -1,7 +1,5 @@
 """The check of klayer's own networks: every entry right, and every way of being wrong found."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -195,25 +193,19 @@ def test_the_check_is_the_same_for_the_same_seed():
     assert first.rows != check_network(network, entries=3, seed=5).rows
 
 
-def seconds(*arguments, **options):
-    """Return a check and its processor time: one thread's work, whatever else the machine does."""
-    start = time.process_time()
-    check = check_network(*arguments, **options)
-    return check, time.process_time() - start
-
-
 @pytest.mark.parametrize("method", ["auto", "central"])
-def test_865_parameters_take_less_than_a_second(method):
+def test_every_entry_of_865_parameters_is_checked(method):
     network = Network(21, (25, 10), 5)
     assert network.size == 865
-    assert min(seconds(network, method=method)[1] for _ in range(3)) < 1
-
-
-def test_a_million_parameters_take_less_than_30_seconds_by_sampling():
-    network = Network(3072, (300, 200), 10, batch_norm="hidden")
-    check, taken = seconds(network, samples=8)
+    check = check_network(network, method=method)
     assert check.verdict == "right", check.text()
-    assert taken < 30
+    assert "865" in check.coverage
+
+
+def test_a_million_parameters_are_checked_by_sampling():
+    network = Network(3072, (300, 200), 10, batch_norm="hidden")
+    check = check_network(network, samples=8)
+    assert check.verdict == "right", check.text()
     assert network.size > 980_000
     assert "of 984,610 entries, drawn at random, and one random direction" in check.coverage
 
