@@ -94,7 +94,9 @@ def test_the_tables_are_written(plain):
         found = list(csv.DictReader(lines))
     rows = trial_table(plain)
     assert [float(one["l2"]) for one in found] == [row["l2"] for row in rows]
-    assert [one["seeds"] for one in found] == [f"[{n}]" for n in range(12)]
+    assert [float(one["value"]) for one in found] == [row["l2"] for row in rows]
+    assert [one["seed"] for one in found] == [str(n) for n in range(12)]
+    assert {"stage", "validation_accuracy", "train_accuracy", "state"} <= set(found[0])
     stored = json.loads((plain.path / "trials.json").read_text())
     assert stored["trials"] == rows
     assert stored["stages"] == stage_table(plain)

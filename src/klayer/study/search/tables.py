@@ -196,11 +196,22 @@ def write_tables(run: Run, published: Sequence[Mapping] = ()) -> list[Path]:
         },
     )
     written = [run.path / "trials.csv", run.path / "trials.json"]
-    _write_csv(written[0], rows)
+    names = Plan(run).names
+    _write_csv(written[0], [_flat(row, names) for row in rows])
     if finalists:
         written.append(run.path / "finalists.csv")
         _write_csv(written[-1], finalists)
     return written
+
+
+def _flat(row: dict, names: Sequence[str]) -> dict:
+    """Turn a trial's row into one of cells: its value or values as one, its seeds with spaces."""
+    params = {name: row[name] for name in names if name in row}
+    several = ", ".join(f"{name}={value}" for name, value in params.items())
+    value = next(iter(params.values())) if len(params) == 1 else several
+    rest = {key: cell for key, cell in row.items() if key not in ("stage", "trial", "seeds")}
+    seed = " ".join(map(str, row["seeds"]))
+    return {"stage": row["stage"], "trial": row["trial"], "value": value, **rest, "seed": seed}
 
 
 def _write_csv(path: Path, rows: Sequence[dict]) -> None:
