@@ -58,7 +58,7 @@ def test_trials_of_a_stage_are_sorted_by_validation_accuracy(run):
 def test_finalists_are_the_only_ones_with_a_test_accuracy(run, html):
     tested = [r for r in run.networks if r.get("test_accuracy") is not None]
     assert {r["part"] for r in tested} == {"finalists"}
-    assert "Only these networks have seen the test split" in html
+    assert "Of the search, only these networks have seen the test split" in html
     assert "The search ends at λ = " in html
 
 

@@ -318,7 +318,7 @@ def _finalist_table(found: list[dict], names: list[str]) -> Table:
     return Table(
         "finalists",
         "The best settings of the search, trained for longer with new seeds; mean ± standard "
-        "deviation. Only these networks have seen the test split.",
+        "deviation. Of the search, only these networks have seen the test split.",
         ["Rank", *map(_title, names), "Cycles", "Seeds", "Train", "Validation", "Test"],
         body,
         keys,
