@@ -193,8 +193,13 @@ def test_help_imports_nothing_heavy():
 
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-c", "from klayer.cli import main; main()"]
-    long = ["train", "--networks", "4", "--cycles", "50", "--batch-size", "20", "--out", str(out)]
+    # A shell that started the tests in the background has them, and so the child, ignore Ctrl-C.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from klayer.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code]
+    long = ["train", "--networks", "4", "--cycles", "20", "--batch-size", "20", "--out", str(out)]
     child = subprocess.Popen([*command, *long], stderr=subprocess.PIPE, text=True)
     while not (out / "checkpoints").exists() and child.poll() is None:
         time.sleep(0.05)
