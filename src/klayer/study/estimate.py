@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from klayer.study.arms import Job
 from klayer.study.config import StudyConfig
+from klayer.study.runner import updates
 from klayer.study.study import plan
 from klayer.train import Engine, Member, Population, Standardised
 
@@ -53,8 +54,8 @@ def estimate(config: StudyConfig, data: Standardised, workers: int | None = None
     """
     with Engine(workers) as engine:
         found = [
-            Estimate(one.name, len(one.jobs), updates, _seconds(one.jobs, data, engine))
-            for one, updates in plan(config, data)
+            Estimate(one.name, len(one.jobs), length, _seconds(one.jobs, data, engine))
+            for one, length in plan(config, data)
         ]
         if config.search:
             found += _search(config, data, engine)
@@ -62,8 +63,6 @@ def estimate(config: StudyConfig, data: Standardised, workers: int | None = None
 
 
 def _search(config: StudyConfig, data: Standardised, engine: Engine) -> list[Estimate]:
-    from dataclasses import replace
-
     from klayer.study.search import read_search
 
     search, base = read_search(config)
@@ -79,9 +78,7 @@ def _search(config: StudyConfig, data: Standardised, engine: Engine) -> list[Est
         if (settings, networks) not in cost:
             one = [Job("", Member(settings, seed)) for seed in range(networks)]
             cost[settings, networks] = _seconds(one, data, engine)
-        batches = settings.batches(len(data.dataset.splits["train"]))
-        updates = settings.total_updates(batches.per_epoch)
-        found.append(Estimate(name, networks, updates, cost[settings, networks]))
+        found.append(Estimate(name, networks, updates(data, settings), cost[settings, networks]))
     return found
 
 

@@ -20,9 +20,6 @@ from klayer.study.summary import summarise
 from klayer.train import Standardised
 from klayer.train.state import read_arrays
 
-# The report's gradient check: inputs cut to 50 dimensions, ten classes.
-GRADCHECK_FEATURES, GRADCHECK_CLASSES, GRADCHECK_SAMPLES = 50, 10, 20
-
 __all__ = ["open_run", "plan", "resumable", "resume_study", "run_study"]
 
 
@@ -161,18 +158,18 @@ def _go_on(
 
 def _check_gradients(run: Run, dataset: Dataset) -> None:
     """Write ``gradcheck.json``: the report's section 1, on the data of the study where they fit."""
-    from klayer.gradcheck import report_section
+    from klayer.gradcheck.section import CLASSES, FEATURES, SAMPLES, report_section
 
     path = run.path / "gradcheck.json"
     if path.exists():
         return
-    if dataset.features < GRADCHECK_FEATURES or dataset.classes > GRADCHECK_CLASSES:
+    if dataset.features < FEATURES or dataset.classes > CLASSES:
         section = report_section()
     else:
         rows = np.random.default_rng(0).permutation(len(dataset.splits["train"]))
-        rows = rows[:GRADCHECK_SAMPLES]
+        rows = rows[:SAMPLES]
         x = dataset.standardizer.transform(dataset.splits["train"].features[rows], np.float64)
         labels = dataset.splits["train"].labels[rows]
-        inputs = f"{dataset.name}, first {GRADCHECK_FEATURES} features"
+        inputs = f"{dataset.name}, first {FEATURES} features"
         section = report_section(x, labels, inputs=inputs)
     write_json(path, section.to_dict())
