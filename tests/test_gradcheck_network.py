@@ -73,11 +73,11 @@ class SwapsGammaAndBeta(Network):
     """Emits the gradient of gamma as beta's and the other way round, as a course repository did."""
 
     def backward(self, params, forward, grad_logits, l2, emit, ws):
-        def swapped(key, lanes, grad):
+        def swapped(key, grad):
             for a, b in (("gamma", "beta"), ("beta", "gamma")):
                 if key.startswith(a):
-                    return emit(key.replace(a, b), lanes, grad)
-            return emit(key, lanes, grad)
+                    return emit(key.replace(a, b), grad)
+            return emit(key, grad)
 
         super().backward(params, forward, grad_logits, l2, swapped, ws)
 
@@ -96,16 +96,16 @@ class EmitsTooEarly(Network):
     """Sends a layer's weights to be updated before the layer below has used them."""
 
     def backward(self, params, forward, grad_logits, l2, emit, ws):
-        first = {}
-        collect = dict.__setitem__
-        super().backward(
-            params, forward, grad_logits.copy(), l2, lambda k, _, g: collect(first, k, g.copy()), ws
-        )
         top = f"W{self.depth}"
-        emit(top, slice(None), first[top])
-        super().backward(
-            params, forward, grad_logits, l2, lambda k, s, g: k == top or emit(k, s, g), ws
-        )
+        for early in (True, False):
+            super().backward(
+                params,
+                forward,
+                grad_logits.copy(),
+                l2,
+                lambda key, grad, early=early: (key == top) == early and emit(key, grad),
+                ws,
+            )
 
 
 def mutant(kind):

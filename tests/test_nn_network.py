@@ -6,6 +6,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.nn import BATCH_NORM, Initialiser, Network
+from klayer.nn.delayed import lay_out
 
 HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
 
@@ -66,6 +67,18 @@ def test_large_first_layers_are_treated_one_network_at_a_time_with_the_same_resu
     lanewise = network.loss_and_grads(params, x, labels, 0.1)[2]
     for key, value in stacked.items():
         assert (value == lanewise[key]).all()
+
+
+def test_the_gradient_does_not_depend_on_how_large_weights_lie_in_memory(rng):
+    network = Network(900, (40,), 3, batch_norm="hidden")
+    params = network.init("he", [0, 1, 2], np.float64)
+    x, labels = rng.standard_normal((9, 900)), rng.integers(0, 3, 9)
+    by_rows = network.loss_and_grads(params, x, labels, 0.1)
+    by_columns = network.loss_and_grads({**params, "W1": lay_out(params["W1"])}, x, labels, 0.1)
+    for one, other in zip(by_rows[:2], by_columns[:2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    for key, value in by_rows[2].items():
+        np.testing.assert_allclose(by_columns[2][key], value, rtol=1e-9, atol=1e-12)
 
 
 def test_init_depends_on_the_seed_alone_and_scales_one_draw():

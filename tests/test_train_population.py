@@ -46,34 +46,95 @@ def test_a_network_has_the_same_bits_alone_and_in_any_population(digits32, hidde
             assert_same_bits(together, p, alone[p], 0)
 
 
-def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population():
+@pytest.fixture(scope="module")
+def cifar_shape():
     from klayer.data import load
 
-    data = Standardised(load("synthetic:samples=400"))
-    settings = Settings(batch_norm="hidden", cycles=1, half_cycle="3 updates")
-    members = [Member(settings, seed) for seed in range(8)]
-    alone = [trained(data, [member]) for member in members]
-    for P, workers in itertools.product((3, 8), (1, 2)):
-        together = trained(data, members[:P], workers)
+    return Standardised(load("synthetic:samples=400"))
+
+
+# Seven updates of large first layers, in blocks of 2, 1 (up to a recorded point), 2, 2.
+LARGE = Settings(batch_norm="hidden", cycles=1, half_cycle=7, points_per_cycle=2)
+
+
+@pytest.mark.parametrize("batch_norm", ["none", "hidden"])
+def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population(
+    cifar_shape, batch_norm
+):
+    settings = replace(LARGE, batch_norm=batch_norm)
+    members = [
+        Member(replace(settings, l2=1e-2 * p, lr_max=0.1 / (1 + p)), seed)
+        for p, seed in enumerate(range(8))
+    ]
+    alone = [trained(cifar_shape, [member]) for member in members]
+    assert alone[0].updates_at_once == 2
+    for P, workers, chunk in ((1, 2, 16), (1, 3, 16), (3, 1, 16), (3, 2, 1), (8, 1, 16), (8, 2, 3)):
+        together = trained(cifar_shape, members[:P], workers, chunk)
         for p in range(P):
             assert_same_bits(together, p, alone[p], 0)
 
 
+def test_updates_carried_out_at_once_are_those_carried_out_one_by_one(cifar_shape, monkeypatch):
+    settings = replace(LARGE, dtype="float64", l2=0.1)
+    data = Standardised(cifar_shape.dataset, np.float64)
+    at_once = trained(data, [Member(settings, 0), Member(settings, 1)])
+    monkeypatch.setattr("klayer.nn.delayed.BLOCK", 1)
+    one_by_one = trained(data, [Member(settings, 0), Member(settings, 1)])
+    assert (at_once.updates_at_once, one_by_one.updates_at_once) == (2, 1)
+    for key, value in one_by_one.state.params.items():
+        np.testing.assert_allclose(at_once.state.params[key], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rate", "update"), [(1e20, 1), (1e10, 2)], ids=["second", "first"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_network_that_diverges_within_a_block_is_frozen_as_it_was(
+    cifar_shape, rate, update, workers
+):
+    calm = replace(LARGE, batch_norm="none")
+    wild = replace(calm, lr_min=rate, lr_max=rate)
+    members = [Member(calm, 0), Member(wild, 1), Member(calm, 2)]
+    together = trained(cifar_shape, members, workers)
+    assert together.state.failures[1].update == update
+    before = trained(cifar_shape, members[1:2], until=update)
+    for key, value in before.state.params.items():
+        assert value[0].tobytes() == together.state.params[key][1].tobytes()
+    for p in (0, 2):
+        assert_same_bits(together, p, trained(cifar_shape, [members[p]]), 0)
+
+
+@pytest.mark.parametrize("until", [4, 7, 9])
+def test_training_on_from_the_end_of_a_block_gives_the_same_bits(cifar_shape, until, tmp_path):
+    members = [Member(LARGE, seed) for seed in range(3)]
+    whole = trained(cifar_shape, members)
+    trained(cifar_shape, members, until=until).state.save(tmp_path / "state.safetensors")
+    state = TrainingState.load(tmp_path / "state.safetensors")
+    with Engine(2) as engine:
+        second = Population(cifar_shape, members, state, engine)
+        second.train()
+        second.final = second.evaluate("test")
+    for p in range(3):
+        assert_same_bits(whole, p, second, p)
+
+
 @pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
-def test_one_update_is_the_parameter_minus_rate_times_gradient(digits32, brief, batch_norm, l2):
-    settings = replace(brief, batch_norm=batch_norm, l2=l2, lr_min=0.02, lr_max=0.3)
+def test_one_update_is_the_parameter_minus_rate_times_gradient(digits, brief, batch_norm, l2):
+    data = Standardised(digits, np.float64)
+    settings = replace(brief, batch_norm=batch_norm, l2=l2, lr_max=0.3, dtype="float64")
     members = [Member(replace(settings, lr_min=0.02 * (p + 1)), p) for p in range(3)]
-    population = Population(digits32, members)
+    population = Population(data, members)
     before = {key: value.copy() for key, value in population.state.params.items()}
-    X, labels = digits32["train"]
+    X, labels = data["train"]
     rows = np.random.default_rng(np.random.SeedSequence([0, 0])).permutation(len(X))[:50]
     _, _, grads = population.network.loss_and_grads(before, X[rows], labels[rows], l2)
     population.train(until=1)
     for key, value in before.items():
         for p in range(3):
-            expected = value[p] - np.float32(0.02 * (p + 1)) * grads[key][p]
-            np.testing.assert_array_equal(population.state.params[key][p], expected)
+            # To rounding: W - r (g + 2 l W) is computed as (1 - 2 l r) W - r g.
+            expected = value[p] - 0.02 * (p + 1) * grads[key][p]
+            np.testing.assert_allclose(
+                population.state.params[key][p], expected, rtol=1e-13, atol=1e-15
+            )
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_another_network(digits32, brief):
@@ -271,3 +332,27 @@ def test_an_error_in_a_worker_reaches_the_caller():
 
     with Engine(2) as engine, pytest.raises(RuntimeError, match="item 1"):
         engine.map(fail, [1])
+
+
+def test_workers_share_items_with_those_that_are_idle():
+    done = []
+
+    def work(item, ws):
+        done.append(item)
+
+    def start(items, ws):
+        engine.share(work, items)
+
+    with Engine(3) as engine:
+        engine.map(start, [[0, 1, 2], [3, 4, 5]])
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_error_in_a_shared_item_reaches_the_caller():
+    def work(item, ws):
+        if item:
+            raise RuntimeError(f"item {item}")
+
+    for workers in (1, 2):
+        with Engine(workers) as engine, pytest.raises(RuntimeError, match="item 1"):
+            engine.map(lambda items, ws: engine.share(work, items), [[0, 1]])

@@ -31,9 +31,10 @@ class Peer:
             [f"class {k}" for k in range(task.widths[-1])],
         )
         members = [Member(settings_of(task, p), seed=p) for p in range(task.networks)]
-        self.population = Population(Standardised(dataset), members)
+        data = Standardised(dataset)
+        running = Population(data, members).state.running
         params = {key: value.copy() for key, value in task.params.items()}
-        self.population.state = TrainingState(params, self.population.state.running)
+        self.population = Population(data, members, TrainingState(params, running))
         self.population.engine = Engine(threads)
         self.population.engine.__enter__()
 

@@ -14,6 +14,7 @@ from klayer.gradcheck.objective import Params, as_params
 from klayer.gradcheck.replay import Reference
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import Initialiser, Network, Workspace
+from klayer.nn.layers import WeightGradient, as_array
 from klayer.nn.losses import softmax_cross_entropy
 
 __all__ = ["check_network", "generic_params"]
@@ -237,15 +238,15 @@ class _NetworkObjective:
     def _propagate(self, params: Params, l2: NDArray, lr: float = 0.0) -> tuple[NDArray, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}
 
-        def emit(name: str, lanes: slice, grad: NDArray) -> None:
-            grads[name][lanes] = grad
-            if lr:
-                params[name][lanes] -= lr * grads[name][lanes]
-
         dtype = params["W1"].dtype
-        loss, _ = self.network.propagate(
-            params, self._x[dtype], self.labels, l2, emit, self._ws[dtype]
-        )
+        ws = self._ws[dtype]
+
+        def emit(name: str, grad: NDArray | WeightGradient) -> None:
+            grads[name] = as_array(grad, params[name], ws)
+            if lr:
+                params[name] -= lr * grads[name]
+
+        loss, _ = self.network.propagate(params, self._x[dtype], self.labels, l2, emit, ws)
         return loss.copy(), grads
 
     def pre_activations(self) -> list[NDArray]:

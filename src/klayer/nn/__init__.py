@@ -3,8 +3,9 @@
 Imports NumPy and nothing else. Derivations with numbered equations: ``docs/derivations.md``.
 """
 
+from klayer.nn.delayed import DelayedWeights
 from klayer.nn.initialisers import Initialiser
-from klayer.nn.layers import Workspace
 from klayer.nn.network import BATCH_NORM, Forward, Network
+from klayer.nn.workspace import Workspace
 
-__all__ = ["BATCH_NORM", "Forward", "Initialiser", "Network", "Workspace"]
+__all__ = ["BATCH_NORM", "DelayedWeights", "Forward", "Initialiser", "Network", "Workspace"]

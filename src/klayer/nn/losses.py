@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.layers import Workspace
+from klayer.nn.workspace import Workspace
 
 __all__ = ["log_softmax", "softmax_cross_entropy", "softmax_cross_entropy_backward"]
 
@@ -24,9 +24,13 @@ def log_softmax(logits: NDArray, ws: Workspace) -> tuple[NDArray, NDArray]:
     """
     log_probs = ws.array("log_probs", logits.shape, logits.dtype)
     probs = ws.array("probs", logits.shape, logits.dtype)
-    np.subtract(logits, logits.real.max(axis=-1, keepdims=True), out=log_probs)
+    # The short axis of the classes is slow to reduce: the maximum goes over it turned to the front,
+    # the sum is a product with ones.
+    by_class = ws.array("by class", (logits.shape[2], *logits.shape[:2]), logits.real.dtype)
+    np.copyto(by_class, logits.real.transpose(2, 0, 1))
+    np.subtract(logits, by_class.max(axis=0)[..., None], out=log_probs)
     np.exp(log_probs, out=probs)
-    total = probs.sum(axis=-1, keepdims=True)
+    total = np.matmul(probs, ws.ones(logits.shape[2], logits.dtype).T)  # (P, N, K) @ (K, 1)
     probs /= total
     log_probs -= np.log(total)
     return log_probs, probs

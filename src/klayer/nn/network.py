@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from klayer.errors import KlayerError, unknown_name
 from klayer.nn.initialisers import Initialiser
 from klayer.nn.layers import (
-    Workspace,
+    WeightGradient,
+    add_bias,
     affine,
-    affine_backward,
+    as_array,
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
@@ -27,13 +28,14 @@ from klayer.nn.layers import (
     sum_samples,
 )
 from klayer.nn.losses import log_softmax, softmax_cross_entropy, softmax_cross_entropy_backward
+from klayer.nn.workspace import Workspace
 
 __all__ = ["BATCH_NORM", "Forward", "Network"]
 
 BATCH_NORM = ("none", "hidden", "all")
 RUNNING_DECAY = 0.9
 Params = Mapping[str, NDArray]
-Emit = Callable[[str, slice, NDArray], None]
+Emit = Callable[[str, NDArray | WeightGradient], None]
 
 
 @dataclass
@@ -225,6 +227,7 @@ class Network:
         x: NDArray,
         running: Params | None = None,
         ws: Workspace | None = None,
+        s1: NDArray | None = None,
     ) -> Forward:
         """Map inputs to logits (equations 1 to 10).
 
@@ -238,6 +241,8 @@ class Network:
             left out, those of the batch (training).
         ws : Workspace, optional
             Scratch memory; what is returned lives there until the next pass.
+        s1 : array, shape (P, N, H), optional
+            The first layer's product ``x W1``, if it is known already; overwritten.
 
         Returns
         -------
@@ -248,7 +253,11 @@ class Network:
         out = Forward()
         for layer in range(1, self.depth + 1):
             out.inputs.append(x)
-            z = affine(x, params[f"W{layer}"], params.get(f"b{layer}"), ws, f"s{layer}")
+            b = params.get(f"b{layer}")
+            if layer == 1 and s1 is not None:
+                z = add_bias(s1, b)
+            else:
+                z = affine(x, params[f"W{layer}"], b, ws, f"s{layer}")
             if self.normalises(layer):
                 gamma, beta = params[f"gamma{layer}"], params[f"beta{layer}"]
                 if running is None:
@@ -298,13 +307,12 @@ class Network:
         forward : Forward, from :meth:`forward` without ``running``
         grad_logits : array, shape (P, N, K), overwritten
         l2 : array, shape (P,)
-        emit : callable ``(key, lanes, grad)``
-            Called once or more for each key; ``grad`` belongs to the networks ``lanes`` (a slice) and
-            is scratch memory.
+        emit : callable ``(key, grad)``
+            Called once for each key: with an array of the parameter's shape, which is scratch memory,
+            or, for weights, with a :class:`WeightGradient`.
         ws : Workspace
         """
         g = grad_logits
-        everyone = slice(None)
         for layer in range(self.depth, 0, -1):
             if layer < self.depth:
                 g = relu_backward(g, forward.active[layer - 1])
@@ -312,17 +320,17 @@ class Network:
                 s_hat, inv_sd, _, _ = forward.normalised[layer]
                 gamma = params[f"gamma{layer}"]
                 g, grad_gamma, grad_beta = batch_norm_backward(g, s_hat, inv_sd, gamma, ws)
-                emit(f"gamma{layer}", everyone, grad_gamma)
-                emit(f"beta{layer}", everyone, grad_beta)
+                emit(f"gamma{layer}", grad_gamma)
+                emit(f"beta{layer}", grad_beta)
             else:
-                emit(f"b{layer}", everyone, sum_samples(g, ws)[:, 0])
-            x, W = forward.inputs[layer - 1], params[f"W{layer}"]
+                emit(f"b{layer}", sum_samples(g, ws)[:, 0])
+            x = forward.inputs[layer - 1]
             below = None
             if layer > 1:
+                W = params[f"W{layer}"]
                 below = ws.array(f"g{layer - 1}", x.shape, x.dtype)
                 np.matmul(g, W.transpose(0, 2, 1), out=below)  # (P, N, H) @ (P, H, D) -> (P, N, D)
-            for lanes, grad_W in affine_backward(x, W, l2, g, ws):
-                emit(f"W{layer}", lanes, grad_W)
+            emit(f"W{layer}", WeightGradient(x, g, l2))
             g = below
 
     def propagate(
@@ -333,6 +341,7 @@ class Network:
         l2: NDArray,
         emit: Emit,
         ws: Workspace,
+        s1: NDArray | None = None,
     ) -> tuple[NDArray, Forward]:
         """Run one batch forward and backward: the function that training calls and the check checks.
 
@@ -344,7 +353,7 @@ class Network:
         loss : array, shape (P,), mean cross-entropy
         forward : Forward
         """
-        forward = self.forward(params, x, ws=ws)
+        forward = self.forward(params, x, ws=ws, s1=s1)
         loss, probs = softmax_cross_entropy(forward.logits, labels, ws)
         if np.isfinite(loss).all():
             grad_logits = softmax_cross_entropy_backward(probs, labels)
@@ -391,8 +400,8 @@ class Network:
         l2 = np.broadcast_to(np.asarray(l2, dtype=dtype), (P,))
         grads = {key: np.full_like(value, np.nan) for key, value in params.items()}
 
-        def collect(key: str, lanes: slice, grad: NDArray) -> None:
-            grads[key][lanes] = grad
+        def collect(key: str, grad: NDArray | WeightGradient) -> None:
+            grads[key][...] = as_array(grad, params[key], ws)
 
         loss, _ = self.propagate(params, x.astype(dtype, copy=False), labels, l2, collect, ws)
         return loss, self.penalty(params, l2), grads

@@ -41,12 +41,14 @@ class Batches:
         self.order_seed = order_seed
         full, rest = divmod(samples, self.batch_size)
         self.per_epoch = full + (1 if rest and last_batch == "keep" else 0)
-        self._epoch, self._order = -1, None
+        self._latest: tuple[int, NDArray | None] = (-1, None)  # epoch, order
 
     def __getitem__(self, t: int) -> NDArray:
         """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
         epoch, b = divmod(t, self.per_epoch)
-        if epoch != self._epoch:
+        known, order = self._latest
+        if epoch != known:
             rng = np.random.default_rng(np.random.SeedSequence([self.order_seed, epoch]))
-            self._epoch, self._order = epoch, rng.permutation(self.samples)
-        return self._order[b * self.batch_size : (b + 1) * self.batch_size]
+            order = rng.permutation(self.samples)
+            self._latest = epoch, order
+        return order[b * self.batch_size : (b + 1) * self.batch_size]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -89,6 +89,20 @@ class Engine:
             wait(futures)
             raise
         return [future.result() for future in futures]
+
+    def ahead(self, function: Callable, *args) -> None:
+        """Let an idle worker call ``function(*args)``, for what it leaves behind."""
+        self._pool.submit(function, *args)
+
+    def share(self, function: Callable[..., None], items: Sequence) -> None:
+        """Call ``function(item, workspace)`` for each item, in a worker with the help of idle ones."""
+        futures = [self._pool.submit(self._call, function, item) for item in items[1:]]
+        self._call(function, items[0])
+        for item, future in zip(items[1:], futures, strict=True):
+            if future.cancel():  # nobody was idle
+                self._call(function, item)
+            else:
+                future.result()
 
     def _call(self, function: Callable[..., T], item) -> T:
         if not hasattr(self._local, "ws"):

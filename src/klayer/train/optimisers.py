@@ -10,24 +10,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.nn.layers import WeightGradient
+from klayer.nn.workspace import Workspace
+
 __all__ = ["sgd"]
 
 
-def sgd(param: NDArray, grad: NDArray, lr: NDArray) -> None:
+def sgd(param: NDArray, grad: NDArray | WeightGradient, lr: NDArray, ws: Workspace) -> None:
     """Stochastic gradient descent, in place: ``param -= lr * grad``.
 
     Parameters
     ----------
     param : array, shape (P, ...)
-    grad : array, shape (P, ...), overwritten
+    grad : array, shape (P, ...), overwritten; or a gradient of weights as its factors
     lr : array, shape (P,), learning rate of each network, in the parameter's dtype
+    ws : Workspace
 
     Examples
     --------
     >>> param = np.array([[1.0, 1.0], [1.0, 1.0]])
-    >>> sgd(param, np.ones((2, 2)), lr=np.array([0.5, 0.25]))
+    >>> sgd(param, np.ones((2, 2)), lr=np.array([0.5, 0.25]), ws=Workspace())
     >>> param.tolist()
     [[0.5, 0.5], [0.75, 0.75]]
     """
-    np.multiply(grad, lr.reshape(-1, *(1,) * (grad.ndim - 1)), out=grad)
-    np.subtract(param, grad, out=param)
+    if isinstance(grad, WeightGradient):
+        grad.combine(param, 1.0, -lr, ws)
+    else:
+        np.multiply(grad, lr.reshape(-1, *(1,) * (grad.ndim - 1)), out=grad)
+        np.subtract(param, grad, out=param)

@@ -1,9 +1,8 @@
-"""The lockstep loop: P networks of one architecture, trained on the same mini-batches.
+"""A population: P networks of one architecture, trained on the same mini-batches.
 
-The population is cut into chunks of a few networks, which worker threads train independently; within
-a chunk every product and every elementwise pass serves all its networks at once. A network's numbers
-depend on nothing but its own settings, its seed and the order of the mini-batches: the same bits for
-any population, chunk size and number of workers.
+The population is cut into chunks of a few networks, which worker threads train independently. A
+network's numbers depend on nothing but its own settings, its seed and the order of the mini-batches:
+the same bits for any population, chunk size and number of workers.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.nn import Network, Workspace
+from klayer.nn.delayed import lay_out, updates_at_once
 from klayer.train.engine import Engine
 from klayer.train.evaluate import evaluate
-from klayer.train.optimisers import sgd
+from klayer.train.lockstep import Lockstep, slices
 from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import Settings
 from klayer.train.state import Failure, TrainingState
@@ -112,6 +112,8 @@ class Population:
     Attributes
     ----------
     state : TrainingState
+    updates_at_once : int
+        How many updates of the first layer are carried out at once: more than 1 where it is large.
     consistent : bool
         Whether all networks stand at ``state.update``, so that the state may be written down. It is
         False only after an error or a second Ctrl-C in the middle of an update: a first Ctrl-C brings
@@ -173,8 +175,10 @@ class Population:
             ),
             self.network.init_running(len(members), dtype),
         )
+        self.state.params["W1"] = lay_out(self.state.params["W1"])
         self.consistent = True
         batches = self.settings.batches(len(data.dataset.splits["train"]))
+        self.updates_at_once = updates_at_once(self.state.params["W1"], batches.batch_size)
         self.updates_per_epoch = batches.per_epoch
         self.half_cycle = self.settings.half_cycle_updates(batches.per_epoch)
         self.total_updates = self.settings.total_updates(batches.per_epoch)
@@ -215,7 +219,8 @@ class Population:
         Parameters
         ----------
         until : int, optional
-            Update index; by default the end of the last cycle.
+            Update index; by default the end of the last cycle. At a recorded point, as at the end of any
+            block of ``updates_at_once`` counted from one, stopping changes no bit of what follows.
         on_progress : callable, optional
             Called some times a second with the number of updates done, as a float.
         on_record : callable, optional
@@ -242,10 +247,11 @@ class Population:
         """Do the updates up to ``until`` and record nothing; needs an open engine."""
         groups = self._groups()
         done = [self.state.update] * len(groups)
+        lockstep = Lockstep(self, threads=max(1, self.engine.workers // max(1, len(groups))))
 
         def run(job: tuple[int, list[slice]], ws: Workspace) -> None:
             index, chunks = job
-            for t in self._run(chunks, done[index], until, ws):
+            for t in lockstep.run(chunks, done[index], until, ws):
                 done[index] = t
 
         def report() -> None:
@@ -308,55 +314,7 @@ class Population:
         workers = self.engine.workers
         groups = min(len(alive), workers * -(-len(alive) // (workers * GROUP)))
         return [
-            _slices(part.tolist(), self.chunk) for part in np.array_split(np.array(alive), groups)
-        ]
-
-    def _run(self, chunks: list[slice], start: int, until: int, ws: Workspace):
-        """Train some chunks from one update to another; yield the update reached."""
-        X, labels = self.data["train"]
-        batches, dtype = self.settings.batches(len(X)), X.dtype
-        with np.errstate(all="ignore"):
-            for t in range(start, until):
-                if self.engine.stopped:
-                    return
-                rows = batches[t]
-                x = ws.array("batch", (len(rows), X.shape[1]), dtype)
-                np.take(X, rows, axis=0, out=x, mode="clip")
-                lr = self.learning_rates(t).astype(dtype)
-                chunks = [
-                    kept
-                    for chunk in chunks
-                    for kept in self._step(chunk, x, labels[rows], lr, t, ws)
-                ]
-                yield t + 1
-
-    def _step(
-        self, lanes: slice, x: NDArray, labels: NDArray, lr: NDArray, t: int, ws: Workspace
-    ) -> list[slice]:
-        """Do one update of some networks; return those that are still finite, as chunks."""
-        params = {key: value[lanes] for key, value in self.state.params.items()}
-        lr_here, l2 = lr[lanes], self.l2[lanes].astype(x.dtype)
-
-        def update(key: str, inner: slice, grad: NDArray) -> None:
-            sgd(params[key][inner], grad, lr_here[inner])
-
-        loss, forward = self.network.propagate(params, x, labels, l2, update, ws)
-        finite = np.isfinite(loss)
-        if finite.all():
-            running = {key: value[lanes] for key, value in self.state.running.items()}
-            self.network.update_running(running, forward, first=t == 0)
-            return [lanes]
-        # No parameter has moved yet: freeze the networks that failed, then step the others.
-        survivors = []
-        for i, p in enumerate(range(lanes.start, lanes.stop)):
-            if finite[i]:
-                survivors.append(p)
-            else:
-                self.state.failures[p] = Failure(t, forward.first_not_finite(i))
-        return [
-            kept
-            for chunk in _slices(survivors, self.chunk)
-            for kept in self._step(chunk, x, labels, lr, t, ws)
+            slices(part.tolist(), self.chunk) for part in np.array_split(np.array(alive), groups)
         ]
 
     def _evaluate(self, X: NDArray, labels: NDArray) -> dict[str, NDArray]:
@@ -404,17 +362,6 @@ def fit(
         population.train()
     population.engine = None
     return population
-
-
-def _slices(lanes: Sequence[int], size: int) -> list[slice]:
-    """Cut ascending lane numbers into runs of neighbours, evenly, of at most ``size``."""
-    breaks = [i for i in range(1, len(lanes)) if lanes[i] != lanes[i - 1] + 1]
-    slices = []
-    for first, last in zip([0, *breaks], [*breaks, len(lanes)], strict=True):
-        run = lanes[first:last]
-        for part in np.array_split(run, -(-len(run) // size)) if run else []:
-            slices.append(slice(int(part[0]), int(part[-1]) + 1))
-    return slices
 
 
 def _difference(one: Settings, other: Settings) -> str:

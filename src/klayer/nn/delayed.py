@@ -1,0 +1,231 @@
+"""A first layer whose updates are carried out several at a time.
+
+The first layer takes nearly all the time: its weights are large, and each update reads and writes
+them all. But an update by plain gradient descent is a product of the batch and a small matrix, so the
+weights during a block of updates are known without being written down (equation 15). Only at the
+end of the block they move, once. All networks share the batches, and so the products between them.
+
+The products of several networks with the shared batch run side by side, as one, and those of a
+single network on several threads, where a trial shows that this changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.nn.layers import GAP, add_product, in_column_order, is_large
+from klayer.nn.workspace import Workspace
+
+__all__ = ["DelayedWeights", "lay_out", "updates_at_once"]
+
+# Measured on CIFAR-10 shape: see docs/benchmarks.md.
+BLOCK = 2
+# Memory for the products of networks side by side; on CIFAR-10 shape 16 networks take 10 MB.
+ABREAST_BYTES = 1 << 24
+
+Piece = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
+Run = Callable[[Callable[[Piece, Workspace], None], Sequence[Piece]], None]
+
+
+def updates_at_once(W: NDArray, batch: int) -> int:
+    """Return how many updates of ``W``, shape (P, D, H), are best carried out at once.
+
+    Delay pays where the weights are large, and the products between batches, ``batch^2 D`` operations,
+    are few beside the layer's own, ``4 batch D H``.
+    """
+    return BLOCK if is_large(W) and batch <= 2 * W.shape[2] else 1
+
+
+def lay_out(W: NDArray) -> NDArray:
+    """Return ``W``, (P, D, H), with large matrices in column order: networks fit side by side."""
+    if not is_large(W) or in_column_order(W):
+        return W
+    P, D, H = W.shape
+    laid_out = np.empty((P, H, D + GAP), W.dtype)[..., :D].transpose(0, 2, 1)
+    laid_out[...] = W
+    return laid_out
+
+
+class DelayedWeights:
+    """Weights of the form ``keep W + x^T g`` (equation 15): what ``W`` became by delayed updates.
+
+    Parameters
+    ----------
+    W : array, shape (P, D, H)
+        Moves when :meth:`settle` is called, and not before.
+    x : array, shape (N, D)
+        The batches of the whole block, one below another.
+    overlaps : sequence of array
+        For each batch its products with the samples before it, ``x_i x_{<i}^T`` (n_i, N_{<i}).
+    l2 : array, shape (P,)
+    ws : Workspace
+    threads : int, >= 1
+        How many may work on a single network.
+    run : callable ``(function, pieces)``, optional
+        Calls ``function(piece, workspace)`` for all pieces, on these threads.
+
+    Examples
+    --------
+    Two updates at once, on batches of one sample:
+
+    >>> x, W = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([[[0.5], [1.0]]])
+    >>> delayed = DelayedWeights(W, x, [np.empty((1, 0)), x[1:] @ x[:1].T], np.zeros(1), Workspace())
+    >>> delayed.multiply(0).tolist()
+    [[[2.5]]]
+    >>> delayed.descend(0, g=np.array([[[1.0]]]), lr=np.array([0.5]))
+    >>> delayed.multiply(1).tolist(), W.ravel().tolist()
+    ([[[0.0]]], [0.5, 1.0])
+    >>> delayed.settle()
+    >>> W.ravel().tolist()
+    [0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        W: NDArray,
+        x: NDArray,
+        overlaps: Sequence[NDArray],
+        l2: NDArray,
+        ws: Workspace,
+        threads: int = 1,
+        run: Run | None = None,
+    ) -> None:
+        self.W, self.x, self.overlaps, self.l2, self.ws = W, x, overlaps, l2, ws
+        self.threads, self.run = threads, run or self._run_here
+        self.keep = np.ones_like(l2)
+        self.known = 0  # rows of x that updates have come from
+        P, _, H = W.shape
+        # The samples come first in memory: the networks of a row lie side by side.
+        self._s, self._g = (
+            ws.array(name, (len(x), P, H), W.dtype).transpose(1, 0, 2) for name in ("x W", "g")
+        )
+        self.run(self._product, _pieces(W, len(x), threads))
+
+    def part(self, lanes: slice) -> DelayedWeights:
+        """Return the same block for the networks ``lanes`` alone."""
+        part = object.__new__(DelayedWeights)
+        part.__dict__.update(self.__dict__, run=part._run_here, threads=1)
+        for name in ("W", "l2", "keep", "_s", "_g"):
+            setattr(part, name, getattr(self, name)[lanes])
+        return part
+
+    def multiply(self, i: int) -> NDArray:
+        """Return ``x_i (keep W + x_{<i}^T g)``, shape (P, n_i, H), a scratch array (equation 16)."""
+        overlap = self.overlaps[i]
+        before = overlap.shape[1]
+        rows = slice(before, before + len(overlap))
+        shape = (len(self.W), len(overlap), self.W.shape[2])
+        s = self.ws.array("s1", shape, self.W.dtype)
+        np.multiply(self._s[:, rows], self.keep[:, None, None], out=s)
+        if before:
+            moved = self.ws.array("moved", shape, self.W.dtype)
+            np.matmul(overlap, self._g[:, :before], out=moved)  # (n_i, N_{<i}) @ (P, N_{<i}, H)
+            s += moved
+        return s
+
+    def descend(self, i: int, g: NDArray, lr: NDArray) -> None:
+        """Go down the gradient ``x_i^T g + 2 lambda W`` by the rate ``lr``, shape (P,)."""
+        before = self.known
+        self.known += len(self.overlaps[i])
+        keep = 1 - lr * (2 * self.l2)
+        if before:
+            self._g[:, :before] *= keep[:, None, None]
+        np.multiply(g, -lr[:, None, None], out=self._g[:, before : self.known])
+        self.keep = self.keep * keep
+
+    def settle(self) -> None:
+        """Carry out the updates: ``W`` becomes what it stood for."""
+        if self.known:
+            self.run(self._settle, _pieces(self.W, self.known, self.threads))
+
+    def _product(self, piece: Piece, _ws: Workspace) -> None:
+        lanes, rows, _ = piece
+        _multiply(self.x[rows], self.W[lanes], self._s[lanes, rows])
+
+    def _settle(self, piece: Piece, ws: Workspace) -> None:
+        lanes, _, features = piece
+        x, g = self.x[: self.known, features], self._g[lanes, : self.known]
+        add_product(self.W[lanes, features], self.keep[lanes], x, g, ws)
+
+    def _run_here(self, function: Callable, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            function(piece, self.ws)
+
+
+def _multiply(x: NDArray, W: NDArray, s: NDArray) -> None:
+    """Write ``x W`` to ``s``, shape (P, N, H): one product for all networks if ``W`` is by columns."""
+    P, D, H = W.shape
+    if in_column_order(W):
+        side_by_side = W.transpose(0, 2, 1).reshape(-1, D).T  # (D, P * H)
+        np.matmul(x, side_by_side, out=s.transpose(1, 0, 2).reshape(-1, P * H))
+    else:
+        np.matmul(x, W, out=s)  # (N, D) @ (P, D, H) -> (P, N, H)
+
+
+def _pieces(W: NDArray, rows: int, threads: int) -> list[Piece]:
+    """Cut a layer's products with a batch: into many networks each, or a network for many threads."""
+    P, D, H = W.shape
+    whole = slice(0, rows), slice(0, D)
+    if not in_column_order(W):
+        return [(slice(0, P), *whole)]
+    if P == 1:
+        cuts = zip(_cut(rows, threads), _cut(D, threads), strict=True)
+        pieces = [(slice(0, 1), *cut) for cut in cuts]
+    else:
+        most = max(1, ABREAST_BYTES // (D * H * W.itemsize))
+        pieces = [(slice(p, min(p + most, P)), *whole) for p in range(0, P, most)]
+    kinds = {
+        (lanes.stop - lanes.start, *((cut.start, cut.stop) for cut in cuts))
+        for lanes, *cuts in pieces
+    }
+    if all(_same_bits(*kind, (rows, D, H), W.dtype) for kind in kinds):
+        return pieces
+    return [(slice(p, p + 1), *whole) for p in range(P)]
+
+
+def _cut(size: int, parts: int) -> list[slice]:
+    """Cut evenly, but for whole tiles of 16, which products like."""
+    ends = [min(size, round(size * i / parts / 16) * 16) for i in range(parts)] + [size]
+    return [slice(first, last) for first, last in pairwise(ends)]
+
+
+@cache
+def _same_bits(
+    networks: int,
+    rows: tuple[int, int],
+    features: tuple[int, int],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+) -> bool:
+    """Try whether a piece of the products of some networks has the bits that each has alone.
+
+    What a BLAS does depends on the shapes and not on the values, so that one trial on random numbers
+    answers for all. (OpenBLAS on one thread: true for all but small products and some float64 ones.)
+    """
+    N, D, H = shape
+    rng, ws = np.random.default_rng(0), Workspace()
+    x = rng.random((N, D)).astype(dtype)
+    g = rng.random((N, networks, H)).astype(dtype).transpose(1, 0, 2)
+    W = rng.random((networks, H, D)).astype(dtype).transpose(0, 2, 1)
+    keep = np.ones(networks, dtype)
+
+    def products(lanes: slice, rows: slice, features: slice) -> tuple[NDArray, NDArray]:
+        s, moved = np.copy(g, order="K"), np.copy(W, order="K")
+        _multiply(x[rows], W[lanes], s[lanes, rows])
+        add_product(moved[lanes, features], keep[lanes], x[:, features], g[lanes], ws)
+        return s[lanes, rows], moved[lanes, features]
+
+    cuts = slice(*rows), slice(*features)
+    together = products(slice(None), *cuts)
+    return all(
+        (alone[0][cut] == found[p]).all()
+        for p in range(networks)
+        for alone, found, cut in zip(
+            products(slice(p, p + 1), slice(None), slice(None)), together, cuts, strict=True
+        )
+    )
