@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from klayer.nn import DelayedWeights, Workspace, delayed
-from klayer.nn.delayed import lay_out, updates_at_once
-from klayer.nn.layers import in_column_order, is_large
+from klayer.nn.delayed import delay_pays, lay_out
+from klayer.nn.layers import in_column_order
 
 P, D, H = 3, 900, 40
 
@@ -98,11 +98,7 @@ def test_the_trial_finds_a_product_with_other_bits(monkeypatch):
     delayed._same_bits.cache_clear()
 
 
-def test_only_large_weights_are_laid_out_and_delayed():
+def test_delay_pays_for_large_weights_and_batches_that_are_not():
     large, small = np.zeros((2, 3072, 50), np.float32), np.zeros((2, 64, 50), np.float32)
-    assert is_large(large)
-    assert not is_large(small)
-    assert in_column_order(lay_out(large))
-    assert lay_out(small) is small
-    assert [updates_at_once(large, batch) for batch in (50, 100, 101)] == [2, 2, 1]
-    assert updates_at_once(small, 100) == 1
+    assert [delay_pays(large, batch) for batch in (50, 100, 101)] == [True, True, False]
+    assert not delay_pays(small, 100)

@@ -74,15 +74,17 @@ def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population(
             assert_same_bits(together, p, alone[p], 0)
 
 
-def test_updates_carried_out_at_once_are_those_carried_out_one_by_one(cifar_shape, monkeypatch):
-    settings = replace(LARGE, dtype="float64", l2=0.1)
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_updates_carried_out_at_once_are_those_carried_out_one_by_one(cifar_shape, at_once):
     data = Standardised(cifar_shape.dataset, np.float64)
-    at_once = trained(data, [Member(settings, 0), Member(settings, 1)])
-    monkeypatch.setattr("klayer.nn.delayed.BLOCK", 1)
-    one_by_one = trained(data, [Member(settings, 0), Member(settings, 1)])
-    assert (at_once.updates_at_once, one_by_one.updates_at_once) == (2, 1)
-    for key, value in one_by_one.state.params.items():
-        np.testing.assert_allclose(at_once.state.params[key], value, rtol=1e-9, atol=1e-12)
+    settings = replace(LARGE, dtype="float64", l2=0.1, updates_at_once=at_once)
+    together, apart = (
+        trained(data, [Member(one, 0), Member(one, 1)])
+        for one in (settings, replace(settings, updates_at_once=1))
+    )
+    assert (together.updates_at_once, apart.updates_at_once) == (at_once, 1)
+    for key, value in apart.state.params.items():
+        np.testing.assert_allclose(together.state.params[key], value, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rate", "update"), [(1e20, 1), (1e10, 2)], ids=["second", "first"])

@@ -104,6 +104,10 @@ def train(
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64. \\[default: float32]")
     ] = None,
+    updates_at_once: Annotated[
+        int | None,
+        typer.Option(help="Updates of a large first layer carried out at once. \\[default: 2]"),
+    ] = None,
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
@@ -135,6 +139,7 @@ def train(
         "curve_samples": curve_samples,
         "order_seed": order_seed,
         "dtype": dtype,
+        "updates_at_once": updates_at_once,
         "hidden": _hidden(hidden, depth, width),
     }
     flags = {name: value for name, value in flags.items() if value is not None}

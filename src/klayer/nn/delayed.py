@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 from klayer.nn.layers import GAP, add_product, in_column_order, is_large
 from klayer.nn.workspace import Workspace
 
-__all__ = ["DelayedWeights", "lay_out", "updates_at_once"]
+__all__ = ["DelayedWeights", "delay_pays", "lay_out"]
 
-# Measured on CIFAR-10 shape: see docs/benchmarks.md.
-BLOCK = 2
 # Memory for the products of networks side by side; on CIFAR-10 shape 16 networks take 10 MB.
 ABREAST_BYTES = 1 << 24
 
@@ -32,18 +30,18 @@ Piece = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
 Run = Callable[[Callable[[Piece, Workspace], None], Sequence[Piece]], None]
 
 
-def updates_at_once(W: NDArray, batch: int) -> int:
-    """Return how many updates of ``W``, shape (P, D, H), are best carried out at once.
+def delay_pays(W: NDArray, batch: int) -> bool:
+    """Whether updates of ``W``, shape (P, D, H), are faster carried out several at a time.
 
-    Delay pays where the weights are large, and the products between batches, ``batch^2 D`` operations,
-    are few beside the layer's own, ``4 batch D H``.
+    That is where the weights are large, and the products between batches, ``batch^2 D`` operations, are
+    few beside the layer's own, ``4 batch D H``.
     """
-    return BLOCK if is_large(W) and batch <= 2 * W.shape[2] else 1
+    return is_large(W) and batch <= 2 * W.shape[2]
 
 
 def lay_out(W: NDArray) -> NDArray:
-    """Return ``W``, (P, D, H), with large matrices in column order: networks fit side by side."""
-    if not is_large(W) or in_column_order(W):
+    """Return ``W``, (P, D, H), with each matrix in column order: then networks fit side by side."""
+    if in_column_order(W):
         return W
     P, D, H = W.shape
     laid_out = np.empty((P, H, D + GAP), W.dtype)[..., :D].transpose(0, 2, 1)

@@ -74,13 +74,9 @@ class Lockstep:
         """Do the updates of a block; return the networks that are still finite."""
         first_layer = None
         if self.at_once > 1:
-            W1, run = (
-                self.state.params["W1"][lanes],
-                self.engine.share if self.threads > 1 else None,
-            )
-            first_layer = DelayedWeights(
-                W1, block.x, block.overlaps, self.l2[lanes], ws, self.threads, run
-            )
+            run = self.engine.share if self.threads > 1 else None
+            W1, l2 = self.state.params["W1"][lanes], self.l2[lanes]
+            first_layer = DelayedWeights(W1, block.x, block.overlaps, l2, ws, self.threads, run)
         chunks: list[Chunk] = [(lanes, first_layer)]
         for i in range(len(block.rows)):
             chunks = [kept for chunk in chunks for kept in self._step(*chunk, block, i, ws)]

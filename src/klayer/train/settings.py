@@ -59,6 +59,10 @@ class Settings:
     order_seed : int, >= 0
         Seed of the mini-batch order, which all networks of a population share.
     dtype : {"float32", "float64"}
+    updates_at_once : int, >= 1
+        How many updates of a large first layer are carried out at once: the same to rounding. 2 is best
+        for populations; a single network on a single core is faster with 1. Small layers, or batches
+        larger than twice the first layer's width, are always updated one by one.
 
     Raises
     ------
@@ -92,6 +96,7 @@ class Settings:
     curve_samples: int = 5000
     order_seed: int = 0
     dtype: str = "float32"
+    updates_at_once: int = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -104,7 +109,7 @@ class Settings:
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
-        for name in ("batch_size", "points_per_cycle", "curve_samples"):
+        for name in ("batch_size", "points_per_cycle", "curve_samples", "updates_at_once"):
             self._require(
                 isinstance(getattr(self, name), int), f"`{name}` must be a whole number", name
             )
