@@ -1,5 +1,8 @@
 """A first layer whose updates are carried out several at a time: what it must equal."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -102,3 +105,16 @@ def test_delay_pays_for_large_weights_and_batches_that_are_not():
     large, small = np.zeros((2, 3072, 50), np.float32), np.zeros((2, 64, 50), np.float32)
     assert [delay_pays(large, batch) for batch in (50, 100, 101)] == [True, True, False]
     assert not delay_pays(small, 100)
+
+
+def test_a_block_is_freed_as_soon_as_it_is_done(rng):
+    # Nothing may wait for the garbage collector: a block holds the weights and the mini-batches.
+    x = rng.standard_normal((60, D))
+    block = DelayedWeights(lay_out(weights(rng)), x, [x @ x[:0].T], np.zeros(P), Workspace())
+    gone = weakref.ref(block)
+    gc.disable()
+    try:
+        del block
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -94,7 +94,7 @@ class DelayedWeights:
         run: Run | None = None,
     ) -> None:
         self.W, self.x, self.overlaps, self.l2, self.ws = W, x, overlaps, l2, ws
-        self.threads, self.run = threads, run or self._run_here
+        self.threads, self.run = threads, run
         self.keep = np.ones_like(l2)
         self.known = 0  # rows of x that updates have come from
         P, _, H = W.shape
@@ -102,12 +102,12 @@ class DelayedWeights:
         self._s, self._g = (
             ws.array(name, (len(x), P, H), W.dtype).transpose(1, 0, 2) for name in ("x W", "g")
         )
-        self.run(self._product, _pieces(W, len(x), threads))
+        self._each_piece(self._product, len(x))
 
     def part(self, lanes: slice) -> DelayedWeights:
         """Return the same block for the networks ``lanes`` alone."""
         part = object.__new__(DelayedWeights)
-        part.__dict__.update(self.__dict__, run=part._run_here, threads=1)
+        part.__dict__.update(self.__dict__, run=None, threads=1)
         for name in ("W", "l2", "keep", "_s", "_g"):
             setattr(part, name, getattr(self, name)[lanes])
         return part
@@ -139,7 +139,7 @@ class DelayedWeights:
     def settle(self) -> None:
         """Carry out the updates: ``W`` becomes what it stood for."""
         if self.known:
-            self.run(self._settle, _pieces(self.W, self.known, self.threads))
+            self._each_piece(self._settle, self.known)
 
     def _product(self, piece: Piece, _ws: Workspace) -> None:
         lanes, rows, _ = piece
@@ -150,9 +150,13 @@ class DelayedWeights:
         x, g = self.x[: self.known, features], self._g[lanes, : self.known]
         add_product(self.W[lanes, features], self.keep[lanes], x, g, ws)
 
-    def _run_here(self, function: Callable, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            function(piece, self.ws)
+    def _each_piece(self, function: Callable[[Piece, Workspace], None], rows: int) -> None:
+        pieces = _pieces(self.W, rows, self.threads)
+        if self.run:
+            self.run(function, pieces)
+        else:
+            for piece in pieces:
+                function(piece, self.ws)
 
 
 def _multiply(x: NDArray, W: NDArray, s: NDArray) -> None:
