@@ -61,8 +61,8 @@ class Settings:
     dtype : {"float32", "float64"}
     updates_at_once : int, >= 1
         How many updates of a large first layer are carried out at once: the same to rounding. 2 is best
-        for populations; a single network on a single core is faster with 1. Small layers, or batches
-        larger than twice the first layer's width, are always updated one by one.
+        for four networks and more, 1 for fewer. Small layers, or batches larger than twice the first
+        layer's width, are always updated one by one.
 
     Raises
     ------
