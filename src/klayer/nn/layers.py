@@ -130,14 +130,14 @@ def add_product(W: NDArray, keep: NDArray, x: NDArray, g: NDArray, ws: Workspace
     Parameters
     ----------
     W : array, shape (P, D, H)
-        If it is in column order, all networks share one product.
+        If it is in column order and ``x`` is shared, all networks share one product.
     keep : array, shape (P,)
     x : array, shape (N, D) or (P, N, D)
     g : array, shape (P, N, H)
     """
     P, D, H = W.shape
     xt = x.T if x.ndim == 2 else x.transpose(0, 2, 1)
-    if in_column_order(W):
+    if x.ndim == 2 and in_column_order(W):
         columns = ws.array("product", (P * H, D + GAP), W.dtype)[:, :D]
         side_by_side = g.transpose(1, 0, 2).reshape(-1, P * H)
         np.matmul(side_by_side.T, x, out=columns)  # (P * H, N) @ (N, D)
