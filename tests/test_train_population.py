@@ -11,9 +11,9 @@ from klayer.train.state import TrainingState
 DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
 
 
-def trained(data, members, workers=1, chunk=16, **more):
+def trained(data, members, workers=1, chunk=16, state=None, **more):
     with Engine(workers) as engine:
-        population = Population(data, members, engine=engine, chunk=chunk)
+        population = Population(data, members, state, engine, chunk)
         population.train(**more)
         population.final = population.evaluate("test")
     population.engine = None
@@ -110,10 +110,7 @@ def test_training_on_from_the_end_of_a_block_gives_the_same_bits(cifar_shape, un
     whole = trained(cifar_shape, members)
     trained(cifar_shape, members, until=until).state.save(tmp_path / "state.safetensors")
     state = TrainingState.load(tmp_path / "state.safetensors")
-    with Engine(2) as engine:
-        second = Population(cifar_shape, members, state, engine)
-        second.train()
-        second.final = second.evaluate("test")
+    second = trained(cifar_shape, members, workers=2, state=state)
     for p in range(3):
         assert_same_bits(whole, p, second, p)
 
@@ -197,10 +194,7 @@ def test_training_in_two_parts_gives_the_bits_of_training_in_one(digits32, brief
     first.state.save(tmp_path / "state.safetensors")
     again = TrainingState.load(tmp_path / "state.safetensors")
     assert again.update == 17
-    with Engine(1) as engine:
-        second = Population(digits32, members, again, engine)
-        second.train()
-        second.final = second.evaluate("test")
+    second = trained(digits32, members, state=again)
     for p in range(3):
         assert_same_bits(whole, p, second, p)
     assert second.state.recorded == whole.state.recorded == whole.record_points()

@@ -136,7 +136,6 @@ def add_product(W: NDArray, keep: NDArray, x: NDArray, g: NDArray, ws: Workspace
     g : array, shape (P, N, H)
     """
     P, D, H = W.shape
-    xt = x.T if x.ndim == 2 else x.transpose(0, 2, 1)
     if x.ndim == 2 and in_column_order(W):
         columns = ws.array("product", (P * H, D + GAP), W.dtype)[:, :D]
         side_by_side = g.transpose(1, 0, 2).reshape(-1, P * H)
@@ -147,12 +146,14 @@ def add_product(W: NDArray, keep: NDArray, x: NDArray, g: NDArray, ws: Workspace
     elif is_large(W):
         product = ws.array("product", (D, H), W.dtype)
         for p in range(P):
-            np.matmul(xt if x.ndim == 2 else xt[p], g[p], out=product)  # (D, N) @ (N, H)
+            np.matmul((x if x.ndim == 2 else x[p]).T, g[p], out=product)  # (D, N) @ (N, H)
             W[p] *= keep[p]
             W[p] += product
     else:
         product = ws.array("product", (P, D, H), W.dtype)
-        np.matmul(xt, g, out=product)  # (D, N) or (P, D, N) @ (P, N, H) -> (P, D, H)
+        np.matmul(
+            np.swapaxes(x, -1, -2), g, out=product
+        )  # (D, N) or (P, D, N) @ (P, N, H) -> (P, D, H)
         W *= keep[:, None, None]
         W += product
 
