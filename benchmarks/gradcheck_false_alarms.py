@@ -80,7 +80,7 @@ class Case:
         loss = -log_probs[np.arange(n), self.labels].mean()
         loss = loss + self.l2 * sum((W * W).sum() for W in weights)
         grads = {}
-        g = (np.exp(log_probs) - np.eye(net.classes)[self.labels]) / n
+        g = (np.exp(log_probs) - np.eye(net.n_classes)[self.labels]) / n
         for layer in range(net.depth, 0, -1):
             x, z, hat, inv = kept[layer - 1]
             if layer < net.depth:
@@ -117,8 +117,8 @@ def build(seed: int) -> Case:
             width = network.widths[layer]
             params.setdefault(f"b{layer}", 0.1 * rng.standard_normal((1, width)))
     n = int(rng.choice([2, 3, 4, int(rng.integers(5, 51))]))
-    x = rng.standard_normal((n, network.features))
-    labels = rng.integers(network.classes, size=n)
+    x = rng.standard_normal((n, network.n_features))
+    labels = rng.integers(network.n_classes, size=n)
     l2 = float(rng.choice([0.0, 1e-4, 0.1, 1.0]))
     traits = [f"n = {n}" if n < 5 else "n >= 5", f"BN {norm}"]
     if rng.random() < 0.4:

@@ -77,7 +77,7 @@ class Model:
         cost = cost + self.l2 * sum((W * W).sum() for W in weights)
 
         hook, grads = self.hook, {}
-        onehot = hook("onehot", k, np.eye(self.network.classes)[self.labels], None)
+        onehot = hook("onehot", k, np.eye(self.network.n_classes)[self.labels], None)
         g = hook("logits", k, (probs - onehot) / n, None)
         for layer in range(k, 0, -1):
             here = {**kept[layer], "params": params, "g": g}

@@ -1,4 +1,4 @@
-"""`Dataset`, `Split` and `Standardizer`: what they promise and what they refuse."""
+"""`Dataset`, `Split` and `Standardiser`: what they promise and what they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from klayer.data import Dataset, Split, Standardizer, dataset
+from klayer.data import Dataset, Split, Standardiser, dataset
 from klayer.errors import KlayerError
 
 
@@ -28,7 +28,7 @@ def refuses(message):
 
 def test_a_data_set_knows_its_sizes():
     data = make(image_shape=(1, 2, 2))
-    assert (data.features, data.classes, len(data.splits["test"])) == (4, 2, 6)
+    assert (data.n_features, data.n_classes, len(data.splits["test"])) == (4, 2, 6)
     assert list(data.splits) == ["train", "validation", "test"]
     assert data.value_range == (0.0, 23.0)
 
@@ -41,20 +41,20 @@ def test_labels_become_int64_and_byte_features_stay_bytes():
 
 def test_a_data_set_survives_pickling_for_other_processes():
     copy = pickle.loads(pickle.dumps(make()))
-    np.testing.assert_array_equal(copy.standardized("test"), make().standardized("test"))
+    np.testing.assert_array_equal(copy.standardised("test"), make().standardised("test"))
 
 
-# Standardizer
+# Standardiser
 
 
 def test_a_hand_worked_column_is_standardised():
     # 1, 3, 5, 7: mean 4, population variance (9 + 1 + 1 + 9) / 4 = 5
     column = np.array([[1], [3], [5], [7]], np.uint8)
-    standardizer = Standardizer.fit(column)
-    assert standardizer.mean == [4.0]
-    assert standardizer.scale == [np.sqrt(5.0)]
+    standardiser = Standardiser.fit(column)
+    assert standardiser.mean == [4.0]
+    assert standardiser.scale == [np.sqrt(5.0)]
     np.testing.assert_allclose(
-        standardizer.transform(column, np.float64)[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0)
+        standardiser.transform(column, np.float64)[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0)
     )
 
 
@@ -62,27 +62,27 @@ def test_a_hand_worked_column_is_standardised():
 def test_row_blocks_give_the_same_as_one_pass_over_everything(monkeypatch, dtype):
     monkeypatch.setattr(dataset, "_BLOCK", 21)  # 3 rows of 7 at once, a last block of 1
     values = np.random.default_rng(0).integers(0, 200, (100, 7)).astype(dtype)
-    standardizer = Standardizer.fit(values)
+    standardiser = Standardiser.fit(values)
     exact = values.astype(np.float64)
-    np.testing.assert_allclose(standardizer.mean, exact.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(standardizer.scale, exact.std(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(standardiser.mean, exact.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(standardiser.scale, exact.std(axis=0), rtol=1e-14)
     expected = (exact - exact.mean(axis=0)) / exact.std(axis=0)
-    np.testing.assert_allclose(standardizer.transform(values, np.float64), expected, atol=1e-13)
+    np.testing.assert_allclose(standardiser.transform(values, np.float64), expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e4 + 1 / 3, -1e-300, 1e300])
 def test_a_constant_feature_gets_scale_1_and_becomes_0_whatever_its_value(value):
     values = np.full((1000, 2), value)
     values[:, 1] = np.arange(1000)
-    standardizer = Standardizer.fit(values)
-    assert standardizer.scale[0] == 1.0
-    assert not standardizer.transform(values)[:, 0].any()
+    standardiser = Standardiser.fit(values)
+    assert standardiser.scale[0] == 1.0
+    assert not standardiser.transform(values)[:, 0].any()
 
 
 def test_an_offset_of_ten_thousand_leaves_the_standardised_features_as_they_are():
     values = np.random.default_rng(1).standard_normal((500, 3))
-    plain = Standardizer.fit(values).transform(values, np.float64)
-    offset = Standardizer.fit(values + 1e4).transform(values + 1e4, np.float64)
+    plain = Standardiser.fit(values).transform(values, np.float64)
+    offset = Standardiser.fit(values + 1e4).transform(values + 1e4, np.float64)
     np.testing.assert_allclose(offset, plain, atol=1e-10)
 
 
@@ -90,15 +90,15 @@ def test_all_splits_are_standardised_by_the_training_split_alone():
     train = Split(np.array([[0.0], [2.0]]), np.array([0, 1]))
     test = Split(np.array([[5.0], [101.0]]), np.array([0, 1]))
     data = Dataset("toy", {"train": train, "validation": test, "test": test}, ("a", "b"))
-    np.testing.assert_array_equal(data.standardized("test"), [[4.0], [100.0]])
-    assert data.standardizer is data.standardizer
+    np.testing.assert_array_equal(data.standardised("test"), [[4.0], [100.0]])
+    assert data.standardiser is data.standardiser
 
 
 def test_standardised_features_are_c_contiguous_of_the_dtype_asked_for():
     data = make(Split(np.asfortranarray(np.arange(8).reshape(2, 4)), np.array([0, 1])))
-    assert data.standardized("train").dtype == np.float32
+    assert data.standardised("train").dtype == np.float32
     for dtype in (np.float32, np.float64, np.complex128):
-        result = data.standardized("train", dtype)
+        result = data.standardised("train", dtype)
         assert result.dtype == dtype
         assert result.flags.c_contiguous
 
@@ -106,7 +106,7 @@ def test_standardised_features_are_c_contiguous_of_the_dtype_asked_for():
 def test_bytes_are_never_converted_to_float64_as_a_whole():
     values = np.random.default_rng(2).integers(0, 256, (4000, 3072), dtype=np.uint8)  # 12 MB
     tracemalloc.start()
-    Standardizer.fit(values)
+    Standardiser.fit(values)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16e6  # as float64 they would be 98 MB
@@ -114,17 +114,17 @@ def test_bytes_are_never_converted_to_float64_as_a_whole():
 
 def test_features_too_large_to_be_squared_are_refused():
     with refuses("column 1: features must be small enough to be squared in float64"):
-        Standardizer.fit(np.array([[0.0, 1e200], [1.0, -1e200]]))
+        Standardiser.fit(np.array([[0.0, 1e200], [1.0, -1e200]]))
 
 
 def test_transform_refuses_rows_of_another_length():
     with refuses("features must have shape (N, 4), but got (4, 6): pass samples as rows."):
-        make().standardizer.transform(np.zeros((4, 6)))
+        make().standardiser.transform(np.zeros((4, 6)))
 
 
 def test_an_unknown_split_is_refused_with_a_hint():
     with refuses("unknown split 'tests': did you mean 'test'?"):
-        make().standardized("tests")
+        make().standardised("tests")
 
 
 # what a Dataset refuses
@@ -225,7 +225,7 @@ def test_a_class_may_be_missing_outside_the_training_split():
     rows = Split(np.eye(2), np.array([0, 1]))
     only_a = Split(np.eye(2), np.array([0, 0]))
     data = Dataset("toy", {"train": rows, "validation": only_a, "test": only_a}, ("a", "b"))
-    assert data.classes == 2
+    assert data.n_classes == 2
 
 
 def test_splits_of_different_width_are_refused():

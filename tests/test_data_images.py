@@ -82,7 +82,7 @@ def test_hidden_files_and_those_of_file_managers_are_passed_over(tmp_path):
     for name in (".DS_Store", "cat/.hidden", "cat/Thumbs.db", "readme.txt"):
         (tmp_path / name).touch()
     (tmp_path / ".git").mkdir()
-    assert load(tmp_path).classes == 2
+    assert load(tmp_path).n_classes == 2
 
 
 def test_a_photograph_is_turned_upright_as_its_camera_noted(tmp_path):

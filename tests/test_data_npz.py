@@ -74,7 +74,7 @@ def test_truth_values_are_classes_0_and_1(tmp_path):
 def test_images_become_rows_and_keep_their_shape(tmp_path, shape, image_shape):
     data = load(save(tmp_path, X=X.reshape(shape), y=Y))
     assert data.image_shape == image_shape
-    assert data.features == 4
+    assert data.n_features == 4
 
 
 def test_an_image_shape_may_be_given_for_rows(tmp_path):

@@ -59,7 +59,7 @@ def test_an_unknown_name_gets_did_you_mean():
 def test_a_name_goes_before_a_folder_of_the_same_name(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert load("digits").features == 64
+    assert load("digits").n_features == 64
     with refuses("digits: an image folder must have one subfolder per class"):
         load("./digits")
 
@@ -106,7 +106,7 @@ def test_what_is_available_says_what_is_found_and_what_not(tmp_path):
 def test_what_is_available_says_is_what_load_gives(name):
     source = next(source for source in available() if source.name == name)
     data = load(name)
-    assert source.classes == data.classes
+    assert source.classes == data.n_classes
     assert source.sizes == tuple(len(part) for part in data.splits.values())
     assert source.shape == " x ".join(map(str, data.image_shape))
 

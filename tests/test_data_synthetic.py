@@ -17,7 +17,7 @@ def refuses(message):
 
 def test_by_default_the_shape_is_cifar10s():
     data = load("synthetic")
-    assert (data.features, data.classes, data.image_shape) == (3072, 10, (3, 32, 32))
+    assert (data.n_features, data.n_classes, data.image_shape) == (3072, 10, (3, 32, 32))
     assert [len(split) for split in data.splits.values()] == [5000, 1000, 1000]
     assert data.splits["train"].features.dtype == np.float32
 
@@ -25,7 +25,7 @@ def test_by_default_the_shape_is_cifar10s():
 def test_options_set_every_size():
     text = "synthetic:features=7, classes=3, samples=31, validation=5, test=4, seed=2"
     data = load(text)
-    assert (data.features, data.classes, data.image_shape) == (7, 3, None)
+    assert (data.n_features, data.n_classes, data.image_shape) == (7, 3, None)
     assert [len(split) for split in data.splits.values()] == [31, 5, 4]
     assert np.bincount(data.splits["train"].labels).tolist() == [11, 10, 10]
 

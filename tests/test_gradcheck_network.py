@@ -181,8 +181,8 @@ def test_dead_layers_are_structurally_zero():
 def batch(network, samples=8):
     rng = np.random.default_rng(5)
     return {
-        "x": rng.standard_normal((samples, network.features)),
-        "labels": rng.integers(network.classes, size=samples),
+        "x": rng.standard_normal((samples, network.n_features)),
+        "labels": rng.integers(network.n_classes, size=samples),
     }
 
 

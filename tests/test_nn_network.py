@@ -145,14 +145,14 @@ def test_every_dtype_is_kept(dtype, rng):
     [
         ({"batch_norm": "hiden"}, "unknown batch_norm 'hiden': did you mean 'hidden'"),
         ({"hidden": (3, 0)}, r"`hidden` must be >= 1, but got \(?\[?3, 0"),
-        ({"classes": 1}, "`classes` must be >= 2"),
-        ({"features": 0}, "`features` must be >= 1"),
+        ({"n_classes": 1}, "`n_classes` must be >= 2"),
+        ({"n_features": 0}, "`n_features` must be >= 1"),
         ({"eps": 0.0}, "`0 < eps < 1` must hold, but got eps=0.0"),
     ],
 )
 def test_a_wrong_architecture_is_refused(change, message):
     with pytest.raises(KlayerError, match=message):
-        Network(**{"features": 4, "hidden": (3,), "classes": 2, **change})
+        Network(**{"n_features": 4, "hidden": (3,), "n_classes": 2, **change})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from peers.task import Task, settings_of
 class Standard(Dataset):
     """A data set whose features are standardised already."""
 
-    def standardized(self, split: str, dtype=np.float32) -> NDArray:
+    def standardised(self, split: str, dtype=np.float32) -> NDArray:
         """Return the features as they are."""
         return self.splits[split].features.astype(dtype, copy=False)
 

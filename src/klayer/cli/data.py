@@ -83,7 +83,7 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     train = dataset.splits["train"].features
     constant = int((train == train[0]).all(axis=0).sum())
     counts = {
-        split: np.bincount(part.labels, minlength=dataset.classes).tolist()
+        split: np.bincount(part.labels, minlength=dataset.n_classes).tolist()
         for split, part in dataset.splits.items()
     }
     low, high = dataset.value_range
@@ -91,12 +91,12 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
         content = {
             "name": dataset.name,
             "source": dataset.source,
-            "features": dataset.features,
+            "features": dataset.n_features,
             "dtype": str(train.dtype),
             "value_range": [low, high],
             "constant_features": constant,
             "image_shape": dataset.image_shape,
-            "classes": dataset.classes,
+            "classes": dataset.n_classes,
             "class_names": list(dataset.class_names),
             "splits": {split: len(part) for split, part in dataset.splits.items()},
             "samples_per_class": counts,
@@ -113,8 +113,8 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
     _print(
         f"{dataset.name}: {dataset.source}",
-        f"{dataset.features:,} features{shape} of {train.dtype} from {low:g} to {high:g}, "
-        f"{constant:,} of them constant in training; {dataset.classes} classes",
+        f"{dataset.n_features:,} features{shape} of {train.dtype} from {low:g} to {high:g}, "
+        f"{constant:,} of them constant in training; {dataset.n_classes} classes",
         table,
     )
 

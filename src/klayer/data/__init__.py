@@ -5,7 +5,7 @@ file, a folder of images). Importing this package imports NumPy only; what a sou
 is imported when the source is used.
 """
 
-from klayer.data.dataset import Dataset, Split, Standardizer
+from klayer.data.dataset import Dataset, Split, Standardiser
 from klayer.data.inputs import read_inputs
 from klayer.data.sheet import contact_sheet
 from klayer.data.sources import Source, available, fetch, load
@@ -14,7 +14,7 @@ __all__ = [
     "Dataset",
     "Source",
     "Split",
-    "Standardizer",
+    "Standardiser",
     "available",
     "contact_sheet",
     "fetch",

@@ -1,4 +1,4 @@
-"""What every source becomes: a `Dataset` of named splits, and its `Standardizer`."""
+"""What every source becomes: a `Dataset` of named splits, and its `Standardiser`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["SPLITS", "Dataset", "Split", "Standardizer", "check_rows", "row_blocks"]
+__all__ = ["SPLITS", "Dataset", "Split", "Standardiser", "check_rows", "row_blocks"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -135,7 +135,7 @@ def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: in
 
 
 @dataclass(frozen=True, eq=False)
-class Standardizer:
+class Standardiser:
     r"""Zero mean and unit standard deviation per feature, as the training split has them.
 
     .. math:: \hat{x}_d = (x_d - \mu_d) / \sigma_d, \qquad
@@ -152,10 +152,10 @@ class Standardizer:
 
     Examples
     --------
-    >>> standardizer = Standardizer.fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
-    >>> standardizer.mean, standardizer.scale
+    >>> standardiser = Standardiser.fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
+    >>> standardiser.mean, standardiser.scale
     (array([2., 7.]), array([1., 1.]))
-    >>> standardizer.transform(np.array([[5.0, 7.0]]))
+    >>> standardiser.transform(np.array([[5.0, 7.0]]))
     array([[3., 0.]], dtype=float32)
     """
 
@@ -163,7 +163,7 @@ class Standardizer:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, features: np.ndarray) -> Standardizer:
+    def fit(cls, features: np.ndarray) -> Standardiser:
         """Measure mean and scale in float64, by row blocks.
 
         Parameters
@@ -173,7 +173,7 @@ class Standardizer:
 
         Returns
         -------
-        Standardizer
+        Standardiser
 
         Raises
         ------
@@ -259,9 +259,9 @@ class Dataset:
     --------
     >>> rows = Split(np.array([[0, 10], [2, 10]]), np.array([0, 1]))
     >>> toy = Dataset("toy", {"train": rows, "validation": rows, "test": rows}, ("low", "high"))
-    >>> toy.features, toy.classes
+    >>> toy.n_features, toy.n_classes
     (2, 2)
-    >>> toy.standardized("test")
+    >>> toy.standardised("test")
     array([[-1.,  0.],
            [ 1.,  0.]], dtype=float32)
     """
@@ -289,10 +289,10 @@ class Dataset:
         object.__setattr__(self, "class_names", names)
         for name, split in self.splits.items():
             check_rows(f"{where}, split {name!r}", split.features, split.labels, len(names))
-            if split.features.shape[1] != self.features:
+            if split.features.shape[1] != self.n_features:
                 raise KlayerError(
                     f"{where}, split {name!r}: every split must have as many features as 'train', "
-                    f"{self.features}, but got {split.features.shape[1]}."
+                    f"{self.n_features}, but got {split.features.shape[1]}."
                 )
         counts = np.bincount(self.splits["train"].labels, minlength=len(names))
         if not counts.all():
@@ -304,27 +304,27 @@ class Dataset:
             )
         if self.image_shape is not None:
             shape = tuple(int(size) for size in self.image_shape)
-            if len(shape) != 3 or min(shape) < 1 or np.prod(shape) != self.features:
+            if len(shape) != 3 or min(shape) < 1 or np.prod(shape) != self.n_features:
                 raise KlayerError(
                     f"{where}: `image_shape` must be (channels, height, width) with a product of "
-                    f"{self.features}, the number of features, but got {shape}."
+                    f"{self.n_features}, the number of features, but got {shape}."
                 )
             object.__setattr__(self, "image_shape", shape)
 
     @property
-    def features(self) -> int:
+    def n_features(self) -> int:
         """D, the number of features of a row."""
         return self.splits["train"].features.shape[1]
 
     @property
-    def classes(self) -> int:
+    def n_classes(self) -> int:
         """K, the number of classes."""
         return len(self.class_names)
 
     @cached_property
-    def standardizer(self) -> Standardizer:
+    def standardiser(self) -> Standardiser:
         """Mean and scale of the training split, and of no other; measured at first use."""
-        return Standardizer.fit(self.splits["train"].features)
+        return Standardiser.fit(self.splits["train"].features)
 
     @cached_property
     def value_range(self) -> tuple[float, float]:
@@ -332,7 +332,7 @@ class Dataset:
         features = self.splits["train"].features
         return float(features.min()), float(features.max())
 
-    def standardized(self, split: str, dtype=np.float32) -> np.ndarray:
+    def standardised(self, split: str, dtype=np.float32) -> np.ndarray:
         """Standardise the features of a split with the training split's mean and scale.
 
         Parameters
@@ -346,4 +346,4 @@ class Dataset:
         """
         if split not in self.splits:
             raise unknown_name("split", split, SPLITS)
-        return self.standardizer.transform(self.splits[split].features, dtype)
+        return self.standardiser.transform(self.splits[split].features, dtype)

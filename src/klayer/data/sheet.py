@@ -82,7 +82,7 @@ def contact_sheet(
         "RGB",
         (
             margin + columns * cell_width,
-            _GAP + dataset.classes * rows_per_class * cell_height,
+            _GAP + dataset.n_classes * rows_per_class * cell_height,
         ),
         "white",
     )

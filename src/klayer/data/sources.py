@@ -149,7 +149,7 @@ def load(
 
     Examples
     --------
-    >>> load("synthetic:features=50,classes=3,samples=1000").features
+    >>> load("synthetic:features=50,classes=3,samples=1000").n_features
     50
     >>> load("digit")
     Traceback (most recent call last):

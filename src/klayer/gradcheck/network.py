@@ -79,7 +79,7 @@ def check_network(
 
     Examples
     --------
-    >>> network = Network(features=4, hidden=(5, 5), classes=3, batch_norm="hidden")
+    >>> network = Network(n_features=4, hidden=(5, 5), n_classes=3, batch_norm="hidden")
     >>> check = check_network(network, networks=2)
     >>> check.verdict, check.method, check.norm_error < 1e-13
     ('right', 'complex', True)
@@ -260,22 +260,22 @@ def _batch(network: Network, x, labels, samples: int, rng) -> tuple[NDArray, NDA
     if x is None:
         if samples < 1:
             raise KlayerError(f"`samples` must be >= 1, but got {samples}.")
-        x = rng.standard_normal((samples, network.features))
-        labels = rng.integers(network.classes, size=samples)
+        x = rng.standard_normal((samples, network.n_features))
+        labels = rng.integers(network.n_classes, size=samples)
     x, labels = np.asarray(x), np.asarray(labels)
-    if x.ndim != 2 or x.shape[1] != network.features or not len(x):
-        hint = ": pass samples as rows" if x.ndim == 2 and x.shape[0] == network.features else ""
+    if x.ndim != 2 or x.shape[1] != network.n_features or not len(x):
+        hint = ": pass samples as rows" if x.ndim == 2 and x.shape[0] == network.n_features else ""
         raise KlayerError(
-            f"`x` must have shape (N, {network.features}) with N >= 1, but got {x.shape}{hint}."
+            f"`x` must have shape (N, {network.n_features}) with N >= 1, but got {x.shape}{hint}."
         )
     if labels.shape != (len(x),) or labels.dtype.kind not in "iu":
         raise KlayerError(
             f"`labels` must be {len(x)} whole numbers, one a sample, but got {labels.dtype} of "
             f"shape {labels.shape}."
         )
-    if labels.min() < 0 or labels.max() >= network.classes:
+    if labels.min() < 0 or labels.max() >= network.n_classes:
         raise KlayerError(
-            f"`labels` must be 0 ... {network.classes - 1}, but got {labels.min()} ... "
+            f"`labels` must be 0 ... {network.n_classes - 1}, but got {labels.min()} ... "
             f"{labels.max()}."
         )
     return np.array(x, np.float64), labels

@@ -165,7 +165,7 @@ def _backward(reference, params, kept, mistake="", layers=(), other=0) -> Params
     logits = kept[k]["z"]
     g = np.exp(logits - logits.max(axis=1, keepdims=True))
     g /= g.sum(axis=1, keepdims=True)
-    onehot = np.eye(network.classes)[labels]
+    onehot = np.eye(network.n_classes)[labels]
     if mistake == "labels-missing":
         onehot = 0 * onehot
     elif mistake == "labels-shifted":

@@ -74,11 +74,11 @@ class Network:
 
     Parameters
     ----------
-    features : int, >= 1
+    n_features : int, >= 1
         Number of inputs, D.
     hidden : sequence of int, each >= 1
         Widths of the hidden layers; may be empty (a linear classifier).
-    classes : int, >= 2
+    n_classes : int, >= 2
         Number of classes, K.
     batch_norm : {"none", "hidden", "all"}
         Which layers normalise their pre-activations. Those layers have no bias: the mean would
@@ -95,7 +95,7 @@ class Network:
 
     Examples
     --------
-    >>> network = Network(features=4, hidden=(3,), classes=2, batch_norm="hidden")
+    >>> network = Network(n_features=4, hidden=(3,), n_classes=2, batch_norm="hidden")
     >>> {key: shape for key, shape in network.shapes().items()}
     {'W1': (4, 3), 'gamma1': (3,), 'beta1': (3,), 'W2': (3, 2), 'b2': (2,)}
     >>> params = network.init("he", seeds=[0, 1])
@@ -103,9 +103,9 @@ class Network:
     (2, 4, 3)
     """
 
-    features: int
+    n_features: int
     hidden: tuple[int, ...]
-    classes: int
+    n_classes: int
     batch_norm: str = "none"
     eps: float = 1e-8
 
@@ -114,9 +114,9 @@ class Network:
         if self.batch_norm not in BATCH_NORM:
             raise unknown_name("batch_norm", self.batch_norm, BATCH_NORM)
         for name, sizes, least in (
-            ("features", [self.features], 1),
+            ("n_features", [self.n_features], 1),
             ("hidden", self.hidden, 1),
-            ("classes", [self.classes], 2),
+            ("n_classes", [self.n_classes], 2),
         ):
             if any(size < least for size in sizes):
                 raise KlayerError(f"`{name}` must be >= {least}, but got {list(sizes)}.")
@@ -131,7 +131,7 @@ class Network:
     @property
     def widths(self) -> tuple[int, ...]:
         """Inputs, hidden widths, classes."""
-        return (self.features, *self.hidden, self.classes)
+        return (self.n_features, *self.hidden, self.n_classes)
 
     def normalises(self, layer: int) -> bool:
         """Whether layer ``layer`` (1 ... k) has batch normalisation."""
@@ -387,7 +387,7 @@ class Network:
 
         Examples
         --------
-        >>> network = Network(features=4, hidden=(3,), classes=2)
+        >>> network = Network(n_features=4, hidden=(3,), n_classes=2)
         >>> params = network.init("he", seeds=[0])
         >>> x, labels = np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])
         >>> loss, penalty, grads = network.loss_and_grads(params, x, labels, l2=0.1)

@@ -132,7 +132,7 @@ def load_data(run: Run) -> Dataset:
     from klayer.train.state import read_arrays
 
     inputs, _ = read_arrays(run.path / "inputs.safetensors")
-    if not np.array_equal(inputs["mean"], dataset.standardizer.mean):
+    if not np.array_equal(inputs["mean"], dataset.standardiser.mean):
         raise KlayerError(f"the data {name!r} have changed since the run was made.")
     return dataset
 
@@ -151,7 +151,7 @@ def examine(run: Run, dataset: Dataset) -> Best:
         [model.probs(test.features[i : i + 1000]) for i in range(0, len(test), 1000)]
     )
     predicted = probs.argmax(axis=1)
-    classes = dataset.classes
+    classes = dataset.n_classes
     cells = np.bincount(test.labels * classes + predicted, minlength=classes**2)
     weights, units, mistakes = None, 0, []
     if dataset.image_shape is not None and dataset.image_shape[0] in (1, 3):

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data.dataset import Dataset, Standardizer
+from klayer.data.dataset import Dataset, Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.train import Population, available_cores
@@ -160,7 +160,7 @@ class Run:
             "config": config,
             "data": {
                 "name": dataset.name,
-                "features": dataset.features,
+                "features": dataset.n_features,
                 "class_names": dataset.class_names,
                 "image_shape": dataset.image_shape,
                 "value_range": dataset.value_range,
@@ -172,7 +172,7 @@ class Run:
         }
         try:
             path.mkdir(parents=True, exist_ok=True)
-            standard = dataset.standardizer
+            standard = dataset.standardiser
             arrays = {"mean": standard.mean, "scale": standard.scale}
             write_arrays(path / "inputs.safetensors", arrays, {})
             write_json(path / "run.json", info)
@@ -248,9 +248,9 @@ class Run:
         arrays = {f"params/{key}": value for key, value in state.params.items()}
         arrays |= {f"running/{key}": value for key, value in state.running.items()}
         about = {
-            "features": network.features,
+            "features": network.n_features,
             "hidden": network.hidden,
-            "classes": network.classes,
+            "classes": network.n_classes,
             "batch_norm": network.batch_norm,
             "eps": network.eps,
             "seeds": [int(member.seed) for member in population.members],
@@ -282,16 +282,18 @@ class Run:
         path = self.path / "weights" / f"{record['population']}.safetensors"
         arrays, about = read_arrays(path)
         lane = slice(record["lane"], record["lane"] + 1)
-        about.pop("seeds")
+        network = Network(
+            about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
+        )
         groups: dict[str, dict] = {"params": {}, "running": {}}
         for key, value in arrays.items():
             group, name = key.split("/")
             groups[group][name] = value[lane]
         inputs, _ = read_arrays(self.path / "inputs.safetensors")
         return Model(
-            Network(**about),
+            network,
             **groups,
-            standardizer=Standardizer(**inputs),
+            standardiser=Standardiser(**inputs),
             class_names=tuple(self.info["data"]["class_names"]),
         )
 
@@ -303,13 +305,13 @@ class Model:
     ----------
     network : Network
     params, running : dict of array, shape (1, ...)
-    standardizer : Standardizer
+    standardiser : Standardiser
     class_names : tuple of str
     """
 
-    def __init__(self, network, params, running, standardizer, class_names) -> None:
+    def __init__(self, network, params, running, standardiser, class_names) -> None:
         self.network, self.params, self.running = network, params, running
-        self.standardizer, self.class_names = standardizer, class_names
+        self.standardiser, self.class_names = standardiser, class_names
 
     def probs(self, X: np.ndarray) -> np.ndarray:
         """Class probabilities of raw features (N, D), shape (N, K).
@@ -320,12 +322,12 @@ class Model:
             If ``X`` has another number of features.
         """
         X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self.network.features:
+        if X.ndim != 2 or X.shape[1] != self.network.n_features:
             raise KlayerError(
-                f"`X` must have shape (N, {self.network.features}), but got {X.shape}: "
+                f"`X` must have shape (N, {self.network.n_features}), but got {X.shape}: "
                 "pass samples as rows."
             )
-        x = self.standardizer.transform(X, self.params["W1"].dtype)
+        x = self.standardiser.transform(X, self.params["W1"].dtype)
         return self.network.probs(self.params, x, self.running)[0]
 
     def predict(self, X: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def open_run(
     config = validate(StudyConfig, stored, str(run.path / "run.json"))
     dataset = load(config.data, data_dir=data_dir)
     inputs, _ = read_arrays(run.path / "inputs.safetensors")
-    if not np.array_equal(inputs["mean"], dataset.standardizer.mean):
+    if not np.array_equal(inputs["mean"], dataset.standardiser.mean):
         raise KlayerError(
             f"a run goes on with the data that it began with, but {config.data!r} has changed since "
             f"{run.path} was made: start a new run."
@@ -163,12 +163,12 @@ def _check_gradients(run: Run, dataset: Dataset) -> None:
     path = run.path / "gradcheck.json"
     if path.exists():
         return
-    if dataset.features < FEATURES or dataset.classes > CLASSES:
+    if dataset.n_features < FEATURES or dataset.n_classes > CLASSES:
         section = report_section()
     else:
         rows = np.random.default_rng(0).permutation(len(dataset.splits["train"]))
         rows = rows[:SAMPLES]
-        x = dataset.standardizer.transform(dataset.splits["train"].features[rows], np.float64)
+        x = dataset.standardiser.transform(dataset.splits["train"].features[rows], np.float64)
         labels = dataset.splits["train"].labels[rows]
         inputs = f"{dataset.name}, first {FEATURES} features"
         section = report_section(x, labels, inputs=inputs)

@@ -35,11 +35,11 @@ GROUP = 16
 class Source(Protocol):
     """What training needs of a data set; :class:`klayer.data.Dataset` has it."""
 
-    features: int
-    classes: int
+    n_features: int
+    n_classes: int
     splits: Mapping
 
-    def standardized(self, split: str, dtype) -> NDArray: ...
+    def standardised(self, split: str, dtype) -> NDArray: ...
 
 
 class Standardised:
@@ -55,20 +55,20 @@ class Standardised:
     >>> import klayer as kl
     >>> data = Standardised(kl.load("digits"))
     >>> X, labels = data["train"]
-    >>> X.dtype, len(X) == len(labels), data.features
+    >>> X.dtype, len(X) == len(labels), data.n_features
     (dtype('float32'), True, 64)
     """
 
     def __init__(self, dataset: Source, dtype=np.float32) -> None:
         self.dataset, self.dtype = dataset, np.dtype(dtype)
-        self.features, self.classes = dataset.features, dataset.classes
+        self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._splits: dict[str, tuple[NDArray, NDArray]] = {}
 
     def __getitem__(self, split: str) -> tuple[NDArray, NDArray]:
         """Return features (N, D), standardised by the training split, and labels (N,)."""
         if split not in self._splits:
             labels = np.ascontiguousarray(self.dataset.splits[split].labels)
-            self._splits[split] = (self.dataset.standardized(split, self.dtype), labels)
+            self._splits[split] = (self.dataset.standardised(split, self.dtype), labels)
         return self._splits[split]
 
     def sample(self, split: str, size: int) -> tuple[NDArray, NDArray]:
@@ -154,9 +154,9 @@ class Population:
                 )
         self.data, self.members, self.engine, self.chunk = data, list(members), engine, chunk
         self.network = Network(
-            data.features,
+            data.n_features,
             self.settings.hidden,
-            data.classes,
+            data.n_classes,
             self.settings.batch_norm,
             self.settings.bn_eps,
         )
