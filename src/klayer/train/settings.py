@@ -17,7 +17,7 @@ from klayer.train.schedules import SCHEDULES
 __all__ = ["MEMBER_FIELDS", "Settings"]
 
 # What may differ between the networks of one population; all else must agree.
-MEMBER_FIELDS = ("init", "l2", "lr_min", "lr_max")
+MEMBER_FIELDS = ("init", "l2", "lr_min", "lr_max", "momentum")
 
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
 
@@ -87,6 +87,9 @@ class Settings:
     l2: float = 0.005
     lr_min: float = 1e-5
     lr_max: float = 1e-1
+    activation: str = "relu"
+    optimiser: str = "sgd"
+    momentum: float = 0.9
     schedule: str = "triangular"
     cycles: float = 2
     half_cycle: str | int = "5 epochs"
@@ -96,7 +99,7 @@ class Settings:
     curve_samples: int = 5000
     order_seed: int = 0
     dtype: str = "float32"
-    updates_at_once: int = 2
+    updates_at_once: int | str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -109,7 +112,7 @@ class Settings:
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
-        for name in ("batch_size", "points_per_cycle", "curve_samples", "updates_at_once"):
+        for name in ("batch_size", "points_per_cycle", "curve_samples"):
             self._require(
                 isinstance(getattr(self, name), int), f"`{name}` must be a whole number", name
             )
@@ -163,6 +166,11 @@ class Settings:
     def batches(self, samples: int) -> Batches:
         """Return the mini-batches of a training split with this many samples."""
         return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
+
+    @classmethod
+    def per_network(cls) -> tuple[str, ...]:
+        """Names of the settings that may differ between the networks of one population."""
+        return MEMBER_FIELDS
 
     @property
     def shared(self) -> Settings:
