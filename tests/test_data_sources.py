@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from PIL import Image
 import klayer.data
 import test_data_cifar10
 import test_data_fashion_mnist
-from klayer.data import available, can_download, fetch, load
+from klayer.data import Dataset, Split, available, can_download, catalogue, fetch, load
 from klayer.data.catalogue import SOURCES
+from klayer.data.source import Source, always
 from klayer.data.sources import cifar10, cifar10_formats, fashion_mnist
 from klayer.errors import KlayerError
 
@@ -139,6 +141,34 @@ def test_only_data_sets_that_can_be_are_downloaded_before_a_run(tmp_path):
 
 
 # every row of the table
+
+
+def test_a_row_is_all_that_a_new_source_needs(monkeypatch, tmp_path):
+    def read(request):
+        table = np.loadtxt(request.path, delimiter=",")
+        rows = Split(table[:, :-1], table[:, -1].astype(int))
+        return Dataset(request.path.stem, {"train": rows}, ("a", "b"), source=request.path.name)
+
+    new = Source(
+        name="FILE.csv",
+        description="numbers, the label last",
+        load=read,
+        find=always("a path"),
+        recognises=lambda path: path.suffix == ".csv",
+        kind="a .csv file",
+    )
+    named = replace(new, name="two_moons", recognises=None, fetch=lambda *_: "on the moon")
+    monkeypatch.setattr(catalogue, "SOURCES", (*SOURCES, new, named))
+    (tmp_path / "mine.csv").write_text("1,2,0\n3,4,1\n")
+    assert load(tmp_path / "mine.csv").splits["train"].labels.tolist() == [0, 1]
+    assert [source.name for source in available()][-2:] == ["FILE.csv", "two_moons"]
+    assert fetch("Two-Moons") == "on the moon"
+    assert can_download("two moons")
+    with refuses(
+        "unknown data set 'moon': Known: cifar10, fashion_mnist, digits, synthetic, two_moons, or "
+        "the path of a .npz file, an image folder or a .csv file."
+    ):
+        load("moon")
 
 
 def small_cifar10(folder, monkeypatch):
