@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data.dataset import Dataset, Standardiser
+from klayer.data import Dataset, Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.train import Population, available_cores
