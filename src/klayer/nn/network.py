@@ -257,7 +257,7 @@ class Network:
         return l2 * total
 
     def penalty_slope(self, l2: NDArray[Any]) -> NDArray[Any]:
-        """Return ``2 lambda``, by which a weight is multiplied in the penalty's gradient (equation 14)."""
+        """Return ``2 lambda``: times a weight the gradient of its penalty (equation 14)."""
         return 2 * l2
 
     # Work.

@@ -32,8 +32,8 @@ class Numbers:
     lr, minus_lr : array
         The learning rate, and its negative.
     slope : array or None
-        ``2 lambda``: times ``W`` the gradient of the penalty ``lambda ||W||^2``; None for a parameter that
-        is not penalised.
+        ``2 lambda``: times ``W`` the gradient of the penalty ``lambda ||W||^2``; None for a parameter
+        that is not penalised.
     keep : array or None
         ``1 - 2 lr lambda``, what gradient descent on the penalty leaves of a weight; None with
         ``slope``.
