@@ -48,6 +48,9 @@ class Block:
         The first update.
     x : array, shape (N, D)
         The samples of all batches, one below another.
+    labels : int64 array, shape (N,)
+    ends : int64 array, shape (batches + 1,)
+        Batch ``i`` is made of the rows ``ends[i]`` to ``ends[i + 1]``.
     batches : list of (array (n_i, D), int array (n_i,))
         Each batch: its rows of ``x``, and its labels.
     overlaps : list of array
@@ -57,6 +60,8 @@ class Block:
 
     start: int
     x: Array
+    labels: NDArray[np.int64]
+    ends: NDArray[np.int64]
     batches: list[tuple[Array, Array]]
     overlaps: list[Array]
 
@@ -123,7 +128,8 @@ class Blocks:
             x = np.concatenate(
                 [self.rows.take(one, partial(self.augment, update=t)) for t, one in updates]
             )
-        labels = self.rows.labels[np.concatenate(chosen)]
+        labels = self.rows.labels[np.concatenate(chosen)].astype(np.int64, copy=False)
         # (n_i, D) @ (D, N_{<i})
         overlaps = [x[rows] @ x[: rows.start].T for rows in here] if self.overlaps else []
-        return Block(span[0], x, [(x[rows], labels[rows]) for rows in here], overlaps)
+        batches = [(x[rows], labels[rows]) for rows in here]
+        return Block(span[0], x, labels, np.array(ends), batches, overlaps)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from klayer.errors import KlayerError, unknown_name
 from klayer.nn import BATCH_NORM, Initialiser
+from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.schedules import SCHEDULES
 
@@ -63,6 +64,10 @@ class Settings:
         How many updates of a large first layer are carried out at once: the same to rounding. 2 is best
         for four networks and more, 1 for fewer. Small layers, or batches larger than twice the first
         layer's width, are always updated one by one.
+    backend : {"auto", "numpy", "compiled"}
+        Who carries out the updates: NumPy, or a compiled kernel (``pip install klayer[fast]``), which is
+        faster for small networks; the same numbers to rounding. By default the kernel where it is
+        installed, knows the network, and the training is long enough to make up for loading it.
 
     Raises
     ------
@@ -100,6 +105,7 @@ class Settings:
     order_seed: int = 0
     dtype: str = "float32"
     updates_at_once: int | str = "auto"
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -109,6 +115,7 @@ class Settings:
             ("schedule", tuple(SCHEDULES)),
             ("last_batch", ("drop", "keep")),
             ("dtype", ("float32", "float64")),
+            ("backend", ("auto", *BACKENDS)),
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
