@@ -79,8 +79,16 @@ class CompiledChunk:
         self.population, self.lanes, self.ws = population, lanes, ws
         self.kernel, self.rows = kernel, rows
 
-    def train(self, block: Block) -> list[CompiledChunk]:
-        """Do the updates of a block; return what still trains: this chunk, or parts of it."""
+    def train(self, block: Block, look_ahead: Callable[[], None]) -> list[CompiledChunk]:
+        """Do the updates of a block; return what still trains: this chunk, or parts of it.
+
+        Parameters
+        ----------
+        block : Block
+        look_ahead : callable
+            Called at once: the kernel leaves other threads idle all the time.
+        """
+        look_ahead()
         population, rows, numbers = self.population, self.rows, self.population.numbers
         updates = Updates(block.start, block.x, block.labels, block.ends)
         indices = np.arange(block.start, block.start + len(block.batches))

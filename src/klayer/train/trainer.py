@@ -8,6 +8,7 @@ and number of workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -38,8 +39,11 @@ BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
 class TrainsBlocks(Protocol):
     """Some neighbouring networks of a population: what a backend makes of them."""
 
-    def train(self, block: Block) -> Sequence[TrainsBlocks]:
-        """Do the updates of a block; return what still trains."""
+    def train(self, block: Block, look_ahead: Callable[[], None]) -> Sequence[TrainsBlocks]:
+        """Do the updates of a block; return what still trains.
+
+        It calls ``look_ahead`` when threads are idle: the next block is then gathered.
+        """
 
 
 MakeChunk = Callable[[slice, Workspace, int], TrainsBlocks]
@@ -177,19 +181,17 @@ class Trainer:
             for cut, following in pairwise([*cuts, None]):
                 if self.engine.stopped or cut is None:
                     return
-                block = self._fetch(blocks, cut, following, threads)
-                chunks = [kept for chunk in chunks for kept in chunk.train(block)]
+                block, look_ahead = (
+                    blocks.get(cut),
+                    partial(self._ahead, blocks, following, threads),
+                )
+                chunks = [kept for chunk in chunks for kept in chunk.train(block, look_ahead)]
                 yield cut[1]
 
-    def _fetch(self, blocks: Blocks, cut: Span, following: Span | None, threads: int) -> Block:
-        """Return a block; where a worker is idle, it gathers the next one meanwhile."""
-        block = blocks.get(cut)
-        if following and block.x.nbytes > BLOCK_BYTES:
-            if threads > 1:
-                self.engine.ahead(blocks.prepare, following)
-            else:
-                blocks.prepare(following)
-        return block
+    def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
+        """Have a large block gathered meanwhile, where a worker is idle."""
+        if following and threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+            self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
         population = self.population
