@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from klayer.gradcheck import MISTAKES, Reference, check_gradients
-from klayer.gradcheck.names import order_of_layers, parse_name
-from klayer.gradcheck.place import locate
-from klayer.gradcheck.replay import replay
+from klayer.gradcheck.array_names import order_of_layers, parse_name
+from klayer.gradcheck.known_mistakes import find_known, plantings
+from klayer.gradcheck.locate import locate
 from klayer.nn import Network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -308,21 +308,20 @@ def test_layers_stand_in_the_order_of_their_numbers_or_as_named():
 
 def test_every_mistake_that_can_be_replayed_changes_the_gradient():
     """Each entry of the list is a mistake indeed, and no two of them are one."""
-    from klayer.gradcheck.replay import _backward, _candidates, _forward
-
     rng = np.random.default_rng(4)
     network = Network(5, (5, 5, 5), 4, batch_norm="all", eps=1e-5)
     params = {name: value[0] for name, value in network.init("he", [1], np.float64).items()}
     for value in params.values():
         value += 0.1 * rng.standard_normal(value.shape)
     reference = Reference(network, rng.standard_normal((9, 5)), rng.integers(4, size=9), 0.1)
-    kept = _forward(reference, params)
+    layers = reference.forward(params)
     seen = set()
-    for mistake, layers, other in _candidates(network):
-        seen.add(mistake)
-        wrong = _backward(reference, params, kept, mistake, layers, other)
-        found = replay(reference, params, wrong)
-        assert mistake in [cause.kind for cause in found], (mistake, layers, other)
+    for planted in plantings(network):
+        kind = planted.mistake.kind
+        seen.add(kind)
+        wrong = reference.gradient(params, layers, planted)
+        found = find_known(reference, params, wrong)
+        assert kind in [cause.kind for cause in found], planted
         assert found[0].remainder < 1e-10
     assert seen == set(MISTAKES)
-    assert replay(reference, params, _backward(reference, params, kept)) == []
+    assert find_known(reference, params, reference.gradient(params, layers)) == []

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from klayer.gradcheck.objective import Objective, Params
+from klayer.gradcheck.objective import Array, Objective, Params, flat
 
-__all__ = ["COMPLEX_STEP", "Estimate", "Line", "Lines", "precision_of"]
+__all__ = ["COMPLEX_STEP", "Derivative", "Line", "Lines", "precision_of"]
 
 COMPLEX_STEP = 1e-30
-_LEVELS = 8  # steps of an estimate: from 16 times the default down, by factors of 4
+_LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors of 4
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,22 @@ class Line:
     Attributes
     ----------
     name : str
-    entry : int or None
-        Flat index of the entry, or None for a direction.
-    direction : array, shape (size,), or None
+    along : int, or array, shape (size,)
+        Flat index of the entry, or a direction.
     """
 
     name: str
-    entry: int | None = None
-    direction: NDArray | None = None
+    along: int | Array
+
+    def slope(self, gradient: Array) -> Array:
+        """Return the slopes, shape (...), along the line of gradients, shape (..., size)."""
+        if isinstance(self.along, int):
+            return np.asarray(gradient[..., self.along])
+        return np.asarray(gradient @ self.along)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Derivative:
     """A derivative from several steps, with its error and what both sides say; each (T, P).
 
     Attributes
@@ -59,11 +63,11 @@ class Estimate:
         The slopes differ, and don't approach each other as the step shrinks.
     """
 
-    value: NDArray
-    error: NDArray
-    below: NDArray
-    above: NDArray
-    kink: NDArray
+    value: Array
+    error: Array
+    below: Array
+    above: Array
+    kink: Array
 
 
 class Lines:
@@ -83,7 +87,7 @@ class Lines:
     def __init__(
         self,
         objective: Objective,
-        precision: np.dtype,
+        precision: np.dtype[Any],
         rng: np.random.Generator,
         params: Params | None = None,
     ) -> None:
@@ -92,7 +96,7 @@ class Lines:
         self.eps = float(np.finfo(precision).eps)
         self.scale = {}
         for name, value in self.params.items():
-            self._round(value)
+            value[...] = self._rounded(value)
             rms = math.sqrt(float(np.mean(np.square(value))))
             self.scale[name] = rms or 1.0
         self._real = {name: value.copy() for name, value in self.params.items()}
@@ -103,76 +107,82 @@ class Lines:
     def step(self, line: Line, power: float = 1 / 3) -> float:
         """Return the step ``eps^power`` times the size of the parameters on the line."""
         size = self.scale[line.name]
-        if line.entry is not None:
-            values = self._flat(self.params, line.name)[:, line.entry]
-            return self.eps**power * max(size, float(np.abs(values).max()))
-        # A direction moves every entry at once: keep the length of the move that of one entry.
-        return self.eps**power * size / math.sqrt(len(line.direction))
+        if isinstance(line.along, int):
+            values = flat(self.params[line.name])[:, line.along]
+            size = max(size, float(np.abs(values).max()))
+        else:  # every entry moves at once: keep the length of the move that of one entry
+            size /= math.sqrt(len(line.along))
+        return float(self.eps**power * size)
 
-    def at(self, line: Line, t: float) -> tuple[NDArray, NDArray]:
+    def at(self, line: Line, t: float) -> tuple[Array, Array]:
         """Return the losses at distance ``t``, (T, P), and the distances really moved, (P,)."""
-        work = self._flat(self._real, line.name)
-        base = self._flat(self.params, line.name)
-        P = len(work)
-        if line.entry is None:
-            here, moved = slice(None), np.full(P, t)
-            work += t * line.direction
-            self._round(work)
-        else:
-            here = line.entry
-            column = work[:, here] + t
-            self._round(column)
-            work[:, here] = column
-            moved = column - base[:, here]  # what floating point made of t
+        work = flat(self._real[line.name])
+        base = flat(self.params[line.name])
+        here: int | slice = slice(None)
+        if isinstance(line.along, int):
+            here = line.along
+            work[:, here] = self._rounded(work[:, here] + t)
+            moved = work[:, here] - base[:, here]  # what floating point made of t
             moved[moved == 0] = np.nan
+        else:
+            work[...] = self._rounded(work + t * line.along)
+            moved = np.full(len(work), t)
         losses = self.objective.losses(self._real)
         work[:, here] = base[:, here]
         return losses, moved
 
-    def complex_step(self, line: Line) -> NDArray:
+    def complex_step(self, line: Line) -> Array:
         """Return ``Im f(x + ih) / h``, shape (T, P)."""
-        if line.entry is not None:
-            return self.complex_steps(line.name, np.array([line.entry]))[:, :, 0]
+        if isinstance(line.along, int):
+            return self.complex_steps(line.name, np.array([line.along]))[:, :, 0]
         params = self._complex_params()
-        work = self._flat(params, line.name)
-        work.imag[...] = COMPLEX_STEP * line.direction
+        work = flat(params[line.name])
+        work.imag[...] = COMPLEX_STEP * line.along
         losses = self.objective.losses(params)
         work.imag[...] = 0
         return np.imag(losses) / COMPLEX_STEP
 
-    def complex_steps(self, name: str, entries: NDArray) -> NDArray:
+    def complex_steps(self, name: str, entries: Array) -> Array:
         """Return the complex step of many entries of one array, shape (T, P, m)."""
-        values = self._flat(self.params, name)[:, entries] + 1j * COMPLEX_STEP
-        losses = self._losses_with(self._complex_params(), name, entries, values)
+        values = flat(self.params[name])[:, entries] + 1j * COMPLEX_STEP
+        losses = self.objective.losses_with(self._complex_params(), name, entries, values)
         return np.imag(losses) / COMPLEX_STEP
 
-    def differences(self, name: str, entries: NDArray, method: str) -> tuple[NDArray, NDArray]:
-        """Return ``central`` or ``forward`` differences of many entries, and their noise, (T, P, m)."""
-        base = self._flat(self.params, name)[:, entries]  # (P, m)
+    def entries(self, name: str, entries: Array, method: str) -> tuple[Array, Array]:
+        """Return the slopes of many entries by a method, and their rounding noise, (T, P, m)."""
+        if method == "complex":
+            slopes = self.complex_steps(name, entries)
+            return slopes, np.zeros_like(slopes)
+        base = flat(self.params[name])[:, entries]  # (P, m)
         size = np.maximum(self.scale[name], np.abs(base).max(axis=0))
         h = self.eps ** (1 / 3 if method == "central" else 1 / 2) * size
         above = self._rounded(base + h)
-        losses_above = self._losses_with(self._real, name, entries, above)
+        losses_above = self.objective.losses_with(self._real, name, entries, above)
         below, losses_below = base, self.base[:, :, None]
         if method == "central":
             below = self._rounded(base - h)
-            losses_below = self._losses_with(self._real, name, entries, below)
+            losses_below = self.objective.losses_with(self._real, name, entries, below)
         moved = np.where(above == below, np.nan, above - below)  # what floating point made of h
         return (losses_above - losses_below) / moved, 2 * self.noise[:, :, None] / np.abs(moved)
 
-    def central(self, line: Line, h: float | None = None) -> tuple[NDArray, NDArray]:
+    def slope(self, line: Line, method: str) -> tuple[Array, Array]:
+        """Return the slope along a line by a method, and its rounding noise, each (T, P)."""
+        if method == "complex":
+            slope = self.complex_step(line)
+            return slope, np.zeros_like(slope)
+        if method == "central":
+            return self.central(line)
+        above, up = self.at(line, self.step(line, 1 / 2))
+        return (above - self.base) / up, 2 * self.noise / np.abs(up)
+
+    def central(self, line: Line, h: float | None = None) -> tuple[Array, Array]:
         """Return the central difference and its rounding noise, each (T, P)."""
         h = h or self.step(line)
         above, up = self.at(line, h)
         below, down = self.at(line, -h)
         return (above - below) / (up - down), 2 * self.noise / np.abs(up - down)
 
-    def forward(self, line: Line, h: float | None = None) -> tuple[NDArray, NDArray]:
-        """Return the forward difference and its rounding noise, each (T, P)."""
-        above, up = self.at(line, h or self.step(line, 1 / 2))
-        return (above - self.base) / up, 2 * self.noise / np.abs(up)
-
-    def estimate(self, line: Line) -> Estimate:
+    def derivative(self, line: Line) -> Derivative:
         """Return the best derivative that differences can give, with an honest error.
 
         The step is chosen where steps agree best; the analytic gradient has no say.
@@ -196,8 +206,8 @@ class Lines:
             jump = np.abs(upper - lower)
         best = np.argmin(np.where(np.isfinite(change), change, np.inf), axis=0) + 1
 
-        def pick(levels: NDArray, at: NDArray) -> NDArray:
-            return np.take_along_axis(levels, at[None], axis=0)[0]
+        def pick(levels: Array, at: Array) -> Array:
+            return np.asarray(np.take_along_axis(levels, at[None], axis=0)[0])
 
         # Curvature: the slopes approach each other with the step, by 4 a level. A kink: they don't.
         # Ask at two coarser levels too, where rounding can't feign a difference.
@@ -206,7 +216,7 @@ class Lines:
             fine = np.maximum(best - back, 1)
             wide = pick(jump, fine) > 10 * pick(noise, fine)
             kink |= wide & (pick(jump, fine) > 0.6 * pick(jump, fine - 1))
-        return Estimate(
+        return Derivative(
             value=pick(value, best),
             error=pick(change, best - 1),
             below=pick(lower, best),
@@ -214,13 +224,13 @@ class Lines:
             kink=kink,
         )
 
-    def curve(self, line: Line) -> list[tuple[float, NDArray]]:
+    def curve(self, line: Line) -> list[tuple[float, Array]]:
         """Return central differences, shape (T, P), at steps 1e-1 ... 1e-12 times the scale."""
         unit = self.step(line) / self.eps ** (1 / 3)
         with np.errstate(all="ignore"):
             return [(10.0**-k * unit, self.central(line, 10.0**-k * unit)[0]) for k in range(1, 13)]
 
-    def _measure_noise(self, rng: np.random.Generator) -> NDArray:
+    def _measure_noise(self, rng: np.random.Generator) -> Array:
         """Estimate the rounding error of the loss, shape (T, P), from moves of a few ulps.
 
         Third differences remove whatever is smooth on that scale; independent errors of standard
@@ -233,30 +243,15 @@ class Lines:
         values = []
         for k in range(8):
             moved = {
-                name: value + 8 * self.eps * k * signs[name] for name, value in self.params.items()
+                name: self._rounded(value + 8 * self.eps * k * signs[name])
+                for name, value in self.params.items()
             }
-            for value in moved.values():
-                self._round(value)
             values.append(self.objective.losses(moved))
         with np.errstate(all="ignore"):
             third = np.diff(np.array(values), n=3, axis=0)
             measured = np.sqrt(np.mean(np.square(third), axis=0) / 20)
         least = 4 * self.eps * np.abs(self.base)
         return np.maximum(least, np.where(np.isfinite(measured), 4 * measured, least))
-
-    def _losses_with(self, params: Params, name: str, entries: NDArray, values: NDArray) -> NDArray:
-        """Return the losses with one entry after another set to ``values[:, i]``, (T, P, m)."""
-        many = getattr(self.objective, "losses_with", None)
-        if many is not None:
-            return many(params, name, entries, values)
-        work = self._flat(params, name)
-        found = []
-        for entry, value in zip(entries, values.T, strict=True):
-            kept = work[:, entry].copy()
-            work[:, entry] = value
-            found.append(self.objective.losses(params))
-            work[:, entry] = kept
-        return np.stack(found, axis=2)
 
     def _complex_params(self) -> Params:
         if self._complex is None:
@@ -265,28 +260,20 @@ class Lines:
             }
         return self._complex
 
-    def _round(self, values: NDArray) -> None:
-        """Round in place to what a model of lower precision can tell apart."""
-        values[...] = self._rounded(values)
-
-    def _rounded(self, values: NDArray) -> NDArray:
+    def _rounded(self, values: Array) -> Array:
+        """Return what a model of lower precision makes of the values."""
         if self.precision == np.float64:
             return values
         return values.astype(self.precision).astype(np.float64)
 
-    @staticmethod
-    def _flat(params: Params, name: str) -> NDArray:
-        value = params[name]
-        return value.reshape(len(value), -1)
 
-
-def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype:
+def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype[Any]:
     """Find out what precision the loss is computed in, whatever type it is returned as.
 
     A Python float that came out of float32 arithmetic is always a float32 number; a float64 result
     hardly ever is, and four times in a row never.
     """
-    candidates = [np.dtype(np.float16), np.dtype(np.float32)]
+    candidates: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(np.float32)]
     for _ in range(4):
         moved = {
             name: value * (1 + 1e-2 * rng.standard_normal(value.shape))

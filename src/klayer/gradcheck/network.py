@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.checker import run_check
+from klayer.gradcheck.check import run_check
+from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
-from klayer.gradcheck.replay import Reference
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import Initialiser, Network, Workspace
 from klayer.nn.layers import WeightGradient, as_array

@@ -9,35 +9,54 @@ holds the other implementation, for populations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["FunctionObjective", "LossAndGrads", "Objective", "as_params"]
+__all__ = ["Array", "FunctionObjective", "LossAndGrads", "Objective", "Params", "as_params", "flat"]
 
-LossAndGrads = Callable[[Mapping[str, NDArray]], tuple[float, Mapping[str, ArrayLike]]]
-Params = dict[str, NDArray]
+Array = NDArray[Any]
+Params = dict[str, Array]
+Loss = Callable[[Mapping[str, Array]], float]
+LossAndGrads = Callable[[Mapping[str, Array]], tuple[float, Mapping[str, ArrayLike]]]
 
 
 class Objective(Protocol):
-    """What the checker needs to know of a model."""
+    """What the checker needs to know of a model.
 
-    params: Params
-    terms: tuple[str, ...]
-    derived: frozenset[str]  # terms whose gradient is a difference of others, and as noisy
-    loss_dtype: np.dtype
-    evaluations: int
+    ``derived`` are terms whose gradient is a difference of others, and as noisy.
+    """
 
-    def losses(self, params: Params) -> NDArray:
+    @property
+    def params(self) -> Params: ...
+    @property
+    def terms(self) -> tuple[str, ...]: ...
+    @property
+    def derived(self) -> frozenset[str]: ...
+    @property
+    def loss_dtype(self) -> np.dtype[Any]: ...
+    @property
+    def evaluations(self) -> int: ...
+
+    def losses(self, params: Params) -> Array:
         """Return the terms of the cost, shape (T, P), in the precision of ``params``."""
         ...
 
-    def evaluate(self, params: Params) -> tuple[NDArray, dict[str, Params]]:
+    def losses_with(self, params: Params, name: str, entries: Array, values: Array) -> Array:
+        """Return the losses with one entry after another set to ``values[:, i]``, (T, P, m)."""
+        ...
+
+    def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
         """Return the terms, shape (T, P), and for each term the gradients, shape (P, ...)."""
         ...
+
+
+def flat(value: Array) -> Array:
+    """Return an array of P networks as (P, size)."""
+    return value.reshape(len(value), -1)
 
 
 def as_params(params: Mapping[str, ArrayLike]) -> Params:
@@ -90,9 +109,14 @@ class FunctionObjective:
         Here, or at the first evaluation, if the function does not keep its contract.
     """
 
-    derived = frozenset()
+    derived: frozenset[str] = frozenset()
 
-    def __init__(self, function, params: Mapping[str, ArrayLike], loss=None) -> None:
+    def __init__(
+        self,
+        function: LossAndGrads | Mapping[str, LossAndGrads],
+        params: Mapping[str, ArrayLike],
+        loss: Loss | None = None,
+    ) -> None:
         functions = dict(function) if isinstance(function, Mapping) else {"cost": function}
         if not functions:
             raise KlayerError("`loss_and_grads` must hold at least one term, but it is empty.")
@@ -110,26 +134,35 @@ class FunctionObjective:
         self.functions, self.loss = functions, loss
         self.terms = tuple(functions)
         self.params = {name: array[None] for name, array in as_params(params).items()}
-        self.loss_dtype = np.dtype(np.float64)
+        self.loss_dtype: np.dtype[Any] = np.dtype(np.float64)
         self.evaluations = 0
 
-    def losses(self, params: Params) -> NDArray:
+    def losses(self, params: Params) -> Array:
         self.evaluations += 1
         shown = _without_population(params)
         if self.loss is not None:
             values = [self._scalar(self.loss(shown), "loss")]
         else:
-            values = [
-                self._scalar(_pair(one(shown), term)[0], term)
-                for term, one in self.functions.items()
-            ]
+            found = {term: _pair(one(shown), term) for term, one in self.functions.items()}
+            values = [self._scalar(value, term) for term, (value, _) in found.items()]
         return np.array(values)[:, None]
 
-    def evaluate(self, params: Params) -> tuple[NDArray, dict[str, Params]]:
+    def losses_with(self, params: Params, name: str, entries: Array, values: Array) -> Array:
+        work = flat(params[name])
+        found = []
+        for entry, value in zip(entries, values.T, strict=True):
+            kept = work[:, entry].copy()
+            work[:, entry] = value
+            found.append(self.losses(params))
+            work[:, entry] = kept
+        return np.stack(found, axis=2)
+
+    def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
         self.evaluations += 1
         before = {name: value.copy() for name, value in params.items()}
         shown = _without_population(params)
-        values, gradients = [], {}
+        values: list[Any] = []
+        gradients: dict[str, Params] = {}
         for term, one in self.functions.items():
             value, grads = _pair(one(shown), term)
             values.append(self._scalar(value, term))
@@ -149,7 +182,7 @@ class FunctionObjective:
                 )
         return np.array(values)[:, None], gradients
 
-    def _scalar(self, value, term: str):
+    def _scalar(self, value: object, term: str) -> Any:
         array = _array(value, f"loss of {term!r}" if len(self.functions) > 1 else "loss")
         if array.dtype.kind not in "fciu" or array.size != 1:
             raise KlayerError(
@@ -160,7 +193,7 @@ class FunctionObjective:
             self.loss_dtype = array.dtype
         return array.reshape(())[()]
 
-    def _gradients(self, grads) -> Params:
+    def _gradients(self, grads: object) -> Params:
         if not isinstance(grads, Mapping):
             raise KlayerError(
                 "the gradients must be a mapping keyed as `params`, but got "
@@ -202,7 +235,7 @@ def _without_population(params: Params) -> Params:
     return {name: value[0, ...] for name, value in params.items()}
 
 
-def _pair(result, term: str):
+def _pair(result: object, term: str) -> tuple[Any, Any]:
     if not isinstance(result, tuple | list) or len(result) != 2:
         got = type(result).__name__
         if isinstance(result, tuple | list):
@@ -210,10 +243,10 @@ def _pair(result, term: str):
         raise KlayerError(
             f"`loss_and_grads` must return (loss, grads), but {term!r} returned {got}."
         )
-    return result
+    return result[0], result[1]
 
 
-def _array(value, what: str) -> NDArray:
+def _array(value: Any, what: str) -> Array:
     try:
         array = np.asarray(value)
     except Exception as error:
@@ -228,7 +261,7 @@ def _array(value, what: str) -> NDArray:
     return array
 
 
-def _where_not_finite(array: NDArray) -> str:
+def _where_not_finite(array: Array) -> str:
     bad = np.argwhere(~np.isfinite(array))
     index = tuple(int(i) for i in bad[0])
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klayer.gradcheck.names import ArrayName
+from klayer.gradcheck.array_names import ArrayName, listed
 
 __all__ = ["locate"]
 
@@ -31,7 +31,7 @@ def locate(
 
     Examples
     --------
-    >>> from klayer.gradcheck.names import parse_name
+    >>> from klayer.gradcheck.array_names import parse_name
     >>> names = {key: parse_name(key) for key in ("W1", "b1", "W2", "b2", "W3", "b3")}
     >>> locate(["1", "2", "3"], names, {"W1", "b1", "W2", "b2"}, {"W3", "b3"})[0]
     ('W2', 'b2')
@@ -61,7 +61,7 @@ def locate(
     origin = (*wrong_in[top], *above)
     if above:
         return origin, (
-            f"{_list(above)} is wrong by itself, and everything from {_layer(top)} down is wrong: "
+            f"{listed(above)} is wrong by itself, and everything from {_layer(top)} down is wrong: "
             "two places, it seems."
         )
     if flooded == len(layers) and len(layers) > 1:
@@ -71,7 +71,7 @@ def locate(
             "cost."
         )
     if len(layers) == 1:
-        return origin, f"every array is wrong: {_list(list(origin))}."
+        return origin, f"every array is wrong: {listed(origin)}."
     after = layers[flooded]
     return origin, (
         f"{_layer(after)} and all above is right, everything from {_layer(top)} down is wrong: the "
@@ -86,7 +86,9 @@ def locate(
 def _inside(layer: str, layers, wrong_in, below: str, names, of_layer) -> str:
     inner = wrong_in[layer]
     beside = [one for one in of_layer[layer] if one not in inner]
-    what = f"{_list(beside)} right, {_list(inner)} and everything from {_layer(below)} down wrong: "
+    what = (
+        f"{listed(beside)} right, {listed(inner)} and everything from {_layer(below)} down wrong: "
+    )
     if all(names[one].kind == "W" for one in inner) and any(
         names[one].kind in ("gamma", "beta") for one in beside
     ):
@@ -108,19 +110,15 @@ def _local(wrong: list[str], names, of_layer) -> str:
         beside = [one for one in of_layer[names[name].layer] if one != name]
         if any(names[one].kind in ("gamma", "beta") for one in beside):
             return (
-                f"only {name} is wrong, {_list(beside)} right: its own formula (the layer's input "
+                f"only {name} is wrong, {listed(beside)} right: its own formula (the layer's input "
                 "times the gradient, or its L2 term), or the gradient through the normalisation."
             )
         return (
             f"only {name} is wrong: its own formula, that is the layer's input times the gradient "
             "(is the input the right one, and fresh?), or its L2 term."
         )
-    return f"only {_list(wrong)} wrong, nothing below: the formula of the array itself."
+    return f"only {listed(wrong)} wrong, nothing below: the formula of the array itself."
 
 
 def _layer(layer: str) -> str:
     return f"layer {layer}" if layer else "the layer"
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.differences import Line, Lines
-from klayer.gradcheck.objective import Objective, Params
+from klayer.gradcheck.objective import Array, Objective, Params, flat
 from klayer.gradcheck.result import Cause
 
 __all__ = ["SMALL", "Repeat", "complex_unsafe", "repeat"]
+
+Evaluation = tuple[Array, dict[str, Params]]  # losses (T, P), and the gradients of each term
 
 # What is below this part of the largest gradient may be mere rounding. Rounding alone gives 1e-16,
 # but normalising a layer of dead units multiplies it by 1 / sqrt(eps), layer by layer.
@@ -49,7 +50,7 @@ class Repeat:
     """
 
     grads: dict[str, Params]
-    steady: dict[str, dict[str, NDArray]]
+    steady: dict[str, dict[str, Array]]
     cause: Cause | None
     note: str | None
 
@@ -65,31 +66,28 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
     KlayerError
         If the loss is not finite, or the function breaks its contract.
     """
-    losses, grads = objective.evaluate(objective.params)
+    params = objective.params
+    losses, grads = objective.evaluate(params)
     if not np.isfinite(losses).all():
         bad = losses[~np.isfinite(losses)][0]
         raise KlayerError(
             f"the loss must be finite at the given parameters, but got {bad}: "
             "check the parameters, or the logarithms and divisions in the loss."
         )
-    again = objective.evaluate(objective.params)
-    scale = {
-        name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in objective.params.items()
-    }
+    again = objective.evaluate(params)
+    scale = {name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in params.items()}
 
     def gradients_at(distance: float) -> dict[str, Params]:
-        return objective.evaluate(
-            {
-                name: value + distance * scale[name] * rng.standard_normal(value.shape)
-                for name, value in objective.params.items()
-            }
-        )[1]
+        moved = {
+            name: value + distance * scale[name] * rng.standard_normal(value.shape)
+            for name, value in params.items()
+        }
+        return objective.evaluate(moved)[1]
 
     gradients_at(_AWAY)
-    last = objective.evaluate(objective.params)
-
+    last = objective.evaluate(params)
     steady = {
-        term: {name: np.ones(len(value), bool) for name, value in objective.params.items()}
+        term: {name: np.ones(len(value), bool) for name, value in params.items()}
         for term in objective.terms
     }
     # Once is no proof: rounding comes in whole units, and may hit the same number again.
@@ -113,28 +111,24 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
     return Repeat(grads, steady, cause, note)
 
 
-def _steady(here: NDArray, nearby: NDArray) -> NDArray:
-    axes = tuple(range(1, here.ndim))
-    size = np.abs(here).max(axis=axes, initial=0)
-    change = np.abs(nearby - here).max(axis=axes, initial=0)
-    return (change > 0) & (change <= 1e-4 * size)  # rounding changes a lot, or stays to the bit
+def _steady(here: Array, nearby: Array) -> Array:
+    size = np.abs(flat(here)).max(axis=1)
+    change = np.abs(flat(nearby - here)).max(axis=1)
+    # Rounding changes a lot, or stays to the bit.
+    return np.asarray((change > 0) & (change <= 1e-4 * size))
 
 
 def _has_small(grads: dict[str, Params]) -> bool:
     """Whether some gradient is so small that it might be rounding."""
     for arrays in grads.values():
-        sizes = np.array(
-            [
-                np.nan_to_num(np.abs(one.reshape(len(one), -1))).max(axis=1)
-                for one in arrays.values()
-            ]
-        )  # (arrays, P)
+        # (arrays, P)
+        sizes = np.array([np.nan_to_num(np.abs(flat(one))).max(axis=1) for one in arrays.values()])
         if ((sizes > 0) & (sizes <= SMALL * sizes.max(axis=0))).any():
             return True
     return False
 
 
-def _largest_change(first, second) -> tuple[float, str]:
+def _largest_change(first: Evaluation, second: Evaluation) -> tuple[float, str]:
     """Return the largest relative difference of two evaluations, and where it is."""
     losses, grads = first
     changes = [(_relative(losses, second[0], np.abs(losses).max()), "the loss")]
@@ -146,7 +140,7 @@ def _largest_change(first, second) -> tuple[float, str]:
     return max(changes)
 
 
-def _relative(a: NDArray, b: NDArray, scale: float) -> float:
+def _relative(a: Array, b: Array, scale: float) -> float:
     if np.array_equal(a, b, equal_nan=True):
         return 0.0
     with np.errstate(all="ignore"):
@@ -165,15 +159,14 @@ def _cause(kind: str, name: str, change: float) -> Cause:
     else:
         text = (
             f"an evaluation depends on the call before it: {where} differs by {change:.1e} "
-            "relative "
-            "after a call at other parameters. Something stale is used, such as activations kept "
-            "from an earlier forward pass."
+            "relative after a call at other parameters. Something stale is used, such as "
+            "activations kept from an earlier forward pass."
         )
     return Cause(kind, () if name == "the loss" else (name,), text, 0.0)
 
 
 def complex_unsafe(
-    lines: Lines, nearby: Callable, names: list[str], rng: np.random.Generator
+    lines: Lines, nearby: Callable[[], Lines], names: list[str], rng: np.random.Generator
 ) -> str | None:
     """Try the complex step on a direction through each array; return why it can't be used.
 
@@ -181,7 +174,7 @@ def complex_unsafe(
     ----------
     lines : Lines
     nearby : callable
-        Returns the :class:`klayer.gradcheck.compare.Nearby` of the point.
+        Returns lines through a point nearby.
     names : list of str
         The arrays to try.
     rng : numpy.random.Generator
@@ -201,18 +194,15 @@ def complex_unsafe(
                 {name: value.astype(np.complex128) for name, value in objective.params.items()}
             )
             reason = _not_complex(losses, lines, caught)
-            if reason is None:
-                for name in names:
-                    size = objective.params[name][0].size
-                    direction = rng.standard_normal(size)
-                    line = Line(name, direction=direction)
-                    # Where several kinks meet, even a safe loss may disagree; not nearby, though.
-                    if not (_agrees(lines, line) or _agrees(nearby().lines, line)):
-                        return (
-                            f"the complex step disagrees with central differences along {name}: "
-                            "some operation is not complex-safe (abs, maximum, var, norm and conj "
-                            "lose the derivative)"
-                        )
+            for name in names if reason is None else ():
+                line = Line(name, rng.standard_normal(objective.params[name][0].size))
+                # Where several kinks meet, even a safe loss may disagree; not nearby, though.
+                if not (_agrees(lines, line) or _agrees(nearby(), line)):
+                    return (
+                        f"the complex step disagrees with central differences along {name}: some "
+                        "operation is not complex-safe (abs, maximum, var, norm and conj lose the "
+                        "derivative)"
+                    )
         except Exception as error:  # whatever a real-valued function does with complex numbers
             message = str(error).strip().split("\n")[0]
             if len(message) > 120:
@@ -224,7 +214,7 @@ def complex_unsafe(
     return reason
 
 
-def _not_complex(losses: NDArray, lines: Lines, caught: list) -> str | None:
+def _not_complex(losses: Array, lines: Lines, caught: list[warnings.WarningMessage]) -> str | None:
     for warning in caught:
         if issubclass(warning.category, np.exceptions.ComplexWarning) or (
             "discard" in str(warning.message) and "imaginary" in str(warning.message)
@@ -243,6 +233,6 @@ def _agrees(lines: Lines, line: Line) -> bool:
     value, noise = lines.central(line)
     if (np.abs(exact - value) <= 1e-6 * np.abs(value) + 4 * noise).all():
         return True
-    best = lines.estimate(line)
+    best = lines.derivative(line)
     slack = 1e-6 * np.abs(best.value) + 4 * best.error
     return bool((best.kink | (np.abs(exact - best.value) <= slack)).all())

@@ -1,0 +1,221 @@
+"""Results described once, as sentences and tables, and written as text, as HTML or as data.
+
+A :class:`Document` says what is shown; :func:`to_text` and :func:`to_html` say how. A result that
+describes itself (:class:`Shown`) has them all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from typing import Any
+
+__all__ = ["Column", "Document", "Facts", "Sentence", "Shown", "Table", "number", "page", "plain"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A paragraph; ``small`` if it only explains."""
+
+    text: str
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Labelled sentences, and what they are led in by."""
+
+    facts: Sequence[tuple[str, str]]
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its head and its cells; numbers stand on the right, words on the left.
+
+    ``header``: its cells name their rows. ``text_only``: HTML leaves it out.
+    """
+
+    head: str
+    cells: Sequence[str]
+    words: bool = False
+    header: bool = False
+    text_only: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length.
+
+    Attributes
+    ----------
+    columns : sequence of Column
+    captions : sequence of str
+        One for each row: HTML makes a table of the rows that share one.
+    bold : sequence of bool
+        One for each row.
+    announced : bool
+        Whether text shows the caption, too.
+    """
+
+    columns: Sequence[Column]
+    captions: Sequence[str]
+    bold: Sequence[bool]
+    announced: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """Parts from top to bottom, under a heading in HTML and, if there is one, a title in text."""
+
+    parts: Sequence[Sentence | Facts | Table]
+    heading: str
+    title: str = ""
+
+
+class Shown:
+    """What describes itself by ``document()`` and ``to_dict()`` can be shown in every form."""
+
+    def document(self) -> Document:
+        """Return what is to be shown."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, ready for JSON; what isn't finite becomes text."""
+        raise NotImplementedError
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as strict JSON."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def text(self, width: int = 100) -> str:
+        """Return the report for a terminal of ``width`` columns."""
+        return to_text(self.document(), width)
+
+    def html(self, heading: str | None = None, level: int = 2) -> str:
+        """Return a self-contained HTML fragment: no script, no external file, all text escaped.
+
+        ``level`` is that of the heading, 1 ... 6.
+        """
+        return to_html(self.document(), heading, level)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; what isn't finite as text.
+
+    Examples
+    --------
+    >>> plain({"worst": (1, 2), "error": math.inf})
+    {'worst': [1, 2], 'error': 'inf'}
+    """
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def number(value: float | None) -> str:
+    """Return an error with two digits, or a dash if there is none."""
+    if value is None:
+        return "-"
+    return "0" if value == 0 else f"{value:.1e}" if math.isfinite(value) else str(value)
+
+
+def to_text(document: Document, width: int = 100) -> str:
+    """Return a document for a terminal: parts apart by blank lines, cells aligned."""
+    width = max(width, 40)
+    parts = [[document.title]] if document.title else []
+    for part in document.parts:
+        if isinstance(part, Sentence):
+            lines = textwrap.wrap(part.text, width)
+        elif isinstance(part, Facts):
+            lines = [part.lead] if part.lead else []
+            for label, text in part.facts:
+                lines += textwrap.wrap(f"{label}: {text}", width, subsequent_indent="  ")
+        else:
+            lines = [f"{part.captions[0]}:"] if part.announced else []
+            aligned = [_aligned(column) for column in part.columns]
+            lines += ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+        parts.append(lines)
+    return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def _aligned(column: Column) -> list[str]:
+    cells = [column.head, *column.cells]
+    width = max(map(len, cells))
+    return [cell.ljust(width) if column.words else cell.rjust(width) for cell in cells]
+
+
+def to_html(document: Document, heading: str | None = None, level: int = 2) -> str:
+    """Return a document as a ``<section>``, with colours inherited from the page."""
+    html = [
+        '<section class="klayer-gradcheck">',
+        f"<h{level}>{escape(heading or document.heading)}</h{level}>",
+    ]
+    for part in document.parts:
+        if isinstance(part, Sentence):
+            text = escape(part.text)
+            html.append(f"<p><small>{text}</small></p>" if part.small else f"<p>{text}</p>")
+        elif isinstance(part, Facts):
+            if part.lead:
+                html.append(f"<p><strong>{escape(part.lead)}</strong></p>")
+            if part.facts:
+                told = (f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in part.facts)
+                html.append(f"<dl>{''.join(told)}</dl>")
+        else:
+            for caption, rows in groupby(range(len(part.captions)), part.captions.__getitem__):
+                html.append(_html_table(part, caption, list(rows)))
+    return "\n".join([*html, "</section>"]) + "\n"
+
+
+def _html_table(table: Table, caption: str, rows: list[int]) -> str:
+    # The page's own colours, in light and in dark; wide tables scroll by themselves.
+    line = "border-bottom:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent)"
+    columns = [column for column in table.columns if not column.text_only]
+
+    def cell(column: Column, scope: str, text: str) -> str:
+        align = "text-align:left" if column.words else "text-align:right;white-space:nowrap"
+        tag, scope = ("th", f' scope="{scope}"') if scope else ("td", "")
+        return f'<{tag}{scope} style="padding:.2em .6em;{line};{align}">{text}</{tag}>'
+
+    def row(r: int) -> str:
+        around = "<strong>{}</strong>" if table.bold[r] else "{}"
+        return "".join(
+            cell(one, "row" if one.header else "", around.format(escape(one.cells[r])))
+            for one in columns
+        )
+
+    heads = "".join(cell(one, "col", escape(one.head)) for one in columns)
+    body = "".join(f"<tr>{row(r)}</tr>" for r in rows)
+    # A region that scrolls must be reachable by keyboard, and named.
+    return (
+        f'<div role="region" aria-label="{escape(caption)}" tabindex="0" '
+        'style="overflow-x:auto;margin:1em 0">'
+        f'<table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
+        f'<caption style="text-align:left;font-weight:bold">{escape(caption)}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def page(fragment: str, title: str) -> str:
+    """Return a whole page around a fragment, in the reader's light or dark colours."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n"
+        "<style>body{font:100%/1.5 system-ui,sans-serif;max-width:75rem;margin:1rem auto;"
+        "padding:0 1rem}dt{font-weight:bold}</style>\n</head>\n<body>\n<main>\n"
+        f"{fragment}</main>\n</body>\n</html>\n"
+    )
