@@ -34,7 +34,7 @@ FACTORS: tuple[tuple[int, _Times, str], ...] = (
 )
 
 # The same for an L2 gradient of so many times 2 lambda W -> kind, and what is said of the arrays.
-_IN = "in the L2 gradient of {arrays}"
+_THE, _IN = "the gradient of {arrays}", "in the L2 gradient of {arrays}"
 PENALTIES: tuple[tuple[int, _Times, str, str], ...] = (
     (0, lambda _: 0, "l2-missing", "the L2 gradient of {arrays} is missing (2 lambda W)."),
     (0, lambda _: 0.5, "l2-half",
@@ -100,13 +100,8 @@ class Repair:
     remainder: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Mended:
-    """A hypothesis: the mended gradient, and how many constants were fitted for it."""
-
-    gradient: Array
-    repair: Repair
-    fitted: int = 0
+# A mended gradient, how many constants were fitted for it, and what it says.
+_Hypothesis = tuple[Array, int, Repair]
 
 
 def best_repair(evidence: Evidence, name: str) -> Repair | None:
@@ -125,121 +120,103 @@ def best_repair(evidence: Evidence, name: str) -> Repair | None:
     failing = evidence.failing[name]
     if not np.isfinite(a).all():
         first = np.argwhere(~np.isfinite(a))[0]
-        text = f"the gradient of {{arrays}} is {a[tuple(first)]} at {_index(first)}."
-        return Repair("not-finite", text)
+        return Repair("not-finite", f"{_THE} is {a[tuple(first)]} at {_index(first)}.")
     if not failing.any():
-        # Wrong along a direction only: what was sampled is right.
-        return _UNSAMPLED if np.isfinite(n).any() else None
+        text = (  # wrong along a direction only
+            "the sampled entries of {arrays} are right, the direction through all of them is not: "
+            "the error is in entries that weren't sampled. Check more entries."
+        )
+        return Repair("unsampled", text, "") if np.isfinite(n).any() else None
     if not a.any():
-        return Repair("zero", "the gradient of {arrays} is missing: every entry is 0.", "")
+        return Repair("zero", f"{_THE} is missing: every entry is 0.", "")
     before = _trimmed_norm((a - n)[failing])
     best, best_rank = None, np.inf
-    for one in _hypotheses(evidence, name):
-        if failing.sum() < one.fitted + 2:
+    for mended, fitted, repair in _hypotheses(evidence, name):
+        if failing.sum() < fitted + 2:
             continue
-        left = one.gradient - n
+        left = mended - n
         remainder = max(_trimmed_norm(left[np.isfinite(n)]), _trimmed_norm(left[failing])) / before
         # Each constant costs a factor 10: a simpler story with the same end is the better one.
-        rank = max(remainder, 1e-12) * 10**one.fitted
+        rank = max(remainder, 1e-12) * 10**fitted
         if remainder <= _REMAINDER and rank < best_rank:
-            best, best_rank = replace(one.repair, remainder=remainder), rank
-    return best or _copy(evidence, name, before) or _pattern(a, n, failing)
-
-
-_UNSAMPLED = Repair(
-    "unsampled",
-    "the sampled entries of {arrays} are right, the direction through all of them is not: the "
-    "error is in entries that weren't sampled. Check more entries.",
-    "",
-)
-
-
-def _copy(evidence: Evidence, name: str, before: float) -> Repair | None:
-    """Say whose gradient the array holds, if it is another's."""
-    a = evidence.analytic[name]
-    for other, numeric in evidence.numeric.items():
+            best, best_rank = replace(repair, remainder=remainder), rank
+    if best is not None:
+        return best
+    for other, numeric in evidence.numeric.items():  # whose gradient is it?
         known = np.isfinite(numeric)
         if other != name and numeric.shape == a.shape and known.sum() > 1:
             remainder = _trimmed_norm((a - numeric)[known]) / before
             if remainder <= _REMAINDER:
-                text = f"the gradient of {{arrays}} is that of {other}."
-                return Repair("copied", text, remainder=remainder)
-    return None
+                return Repair("copied", f"{_THE} is that of {other}.", remainder=remainder)
+    return _pattern(a, n, failing)
 
 
-def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Mended]:
+def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
     a, n = evidence.analytic[name], evidence.numeric[name]
     at = evidence.failing[name]
-    the = "the gradient of {arrays}"
     for other, value in evidence.analytic.items():
         if other == name or value.shape != a.shape or not np.isfinite(value).all():
             continue
         if np.abs(value - a).max() > 0:
-            text = f"{the} is found under {other}."
-            yield _Mended(value, Repair("swapped", text, " ".join(sorted((name, other)))))
+            text = f"{_THE} is found under {other}."
+            yield value, 0, Repair("swapped", text, " ".join(sorted((name, other))))
     yield from _rearranged(a)
     if (a >= 0).all() and (n[at] < 0).any():
         signed = np.where(np.isfinite(n), np.copysign(a, n), a)
-        yield _Mended(signed, Repair("absolute", f"{the} has lost its signs.", ""))
+        yield signed, 0, Repair("absolute", f"{_THE} has lost its signs.", "")
     limit = np.abs(a).max()
     if (np.abs(a) == limit).sum() > 1:
         clipped = np.where((np.abs(a) == limit) & (np.abs(n) > limit) & (a * n > 0), n, a)
-        yield _Mended(clipped, Repair("clipped", f"{the} is clipped at {limit:.6g}.", ""), 1)
+        yield clipped, 1, Repair("clipped", f"{_THE} is clipped at {limit:.6g}.", "")
     (r,) = _fit(n, [a], at)
-    if r:
-        text = f"{the} is {_factor(1 / r, evidence.samples)}."
-        yield _Mended(r * a, Repair("factor", text, f"{1 / r:.4g}"), 1)
+    if abs(r) > 1e-300:
+        text = f"{_THE} is {_factor(1 / r, evidence.samples)}."
+        yield r * a, 1, Repair("factor", text, f"{1 / r:.4g}")
     if np.ptp(evidence.params[name]):
         yield from _penalised(evidence, name)
     if a.size > 1:
         (c,) = _fit(n - a, [np.ones_like(a)], at)
-        text = f"every entry of {the} is off by the same {-c:.6g}."
-        yield _Mended(a + c, Repair("offset", text), 1)
+        text = f"every entry of {_THE} is off by the same {-c:.6g}."
+        yield a + c, 1, Repair("offset", text)
 
 
-def _rearranged(a: Array) -> Iterator[_Mended]:
+def _rearranged(a: Array) -> Iterator[_Hypothesis]:
     """Yield the array with its entries in other places."""
-    the = "the gradient of {arrays}"
     if a.ndim == 2 and a.shape[0] == a.shape[1] and a.shape[0] > 1:
-        yield _Mended(a.T, Repair("transposed", f"{the} is transposed."))
+        yield a.T, 0, Repair("transposed", f"{_THE} is transposed.")
     for axis in range(a.ndim):
         if a.shape[axis] > 2:
             for shift in (1, -1):
-                text = f"{the} is shifted by {-shift} along axis {axis}."
-                yield _Mended(np.roll(a, shift, axis), Repair("shifted", text))
+                text = f"{_THE} is shifted by {-shift} along axis {axis}."
+                yield np.roll(a, shift, axis), 0, Repair("shifted", text)
         if a.shape[axis] > 1:
-            text = f"{the} is in reverse order along axis {axis}."
-            yield _Mended(np.flip(a, axis), Repair("reversed", text))
+            text = f"{_THE} is in reverse order along axis {axis}."
+            yield np.flip(a, axis), 0, Repair("reversed", text)
     if a.ndim == 2 and min(a.shape) > 1:
-        text = f"{the} was reshaped in the other memory order (rows against columns)."
+        text = f"{_THE} was reshaped in the other memory order (rows against columns)."
         for other in (a.ravel(order="F").reshape(a.shape), a.ravel().reshape(a.shape, order="F")):
-            yield _Mended(other, Repair("reshaped", text))
+            yield other, 0, Repair("reshaped", text)
 
 
-def _penalised(evidence: Evidence, name: str) -> Iterator[_Mended]:
+def _penalised(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
     """Yield the array with another penalty's gradient in it."""
     a, n, theta = (one[name] for one in (evidence.analytic, evidence.numeric, evidence.params))
     at = evidence.failing[name]
     (d,) = _fit(n - a, [theta], at)
-    yield _Mended(a + d * theta, _penalty(evidence, name, d), 1)
+    yield a + d * theta, 1, _penalty(evidence, name, d)
     r, d = _fit(n, [a, theta], at)
-    if r:
-        text = (
-            "the data part of the gradient of {arrays} is "
-            f"{_factor(1 / r, evidence.samples)}; its L2 part is right."
-        )
-        yield _Mended(r * a + d * theta, Repair("factor-data", text, f"{1 / r:.3g}"), 2)
+    if abs(r) > 1e-300:
+        factor = _factor(1 / r, evidence.samples)
+        text = f"the data part of {_THE} is {factor}; its L2 part is right."
+        yield r * a + d * theta, 2, Repair("factor-data", text, f"{1 / r:.3g}")
     s, d = _fit(n - a, [np.sign(theta), theta], at)
-    text = (
-        "the penalty in the gradient of {arrays} goes with sign(W) (an L1 penalty) where the cost "
-        "has another."
-    )
-    yield _Mended(a + s * np.sign(theta) + d * theta, Repair("l2-sign", text, "L1"), 2)
+    text = f"the penalty in {_THE} goes with sign(W) (an L1 penalty) where the cost has another."
+    yield a + s * np.sign(theta) + d * theta, 2, Repair("l2-sign", text, "L1")
     for other, value in evidence.params.items():
         if other != name and value.shape == a.shape:
             (d,) = _fit(n - a, [theta - value], at)
-            text = f"the L2 term in the gradient of {{arrays}} uses {other}."
-            yield _Mended(a + d * (theta - value), Repair("l2-other", text), 1)
+            text = f"the L2 term in {_THE} uses {other}."
+            yield a + d * (theta - value), 1, Repair("l2-other", text)
 
 
 def _factor(c: float, samples: int | None) -> str:
@@ -267,18 +244,16 @@ def _penalty(evidence: Evidence, name: str, d: float) -> Repair:
     shared, l2, n = f"{d:.2g}", evidence.l2, evidence.samples or 0
     if evidence.names[name].kind != "W" and d < 0:
         text = (
-            f"the gradient of {{arrays}} has an L2 term ({-d:.4g} times the parameter) that the "
-            "cost does not have: biases, gamma and beta are not penalised."
+            f"{_THE} has an L2 term ({-d:.4g} times the parameter) that the cost does not have: "
+            "biases, gamma and beta are not penalised."
         )
         return Repair("l2-extra", text, shared)
     if not l2:
-        text = f"the gradient of {{arrays}} differs by {d:.6g} times the parameter: " + (
-            f"the L2 term is missing if lambda = {d / 2:.4g}, or lacks its factor 2 if lambda = "
-            f"{d:.4g}."
-            if d > 0
-            else "an L2 term too large, or one that the cost does not have."
-        )
-        return Repair("l2", text, shared)
+        text = "an L2 term too large, or one that the cost does not have"
+        if d > 0:
+            text = f"the L2 term is missing if lambda = {d / 2:.4g}, or lacks its factor 2 if "
+            text += f"lambda = {d:.4g}"
+        return Repair("l2", f"{_THE} differs by {d:.6g} times the parameter: {text}.", shared)
     missing = d / (2 * l2)  # part of the term, as a fraction
     for least, times, kind, text in PENALTIES:
         if n >= least and abs(missing - (1 - times(n))) <= 0.02 * abs(1 - times(n)):
@@ -312,27 +287,26 @@ def _pattern(a: Array, n: Array, failing: Array) -> Repair | None:
     """Say where in the array the wrong entries are, if that is telling."""
     checked = np.isfinite(n)
     count, of = int(failing.sum()), int(checked.sum())
-    the = "the gradient of {arrays}"
     if count == 1 and of > 1:
         where = _index(np.argwhere(failing)[0])
-        return Repair("entry", f"one single entry of {the} is wrong: {{arrays}}{where}.")
+        return Repair("entry", f"one single entry of {_THE} is wrong: {{arrays}}{where}.")
     if a.dtype == np.float64 and np.array_equal(a.astype(np.float32), a):
         error = np.abs(a - n)[failing]
         if (error <= 1e-5 * np.abs(n).max(initial=0, where=checked)).all():
-            return Repair("rounded", f"{the} was rounded to float32 on the way.", "")
+            return Repair("rounded", f"{_THE} was rounded to float32 on the way.", "")
     for axis, word in ((1, "row"), (0, "column")) if a.ndim == 2 else ():
         lines = failing.any(axis=axis)
         among = checked.any(axis=axis)
         if 0 < lines.sum() <= max(1, among.sum() // 4):
             which = ", ".join(str(int(i)) for i in np.flatnonzero(lines)[:5])
             some = f"{word}{'s' if lines.sum() > 1 else ''} {which}"
-            return Repair("lines", f"only {some} of {the} wrong.")
+            return Repair("lines", f"only {some} of {_THE} wrong.")
     zeros = int((failing & (a == 0)).sum())
     if 2 <= zeros == count < of:
-        text = f"{the} is 0 in {count} of {of} entries where it shouldn't be: "
+        text = f"{_THE} is 0 in {count} of {of} entries where it shouldn't be: "
         return Repair("partly-zero", f"{text}a loop or a slice that stops early?")
     if count < of / 4:
-        return Repair("few", f"only {count} of {of} entries of {the} are wrong.")
+        return Repair("few", f"only {count} of {of} entries of {_THE} are wrong.")
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
 from klayer.gradcheck.array_names import listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, Comparison
-from klayer.gradcheck.differences import Line, Lines
+from klayer.gradcheck.differences import Lines, Point
 from klayer.gradcheck.known_mistakes import Reference, find_known
 from klayer.gradcheck.locate import locate
 from klayer.gradcheck.objective import Array, Params
@@ -22,7 +22,7 @@ __all__ = ["explain"]
 
 def explain(
     check: Check,
-    lines: Lines,
+    point: Point,
     grads: dict[str, Params],
     comparisons: list[Comparison],
     samples: int | None,
@@ -35,7 +35,7 @@ def explain(
     ----------
     check : Check
         With the verdict "wrong".
-    lines : Lines
+    point : Point
     grads : dict of term -> dict of name -> array, shape (P, ...)
         The analytic gradients.
     comparisons : list of Comparison
@@ -47,7 +47,7 @@ def explain(
     t = list(grads).index(term)
     errors = [one.scaled_error(check.tolerance)[t] for one in comparisons]  # (P, m)
     p = int(np.argmax(np.max([error.max(axis=1) for error in errors], axis=0)))
-    params = {name: value[p] for name, value in lines.objective.params.items()}
+    params = {name: value[p] for name, value in point.objective.params.items()}
     layers, names = order_of_layers(params)
     evidence = Evidence(
         names=names,
@@ -60,21 +60,22 @@ def explain(
     )
     for one, error in zip(comparisons, errors, strict=True):
         kept = np.where(one.state[t, p] == PLAIN, one.numeric[t, p], np.nan)
-        if len(one.entries):
-            evidence.numeric[one.name].reshape(-1)[one.entries] = kept
-            evidence.failing[one.name].reshape(-1)[one.entries] = error[p] > check.tolerance
+        if not one.lines.is_direction:
+            name, entries = one.lines.name, one.lines.along
+            evidence.numeric[name].reshape(-1)[entries] = kept
+            evidence.failing[name].reshape(-1)[entries] = error[p] > check.tolerance
 
     verdicts = {row.name: row.verdict for row in check.rows if row.term == term}
     wrong = [name for name, verdict in verdicts.items() if verdict == "wrong"]
     # An array that is structurally zero is silent about what arrived at its layer; in the penalty,
     # where nothing travels from layer to layer, zero is what biases should have.
-    speaking = ("right", "zero") if term in lines.objective.derived else ("right",)
+    speaking = ("right", "zero") if term in point.objective.derived else ("right",)
     right = {name for name, verdict in verdicts.items() if verdict in speaking}
     origin, place = locate(layers, names, set(wrong), right)
     causes = _shared({name: best_repair(evidence, name) for name in wrong})
     notes = check.notes
     if term in references:
-        reason = _unfit(references[term][p], params, float(lines.base[t, p]))
+        reason = _unfit(references[term][p], params, float(point.base[t, p, 0]))
         if reason:
             notes = (*notes, f"the reference was not used: {reason}.")
         else:
@@ -88,7 +89,7 @@ def explain(
         causes.append(Cause("place", origin, place, 1.0))
     if term != "cost":
         causes = [replace(one, text=f"in the {term} term: {one.text}") for one in causes]
-    curve = _curve(check, lines, comparisons, t, p)
+    curve = _curve(check, point, comparisons, t, p)
     return replace(check, origin=origin, causes=tuple(causes), curve=curve, notes=notes)
 
 
@@ -124,17 +125,17 @@ def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
 
 
 def _curve(
-    check: Check, lines: Lines, comparisons: list[Comparison], t: int, p: int
+    check: Check, point: Point, comparisons: list[Comparison], t: int, p: int
 ) -> tuple[CurvePoint, ...]:
     row = check.worst_row
     if row.worst is None or not math.isfinite(row.analytic):
         return ()
     index = row.worst[1:] if check.networks > 1 else row.worst
     entry = int(np.ravel_multi_index(index, row.shape)) if row.shape else 0
-    floor = next(float(one.floor[t, p, 0]) for one in comparisons if one.name == row.name)
+    floor = next(float(one.floor[t, p, 0]) for one in comparisons if one.lines.name == row.name)
     points = []
-    for step, values in lines.curve(Line(row.name, entry)):
-        numeric = float(values[t, p])
+    for step, values in point.curve(Lines(row.name, np.array([entry]))):
+        numeric = float(values[t, p, 0])
         if math.isfinite(numeric):
             scale = max(abs(numeric), abs(row.analytic), floor)
             points.append(CurvePoint(step, numeric, abs(numeric - row.analytic) / scale))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from klayer.errors import KlayerError, unknown_name
 from klayer.gradcheck.causes import explain
 from klayer.gradcheck.comparison import Comparison, compare, rows_of
-from klayer.gradcheck.differences import COMPLEX_STEP, Lines, precision_of
+from klayer.gradcheck.differences import COMPLEX_STEP, Point, precision_of
 from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
 from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Array, FunctionObjective, LossAndGrads, Objective
@@ -193,19 +193,19 @@ def run_check(
     if repeated.cause is not None:
         check = replace(check, causes=(repeated.cause,), deterministic=False)
         return _timed(check, objective, start)
-    lines = Lines(objective, precision, rng)
-    nearby = cache(lambda: Nearby(lines, rng))
-    used, reason = _choose(method, lines, nearby, names, rng)
+    point = Point(objective, precision, rng)
+    nearby = cache(lambda: Nearby(point, rng))
+    used, reason = _choose(method, point, nearby, names, rng)
     total = sum(objective.params[name][0].size for name in names)
     each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
     if method == "direction":
         each = 0
     while True:
         limit = tolerance or TOLERANCES[used][precision.itemsize]
-        comparisons = compare(lines, repeated, names, each, used, seed)
+        comparisons = compare(point, repeated, names, each, used, seed)
         try:
             for one in comparisons:
-                judge(one, lines, nearby, used, limit)
+                judge(one, point, nearby, used, limit)
             break
         except NotComplexSafe as found:
             if method == "complex":
@@ -223,7 +223,7 @@ def run_check(
         reason=reason,
         rows=rows,
         tolerance=limit,
-        step=_typical_step(lines, used),
+        step=_typical_step(point, used),
         notes=(
             *notes,
             *([repeated.note] if repeated.note else []),
@@ -232,14 +232,14 @@ def run_check(
         ),
         coverage=_coverage(comparisons, objective, names),
         kinks={
-            "units": _near_kinks(kinks, used, lines),
+            "units": _near_kinks(kinks, used, point),
             "one_sided": sum(row.one_sided for row in rows),
             "nearby": sum(row.nearby for row in rows),
             "left_out": sum(row.left_out for row in rows),
         },
     )
     if check.verdict == "wrong":
-        check = explain(check, lines, repeated.grads, comparisons, samples, l2, references or {})
+        check = explain(check, point, repeated.grads, comparisons, samples, l2, references or {})
     return _timed(check, objective, start)
 
 
@@ -277,7 +277,7 @@ def _select(objective: Objective, arrays: str | Sequence[str] | None) -> list[st
 
 def _choose(
     method: str,
-    lines: Lines,
+    point: Point,
     nearby: Callable[[], Nearby],
     names: list[str],
     rng: np.random.Generator,
@@ -285,7 +285,7 @@ def _choose(
     """Return the method in use, and why."""
     if method in ("central", "forward"):
         return method, f"{method} differences, as asked."
-    unsafe = complex_unsafe(lines, lambda: nearby().lines, names, rng)
+    unsafe = complex_unsafe(point, lambda: nearby().point, names, rng)
     if method == "complex":
         if unsafe:
             raise _unsafe(unsafe)
@@ -309,15 +309,15 @@ def _verdict(rows: Sequence[Row]) -> str:
     return "wrong" if "wrong" in found else "undecided" if "undecided" in found else "right"
 
 
-def _typical_step(lines: Lines, method: str) -> float:
+def _typical_step(point: Point, method: str) -> float:
     if method == "complex":
         return COMPLEX_STEP
-    return float(lines.eps ** (1 / 3 if method == "central" else 1 / 2))
+    return float(point.eps ** (1 / 3 if method == "central" else 1 / 2))
 
 
 def _coverage(comparisons: list[Comparison], objective: Objective, names: list[str]) -> str:
-    checked = sum(len(one.entries) for one in comparisons)
-    along = sum(not len(one.entries) for one in comparisons)
+    along = sum(one.lines.is_direction for one in comparisons)
+    checked = sum(len(one.lines.along) for one in comparisons if not one.lines.is_direction)
     sizes = {name: value[0].size for name, value in objective.params.items()}
     total = sum(sizes[name] for name in names)
     P = len(next(iter(objective.params.values())))
@@ -357,11 +357,11 @@ def _notes_on(objective: Objective, precision: np.dtype[Any]) -> Iterator[str]:
 
 
 def _near_kinks(
-    kinks: Callable[[], Iterable[ArrayLike]] | None, method: str, lines: Lines
+    kinks: Callable[[], Iterable[ArrayLike]] | None, method: str, point: Point
 ) -> int | None:
     """Count the units so near to their kink that a difference crosses it, or rounding decides."""
     if kinks is None:
         return None
-    distance = 1e-13 if method == "complex" else lines.eps ** (1 / 3)
+    distance = 1e-13 if method == "complex" else point.eps ** (1 / 3)
     sizes = [np.abs(np.asarray(values).real) for values in kinks()]
     return sum(int((size <= distance * size.max(initial=0)).sum()) for size in sizes)

@@ -8,13 +8,13 @@ no error; for a difference quotient it is also the quotient's rounding noise ove
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from klayer.gradcheck.array_names import ArrayName, order_of_layers
-from klayer.gradcheck.differences import Line, Lines
-from klayer.gradcheck.objective import Array, Params, flat
+from klayer.gradcheck.differences import Lines, Point
+from klayer.gradcheck.objective import Array, flat
 from klayer.gradcheck.preflight import SMALL, Repeat
 from klayer.gradcheck.result import Row
 
@@ -31,10 +31,8 @@ class Comparison:
 
     Attributes
     ----------
-    name : str
-    lines : list of Line
-    entries : int array, shape (m,)
-        Flat indices; empty if the one line is a random direction.
+    lines : Lines
+        Through the entries, or a random direction.
     analytic, numeric, noise : array, shape (T, P, m)
         ``noise`` is the uncertainty of ``numeric``.
     state : int8 array, shape (T, P, m)
@@ -45,15 +43,13 @@ class Comparison:
         Structurally zero: rounding on both sides, with nothing that it could be relative to.
     """
 
-    name: str
-    lines: list[Line]
-    entries: Array
+    lines: Lines
     analytic: Array
     numeric: Array
     noise: Array
     state: Array
-    floor: Array
-    zero: Array
+    floor: Array = field(init=False)
+    zero: Array = field(init=False)
 
     def scaled_error(self, tolerance: float) -> Array:
         """Return the scaled errors, shape (T, P, m): 0 where not compared, inf where NaN."""
@@ -66,13 +62,13 @@ class Comparison:
 
 
 def compare(
-    lines: Lines, repeated: Repeat, names: list[str], each: float, method: str, seed: int
+    point: Point, repeated: Repeat, names: list[str], each: float, method: str, seed: int
 ) -> list[Comparison]:
     """Take the numeric derivatives of arrays, and lay them beside the analytic ones.
 
     Parameters
     ----------
-    lines : Lines
+    point : Point
     repeated : Repeat
     names : list of str
     each : float, >= 0
@@ -80,9 +76,9 @@ def compare(
     method : {"complex", "central", "forward"}
     seed : int
     """
-    found = []
+    chosen = []
     for name in names:
-        shape = lines.params[name].shape[1:]
+        shape = point.params[name].shape[1:]
         size = int(np.prod(shape, dtype=int))
         # Seeded by the shape: arrays that may have been swapped are sampled at the same places.
         rng = np.random.default_rng([seed, *shape])
@@ -90,39 +86,20 @@ def compare(
         if each < size:
             entries = np.sort(rng.choice(size, int(each), replace=False))
         if len(entries):
-            found.append(_compare_entries(lines, repeated.grads, name, entries, method))
+            chosen.append(Lines(name, entries))
         if len(entries) < size:
             # No weight near 0, which would hide an entry; no two alike, which may cancel errors.
             direction = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)
-            found.append(_compare_along(lines, repeated.grads, Line(name, direction), method))
-    _set_floors(found, repeated, lines.objective.derived)
+            chosen.append(Lines(name, direction))
+    found = []
+    for lines in chosen:
+        with np.errstate(all="ignore"):
+            numeric, noise = point.slopes(lines, method)
+        grads = [flat(arrays[lines.name]) for arrays in repeated.grads.values()]
+        state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
+        found.append(Comparison(lines, lines.slopes(np.stack(grads)), numeric, noise, state))
+    _set_floors(found, repeated, point.objective.derived)
     return found
-
-
-def _compare_entries(
-    lines: Lines, grads: dict[str, Params], name: str, entries: Array, method: str
-) -> Comparison:
-    with np.errstate(all="ignore"):
-        numeric, noise = lines.entries(name, entries, method)
-    analytic = np.stack([flat(one[name])[:, entries] for one in grads.values()])  # (T, P, m)
-    return _comparison([Line(name, int(j)) for j in entries], entries, analytic, numeric, noise)
-
-
-def _compare_along(lines: Lines, grads: dict[str, Params], line: Line, method: str) -> Comparison:
-    with np.errstate(all="ignore"):
-        numeric, noise = lines.slope(line, method)
-    analytic = np.stack([line.slope(flat(one[line.name])) for one in grads.values()])  # (T, P)
-    none = np.arange(0)
-    return _comparison([line], none, *(one[:, :, None] for one in (analytic, numeric, noise)))
-
-
-def _comparison(
-    lines: list[Line], entries: Array, analytic: Array, numeric: Array, noise: Array
-) -> Comparison:
-    state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
-    floor, zero = np.zeros((*state.shape[:2], 1)), np.zeros(state.shape[:2], bool)
-    name = lines[0].name
-    return Comparison(name, lines, entries, analytic, numeric, noise, state, floor, zero)
 
 
 def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[str]) -> None:
@@ -134,9 +111,9 @@ def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[st
     last digit: it may be missing.
     """
     measured = {  # (T, P)
-        one.name: np.where(np.isfinite(one.numeric), np.abs(one.numeric), 0).max(axis=2)
+        one.lines.name: np.where(np.isfinite(one.numeric), np.abs(one.numeric), 0).max(axis=2)
         for one in found
-        if len(one.entries)
+        if not one.lines.is_direction
     }
     largest = np.array(
         [
@@ -153,19 +130,22 @@ def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[st
         if term in derived:  # a difference of the others carries their rounding
             largest[t] = largest.max(axis=0)
     for one in found:
+        name = one.lines.name
+        one.floor, one.zero = _FLOOR * largest[:, :, None], np.zeros(largest.shape, bool)
         for t, (term, arrays) in enumerate(repeated.grads.items()):
-            value, steady = flat(arrays[one.name]), repeated.steady[term][one.name]
+            value, steady, floor = (
+                flat(arrays[name]),
+                repeated.steady[term][name],
+                one.floor[t, :, 0],
+            )
             finite = np.nan_to_num(value)
-            floor = _FLOOR * largest[t]
             if term not in derived:
                 own = 1e4 * np.abs(finite).max(axis=1)
-                floor = np.where(steady, np.minimum(floor, own), floor)
-            if not len(one.entries):
+                floor[steady] = np.minimum(floor, own)[steady]
+            if one.lines.is_direction:
                 # The slope along a direction may be small by chance: measure it by the length.
                 length = np.linalg.norm(finite, axis=1)
-                floor = np.maximum(floor * np.sqrt(value.shape[1]), 1e-2 * length)
-            one.floor[t, :, 0] = floor
-
+                floor[:] = np.maximum(floor * np.sqrt(value.shape[1]), 1e-2 * length)
             size, limit = np.abs(value).max(axis=1), SMALL * largest[t]  # (P,)
             with np.errstate(invalid="ignore"):
                 small = np.abs(one.numeric[t]) <= limit[:, None] + 2 * one.noise[t]
@@ -184,7 +164,7 @@ def rows_of(
     )
     by_name: dict[str, list[Comparison]] = {}
     for one in comparisons:
-        by_name.setdefault(one.name, []).append(one)
+        by_name.setdefault(one.lines.name, []).append(one)
     order = sorted(by_name, key=lambda name: layers.index(names[name].layer))
     rows, faint = [], []
     for t, (term, grads) in enumerate(repeated.grads.items()):
@@ -207,7 +187,7 @@ def _row(
 ) -> Row:
     shape = analytic.shape[1:]
     # The entries, or else the direction alone, are what the row tells about.
-    main, along = found[0], None if len(found[-1].entries) else found[-1]
+    main = found[0]
     a, n, plain = main.analytic[t], main.numeric[t], main.state[t] == PLAIN  # (P, m)
     errors = [one.scaled_error(tolerance)[t] for one in found]
     failing = sum(int((error > tolerance).sum()) for error in errors)
@@ -219,8 +199,9 @@ def _row(
         verdict = "zero" if main.zero[t].all() else "right"
     p, i = (int(one) for one in np.unravel_index(int(np.argmax(errors[0])), errors[0].shape))
     worst = None
-    if len(main.entries):
-        index = [int(one[0]) for one in np.unravel_index(main.entries[[i]], shape)] if shape else []
+    if not main.lines.is_direction:
+        entry = main.lines.along[[i]]
+        index = [int(one[0]) for one in np.unravel_index(entry, shape)] if shape else []
         worst = tuple([p, *index] if len(a) > 1 else index)
     with np.errstate(invalid="ignore"):
         size = np.where(plain, np.maximum(np.abs(a), np.abs(n)), 0)
@@ -235,7 +216,7 @@ def _row(
         kind=parsed.kind,
         shape=tuple(int(one) for one in shape),
         size=int(analytic.size),
-        checked=int(plain.sum()) if len(main.entries) else 0,
+        checked=0 if main.lines.is_direction else int(plain.sum()),
         scaled_error=max(float(one.max()) for one in errors),
         norm_error=_norm_error(a, n, plain, main.zero[t]),
         report_error=_report_error(a, n, plain),
@@ -246,7 +227,7 @@ def _row(
         one_sided=count(AT_KINK),
         nearby=count(NEARBY),
         left_out=count(LEFT_OUT),
-        direction_error=None if along is None else float(errors[-1].max()),
+        direction_error=float(errors[-1].max()) if found[-1].lines.is_direction else None,
         magnitude=float(size.max()),
         verdict=verdict,
     )

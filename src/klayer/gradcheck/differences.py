@@ -1,4 +1,4 @@
-"""Numeric derivatives along a line: complex step, central and one-sided differences, their errors.
+"""Numeric derivatives along lines: complex step, central and one-sided differences, their errors.
 
 With ``u`` the unit roundoff, a difference quotient with step h errs by a truncation that grows with
 h and by the rounding of the loss divided by h. Both together are smallest near
@@ -21,31 +21,40 @@ import numpy as np
 
 from klayer.gradcheck.objective import Array, Objective, Params, flat
 
-__all__ = ["COMPLEX_STEP", "Derivative", "Line", "Lines", "precision_of"]
+__all__ = ["COMPLEX_STEP", "Derivative", "Lines", "Point", "precision_of"]
 
 COMPLEX_STEP = 1e-30
 _LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors of 4
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line through parameter space: one entry of an array, or a direction through all of it.
+class Lines:
+    """Lines through parameter space: one for each of m entries of an array, or one direction.
 
     Attributes
     ----------
     name : str
-    along : int, or array, shape (size,)
-        Flat index of the entry, or a direction.
+    along : int array, shape (m,), or float array, shape (size,)
+        Flat indices of the entries; or the direction, which moves all entries at once.
     """
 
     name: str
-    along: int | Array
+    along: Array
 
-    def slope(self, gradient: Array) -> Array:
-        """Return the slopes, shape (...), along the line of gradients, shape (..., size)."""
-        if isinstance(self.along, int):
-            return np.asarray(gradient[..., self.along])
-        return np.asarray(gradient @ self.along)
+    @property
+    def is_direction(self) -> bool:
+        """Whether there is one line, through all entries."""
+        return self.along.dtype.kind == "f"
+
+    def one(self, i: int) -> Lines:
+        """Return the i-th line alone."""
+        return self if self.is_direction else Lines(self.name, self.along[[i]])
+
+    def slopes(self, gradient: Array) -> Array:
+        """Return the slopes, shape (..., m), that gradients, shape (..., size), have along them."""
+        return (
+            (gradient @ self.along)[..., None] if self.is_direction else gradient[..., self.along]
+        )
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,8 @@ class Derivative:
     kink: Array
 
 
-class Lines:
-    """Losses and their derivatives along lines through the given point.
+class Point:
+    """The losses at a point, and their derivatives along lines through it.
 
     Parameters
     ----------
@@ -97,93 +106,67 @@ class Lines:
         self.scale = {}
         for name, value in self.params.items():
             value[...] = self._rounded(value)
-            rms = math.sqrt(float(np.mean(np.square(value))))
-            self.scale[name] = rms or 1.0
+            self.scale[name] = math.sqrt(float(np.mean(np.square(value)))) or 1.0
         self._real = {name: value.copy() for name, value in self.params.items()}
         self._complex: Params | None = None
-        self.base = objective.losses(self._real)  # (T, P)
+        self.base = objective.losses(self._real)[:, :, None]  # (T, P, 1)
         self.noise = self._measure_noise(rng)
 
-    def step(self, line: Line, power: float = 1 / 3) -> float:
-        """Return the step ``eps^power`` times the size of the parameters on the line."""
-        size = self.scale[line.name]
-        if isinstance(line.along, int):
-            values = flat(self.params[line.name])[:, line.along]
-            size = max(size, float(np.abs(values).max()))
-        else:  # every entry moves at once: keep the length of the move that of one entry
-            size /= math.sqrt(len(line.along))
-        return float(self.eps**power * size)
+    def step(self, lines: Lines, power: float = 1 / 3) -> Array:
+        """Return the steps, (m,): ``eps^power`` times the size of the parameters on the line."""
+        size = self.scale[lines.name]
+        if lines.is_direction:  # keep the length of the move that of one entry
+            return np.array([self.eps**power * size / math.sqrt(len(lines.along))])
+        here = np.abs(flat(self.params[lines.name])[:, lines.along]).max(axis=0)
+        return np.asarray(self.eps**power * np.maximum(size, here))
 
-    def at(self, line: Line, t: float) -> tuple[Array, Array]:
-        """Return the losses at distance ``t``, (T, P), and the distances really moved, (P,)."""
-        work = flat(self._real[line.name])
-        base = flat(self.params[line.name])
-        here: int | slice = slice(None)
-        if isinstance(line.along, int):
-            here = line.along
-            work[:, here] = self._rounded(work[:, here] + t)
-            moved = work[:, here] - base[:, here]  # what floating point made of t
-            moved[moved == 0] = np.nan
+    def at(self, lines: Lines, t: Array) -> tuple[Array, Array]:
+        """Return the losses at distances ``t``, (T, P, m), and the distances moved, (P, m)."""
+        base = flat(self.params[lines.name])
+        if lines.is_direction:
+            work = flat(self._real[lines.name])
+            work[...] = self._rounded(base + t * lines.along)
+            losses = self.objective.losses(self._real)
+            work[...] = base
+            return losses[:, :, None], np.full((len(base), 1), t)
+        base = base[:, lines.along]
+        values = self._rounded(base + t)
+        losses = self.objective.losses_with(self._real, lines.name, lines.along, values)
+        return losses, np.where(values == base, np.nan, values - base)
+
+    def complex_step(self, lines: Lines) -> Array:
+        """Return ``Im f(x + ih) / h``, shape (T, P, m)."""
+        if self._complex is None:
+            self._complex = {name: one.astype(np.complex128) for name, one in self.params.items()}
+        if lines.is_direction:
+            work = flat(self._complex[lines.name])
+            work.imag[...] = COMPLEX_STEP * lines.along
+            losses = self.objective.losses(self._complex)[:, :, None]
+            work.imag[...] = 0
         else:
-            work[...] = self._rounded(work + t * line.along)
-            moved = np.full(len(work), t)
-        losses = self.objective.losses(self._real)
-        work[:, here] = base[:, here]
-        return losses, moved
-
-    def complex_step(self, line: Line) -> Array:
-        """Return ``Im f(x + ih) / h``, shape (T, P)."""
-        if isinstance(line.along, int):
-            return self.complex_steps(line.name, np.array([line.along]))[:, :, 0]
-        params = self._complex_params()
-        work = flat(params[line.name])
-        work.imag[...] = COMPLEX_STEP * line.along
-        losses = self.objective.losses(params)
-        work.imag[...] = 0
+            values = flat(self.params[lines.name])[:, lines.along] + 1j * COMPLEX_STEP
+            losses = self.objective.losses_with(self._complex, lines.name, lines.along, values)
         return np.imag(losses) / COMPLEX_STEP
 
-    def complex_steps(self, name: str, entries: Array) -> Array:
-        """Return the complex step of many entries of one array, shape (T, P, m)."""
-        values = flat(self.params[name])[:, entries] + 1j * COMPLEX_STEP
-        losses = self.objective.losses_with(self._complex_params(), name, entries, values)
-        return np.imag(losses) / COMPLEX_STEP
-
-    def entries(self, name: str, entries: Array, method: str) -> tuple[Array, Array]:
-        """Return the slopes of many entries by a method, and their rounding noise, (T, P, m)."""
-        if method == "complex":
-            slopes = self.complex_steps(name, entries)
-            return slopes, np.zeros_like(slopes)
-        base = flat(self.params[name])[:, entries]  # (P, m)
-        size = np.maximum(self.scale[name], np.abs(base).max(axis=0))
-        h = self.eps ** (1 / 3 if method == "central" else 1 / 2) * size
-        above = self._rounded(base + h)
-        losses_above = self.objective.losses_with(self._real, name, entries, above)
-        below, losses_below = base, self.base[:, :, None]
-        if method == "central":
-            below = self._rounded(base - h)
-            losses_below = self.objective.losses_with(self._real, name, entries, below)
-        moved = np.where(above == below, np.nan, above - below)  # what floating point made of h
-        return (losses_above - losses_below) / moved, 2 * self.noise[:, :, None] / np.abs(moved)
-
-    def slope(self, line: Line, method: str) -> tuple[Array, Array]:
-        """Return the slope along a line by a method, and its rounding noise, each (T, P)."""
-        if method == "complex":
-            slope = self.complex_step(line)
-            return slope, np.zeros_like(slope)
-        if method == "central":
-            return self.central(line)
-        above, up = self.at(line, self.step(line, 1 / 2))
-        return (above - self.base) / up, 2 * self.noise / np.abs(up)
-
-    def central(self, line: Line, h: float | None = None) -> tuple[Array, Array]:
-        """Return the central difference and its rounding noise, each (T, P)."""
-        h = h or self.step(line)
-        above, up = self.at(line, h)
-        below, down = self.at(line, -h)
+    def central(self, lines: Lines, h: Array | None = None) -> tuple[Array, Array]:
+        """Return the central differences and their rounding noise, each (T, P, m)."""
+        h = self.step(lines) if h is None else h
+        above, up = self.at(lines, h)
+        below, down = self.at(lines, -h)
         return (above - below) / (up - down), 2 * self.noise / np.abs(up - down)
 
-    def derivative(self, line: Line) -> Derivative:
-        """Return the best derivative that differences can give, with an honest error.
+    def slopes(self, lines: Lines, method: str) -> tuple[Array, Array]:
+        """Return the slopes by a method, and their rounding noise, each (T, P, m)."""
+        if method == "complex":
+            slopes = self.complex_step(lines)
+            return slopes, np.zeros_like(slopes)
+        if method == "central":
+            return self.central(lines)
+        above, up = self.at(lines, self.step(lines, 1 / 2))
+        return (above - self.base) / up, 2 * self.noise / np.abs(up)
+
+    def derivative(self, line: Lines) -> Derivative:
+        """Return the best derivative along one line by differences, with an honest error.
 
         The step is chosen where steps agree best; the analytic gradient has no say.
         """
@@ -194,10 +177,10 @@ class Lines:
             below, down = self.at(line, -h)
             slopes = (self.base - below) / -down, (above - self.base) / up
             levels.append((*slopes, (above - below) / (up - down), 2 * self.noise / np.abs(up)))
-            h /= 4
+            h = h / 4
         lower, upper, value, noise = (np.array(one) for one in zip(*levels, strict=True))
         with np.errstate(invalid="ignore"):
-            change = np.abs(np.diff(value, axis=0))  # (levels - 1, T, P)
+            change = np.abs(np.diff(value, axis=0))  # (levels - 1, T, P, 1)
             for k in range(1, _LEVELS - 1):
                 # Between two kinks two steps may agree by chance; a finer one gives them away.
                 finer = np.abs(value[k] - value[k + 1 :]) - 3 * noise[k + 1 :]
@@ -217,21 +200,21 @@ class Lines:
             wide = pick(jump, fine) > 10 * pick(noise, fine)
             kink |= wide & (pick(jump, fine) > 0.6 * pick(jump, fine - 1))
         return Derivative(
-            value=pick(value, best),
-            error=pick(change, best - 1),
-            below=pick(lower, best),
-            above=pick(upper, best),
-            kink=kink,
+            value=pick(value, best)[..., 0],
+            error=pick(change, best - 1)[..., 0],
+            below=pick(lower, best)[..., 0],
+            above=pick(upper, best)[..., 0],
+            kink=kink[..., 0],
         )
 
-    def curve(self, line: Line) -> list[tuple[float, Array]]:
-        """Return central differences, shape (T, P), at steps 1e-1 ... 1e-12 times the scale."""
-        unit = self.step(line) / self.eps ** (1 / 3)
+    def curve(self, line: Lines) -> list[tuple[float, Array]]:
+        """Return central differences, (T, P, 1), at steps 1e-1 ... 1e-12 times the scale."""
+        steps = [10.0**-k * self.step(line) / self.eps ** (1 / 3) for k in range(1, 13)]
         with np.errstate(all="ignore"):
-            return [(10.0**-k * unit, self.central(line, 10.0**-k * unit)[0]) for k in range(1, 13)]
+            return [(float(h[0]), self.central(line, h)[0]) for h in steps]
 
     def _measure_noise(self, rng: np.random.Generator) -> Array:
-        """Estimate the rounding error of the loss, shape (T, P), from moves of a few ulps.
+        """Estimate the rounding error of the loss, (T, P, 1), from moves of a few ulps.
 
         Third differences remove whatever is smooth on that scale; independent errors of standard
         deviation s leave sqrt(20) s in them (Hamming's difference table).
@@ -246,19 +229,12 @@ class Lines:
                 name: self._rounded(value + 8 * self.eps * k * signs[name])
                 for name, value in self.params.items()
             }
-            values.append(self.objective.losses(moved))
+            values.append(self.objective.losses(moved)[:, :, None])
         with np.errstate(all="ignore"):
             third = np.diff(np.array(values), n=3, axis=0)
             measured = np.sqrt(np.mean(np.square(third), axis=0) / 20)
         least = 4 * self.eps * np.abs(self.base)
         return np.maximum(least, np.where(np.isfinite(measured), 4 * measured, least))
-
-    def _complex_params(self) -> Params:
-        if self._complex is None:
-            self._complex = {
-                name: value.astype(np.complex128) for name, value in self.params.items()
-            }
-        return self._complex
 
     def _rounded(self, values: Array) -> Array:
         """Return what a model of lower precision makes of the values."""

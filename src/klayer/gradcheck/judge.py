@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from klayer.gradcheck.comparison import AT_KINK, LEFT_OUT, NEARBY, PLAIN, Comparison
-from klayer.gradcheck.differences import Derivative, Line, Lines
+from klayer.gradcheck.differences import Derivative, Lines, Point
 from klayer.gradcheck.objective import flat
 
 __all__ = ["Nearby", "NotComplexSafe", "judge"]
@@ -40,18 +40,18 @@ class Nearby:
 
     Parameters
     ----------
-    lines : Lines
-        Through the given point.
+    point : Point
+        The given one.
     rng : numpy.random.Generator
     """
 
-    def __init__(self, lines: Lines, rng: np.random.Generator) -> None:
+    def __init__(self, point: Point, rng: np.random.Generator) -> None:
         params = {
-            name: value + _NEARBY * lines.scale[name] * rng.standard_normal(value.shape)
-            for name, value in lines.params.items()
+            name: value + _NEARBY * point.scale[name] * rng.standard_normal(value.shape)
+            for name, value in point.params.items()
         }
-        self.lines = Lines(lines.objective, lines.precision, rng, params)
-        _, self.grads = lines.objective.evaluate(self.lines.params)
+        self.point = Point(point.objective, point.precision, rng, params)
+        _, self.grads = point.objective.evaluate(self.point.params)
         self.rounding = {term: dict.fromkeys(one, 0.0) for term, one in self.grads.items()}
         for _ in range(2):
             self._measure_rounding(rng)
@@ -62,44 +62,46 @@ class Nearby:
         As a rule next to nothing; but layers of dead units, normalised, multiply it.
         """
         moved = {
-            name: value * (1 + 4 * self.lines.eps * rng.choice([-1.0, 1.0], value.shape))
-            for name, value in self.lines.params.items()
+            name: value * (1 + 4 * self.point.eps * rng.choice([-1.0, 1.0], value.shape))
+            for name, value in self.point.params.items()
         }
-        _, grads = self.lines.objective.evaluate(moved)
+        _, grads = self.point.objective.evaluate(moved)
         for term, arrays in self.grads.items():
             for name, value in arrays.items():
                 change = float(np.abs(grads[term][name] - value).max())
                 self.rounding[term][name] = max(self.rounding[term][name], change)
 
-    def is_right(self, line: Line, t: int, p: int, method: str, floor: float, limit: float) -> bool:
+    def is_right(
+        self, line: Lines, t: int, p: int, method: str, floor: float, limit: float
+    ) -> bool:
         """Whether analytic and numeric derivative along the line agree there."""
         a = self._analytic(line, t, p)
         if method == "complex":
-            n = self.lines.complex_step(line)[t, p]
+            n = self.point.complex_step(line)[t, p, 0]
             slack = 10 * list(self.rounding.values())[t][line.name]
-            if not isinstance(line.along, int):
+            if line.is_direction:
                 slack *= float(np.linalg.norm(line.along))
             return bool(abs(a - n) <= limit * max(abs(a), abs(n), floor) + slack)
-        best = self.lines.derivative(line)
+        best = self.point.derivative(line)
         low, high = sorted((best.below[t, p], best.above[t, p]))
         doubt = 3 * best.error[t, p]
         if best.kink[t, p] and low - doubt <= a <= high + doubt:
             return True
         return _close(a, best.value[t, p], floor, doubt)
 
-    def contradicts(self, line: Line, t: int, p: int, floor: float) -> bool:
+    def contradicts(self, line: Lines, t: int, p: int, floor: float) -> bool:
         """Whether differences contradict the complex step there."""
         a = self._analytic(line, t, p)
-        n = self.lines.complex_step(line)[t, p]
-        best = self.lines.derivative(line)
+        n = self.point.complex_step(line)[t, p, 0]
+        best = self.point.derivative(line)
         return not best.kink[t, p] and _contradicts(a, n, best, t, p, floor)
 
-    def _analytic(self, line: Line, t: int, p: int) -> float:
-        return float(line.slope(flat(list(self.grads.values())[t][line.name])[p]))
+    def _analytic(self, line: Lines, t: int, p: int) -> float:
+        return float(line.slopes(flat(list(self.grads.values())[t][line.name])[p])[0])
 
 
 def judge(
-    found: Comparison, lines: Lines, nearby: Callable[[], Nearby], method: str, tolerance: float
+    found: Comparison, point: Point, nearby: Callable[[], Nearby], method: str, tolerance: float
 ) -> None:
     """Give each entry that looks wrong a second opinion; update the numbers and states.
 
@@ -116,19 +118,20 @@ def judge(
         if not open_cases.any():
             continue
         with np.errstate(all="ignore"):
-            best = lines.derivative(found.lines[i])
+            line = found.lines.one(int(i))
+            best = point.derivative(line)
             for t, p in np.argwhere(open_cases):
                 t, p, i = int(t), int(p), int(i)
                 state = _second_opinion(found, best, method, t, p, i)
                 if state is None:
-                    line, floor = found.lines[i], float(found.floor[t, p, 0])
+                    floor = float(found.floor[t, p, 0])
                     a, n = found.analytic[t, p, i], found.numeric[t, p, i]
                     if (
                         method == "complex"
                         and _contradicts(a, n, best, t, p, floor)
                         and nearby().contradicts(line, t, p, floor)
                     ):
-                        raise NotComplexSafe(found.name)
+                        raise NotComplexSafe(line.name)
                     right = nearby().is_right(line, t, p, method, floor, tolerance)
                     state = NEARBY if right else PLAIN
                     confirmed[t, p] += not right

@@ -17,71 +17,49 @@ from klayer.gradcheck.objective import Array, Params
 from klayer.gradcheck.result import Cause
 from klayer.nn import Network
 
-__all__ = ["MISTAKES", "Here", "Mistake", "Planted", "Reference", "find_known", "plantings"]
+__all__ = ["MISTAKES", "Layer", "Mistake", "Planted", "Reference", "find_known", "plantings"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Layer:
-    """What the forward pass keeps of a layer, each (N, H) but ``x``, (N, D), and ``var``, (H,).
+    """The values of a layer of a forward pass; each (N, H) where no other shape is given.
 
-    ``below`` is the input before the activation, ``s`` the product with W, ``hat`` its normalised
-    values, ``z`` what the activation gets.
+    Attributes
+    ----------
+    x : array, shape (N, D)
+        The layer's input; ``below`` is the same before the activation.
+    s, hat, z : array
+        The product with W, its normalised values, and what the activation gets.
+    var : array, shape (H,)
+    W : array, shape (D, H)
+    gamma : array, shape (H,), or 1.0
+    eps : float
     """
 
     x: Array
     below: Array
     s: Array
-    z: Array
     hat: Array
+    z: Array
     var: Array
-
-
-@dataclass
-class Here:
-    """A point of the backward pass, for the formula of a mistake.
-
-    Attributes
-    ----------
-    value : array
-        What is right at this point.
-    g : array, shape (N, H)
-        The gradient of the layer's values there.
-    layer : int
-    params : dict of array
-    layers : dict of int -> Layer
-        All layers' values.
-    reference : Reference
-    other : int
-        The other layer that takes part, if one does.
-    """
-
-    value: Array
-    g: Array
-    layer: int
-    params: Params
-    layers: dict[int, Layer]
-    reference: Reference
-    other: int = 0
-
-    @property
-    def kept(self) -> Layer:
-        """The values of the layer itself."""
-        return self.layers[self.layer]
+    W: Array
+    gamma: Array | float
+    eps: float
 
     def through_bn(
         self,
-        gamma: Array | float | None = None,
+        g: Array,
+        gamma: float | None = None,
         mean: float = 1,
         variance: float = 1,
         sd: Array | float | None = None,
         n: int | None = None,
     ) -> Array:
-        """Return the gradient through the normalisation, with each part as it is or as given."""
-        kept, n = self.kept, len(self.g) if n is None else n
-        g = self.g * (self.params[f"gamma{self.layer}"] if gamma is None else gamma)
-        out = g - mean * g.sum(axis=0) / n - variance * kept.hat * (g * kept.hat).sum(axis=0) / n
-        sd = np.sqrt(kept.var + self.reference.network.eps) if sd is None else sd
-        return np.asarray(out / sd)
+        """Return a gradient through the normalisation, with each part as it is or as given."""
+        n = len(g) if n is None else n
+        g = g * (self.gamma if gamma is None else gamma)
+        out = g - mean * g.sum(axis=0) / n - variance * self.hat * (g * self.hat).sum(axis=0) / n
+        return np.asarray(out / (np.sqrt(self.var + self.eps) if sd is None else sd))
 
 
 @dataclass(frozen=True)
@@ -99,24 +77,33 @@ class Mistake:
     point : str
         Which value of the backward pass is wrong: ``labels``, ``logits`` (the loss's gradient),
         ``mask``, ``hat`` (in gamma's gradient), ``bn`` (the gradient through normalisation),
-        ``bias``, ``penalty``, ``input`` (in W's gradient) or ``back`` (the way down).
+        ``bias``, ``penalty``, ``input`` (in W's gradient) or ``back`` (W on the way down).
     wrong : callable
-        ``wrong(here) -> array`` in its place.
+        ``wrong(right, layer, g) -> array``: what stands there for the right value, in a layer where
+        the gradient ``g`` arrives.
     partner : callable, optional
-        ``partner(network, layer, other)``: whether the other layer can take part, if one does.
+        ``partner(network, layer, other)``: whether the other layer can be mistaken for the layer;
+        ``wrong`` is given the values of the other one.
     """
 
     kind: str
     text: str
     where: str
     point: str
-    wrong: Callable[[Here], Array]
+    wrong: Callable[[Array, Layer, Array], Array]
     partner: Callable[[Network, int, int], bool] | None = None
 
     def layers(self, network: Network) -> tuple[int, ...]:
         """Return the layers of a network that can have it."""
         possible = _WHERE[self.where]
         return tuple(one for one in range(1, network.depth + 1) if possible(network, one))
+
+    def others(self, network: Network, layer: int) -> list[int]:
+        """Return the layers that can be mistaken for a layer; 0 if none takes part."""
+        if self.partner is None:
+            return [0]
+        every = range(1, network.depth + 1)
+        return [one for one in every if one != layer and self.partner(network, layer, one)]
 
 
 @dataclass(frozen=True)
@@ -153,44 +140,43 @@ MISTAKES = {
     one.kind: one
     for one in (
         Mistake("bn-mean", f"the mean's term is missing {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(mean=0)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, mean=0)),
         Mistake("bn-variance", f"the variance's term is missing {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(variance=0)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, variance=0)),
         Mistake("bn-statistics", f"mean and variance are treated as constants {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(mean=0, variance=0)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, mean=0, variance=0)),
         Mistake("bn-eps", f"sd + eps stands for sqrt(var + eps) {_THROUGH}",
-                "bn", "bn",
-                lambda at: at.through_bn(sd=np.sqrt(at.kept.var) + at.reference.network.eps)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, sd=np.sqrt(at.var) + at.eps)),
         Mistake("bn-no-eps", f"eps is left out {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(sd=np.sqrt(at.kept.var))),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, sd=np.sqrt(at.var))),
         Mistake("bn-unbiased", f"n - 1 stands for n {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(n=len(at.g) - 1)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, n=len(g) - 1)),
         Mistake("bn-gamma", f"the factor gamma is missing {_THROUGH}",
-                "bn", "bn", lambda at: at.through_bn(gamma=1)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, gamma=1)),
         Mistake("bn-sd", "the division by the standard deviation is missing in the gradient",
-                "bn", "bn", lambda at: at.through_bn(sd=1)),
+                "bn", "bn", lambda _, at, g: at.through_bn(g, sd=1)),
         Mistake("bn-skipped", "the gradient passes the normalisation as if it weren't there",
-                "bn", "bn", lambda at: at.g),
+                "bn", "bn", lambda _, __, g: g),
         Mistake("gamma-shifted", "gamma's gradient uses the normalised values after gamma and beta",
-                "bn", "hat", lambda at: at.kept.z),
+                "bn", "hat", lambda _, at, __: at.z),
         Mistake("mask-missing", "the activation's mask is missing on the way back",
-                "hidden", "mask", lambda at: np.ones_like(at.value)),
+                "hidden", "mask", lambda right, *_: np.ones_like(right)),
         Mistake("mask-before-bn", "the mask is taken from the values before normalisation",
-                "hidden-bn", "mask", lambda at: at.kept.s.real > 0),
+                "hidden-bn", "mask", lambda _, at, __: at.s.real > 0),
         Mistake("mask-other", "the mask of another layer is used",
-                "hidden", "mask", lambda at: at.layers[at.other].z.real > 0, _same_units),
+                "hidden", "mask", lambda _, at, __: at.z.real > 0, _same_units),
         Mistake("mask-inverted", "the mask is inverted: it passes where the activation is zero",
-                "hidden", "mask", lambda at: ~at.value),
+                "hidden", "mask", lambda right, *_: ~right),
         Mistake("weights-transposed", "W is used on the way back where its transpose belongs",
-                "square", "back", lambda at: at.value.T),
+                "square", "back", lambda right, *_: right.T),
         Mistake("input-linear", "W's gradient uses the layer's input before the activation",
-                "not-first", "input", lambda at: at.kept.below),
+                "not-first", "input", lambda _, at, __: at.below),
         Mistake("input-other", "W's gradient uses the input of another layer",
-                "not-first", "input", lambda at: at.layers[at.other].x, _same_inputs),
+                "not-first", "input", lambda _, at, __: at.x, _same_inputs),
         Mistake("labels-missing", "the labels are not subtracted from the probabilities",
-                "last", "labels", lambda at: 0 * at.value),
+                "last", "labels", lambda right, *_: 0 * right),
         Mistake("labels-shifted", "the labels are shifted against the samples by one",
-                "last", "labels", lambda at: np.roll(at.value, 1, axis=0)),
+                "last", "labels", lambda right, *_: np.roll(right, 1, axis=0)),
     )
 }  # fmt: skip
 
@@ -223,7 +209,8 @@ class Reference:
         layers: dict[int, Layer] = {}
         below = x
         for layer in range(1, network.depth + 1):
-            s = x @ params[f"W{layer}"]  # (N, D) @ (D, H) -> (N, H)
+            W = params[f"W{layer}"]
+            s = x @ W  # (N, D) @ (D, H) -> (N, H)
             centred = s - s.mean(axis=0)
             var = (centred * centred).mean(axis=0)
             hat = centred / np.sqrt(var + network.eps)
@@ -231,7 +218,8 @@ class Reference:
                 z = params[f"gamma{layer}"] * hat + params[f"beta{layer}"]
             else:
                 z = s + params[f"b{layer}"]
-            layers[layer] = Layer(x, below, s, z, hat, var)
+            gamma = params.get(f"gamma{layer}", 1.0)
+            layers[layer] = Layer(x, below, s, hat, z, var, W, gamma, network.eps)
             x, below = z * (z.real > 0), z
         return layers
 
@@ -243,37 +231,33 @@ class Reference:
         cost: complex = -of_labels.mean() + self.l2 * sum((W * W).sum() for W in weights)
         return cost
 
-    def gradient(
-        self, params: Params, layers: dict[int, Layer], planted: Planted | None = None
-    ) -> Params:
-        """Return the gradient of the cost, or what a planted mistake makes of it."""
+    def gradient(self, layers: dict[int, Layer], planted: Planted | None = None) -> Params:
+        """Return the gradient of the cost after a forward pass, or what a mistake makes of it."""
         network, k = self.network, self.network.depth
 
-        def put(point: str, layer: int, value: Array, g: Array) -> Array:
+        def put(point: str, layer: int, right: Array, g: Array) -> Array:
             if planted and planted.mistake.point == point and layer in planted.layers:
-                here = Here(value, g, layer, params, layers, self, planted.other)
-                return planted.mistake.wrong(here)
-            return value
+                return planted.mistake.wrong(right, layers[planted.other or layer], g)
+            return right
 
         g = np.exp(_log_softmax(layers[k].z))
         onehot = put("labels", k, np.eye(network.n_classes)[self.labels], g)
         g = put("logits", k, (g - onehot) / len(g), g)
         grads: Params = {}
         for layer in range(k, 0, -1):
-            kept, W = layers[layer], params[f"W{layer}"]
+            at = layers[layer]
             if layer < k:
-                g = g * put("mask", layer, kept.z.real > 0, g)
+                g = g * put("mask", layer, at.z.real > 0, g)
             if network.normalises(layer):
-                grads[f"gamma{layer}"] = (g * put("hat", layer, kept.hat, g)).sum(axis=0)
+                grads[f"gamma{layer}"] = (g * put("hat", layer, at.hat, g)).sum(axis=0)
                 grads[f"beta{layer}"] = g.sum(axis=0)
-                right = Here(g, g, layer, params, layers, self).through_bn()
-                g = put("bn", layer, right, g)
+                g = put("bn", layer, at.through_bn(g), g)
             else:
                 grads[f"b{layer}"] = put("bias", layer, g, g).sum(axis=0)
-            penalty = put("penalty", layer, 2 * self.l2 * W, g)
+            penalty = put("penalty", layer, 2 * self.l2 * at.W, g)
             # (D, N) @ (N, H) -> (D, H)
-            grads[f"W{layer}"] = put("input", layer, kept.x, g).T @ g + penalty
-            g = g @ put("back", layer, W.T, g)  # (N, H) @ (H, D) -> (N, D)
+            grads[f"W{layer}"] = put("input", layer, at.x, g).T @ g + penalty
+            g = g @ put("back", layer, at.W, g).T  # (N, H) @ (H, D) -> (N, D)
         return grads
 
 
@@ -281,16 +265,11 @@ def plantings(network: Network) -> Iterator[Planted]:
     """Yield every mistake in every place: in all layers that can have it at once, and in each."""
     for mistake in MISTAKES.values():
         layers = mistake.layers(network)
-        if mistake.partner is not None:
-            for layer in layers:
-                for other in range(1, network.depth + 1):
-                    if other != layer and mistake.partner(network, layer, other):
-                        yield Planted(mistake, (layer,), other)
-            continue
-        if len(layers) > 1:
+        if mistake.partner is None and len(layers) > 1:
             yield Planted(mistake, layers)
         for layer in layers:
-            yield Planted(mistake, (layer,))
+            for other in mistake.others(network, layer):
+                yield Planted(mistake, (layer,), other)
 
 
 def find_known(reference: Reference, params: Params, analytic: Params) -> list[Cause]:
@@ -303,7 +282,7 @@ def find_known(reference: Reference, params: Params, analytic: Params) -> list[C
     analytic : dict of array, the gradient of the whole cost
     """
     layers = reference.forward(params)
-    correct = reference.gradient(params, layers)
+    correct = reference.gradient(layers)
     # What the mistake makes structurally zero is rounding: no array is smaller than this.
     least = 1e-10 * max(float(np.linalg.norm(value)) for value in correct.values())
 
@@ -316,7 +295,7 @@ def find_known(reference: Reference, params: Params, analytic: Params) -> list[C
     found = []
     for planted in plantings(reference.network):
         with np.errstate(all="ignore"):  # a mistake may divide by nothing
-            wrong = reference.gradient(params, layers, planted)
+            wrong = reference.gradient(layers, planted)
         if not all(np.isfinite(value).all() for value in wrong.values()):
             continue
         touched = [name for name in correct if distance(wrong, correct, name) > 1e-10]

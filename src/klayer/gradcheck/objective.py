@@ -78,16 +78,19 @@ def as_params(params: Mapping[str, ArrayLike]) -> Params:
     for name, value in params.items():
         if not isinstance(name, str):
             raise KlayerError(f"`params` must have text as keys, but got {name!r}.")
-        array = _array(value, f"params[{name!r}]")
+        array, must = _array(value, f"params[{name!r}]"), f"`params[{name!r}]` must"
         if array.dtype.kind != "f":
             raise KlayerError(
-                f"`params[{name!r}]` must hold floating-point numbers, but its dtype is "
-                f"{array.dtype}: pass it as float64."
+                f"{must} hold floating-point numbers, but its dtype is {array.dtype}: pass it as "
+                "float64."
             )
         if array.size == 0:
-            raise KlayerError(f"`params[{name!r}]` must not be empty, but got shape {array.shape}.")
-        if not np.isfinite(array).all():
-            raise KlayerError(f"`params[{name!r}]` must be finite, but {_where_not_finite(array)}.")
+            raise KlayerError(f"{must} not be empty, but got shape {array.shape}.")
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            index = tuple(int(i) for i in bad[0])
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise KlayerError(f"{must} be finite, but holds {array[index]} at {index}{more}.")
         copied[name] = np.array(array, dtype=np.float64)
     return copied
 
@@ -139,12 +142,10 @@ class FunctionObjective:
 
     def losses(self, params: Params) -> Array:
         self.evaluations += 1
-        shown = _without_population(params)
         if self.loss is not None:
-            values = [self._scalar(self.loss(shown), "loss")]
+            values = [self._scalar(self.loss(_shown(params)), "loss")]
         else:
-            found = {term: _pair(one(shown), term) for term, one in self.functions.items()}
-            values = [self._scalar(value, term) for term, (value, _) in found.items()]
+            values = [value for value, _ in self._call(params).values()]
         return np.array(values)[:, None]
 
     def losses_with(self, params: Params, name: str, entries: Array, values: Array) -> Array:
@@ -160,27 +161,37 @@ class FunctionObjective:
     def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
         self.evaluations += 1
         before = {name: value.copy() for name, value in params.items()}
-        shown = _without_population(params)
-        values: list[Any] = []
-        gradients: dict[str, Params] = {}
-        for term, one in self.functions.items():
-            value, grads = _pair(one(shown), term)
-            values.append(self._scalar(value, term))
-            gradients[term] = self._gradients(grads)
-            for name, value in params.items():
-                if not np.array_equal(value, before[name]):
-                    raise KlayerError(
-                        f"`loss_and_grads` must leave its parameters as they are, but it changed "
-                        f"`params[{name!r}]` in place: work on a copy."
-                    )
+        found = self._call(params)
+        values = [value for value, _ in found.values()]
+        gradients = {term: self._gradients(grads) for term, (_, grads) in found.items()}
+        for name, value in params.items():
+            if not np.array_equal(value, before[name]):
+                raise KlayerError(
+                    f"`loss_and_grads` must leave its parameters as they are, but it changed "
+                    f"`params[{name!r}]` in place: work on a copy."
+                )
         if self.loss is not None:
-            apart, together = self._scalar(self.loss(shown), "loss"), values[0]
+            apart, together = self._scalar(self.loss(_shown(params)), "loss"), values[0]
             if abs(apart - together) > 1e-6 * max(abs(together), 1e-300):
                 raise KlayerError(
                     "`loss` and `loss_and_grads` must agree, but got "
                     f"{apart!r} and {together!r} at the same parameters."
                 )
         return np.array(values)[:, None], gradients
+
+    def _call(self, params: Params) -> dict[str, tuple[Any, Any]]:
+        """Return loss and gradients of each term."""
+        found = {}
+        for term, function in self.functions.items():
+            result: Any = function(_shown(params))
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                length = f" of length {len(result)}" if isinstance(result, tuple | list) else ""
+                raise KlayerError(
+                    f"`loss_and_grads` must return (loss, grads), but {term!r} returned "
+                    f"{type(result).__name__}{length}."
+                )
+            found[term] = self._scalar(result[0], term), result[1]
+        return found
 
     def _scalar(self, value: object, term: str) -> Any:
         array = _array(value, f"loss of {term!r}" if len(self.functions) > 1 else "loss")
@@ -209,60 +220,38 @@ class FunctionObjective:
                     f"the gradients lack {name!r}: a gradient must have exactly its parameter's "
                     f"key. Got: {', '.join(map(str, grads)) or 'none'}."
                 )
+            its, shape = f"`grads[{name!r}]`", like.shape[1:]
             if grads[name] is None:
                 raise KlayerError(
-                    f"`grads[{name!r}]` is None: the loss does not depend on it, or its gradient "
-                    "was never computed."
+                    f"{its} is None: the loss does not depend on it, or its gradient was never "
+                    "computed."
                 )
             array = _array(grads[name], f"grads[{name!r}]")
-            shape = like.shape[1:]
             if array.shape != shape:
                 hint = " (the transposed shape)" if array.T.shape == shape else ""
                 raise KlayerError(
-                    f"`grads[{name!r}]` must have shape {shape} like its parameter, "
-                    f"but got {array.shape}{hint}."
+                    f"{its} must have shape {shape} like its parameter, but got {array.shape}{hint}."
                 )
             if array.dtype.kind not in "fiu":
-                raise KlayerError(
-                    f"`grads[{name!r}]` must hold real numbers, but its dtype is {array.dtype}."
-                )
+                raise KlayerError(f"{its} must hold real numbers, but its dtype is {array.dtype}.")
             checked[name] = np.array(array, dtype=np.float64)[None]  # a copy: buffers are reused
         return checked
 
 
-def _without_population(params: Params) -> Params:
+def _shown(params: Params) -> Params:
     # [0, ...] keeps a view even of a scalar parameter, so that perturbations show through.
     return {name: value[0, ...] for name, value in params.items()}
 
 
-def _pair(result: object, term: str) -> tuple[Any, Any]:
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        got = type(result).__name__
-        if isinstance(result, tuple | list):
-            got += f" of length {len(result)}"
-        raise KlayerError(
-            f"`loss_and_grads` must return (loss, grads), but {term!r} returned {got}."
-        )
-    return result[0], result[1]
-
-
 def _array(value: Any, what: str) -> Array:
+    must, kind = f"`{what}` must be a number or a NumPy array, but", type(value).__name__
     try:
         array = np.asarray(value)
     except Exception as error:
         raise KlayerError(
-            f"`{what}` must be a number or a NumPy array, but {type(value).__name__} could not be "
-            f"converted ({error}): for a PyTorch tensor, pass `.detach().numpy()`."
+            f"{must} {kind} could not be converted ({error}): for a PyTorch tensor, pass "
+            "`.detach().numpy()`."
         ) from error
     if array.dtype.kind in "OSUV":
-        raise KlayerError(
-            f"`{what}` must be a number or a NumPy array, but got {type(value).__name__}."
-        )
+        raise KlayerError(f"{must} got {kind}.")
     return array
-
-
-def _where_not_finite(array: Array) -> str:
-    bad = np.argwhere(~np.isfinite(array))
-    index = tuple(int(i) for i in bad[0])
-    more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-    return f"holds {array[index]} at {index}{more}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.differences import Line, Lines
+from klayer.gradcheck.differences import Lines, Point
 from klayer.gradcheck.objective import Array, Objective, Params, flat
 from klayer.gradcheck.result import Cause
 
@@ -166,15 +166,15 @@ def _cause(kind: str, name: str, change: float) -> Cause:
 
 
 def complex_unsafe(
-    lines: Lines, nearby: Callable[[], Lines], names: list[str], rng: np.random.Generator
+    point: Point, nearby: Callable[[], Point], names: list[str], rng: np.random.Generator
 ) -> str | None:
     """Try the complex step on a direction through each array; return why it can't be used.
 
     Parameters
     ----------
-    lines : Lines
+    point : Point
     nearby : callable
-        Returns lines through a point nearby.
+        Returns a point nearby.
     names : list of str
         The arrays to try.
     rng : numpy.random.Generator
@@ -184,20 +184,20 @@ def complex_unsafe(
     reason : str or None
         None if the function is complex-safe as far as can be seen.
     """
-    if lines.precision != np.float64:
-        return f"the loss is computed in {lines.precision}"
-    objective = lines.objective
+    if point.precision != np.float64:
+        return f"the loss is computed in {point.precision}"
+    objective = point.objective
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             losses = objective.losses(
                 {name: value.astype(np.complex128) for name, value in objective.params.items()}
             )
-            reason = _not_complex(losses, lines, caught)
+            reason = _not_complex(losses, point, caught)
             for name in names if reason is None else ():
-                line = Line(name, rng.standard_normal(objective.params[name][0].size))
+                line = Lines(name, rng.standard_normal(objective.params[name][0].size))
                 # Where several kinks meet, even a safe loss may disagree; not nearby, though.
-                if not (_agrees(lines, line) or _agrees(nearby(), line)):
+                if not (_agrees(point, line) or _agrees(nearby(), line)):
                     return (
                         f"the complex step disagrees with central differences along {name}: some "
                         "operation is not complex-safe (abs, maximum, var, norm and conj lose the "
@@ -214,7 +214,7 @@ def complex_unsafe(
     return reason
 
 
-def _not_complex(losses: Array, lines: Lines, caught: list[warnings.WarningMessage]) -> str | None:
+def _not_complex(losses: Array, point: Point, caught: list[warnings.WarningMessage]) -> str | None:
     for warning in caught:
         if issubclass(warning.category, np.exceptions.ComplexWarning) or (
             "discard" in str(warning.message) and "imaginary" in str(warning.message)
@@ -222,17 +222,17 @@ def _not_complex(losses: Array, lines: Lines, caught: list[warnings.WarningMessa
             return "the function casts complex values to real ones (ComplexWarning)"
     if losses.dtype.kind != "c":
         return "the loss is real for complex parameters, as after float(), abs() or .real"
-    slack = 1e-10 * np.abs(lines.base) + 10 * lines.noise
-    if not (np.abs(losses.real - lines.base) <= slack).all():
+    slack = 1e-10 * np.abs(point.base[:, :, 0]) + 10 * point.noise[:, :, 0]
+    if not (np.abs(losses.real - point.base[:, :, 0]) <= slack).all():
         return "the loss has another value in complex arithmetic"
     return None
 
 
-def _agrees(lines: Lines, line: Line) -> bool:
-    exact = lines.complex_step(line)
-    value, noise = lines.central(line)
+def _agrees(point: Point, line: Lines) -> bool:
+    exact = point.complex_step(line)
+    value, noise = point.central(line)
     if (np.abs(exact - value) <= 1e-6 * np.abs(value) + 4 * noise).all():
         return True
-    best = lines.derivative(line)
+    best = point.derivative(line)
     slack = 1e-6 * np.abs(best.value) + 4 * best.error
-    return bool((best.kink | (np.abs(exact - best.value) <= slack)).all())
+    return bool((best.kink | (np.abs(exact[:, :, 0] - best.value) <= slack)).all())

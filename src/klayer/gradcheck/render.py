@@ -1,8 +1,4 @@
-"""Results described once, as sentences and tables, and written as text, as HTML or as data.
-
-A :class:`Document` says what is shown; :func:`to_text` and :func:`to_html` say how. A result that
-describes itself (:class:`Shown`) has them all.
-"""
+"""Results described once, as sentences and tables, and written as text, as HTML or as data."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
-__all__ = ["Column", "Document", "Facts", "Sentence", "Shown", "Table", "number", "page", "plain"]
+__all__ = ["Column", "Facts", "Part", "Sentence", "Shown", "Table", "number", "page", "plain"]
 
 
 @dataclass(frozen=True)
@@ -69,20 +65,20 @@ class Table:
     announced: bool = False
 
 
-@dataclass(frozen=True)
-class Document:
-    """Parts from top to bottom, under a heading in HTML and, if there is one, a title in text."""
-
-    parts: Sequence[Sentence | Facts | Table]
-    heading: str
-    title: str = ""
+Part = Sentence | Facts | Table
 
 
 class Shown:
-    """What describes itself by ``document()`` and ``to_dict()`` can be shown in every form."""
+    """What describes itself by ``parts()`` and ``to_dict()`` can be shown in every form.
 
-    def document(self) -> Document:
-        """Return what is to be shown."""
+    ``heading`` stands above its HTML, ``title`` above its text if it isn't empty.
+    """
+
+    heading: ClassVar[str]
+    title: ClassVar[str] = ""
+
+    def parts(self) -> list[Part]:
+        """Return what is told, from top to bottom."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,14 +91,14 @@ class Shown:
 
     def text(self, width: int = 100) -> str:
         """Return the report for a terminal of ``width`` columns."""
-        return to_text(self.document(), width)
+        return to_text(self.parts(), self.title, width)
 
     def html(self, heading: str | None = None, level: int = 2) -> str:
         """Return a self-contained HTML fragment: no script, no external file, all text escaped.
 
         ``level`` is that of the heading, 1 ... 6.
         """
-        return to_html(self.document(), heading, level)
+        return to_html(self.parts(), self.heading if heading is None else heading, level)
 
     def __str__(self) -> str:
         return self.text()
@@ -132,11 +128,11 @@ def number(value: float | None) -> str:
     return "0" if value == 0 else f"{value:.1e}" if math.isfinite(value) else str(value)
 
 
-def to_text(document: Document, width: int = 100) -> str:
-    """Return a document for a terminal: parts apart by blank lines, cells aligned."""
+def to_text(parts: list[Part], title: str, width: int) -> str:
+    """Return parts for a terminal: blank lines between them, cells aligned."""
     width = max(width, 40)
-    parts = [[document.title]] if document.title else []
-    for part in document.parts:
+    written = [[title]] if title else []
+    for part in parts:
         if isinstance(part, Sentence):
             lines = textwrap.wrap(part.text, width)
         elif isinstance(part, Facts):
@@ -147,8 +143,8 @@ def to_text(document: Document, width: int = 100) -> str:
             lines = [f"{part.captions[0]}:"] if part.announced else []
             aligned = [_aligned(column) for column in part.columns]
             lines += ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
-        parts.append(lines)
-    return "\n\n".join("\n".join(lines) for lines in parts)
+        written.append(lines)
+    return "\n\n".join("\n".join(lines) for lines in written)
 
 
 def _aligned(column: Column) -> list[str]:
@@ -157,13 +153,10 @@ def _aligned(column: Column) -> list[str]:
     return [cell.ljust(width) if column.words else cell.rjust(width) for cell in cells]
 
 
-def to_html(document: Document, heading: str | None = None, level: int = 2) -> str:
-    """Return a document as a ``<section>``, with colours inherited from the page."""
-    html = [
-        '<section class="klayer-gradcheck">',
-        f"<h{level}>{escape(heading or document.heading)}</h{level}>",
-    ]
-    for part in document.parts:
+def to_html(parts: list[Part], heading: str, level: int) -> str:
+    """Return parts as a ``<section>``, with colours inherited from the page."""
+    html = ['<section class="klayer-gradcheck">', f"<h{level}>{escape(heading)}</h{level}>"]
+    for part in parts:
         if isinstance(part, Sentence):
             text = escape(part.text)
             html.append(f"<p><small>{text}</small></p>" if part.small else f"<p>{text}</p>")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.differences import COMPLEX_STEP
-from klayer.gradcheck.render import Column, Document, Facts, Sentence, Shown, Table, number, plain
+from klayer.gradcheck.render import Column, Facts, Part, Sentence, Shown, Table, number, plain
 
 __all__ = ["Cause", "Check", "CurvePoint", "GradientError", "Row"]
 
@@ -160,6 +160,8 @@ class Check(Shown):
         Number of networks checked at once, P.
     """
 
+    heading: ClassVar[str] = "Gradient check"
+
     verdict: str
     method: str
     reason: str
@@ -225,31 +227,30 @@ class Check(Shown):
             (row for row in wrong if row.term == wrong[0].term), key=lambda row: row.scaled_error
         )
 
-    def document(self) -> Document:
+    def parts(self) -> list[Part]:
         """Return what is told: verdict, causes, the table of rows, how it was done, the curve."""
         causes = [(f"likely cause {i}", cause.text) for i, cause in enumerate(self.causes, 1)]
         if self.origin and self.verdict == "wrong":
             causes.append(("enters at", ", ".join(self.origin)))
-        parts: list[Facts | Sentence | Table] = [Facts(causes, _VERDICTS[self.verdict])]
+        parts: list[Part] = [Facts(causes, _VERDICTS[self.verdict])]
         if self.rows:
             parts += [self._table_of_rows(), Sentence(_EXPLANATION, small=True)]
         parts.append(Facts(self._facts()))
         if self.curve:
             parts.append(self._table_of_curve())
-        return Document(parts, heading="Gradient check")
+        return parts
 
     def _table_of_rows(self) -> Table:
         rows = self.rows
-        checked = [
-            f"{row.checked:,}" + (f"/{row.size:,}" if row.checked < row.size else "")
-            for row in rows
-        ]
+        of = [f"/{row.size:,}" if row.checked < row.size else "" for row in rows]
         columns = [
             Column("term", [row.term for row in rows], words=True),
             Column("array", [row.name for row in rows], words=True, header=True),
             Column("layer", [row.layer or "-" for row in rows], words=True),
             Column("kind", [row.kind for row in rows], words=True),
-            Column("checked", checked),
+            Column(
+                "checked", [f"{row.checked:,}{all_}" for row, all_ in zip(rows, of, strict=True)]
+            ),
             Column("scaled", [number(row.scaled_error) for row in rows]),
             Column("direction", [number(row.direction_error) for row in rows]),
             Column("norm", [number(row.norm_error) for row in rows]),
@@ -288,29 +289,20 @@ class Check(Shown):
         facts = [("method", self.reason), ("coverage", f"{self.coverage}.")]
         if self.rows:
             scale = "" if self.step == COMPLEX_STEP else " times the parameters' scale"
-            facts.append(
-                (
-                    "tolerance",
-                    f"{self.tolerance:.0e}, step {self.step:.2g}{scale}; "
-                    f"loss in {self.precision}; seed {self.seed}.",
-                )
-            )
+            tolerance = f"{self.tolerance:.0e}, step {self.step:.2g}{scale}"
+            facts.append(("tolerance", f"{tolerance}; loss in {self.precision}; seed {self.seed}."))
         agree = "two evaluations at the same point agree."
         disagree = "NO: evaluations at the same point disagree."
         facts.append(("repeatable", agree if self.deterministic else disagree))
         if self.kinks:
-            units = self.kinks["units"]
             near = "units near a kink: not known to the checker"
-            if units is not None:
-                near = f"{units:,} units at or near a kink"
-            facts.append(
-                (
-                    "kinks",
-                    f"{near}; {self.kinks['one_sided']:,} entries agree with a one-sided slope, "
-                    f"{self.kinks['nearby']:,} were compared at a point nearby, "
-                    f"{self.kinks['left_out']:,} left out.",
-                )
+            if self.kinks["units"] is not None:
+                near = "{units:,} units at or near a kink"
+            kinks = near + (
+                "; {one_sided:,} entries agree with a one-sided slope, {nearby:,} were compared at "
+                "a point nearby, {left_out:,} left out."
             )
+            facts.append(("kinks", kinks.format(**self.kinks)))
         facts += [("note", note) for note in self.notes]
         facts.append(("cost", f"{self.evaluations:,} evaluations in {self.seconds:.2f} s."))
         return facts

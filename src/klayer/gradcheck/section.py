@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.network import check_network, generic_params
-from klayer.gradcheck.render import Column, Document, Sentence, Shown, Table, number, plain
+from klayer.gradcheck.render import Column, Part, Sentence, Shown, Table, number, plain
 from klayer.gradcheck.result import Check
 from klayer.nn import BATCH_NORM, Network
 
@@ -25,39 +25,24 @@ LAYERS = (2, 3, 9)
 # tables with batch normalisation list gamma and beta of every layer, the last included: "all".
 PUBLISHED = {
     (2, "none"): {
-        "W1": 1.4673426882692818e-4,
-        "b1": -7.229957822585430e-8,
-        "W2": 2.7203157320845678e-6,
-        "b2": 2.1396981420099052e-8,
+        "W1": 1.4673426882692818e-4, "b1": -7.229957822585430e-8,
+        "W2": 2.7203157320845678e-6, "b2": 2.1396981420099052e-8,
     },
     (3, "none"): {
-        "W1": -1.8845415368999968e-3,
-        "b1": -1.1746269553369477e-7,
-        "W2": 1.862968508467330e-7,
-        "b2": 3.027183788983597e-8,
-        "W3": 1.9484145334911440e-6,
-        "b3": 1.0079336918441645e-8,
+        "W1": -1.8845415368999968e-3, "b1": -1.1746269553369477e-7,
+        "W2": 1.862968508467330e-7, "b2": 3.027183788983597e-8,
+        "W3": 1.9484145334911440e-6, "b3": 1.0079336918441645e-8,
     },
     (2, "all"): {
-        "W1": 4.42125333445057e-5,
-        "beta1": 8.646127578832108e-7,
-        "gamma1": 9.415384832137367e-7,
-        "W2": 8.013386982254017e-6,
-        "beta2": 9.011532476209387e-7,
-        "gamma2": 3.3187973562792394e-8,
+        "W1": 4.42125333445057e-5, "beta1": 8.646127578832108e-7, "gamma1": 9.415384832137367e-7,
+        "W2": 8.013386982254017e-6, "beta2": 9.011532476209387e-7, "gamma2": 3.3187973562792394e-8,
     },
     (3, "all"): {
-        "W1": 6.552163728967155e-5,
-        "beta1": 2.421152420043049e-6,
-        "gamma1": 7.53856764889225e-6,
-        "W2": 1.9291068433010034e-5,
-        "beta2": 1.2539411495296493e-6,
-        "gamma2": 1.1830048707082187e-6,
-        "W3": 4.285723777639723e-6,
-        "beta3": 3.3288229888493277e-6,
-        "gamma3": 1.1156746088136048e-8,
+        "W1": 6.552163728967155e-5, "beta1": 2.421152420043049e-6, "gamma1": 7.53856764889225e-6,
+        "W2": 1.9291068433010034e-5, "beta2": 1.2539411495296493e-6, "gamma2": 1.1830048707082187e-6,
+        "W3": 4.285723777639723e-6, "beta3": 3.3288229888493277e-6, "gamma3": 1.1156746088136048e-8,
     },
-}
+}  # fmt: skip
 
 _NOTE = (
     "Each number sums |a - n| / max(eps, |a| + |n|) over an array's entries, a analytic and n "
@@ -118,6 +103,9 @@ class Section(Shown):
     seed : int
     """
 
+    heading: ClassVar[str] = "Checking the gradients"
+    title: ClassVar[str] = "Gradients, analytic against numeric: the report's section 1"
+
     rows: tuple[SectionRow, ...]
     checks: dict[tuple[int, str], Check]
     features: int
@@ -154,7 +142,7 @@ class Section(Shown):
             ],
         }
 
-    def document(self) -> Document:
+    def parts(self) -> list[Part]:
         """Return what is told: the setting, and a table for each network."""
         rows = self.rows
         columns = (
@@ -174,11 +162,7 @@ class Section(Shown):
             for row in rows
         ]
         table = Table(columns, captions, [row.verdict.startswith("WRONG") for row in rows])
-        return Document(
-            (Sentence(self.setting), table, Sentence(_NOTE, small=True)),
-            heading="Checking the gradients",
-            title="Gradients, analytic against numeric: the report's section 1",
-        )
+        return [Sentence(self.setting), table, Sentence(_NOTE, small=True)]
 
 
 def report_section(
