@@ -55,12 +55,17 @@ class Case:
             return check_network(
                 self.network, self.params, self.x, self.labels, l2=self.l2, method=method
             )
-        return check_gradients(self, {k: v[0] for k, v in self.params.items()}, method=method)
+        params = {name: value[0] for name, value in self.params.items()}
+        return check_gradients(self, params, loss=self.loss, method=method)
 
-    def __call__(self, params):
-        """Return cost and gradients: every layer has a bias, those before BN as well."""
+    def loss(self, params):
+        """Return the cost."""
+        return self.forward(params)[0]
+
+    def forward(self, params):
+        """Return cost, probabilities and each layer's values: every layer has a bias."""
         safe = self.kind == "biases before BN"
-        net, n, x = self.network, len(self.labels), self.x
+        net, x = self.network, self.x
         kept = []
         for layer in range(1, net.depth + 1):
             s = x @ params[f"W{layer}"] + params[f"b{layer}"]
@@ -77,10 +82,16 @@ class Case:
         shifted = z - z.real.max(axis=1, keepdims=True)
         log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         weights = [params[f"W{layer}"] for layer in range(1, net.depth + 1)]
-        loss = -log_probs[np.arange(n), self.labels].mean()
+        loss = -log_probs[np.arange(len(x)), self.labels].mean()
         loss = loss + self.l2 * sum((W * W).sum() for W in weights)
+        return loss, np.exp(log_probs), kept
+
+    def __call__(self, params):
+        """Return cost and gradients."""
+        net = self.network
+        loss, probs, kept = self.forward(params)
         grads = {}
-        g = (np.exp(log_probs) - np.eye(net.n_classes)[self.labels]) / n
+        g = (probs - np.eye(net.n_classes)[self.labels]) / len(probs)
         for layer in range(net.depth, 0, -1):
             x, z, hat, inv = kept[layer - 1]
             if layer < net.depth:

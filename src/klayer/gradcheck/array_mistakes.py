@@ -52,52 +52,25 @@ PENALTIES: tuple[tuple[int, _Times, str, str], ...] = (
 
 @dataclass
 class Evidence:
-    """The numbers of one network and one term of the cost.
-
-    Attributes
-    ----------
-    names : dict of name -> ArrayName
-    analytic : dict of name -> array
-        All entries.
-    numeric : dict of name -> array
-        All entries, NaN where not compared.
-    params : dict of name -> array
-    failing : dict of name -> bool array
-    samples : int or None
-        Size of the batch, if known.
-    l2 : float or None
-        The penalty's strength, if known.
-    """
+    """The numbers of one network and one term of the cost, by the name of the array."""
 
     names: dict[str, ArrayName]
     analytic: dict[str, Array]
-    numeric: dict[str, Array]
+    numeric: dict[str, Array]  # NaN where not compared
     params: dict[str, Array]
-    failing: dict[str, Array]
-    samples: int | None = None
-    l2: float | None = None
+    failing: dict[str, Array]  # bool
+    samples: int | None = None  # size of the batch, if known
+    l2: float | None = None  # the penalty's strength, if known
 
 
 @dataclass(frozen=True)
 class Repair:
-    """A repair that agrees with the numbers.
+    """A repair that agrees with the numbers."""
 
-    Attributes
-    ----------
-    kind : str
-        Of the cause.
-    text : str
-        What is said of the arrays, with ``{arrays}`` in their place.
-    shared : str or None
-        Arrays whose repairs have this and the kind in common have one cause; None: its own.
-    remainder : float
-        How much of the error it leaves.
-    """
-
-    kind: str
-    text: str
-    shared: str | None = None
-    remainder: float = 0.0
+    kind: str  # of the cause
+    text: str  # what is said of the arrays, with {arrays} in their place
+    shared: str | None = None  # arrays with this and the kind in common have one cause; None: alone
+    remainder: float = 0.0  # how much of the error it leaves
 
 
 # A mended gradient, how many constants were fitted for it, and what it says.

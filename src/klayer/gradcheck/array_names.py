@@ -19,32 +19,17 @@ _KINDS = {"w": "W", "weight": "W", "weights": "W", "kernel": "W", "b": "b", "bia
 
 @dataclass(frozen=True)
 class ArrayName:
-    """Layer and kind of a parameter array.
+    """Layer and kind of a parameter array."""
 
-    Attributes
-    ----------
-    name : str
-        The key in the user's mapping.
-    layer : str
-        ``"2"`` for ``W2``, ``"encoder.0"`` for ``encoder.0.weight``, ``""`` where none is named.
-    kind : str
-        ``W``, ``b``, ``gamma``, ``beta``, or the user's own word.
-    """
-
-    name: str
-    layer: str
-    kind: str
+    name: str  # the key in the user's mapping
+    layer: str  # "2" for W2, "encoder.0" for encoder.0.weight, "" where none is named
+    kind: str  # W, b, gamma, beta, or the user's own word
 
 
 def parse_name(name: str, ndim: int = 2) -> ArrayName:
-    """Split a parameter's name into layer and kind.
+    """Split a name such as ``W2``, ``gamma_1``, ``layers.0.weight`` or ``dense/kernel``.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``W2``, ``gamma_1``, ``layers.0.weight`` or ``dense/kernel``.
-    ndim : int
-        Number of axes of the array: a ``weight`` with one axis scales a normalisation.
+    ``ndim`` is the number of axes of the array: a ``weight`` with one scales a normalisation.
 
     Examples
     --------

@@ -29,19 +29,10 @@ def explain(
     l2: Array | None,
     references: Mapping[str, Sequence[Reference]],
 ) -> Check:
-    """Return the check with origin, causes and curve, of the first term that is wrong.
+    """Return a check that found a mistake with origin, causes and curve, of the first wrong term.
 
-    Parameters
-    ----------
-    check : Check
-        With the verdict "wrong".
-    point : Point
-    grads : dict of term -> dict of name -> array, shape (P, ...)
-        The analytic gradients.
-    comparisons : list of Comparison
-    samples : int or None
-    l2 : array, shape (P,), or None
-    references : dict of term -> Reference of each network
+    ``grads`` are the analytic gradients by term, ``l2`` has shape (P,), and ``references`` gives,
+    for a term, one for each network.
     """
     term = check.worst_row.term
     t = list(grads).index(term)

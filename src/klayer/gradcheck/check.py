@@ -22,7 +22,7 @@ from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
 from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Array, FunctionObjective, LossAndGrads, Objective
 from klayer.gradcheck.preflight import complex_unsafe, repeat
-from klayer.gradcheck.result import Check, Row
+from klayer.gradcheck.result import Check
 
 __all__ = ["METHODS", "check_gradients", "run_check"]
 
@@ -177,6 +177,11 @@ def run_check(
     rng = np.random.default_rng(seed)
     repeated = repeat(objective, rng)
     precision = precision_of(objective, rng)
+
+    def timed(check: Check) -> Check:
+        seconds = time.perf_counter() - start
+        return replace(check, evaluations=objective.evaluations, seconds=seconds)
+
     check = Check(
         verdict="wrong",
         method=method if method != "auto" else "complex",
@@ -191,15 +196,13 @@ def run_check(
         coverage="nothing",
     )
     if repeated.cause is not None:
-        check = replace(check, causes=(repeated.cause,), deterministic=False)
-        return _timed(check, objective, start)
+        return timed(replace(check, causes=(repeated.cause,), deterministic=False))
     point = Point(objective, precision, rng)
     nearby = cache(lambda: Nearby(point, rng))
     used, reason = _choose(method, point, nearby, names, rng)
     total = sum(objective.params[name][0].size for name in names)
     each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
-    if method == "direction":
-        each = 0
+    each = 0 if method == "direction" else each
     while True:
         limit = tolerance or TOLERANCES[used][precision.itemsize]
         comparisons = compare(point, repeated, names, each, used, seed)
@@ -216,14 +219,16 @@ def run_check(
                 f"{found.name}, where differences side with the analytic gradient."
             )
     rows, row_notes = rows_of(comparisons, repeated, limit)
+    verdicts = {row.verdict for row in rows}
+    steps = {"complex": COMPLEX_STEP, "central": point.eps ** (1 / 3), "forward": point.eps**0.5}
     check = replace(
         check,
-        verdict=_verdict(rows),
+        verdict=next((one for one in ("wrong", "undecided") if one in verdicts), "right"),
         method=method if method == "direction" else used,
         reason=reason,
         rows=rows,
         tolerance=limit,
-        step=_typical_step(point, used),
+        step=steps[used],
         notes=(
             *notes,
             *([repeated.note] if repeated.note else []),
@@ -240,12 +245,7 @@ def run_check(
     )
     if check.verdict == "wrong":
         check = explain(check, point, repeated.grads, comparisons, samples, l2, references or {})
-    return _timed(check, objective, start)
-
-
-def _timed(check: Check, objective: Objective, start: float) -> Check:
-    seconds = time.perf_counter() - start
-    return replace(check, evaluations=objective.evaluations, seconds=seconds)
+    return timed(check)
 
 
 def _validate(method: str, entries: object, tolerance: float | None, seed: object) -> None:
@@ -302,17 +302,6 @@ def _unsafe(reason: str) -> KlayerError:
     return KlayerError(
         f"method 'complex' needs a complex-safe loss, but {reason}: use method 'auto' or 'central'."
     )
-
-
-def _verdict(rows: Sequence[Row]) -> str:
-    found = {row.verdict for row in rows}
-    return "wrong" if "wrong" in found else "undecided" if "undecided" in found else "right"
-
-
-def _typical_step(point: Point, method: str) -> float:
-    if method == "complex":
-        return COMPLEX_STEP
-    return float(point.eps ** (1 / 3 if method == "central" else 1 / 2))
 
 
 def _coverage(comparisons: list[Comparison], objective: Objective, names: list[str]) -> str:

@@ -27,28 +27,17 @@ _REPORT_EPS = float(np.finfo(np.float64).eps)
 
 @dataclass
 class Comparison:
-    """The numbers of one array: T terms, P networks, m lines.
+    """The numbers of one array: T terms, P networks, m lines."""
 
-    Attributes
-    ----------
-    lines : Lines
-        Through the entries, or a random direction.
-    analytic, numeric, noise : array, shape (T, P, m)
-        ``noise`` is the uncertainty of ``numeric``.
-    state : int8 array, shape (T, P, m)
-        PLAIN, AT_KINK (agrees with a one-sided slope), NEARBY (right at a point nearby, not here)
-        or LEFT_OUT (no finite difference).
-    floor : array, shape (T, P, 1)
-    zero : bool array, shape (T, P)
-        Structurally zero: rounding on both sides, with nothing that it could be relative to.
-    """
-
-    lines: Lines
-    analytic: Array
-    numeric: Array
-    noise: Array
+    lines: Lines  # through the entries, or a random direction
+    analytic: Array  # (T, P, m)
+    numeric: Array  # (T, P, m)
+    noise: Array  # (T, P, m), the uncertainty of the numeric one
+    # (T, P, m): AT_KINK: agrees with a one-sided slope; NEARBY: right at a point nearby, not here;
+    # LEFT_OUT: no finite difference.
     state: Array
-    floor: Array = field(init=False)
+    floor: Array = field(init=False)  # (T, P, 1)
+    # (T, P), structurally zero: rounding on both sides, with nothing that it could be relative to.
     zero: Array = field(init=False)
 
     def scaled_error(self, tolerance: float) -> Array:
@@ -66,15 +55,7 @@ def compare(
 ) -> list[Comparison]:
     """Take the numeric derivatives of arrays, and lay them beside the analytic ones.
 
-    Parameters
-    ----------
-    point : Point
-    repeated : Repeat
-    names : list of str
-    each : float, >= 0
-        How many entries of each array. One with more is compared along a random direction, too.
-    method : {"complex", "central", "forward"}
-    seed : int
+    So many entries of ``each`` array; one with more is compared along a random direction, too.
     """
     chosen = []
     for name in names:

@@ -31,11 +31,8 @@ _LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors
 class Lines:
     """Lines through parameter space: one for each of m entries of an array, or one direction.
 
-    Attributes
-    ----------
-    name : str
-    along : int array, shape (m,), or float array, shape (size,)
-        Flat indices of the entries; or the direction, which moves all entries at once.
+    ``along`` holds flat indices, whole numbers of shape (m,); or the direction, which moves all
+    entries at once, floating-point numbers of shape (size,).
     """
 
     name: str
@@ -59,38 +56,22 @@ class Lines:
 
 @dataclass(frozen=True)
 class Derivative:
-    """A derivative from several steps, with its error and what both sides say; each (T, P).
+    """A derivative from several steps, with its error and what both sides say; each (T, P)."""
 
-    Attributes
-    ----------
-    value, error : array
-        Central difference at the step that agrees best with its neighbour and with all finer steps,
-        and by how much it differs from them, rounding included.
-    below, above : array
-        One-sided slopes at that step.
-    kink : bool array
-        The slopes differ, and don't approach each other as the step shrinks.
-    """
-
+    # The central difference at the step that agrees best with its neighbour and with all finer
+    # steps, and by how much it differs from them, rounding included.
     value: Array
     error: Array
-    below: Array
+    below: Array  # one-sided slopes at that step
     above: Array
-    kink: Array
+    kink: Array  # bool: the slopes differ, and don't approach each other as the step shrinks
 
 
 class Point:
     """The losses at a point, and their derivatives along lines through it.
 
-    Parameters
-    ----------
-    objective : Objective
-    precision : numpy.dtype
-        What the loss is computed in.
-    rng : numpy.random.Generator
-        For the measurement of the loss's rounding noise.
-    params : dict of array, optional
-        The point; by default the objective's own.
+    ``precision`` is what the loss is computed in, ``rng`` serves to measure its rounding noise;
+    the point is ``params``, by default the objective's own.
     """
 
     def __init__(

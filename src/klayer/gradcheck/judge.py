@@ -36,14 +36,7 @@ class NotComplexSafe(Exception):
 
 
 class Nearby:
-    """The gradient at a point nearby, evaluated when first asked for.
-
-    Parameters
-    ----------
-    point : Point
-        The given one.
-    rng : numpy.random.Generator
-    """
+    """The gradient at a point near the given one."""
 
     def __init__(self, point: Point, rng: np.random.Generator) -> None:
         params = {

@@ -17,33 +17,30 @@ from klayer.gradcheck.objective import Array, Params
 from klayer.gradcheck.result import Cause
 from klayer.nn import Network
 
-__all__ = ["MISTAKES", "Layer", "Mistake", "Planted", "Reference", "find_known", "plantings"]
+__all__ = [
+    "MISTAKES",
+    "Layer",
+    "Mistake",
+    "Planted",
+    "Reference",
+    "find_known",
+    "layers_where",
+    "plantings",
+]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The values of a layer of a forward pass; each (N, H) where no other shape is given.
+    """The values of a layer in a forward pass."""
 
-    Attributes
-    ----------
-    x : array, shape (N, D)
-        The layer's input; ``below`` is the same before the activation.
-    s, hat, z : array
-        The product with W, its normalised values, and what the activation gets.
-    var : array, shape (H,)
-    W : array, shape (D, H)
-    gamma : array, shape (H,), or 1.0
-    eps : float
-    """
-
-    x: Array
-    below: Array
-    s: Array
-    hat: Array
-    z: Array
-    var: Array
-    W: Array
-    gamma: Array | float
+    x: Array  # (N, D), the layer's input
+    below: Array  # (N, D), the same before the activation
+    s: Array  # (N, H), the product with W
+    hat: Array  # (N, H), normalised
+    z: Array  # (N, H), what the activation gets
+    var: Array  # (H,), of s
+    W: Array  # (D, H)
+    gamma: Array | float  # (H,), or 1.0
     eps: float
 
     def through_bn(
@@ -64,39 +61,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake: one row of the list.
+    """A mistake: one row of the list."""
 
-    Attributes
-    ----------
-    kind : str
-        Its identifier.
-    text : str
-        What is said of the layer or layers.
-    where : str
-        Which layers can have it: a key of the table below.
-    point : str
-        Which value of the backward pass is wrong: ``labels``, ``logits`` (the loss's gradient),
-        ``mask``, ``hat`` (in gamma's gradient), ``bn`` (the gradient through normalisation),
-        ``bias``, ``penalty``, ``input`` (in W's gradient) or ``back`` (W on the way down).
-    wrong : callable
-        ``wrong(right, layer, g) -> array``: what stands there for the right value, in a layer where
-        the gradient ``g`` arrives.
-    partner : callable, optional
-        ``partner(network, layer, other)``: whether the other layer can be mistaken for the layer;
-        ``wrong`` is given the values of the other one.
-    """
-
-    kind: str
-    text: str
-    where: str
+    kind: str  # its identifier
+    text: str  # what is said of the layer or layers
+    where: str  # which layers can have it, for layers_where
+    # Which value of the backward pass is wrong: labels, logits (the loss's gradient), mask, hat (in
+    # gamma's gradient), bn (the gradient through normalisation), bias, input (in W's gradient) or
+    # back (W on the way down).
     point: str
+    # wrong(right, layer, g): what stands there for the right value, where the gradient g arrives.
     wrong: Callable[[Array, Layer, Array], Array]
+    # partner(network, layer, other): whether the layer can be mistaken for the other, whose values
+    # are then given to wrong.
     partner: Callable[[Network, int, int], bool] | None = None
-
-    def layers(self, network: Network) -> tuple[int, ...]:
-        """Return the layers of a network that can have it."""
-        possible = _WHERE[self.where]
-        return tuple(one for one in range(1, network.depth + 1) if possible(network, one))
 
     def others(self, network: Network, layer: int) -> list[int]:
         """Return the layers that can be mistaken for a layer; 0 if none takes part."""
@@ -115,15 +93,27 @@ class Planted:
     other: int = 0
 
 
-# Which layers of a network can have a mistake.
-_WHERE: dict[str, Callable[[Network, int], bool]] = {
-    "bn": lambda net, layer: net.normalises(layer),
-    "hidden": lambda net, layer: layer < net.depth,
-    "hidden-bn": lambda net, layer: layer < net.depth and net.normalises(layer),
-    "square": lambda net, layer: layer > 1 and net.widths[layer - 1] == net.widths[layer],
-    "not-first": lambda _, layer: layer > 1,
-    "last": lambda net, layer: layer == net.depth,
-}
+def layers_where(network: Network, where: str) -> tuple[int, ...]:
+    """Return the layers of a network of which all words of ``where`` hold.
+
+    Examples
+    --------
+    >>> layers_where(Network(4, (5, 5), 3, batch_norm="hidden"), "hidden bn")
+    (1, 2)
+    """
+    last, w = network.depth, network.widths
+    holds: dict[str, Callable[[int], bool]] = {
+        "any": lambda _: True,
+        "bn": network.normalises,
+        "bias": lambda layer: not network.normalises(layer),
+        "first": lambda layer: layer == 1,
+        "not-first": lambda layer: layer > 1,
+        "hidden": lambda layer: layer < last,
+        "last": lambda layer: layer == last,
+        "square": lambda layer: w[layer - 1] == w[layer],
+    }
+    every = range(1, last + 1)
+    return tuple(one for one in every if all(holds[word](one) for word in where.split()))
 
 
 def _same_units(net: Network, layer: int, other: int) -> bool:
@@ -162,13 +152,13 @@ MISTAKES = {
         Mistake("mask-missing", "the activation's mask is missing on the way back",
                 "hidden", "mask", lambda right, *_: np.ones_like(right)),
         Mistake("mask-before-bn", "the mask is taken from the values before normalisation",
-                "hidden-bn", "mask", lambda _, at, __: at.s.real > 0),
+                "hidden bn", "mask", lambda _, at, __: at.s.real > 0),
         Mistake("mask-other", "the mask of another layer is used",
                 "hidden", "mask", lambda _, at, __: at.z.real > 0, _same_units),
         Mistake("mask-inverted", "the mask is inverted: it passes where the activation is zero",
                 "hidden", "mask", lambda right, *_: ~right),
         Mistake("weights-transposed", "W is used on the way back where its transpose belongs",
-                "square", "back", lambda right, *_: right.T),
+                "not-first square", "back", lambda right, *_: right.T),
         Mistake("input-linear", "W's gradient uses the layer's input before the activation",
                 "not-first", "input", lambda _, at, __: at.below),
         Mistake("input-other", "W's gradient uses the input of another layer",
@@ -254,9 +244,8 @@ class Reference:
                 g = put("bn", layer, at.through_bn(g), g)
             else:
                 grads[f"b{layer}"] = put("bias", layer, g, g).sum(axis=0)
-            penalty = put("penalty", layer, 2 * self.l2 * at.W, g)
-            # (D, N) @ (N, H) -> (D, H)
-            grads[f"W{layer}"] = put("input", layer, at.x, g).T @ g + penalty
+            x = put("input", layer, at.x, g)
+            grads[f"W{layer}"] = x.T @ g + 2 * self.l2 * at.W  # (D, N) @ (N, H) -> (D, H)
             g = g @ put("back", layer, at.W, g).T  # (N, H) @ (H, D) -> (N, D)
         return grads
 
@@ -264,7 +253,7 @@ class Reference:
 def plantings(network: Network) -> Iterator[Planted]:
     """Yield every mistake in every place: in all layers that can have it at once, and in each."""
     for mistake in MISTAKES.values():
-        layers = mistake.layers(network)
+        layers = layers_where(network, mistake.where)
         if mistake.partner is None and len(layers) > 1:
             yield Planted(mistake, layers)
         for layer in layers:
@@ -273,13 +262,9 @@ def plantings(network: Network) -> Iterator[Planted]:
 
 
 def find_known(reference: Reference, params: Params, analytic: Params) -> list[Cause]:
-    """Return the mistakes whose gradient is the analytic one to rounding.
+    """Return the mistakes whose gradient of the whole cost is the analytic one to rounding.
 
-    Parameters
-    ----------
-    reference : Reference
-    params : dict of array, without population axis
-    analytic : dict of array, the gradient of the whole cost
+    Both mappings are of one network, without an axis for the population.
     """
     layers = reference.forward(params)
     correct = reference.gradient(layers)

@@ -32,27 +32,27 @@ SMALL = 1e-10
 _NEARBY, _AWAY = 1e-6, 1e-2
 _NEARBY_POINTS = 8
 
+_RANDOM = (
+    "two evaluations at the same parameters differ: {where} by {change} relative. Fix the seed of "
+    "whatever is random (dropout, noise, the choice of samples) inside the function, then check "
+    "again."
+)
+_REMEMBERS = (
+    "an evaluation depends on the call before it: {where} differs by {change} relative after a call "
+    "at other parameters. Something stale is used, such as activations kept from an earlier forward "
+    "pass."
+)
+
 
 @dataclass(frozen=True)
 class Repeat:
-    """What repeated evaluations say.
+    """What repeated evaluations say; by term, then by name."""
 
-    Attributes
-    ----------
-    grads : dict of term -> dict of name -> array, shape (P, ...)
-        The gradients at the given point.
-    steady : dict of term -> dict of name -> bool array, shape (P,)
-        Whether the array changes, but hardly, at a point nearby: then it is no mere rounding.
-    cause : Cause or None
-        Why the evaluations disagree, if they do.
-    note : str or None
-        If they agree to rounding only.
-    """
-
-    grads: dict[str, Params]
+    grads: dict[str, Params]  # the gradients at the given point, each (P, ...)
+    # Whether a gradient changes, but hardly, at a point nearby: then it is no mere rounding; (P,).
     steady: dict[str, dict[str, Array]]
-    cause: Cause | None
-    note: str | None
+    cause: Cause | None  # why the evaluations disagree, if they do
+    note: str | None  # that they agree to rounding only
 
 
 def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
@@ -98,10 +98,13 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
                 arrays[name] &= _steady(grads[term][name], moved[term][name])
     tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
     note, cause = None, None
-    for other, kind in ((again, "random"), (last, "remembers")):
+    for other, kind, text in ((again, "random", _RANDOM), (last, "remembers", _REMEMBERS)):
         change, name = _largest_change((losses, grads), other)
         if change > tolerance:
-            cause = _cause(kind, name, change)
+            whole = name == "the loss"
+            where = name if whole else f"the gradient of {name}"
+            text = text.replace("{where}", where).replace("{change}", f"{change:.1e}")
+            cause = Cause(kind, () if whole else (name,), text, 0.0)
             break
         if change > 0:
             note = (
@@ -130,39 +133,20 @@ def _has_small(grads: dict[str, Params]) -> bool:
 
 def _largest_change(first: Evaluation, second: Evaluation) -> tuple[float, str]:
     """Return the largest relative difference of two evaluations, and where it is."""
-    losses, grads = first
-    changes = [(_relative(losses, second[0], np.abs(losses).max()), "the loss")]
+
+    def relative(a: Array, b: Array, scale: float) -> float:
+        if np.array_equal(a, b, equal_nan=True):
+            return 0.0
+        with np.errstate(all="ignore"):
+            change = float(np.nanmax(np.abs(a - b), initial=0) / scale)
+        return change if change > 0 else np.inf
+
+    (losses, grads), (losses_2, grads_2) = first, second
+    changes = [(relative(losses, losses_2, np.abs(losses).max()), "the loss")]
     for term, arrays in grads.items():
         scale = max(np.nanmax(np.abs(one), initial=0) for one in arrays.values())
-        changes += [
-            (_relative(value, second[1][term][name], scale), name) for name, value in arrays.items()
-        ]
+        changes += [(relative(arrays[k], grads_2[term][k], scale), k) for k in arrays]
     return max(changes)
-
-
-def _relative(a: Array, b: Array, scale: float) -> float:
-    if np.array_equal(a, b, equal_nan=True):
-        return 0.0
-    with np.errstate(all="ignore"):
-        change = float(np.nanmax(np.abs(a - b), initial=0) / scale)
-    return change if change > 0 else np.inf
-
-
-def _cause(kind: str, name: str, change: float) -> Cause:
-    where = name if name == "the loss" else f"the gradient of {name}"
-    if kind == "random":
-        text = (
-            f"two evaluations at the same parameters differ: {where} by {change:.1e} relative. "
-            "Fix the seed of whatever is random (dropout, noise, the choice of samples) inside the "
-            "function, then check again."
-        )
-    else:
-        text = (
-            f"an evaluation depends on the call before it: {where} differs by {change:.1e} "
-            "relative after a call at other parameters. Something stale is used, such as "
-            "activations kept from an earlier forward pass."
-        )
-    return Cause(kind, () if name == "the loss" else (name,), text, 0.0)
 
 
 def complex_unsafe(
@@ -170,19 +154,7 @@ def complex_unsafe(
 ) -> str | None:
     """Try the complex step on a direction through each array; return why it can't be used.
 
-    Parameters
-    ----------
-    point : Point
-    nearby : callable
-        Returns a point nearby.
-    names : list of str
-        The arrays to try.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    reason : str or None
-        None if the function is complex-safe as far as can be seen.
+    ``nearby`` returns a point nearby. None: the function is complex-safe as far as can be seen.
     """
     if point.precision != np.float64:
         return f"the loss is computed in {point.precision}"

@@ -32,37 +32,23 @@ class Facts:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its head and its cells; numbers stand on the right, words on the left.
-
-    ``header``: its cells name their rows. ``text_only``: HTML leaves it out.
-    """
+    """A column of a table."""
 
     head: str
     cells: Sequence[str]
-    words: bool = False
-    header: bool = False
-    text_only: bool = False
+    words: bool = False  # stand on the left, numbers on the right
+    header: bool = False  # its cells name their rows
+    text_only: bool = False  # HTML leaves it out
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length.
-
-    Attributes
-    ----------
-    columns : sequence of Column
-    captions : sequence of str
-        One for each row: HTML makes a table of the rows that share one.
-    bold : sequence of bool
-        One for each row.
-    announced : bool
-        Whether text shows the caption, too.
-    """
+    """Columns of equal length."""
 
     columns: Sequence[Column]
-    captions: Sequence[str]
-    bold: Sequence[bool]
-    announced: bool = False
+    captions: Sequence[str]  # one for each row: HTML makes a table of the rows that share one
+    bold: Sequence[bool]  # one for each row
+    announced: bool = False  # whether text shows the caption, too
 
 
 Part = Sentence | Facts | Table

@@ -56,32 +56,16 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class SectionRow:
-    """One array of one network; ``published`` and ``central`` where the report has a number.
-
-    Attributes
-    ----------
-    layers : int
-    batch_norm : {"none", "hidden", "all"}
-    layer : int
-    kind, name : str
-    published, central : float or None
-        Sum of relative errors: the report's, and ours by differences.
-    measured : float
-        Sum of relative errors, by the method of ``method``.
-    norm_error : float or None
-    scaled_error : float
-    verdict : str
-    method : str
-    """
+    """One array of one network; ``published`` and ``central`` where the report has a number."""
 
     layers: int
     batch_norm: str
     layer: int
     kind: str
     name: str
-    published: float | None
-    central: float | None
-    measured: float
+    published: float | None  # sum of relative errors: the report's
+    central: float | None  # ours, by differences
+    measured: float  # ours, by the method
     norm_error: float | None
     scaled_error: float
     verdict: str
@@ -90,23 +74,13 @@ class SectionRow:
 
 @dataclass(frozen=True)
 class Section(Shown):
-    """Section 1 as data; ``text()``, ``html()`` and ``to_json()`` show it.
-
-    Attributes
-    ----------
-    rows : tuple of SectionRow
-    checks : dict of (layers, batch_norm) -> Check
-        The whole checks, data term and L2 term apart.
-    features, width, samples : int
-    l2 : float
-    inputs : str
-    seed : int
-    """
+    """Section 1 as data; ``text()``, ``html()`` and ``to_json()`` show it."""
 
     heading: ClassVar[str] = "Checking the gradients"
     title: ClassVar[str] = "Gradients, analytic against numeric: the report's section 1"
 
     rows: tuple[SectionRow, ...]
+    # By layers and batch_norm: the whole checks, data term and L2 term apart.
     checks: dict[tuple[int, str], Check]
     features: int
     width: int
