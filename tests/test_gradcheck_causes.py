@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from klayer.gradcheck import MISTAKES, Reference, check_gradients
+from klayer.gradcheck.array_mistakes import PENALTIES
 from klayer.gradcheck.array_names import order_of_layers, parse_name
 from klayer.gradcheck.known_mistakes import find_known, plantings
 from klayer.gradcheck.locate import locate
@@ -325,3 +326,28 @@ def test_every_mistake_that_can_be_replayed_changes_the_gradient():
         assert found[0].remainder < 1e-10
     assert seen == set(MISTAKES)
     assert find_known(reference, params, reference.gradient(layers)) == []
+
+
+def test_a_network_of_another_activation_gets_no_hypotheses_that_are_made_for_relu():
+    batch = {"x": POINT["W1"], "labels": np.arange(4) % 3}
+    params = {k: v[0] for k, v in Network(4, (5,), 3).init("he", [0], np.float64).items()}
+    own = Reference(Network(4, (5,), 3), **batch)
+    planted = next(one for one in plantings(own.network) if one.mistake.kind == "mask-missing")
+
+    def function(params):
+        return own.cost(params), {
+            name: grad.real for name, grad in own.gradient(own.forward(params), planted).items()
+        }
+
+    assert check_gradients(function, params, reference=own).causes[0].kind == "mask-missing"
+    other = Reference(Network(4, (5,), 3), **batch)
+    object.__setattr__(other.network, "activation", "tanh")
+    check = check_gradients(function, params, reference=other)
+    assert "mask-missing" not in {cause.kind for cause in check.causes}
+    assert "the known mistakes are those of networks with ReLU" in check.notes[-1]
+
+
+def test_every_known_mistake_is_planted():
+    planted = {cause for mutant in mutants.MUTANTS for cause in mutant.causes}
+    assert set(MISTAKES) <= planted
+    assert {kind for _, _, kind, _ in PENALTIES} <= planted

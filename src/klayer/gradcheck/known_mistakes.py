@@ -201,14 +201,14 @@ class Reference:
         for layer in range(1, network.depth + 1):
             W = params[f"W{layer}"]
             s = x @ W  # (N, D) @ (D, H) -> (N, H)
-            centred = s - s.mean(axis=0)
-            var = (centred * centred).mean(axis=0)
-            hat = centred / np.sqrt(var + network.eps)
+            gamma, hat, var = params.get(f"gamma{layer}", 1.0), s, np.ones(1)
             if network.normalises(layer):
-                z = params[f"gamma{layer}"] * hat + params[f"beta{layer}"]
+                centred = s - s.mean(axis=0)
+                var = (centred * centred).mean(axis=0)
+                hat = centred / np.sqrt(var + network.eps)
+                z = gamma * hat + params[f"beta{layer}"]
             else:
                 z = s + params[f"b{layer}"]
-            gamma = params.get(f"gamma{layer}", 1.0)
             layers[layer] = Layer(x, below, s, hat, z, var, W, gamma, network.eps)
             x, below = z * (z.real > 0), z
         return layers
