@@ -95,7 +95,7 @@ class Model:
             if np.abs(grad - right[name]).max() > 1e-11 * np.abs(right[name]).max()
         }
         if isinstance(self.mutant.plant, Mistake) and self.mutant.plant.point in ON_THE_WAY:
-            top = max(name[-1] for name in off)
+            top = max((name[-1] for name in off), default="")
             off = {name for name in off if name[-1] == top}
         return off
 
@@ -261,7 +261,9 @@ def build(mutant: Mutant | None, seed: int) -> Model:
     one = int(rng.choice(layers))
     either = bool(rng.random() < 0.5) if mutant.everywhere is None else mutant.everywhere
     others = mutant.plant.others(network, one) if isinstance(mutant.plant, Mistake) else [0]
-    return Model(reference, params, mutant, layers if either else (one,), int(rng.choice(others)))
+    model = Model(reference, params, mutant, layers if either else (one,), int(rng.choice(others)))
+    # Of a gradient of dead units, which is zero, half and twice are the same: take another model.
+    return model if model.origin() else build(mutant, seed + 1000)
 
 
 def check(model: Model, method: str) -> Check:

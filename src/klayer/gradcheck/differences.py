@@ -66,6 +66,11 @@ class Derivative:
     above: Array
     kink: Array  # bool: the slopes differ, and don't approach each other as the step shrinks
 
+    def between(self, slope: float, t: int, p: int, slack: float) -> bool:
+        """Whether a slope lies between the one-sided ones."""
+        low, high = sorted((self.below[t, p], self.above[t, p]))
+        return bool(low - slack <= slope <= high + slack)
+
 
 class Point:
     """The losses at a point, and their derivatives along lines through it.

@@ -44,25 +44,19 @@ class Nearby:
             for name, value in point.params.items()
         }
         self.point = Point(point.objective, point.precision, rng, params)
-        _, self.grads = point.objective.evaluate(self.point.params)
-        self.rounding = {term: dict.fromkeys(one, 0.0) for term, one in self.grads.items()}
+        self.grads = list(point.objective.evaluate(self.point.params)[1].values())
+        # Move the parameters by a few ulps: what the gradient makes of that is rounding. As a rule
+        # next to nothing; but layers of dead units, normalised, multiply it.
+        self.rounding = [dict.fromkeys(arrays, 0.0) for arrays in self.grads]
         for _ in range(2):
-            self._measure_rounding(rng)
-
-    def _measure_rounding(self, rng: np.random.Generator) -> None:
-        """Move the parameters by a few ulps: what the gradient makes of that is rounding.
-
-        As a rule next to nothing; but layers of dead units, normalised, multiply it.
-        """
-        moved = {
-            name: value * (1 + 4 * self.point.eps * rng.choice([-1.0, 1.0], value.shape))
-            for name, value in self.point.params.items()
-        }
-        _, grads = self.point.objective.evaluate(moved)
-        for term, arrays in self.grads.items():
-            for name, value in arrays.items():
-                change = float(np.abs(grads[term][name] - value).max())
-                self.rounding[term][name] = max(self.rounding[term][name], change)
+            moved = {
+                name: value * (1 + 4 * self.point.eps * rng.choice([-1.0, 1.0], value.shape))
+                for name, value in self.point.params.items()
+            }
+            for t, arrays in enumerate(point.objective.evaluate(moved)[1].values()):
+                for name, value in arrays.items():
+                    change = float(np.abs(value - self.grads[t][name]).max())
+                    self.rounding[t][name] = max(self.rounding[t][name], change)
 
     def is_right(
         self, line: Lines, t: int, p: int, method: str, floor: float, limit: float
@@ -71,16 +65,14 @@ class Nearby:
         a = self._analytic(line, t, p)
         if method == "complex":
             n = self.point.complex_step(line)[t, p, 0]
-            slack = 10 * list(self.rounding.values())[t][line.name]
+            slack = 10 * self.rounding[t][line.name]
             if line.is_direction:
                 slack *= float(np.linalg.norm(line.along))
             return bool(abs(a - n) <= limit * max(abs(a), abs(n), floor) + slack)
         best = self.point.derivative(line)
-        low, high = sorted((best.below[t, p], best.above[t, p]))
         doubt = 3 * best.error[t, p]
-        if best.kink[t, p] and low - doubt <= a <= high + doubt:
-            return True
-        return _close(a, best.value[t, p], floor, doubt)
+        between = best.kink[t, p] and best.between(a, t, p, doubt)
+        return between or _close(a, best.value[t, p], floor, doubt)
 
     def contradicts(self, line: Lines, t: int, p: int, floor: float) -> bool:
         """Whether differences contradict the complex step there."""
@@ -90,7 +82,7 @@ class Nearby:
         return not best.kink[t, p] and _contradicts(a, n, best, t, p, floor)
 
     def _analytic(self, line: Lines, t: int, p: int) -> float:
-        return float(line.slopes(flat(list(self.grads.values())[t][line.name])[p])[0])
+        return float(line.slopes(flat(self.grads[t][line.name])[p])[0])
 
 
 def judge(
@@ -140,13 +132,12 @@ def _second_opinion(
     if not np.isfinite(value):
         return LEFT_OUT
     if best.kink[t, p]:
-        low, high = sorted((best.below[t, p], best.above[t, p]))
-        slack = 0.02 * (high - low) + doubt
-        return AT_KINK if low - slack <= a <= high + slack else None
-    if method != "complex":
-        found.numeric[t, p, i], found.noise[t, p, i] = value, doubt
-        return PLAIN if _close(a, value, floor, doubt) else None
-    return None
+        slack = 0.02 * abs(best.above[t, p] - best.below[t, p]) + doubt
+        return AT_KINK if best.between(a, t, p, slack) else None
+    if method == "complex":
+        return None
+    found.numeric[t, p, i], found.noise[t, p, i] = value, doubt
+    return PLAIN if _close(a, value, floor, doubt) else None
 
 
 def _contradicts(a: float, n: float, best: Derivative, t: int, p: int, floor: float) -> bool:

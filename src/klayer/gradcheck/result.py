@@ -243,21 +243,18 @@ class Check(Shown):
     def _table_of_rows(self) -> Table:
         rows = self.rows
         of = [f"/{row.size:,}" if row.checked < row.size else "" for row in rows]
+        worst = ["-" if row.worst is None else _index(row) for row in rows]
         columns = [
             Column("term", [row.term for row in rows], words=True),
             Column("array", [row.name for row in rows], words=True, header=True),
             Column("layer", [row.layer or "-" for row in rows], words=True),
             Column("kind", [row.kind for row in rows], words=True),
-            Column(
-                "checked", [f"{row.checked:,}{all_}" for row, all_ in zip(rows, of, strict=True)]
-            ),
+            Column("checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)]),
             Column("scaled", [number(row.scaled_error) for row in rows]),
             Column("direction", [number(row.direction_error) for row in rows]),
             Column("norm", [number(row.norm_error) for row in rows]),
             Column("sum", [number(row.report_error) for row in rows]),
-            Column(
-                "worst at", [_index(row) if row.worst is not None else "-" for row in rows], True
-            ),
+            Column("worst at", worst, words=True),
             Column("analytic", [f"{row.analytic:.5g}" for row in rows]),
             Column("numeric", [f"{row.numeric:.5g}" for row in rows]),
             Column("verdict", [row.told_verdict for row in rows], words=True),
