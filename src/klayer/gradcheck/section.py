@@ -194,7 +194,7 @@ def report_section(
         if progress:
             progress(f"{depth} layers, batch normalisation: {norm}")
         network = Network(x.shape[1], (WIDTH,) * (depth - 1), CLASSES, batch_norm=norm)
-        params = generic_params(network, seed=seed)
+        params: dict[str, ArrayLike] = dict(generic_params(network, seed=seed))
         check = check_network(network, params, x, labels, l2=L2, seed=seed)
         checks[depth, norm] = check
         published = PUBLISHED.get((depth, norm), {})
