@@ -129,7 +129,7 @@ def load_data(run: Run) -> Dataset:
         if config.get("data_dir") is None:
             raise
         dataset = load(name, may_download=False)
-    from klayer.train.state import read_arrays
+    from klayer.files import read_arrays
 
     inputs, _ = read_arrays(run.path / "inputs.safetensors")
     if not np.array_equal(inputs["mean"], dataset.standardiser.mean):

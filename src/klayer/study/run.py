@@ -33,7 +33,7 @@ from klayer.data.dataset import Dataset, Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.train import Population, available_cores
-from klayer.train.state import read_arrays, write_arrays
+from klayer.files import read_arrays, write_arrays
 
 __all__ = ["Model", "Run", "plain", "record_key", "write_json"]
 

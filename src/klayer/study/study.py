@@ -18,7 +18,7 @@ from klayer.study.run import Run, write_json
 from klayer.study.runner import Reporter, train_jobs, updates
 from klayer.study.summary import summarise
 from klayer.train import Standardised
-from klayer.train.state import read_arrays
+from klayer.files import read_arrays
 
 __all__ = ["open_run", "plan", "resumable", "resume_study", "run_study"]
 
