@@ -1,10 +1,13 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
 from klayer.files import append_bytes, read_arrays, read_json, write_arrays, write_bytes, write_json
+
+OPEN = Path("/proc/self/fd")  # the files that this process has open, where the system tells
 
 
 @pytest.fixture
@@ -13,12 +16,11 @@ def order(monkeypatch):
     done, fsync, replace = [], os.fsync, os.replace
 
     def flushed(handle):
-        name = os.readlink(f"/proc/self/fd/{handle}") if os.path.exists("/proc/self/fd") else ""
-        done.append(("flush", os.path.basename(name)))
+        done.append(("flush", (OPEN / str(handle)).readlink().name if OPEN.exists() else ""))
         fsync(handle)
 
     def renamed(source, target, **kwargs):
-        done.append(("rename", os.path.basename(target)))
+        done.append(("rename", Path(target).name))
         replace(source, target, **kwargs)
 
     monkeypatch.setattr(os, "fsync", flushed)
@@ -28,7 +30,7 @@ def order(monkeypatch):
 
 def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(tmp_path, order):
     write_json(tmp_path / "a.json", {"x": (1, float("nan"))})
-    if os.path.exists("/proc/self/fd"):
+    if OPEN.exists():
         assert order == [("flush", "a.json.part"), ("rename", "a.json"), ("flush", tmp_path.name)]
     assert read_json(tmp_path / "a.json") == {"x": [1, None]}
 

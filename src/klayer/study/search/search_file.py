@@ -6,19 +6,20 @@ next stage, the finalists and Optuna's storage follow from the two.
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from klayer.errors import KlayerError
+from klayer.files import read_json, write_json
 from klayer.study.arms import Job
-from klayer.study.run import Run, write_json
-from klayer.study.search.config import SearchConfig, Space, apply
+from klayer.study.record import Key
+from klayer.study.search.options import Search
+from klayer.study.search.space import Space, apply
 from klayer.train import Member, Settings
 
-__all__ = ["FINALISTS", "PART", "Finalist", "Plan", "StagePlan", "Trial"]
+__all__ = ["FINALISTS", "PART", "Finalist", "SearchFile", "Stage", "Trial"]
 
 # The parts of a run that a search fills.
 PART, FINALISTS = "search", "finalists"
@@ -50,7 +51,7 @@ class Trial:
         return f"trial {self.number}"
 
     @property
-    def keys(self) -> list[tuple[str, str, int]]:
+    def keys(self) -> list[Key]:
         """What identifies its networks in the run."""
         return [(PART, self.arm, seed) for seed in self.seeds]
 
@@ -61,7 +62,7 @@ class Trial:
 
 
 @dataclass
-class StagePlan:
+class Stage:
     """A stage: what it draws from and why, and the trials that were drawn so far."""
 
     stage: int
@@ -92,48 +93,45 @@ class Finalist:
         return [Job(self.arm, Member(settings, seed), FINALISTS) for seed in self.seeds]
 
 
-class Plan:
-    """The plan of a search, kept in ``search.json``.
-
-    Parameters
-    ----------
-    run : Run
-        Whose plan is read; it is empty if there is none yet.
+@dataclass
+class SearchFile:
+    """What a search has asked for, kept in ``search.json``.
 
     Attributes
     ----------
+    path : Path
+        Of the file.
     study_name : str
         Of the study in Optuna's storage: the run directory's name, made unique.
-    stages : list of StagePlan
+    stages : list of Stage
     finalists : list of Finalist or None
         None until they are chosen.
     stopped : str or None
         Why no further stage could be derived.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.path = run.path / "search.json"
-        self.study_name = f"{run.path.resolve().name}-{uuid.uuid4().hex[:8]}"
-        self.stages: list[StagePlan] = []
-        self.finalists: list[Finalist] | None = None
-        self.stopped: str | None = None
+    path: Path
+    study_name: str
+    stages: list[Stage] = field(default_factory=list)
+    finalists: list[Finalist] | None = None
+    stopped: str | None = None
+
+    @classmethod
+    def read(cls, run: Path) -> SearchFile:
+        """Read the file of a run directory; empty if there is none yet."""
+        path = run / "search.json"
         try:
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            stored = read_json(path)
         except FileNotFoundError:
-            return
-        except json.JSONDecodeError as error:
-            raise KlayerError(f"{self.path} must be JSON, but: {error}.") from None
-        self.study_name, self.stopped = stored["study"], stored["stopped"]
-        for one in stored["stages"]:
-            stage = StagePlan(one["stage"], Space.parse(one["space"]), one["wanted"], one["reason"])
-            for trial in one["trials"]:
-                seeds = tuple(trial["seeds"])
-                stage.trials.append(Trial(trial["number"], stage.stage, trial["params"], seeds))
-            self.stages.append(stage)
-        if stored["finalists"] is not None:
-            self.finalists = [
-                Finalist(**{**one, "seeds": tuple(one["seeds"])}) for one in stored["finalists"]
-            ]
+            return cls(path, f"{run.resolve().name}-{uuid.uuid4().hex[:8]}")
+        finalists = stored["finalists"]
+        return cls(
+            path,
+            stored["study"],
+            [_stage(one) for one in stored["stages"]],
+            None if finalists is None else [_finalist(one) for one in finalists],
+            stored["stopped"],
+        )
 
     @property
     def trials(self) -> list[Trial]:
@@ -145,8 +143,8 @@ class Plan:
         """Names of the parameters that are searched."""
         return self.stages[0].space.names if self.stages else ()
 
-    def add_trials(self, stage: StagePlan, points: list[Mapping], search: SearchConfig) -> None:
-        """Number new points, give them their seeds, and write the plan."""
+    def add_trials(self, stage: Stage, points: Sequence[Mapping[str, Any]], search: Search) -> None:
+        """Number new points, give them their seeds, and write the file."""
         each = search.seeds_per_trial
         for params in points:
             number = len(self.trials)
@@ -157,9 +155,9 @@ class Plan:
         self.save()
 
     def save(self) -> None:
-        """Write the plan, whole or not at all."""
+        """Write the file, whole or not at all."""
         finalists = self.finalists
-        plan = {
+        values = {
             "study": self.study_name,
             "stages": [
                 {
@@ -177,4 +175,15 @@ class Plan:
             "stopped": self.stopped,
             "finalists": None if finalists is None else [vars(one) for one in finalists],
         }
-        write_json(self.path, plan)
+        write_json(self.path, values)
+
+
+def _stage(stored: Mapping[str, Any]) -> Stage:
+    stage = Stage(stored["stage"], Space.parse(stored["space"]), stored["wanted"], stored["reason"])
+    for one in stored["trials"]:
+        stage.trials.append(Trial(one["number"], stage.stage, one["params"], tuple(one["seeds"])))
+    return stage
+
+
+def _finalist(stored: Mapping[str, Any]) -> Finalist:
+    return Finalist(**{**stored, "seeds": tuple(stored["seeds"])})

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from klayer.errors import KlayerError
-from klayer.study.run import Run, record_key
-from klayer.study.search.config import Range, SearchConfig, Space
-from klayer.study.search.draw import distributions, quiet_optuna, to_choice
-from klayer.study.search.plan import Plan, Trial
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
+from klayer.study.search.options import Search
+from klayer.study.search.optuna_space import distributions, quiet_optuna, to_choice, whole_space
+from klayer.study.search.search_file import Trial
 from klayer.study.search.tables import trial_row
 
-__all__ = ["Mirror", "hide_password", "reach", "whole_space"]
+if TYPE_CHECKING:
+    import optuna
+    import sqlalchemy
+
+__all__ = ["OptunaMirror", "hide_password", "reach"]
 
 
 def hide_password(url: str) -> str:
@@ -58,33 +64,13 @@ def reach(url: str) -> None:
         raise _unopened(url, error) from None
 
 
-def whole_space(spaces: Iterable[Space]) -> dict:
-    """Return Optuna's distributions over everything that some spaces draw from together.
-
-    A number is on the log scale if that of some space is: Optuna wants one scale for a name.
-    """
-    ranges, categories, log = {}, {}, {}
-    for space in spaces:
-        for name, one in space.ranges.items():
-            seen = ranges.get(name, one)
-            low, high = min(seen.low, one.low), max(seen.high, one.high)
-            log[name] = log.get(name, False) or one.scale == "log"
-            ranges[name] = Range(low, high, "linear")
-        for name, choices in space.categories.items():
-            known = categories.setdefault(name, [])
-            known.extend(choice for choice in choices if choice not in known)
-    log = {name: log[name] and one.low > 0 for name, one in ranges.items()}
-    return distributions(Space(ranges, categories), log)
-
-
-class Mirror:
+class OptunaMirror:
     """A study in Optuna's storage that shows a search: its trials, curves, values and states.
 
     Parameters
     ----------
     run : Run
-    plan : Plan
-    search : SearchConfig
+    search : Search
     url : str, optional
         By default the SQLite file ``search.db`` in the run directory. Since all of it follows from
         the run, a file that a crash damaged is put aside and made again.
@@ -95,9 +81,9 @@ class Mirror:
         If the storage can't be opened, or holds another search under this name.
     """
 
-    def __init__(self, run: Run, plan: Plan, search: SearchConfig, url: str | None = None) -> None:
-        self.run, self.plan = run, plan
-        self.given = [search.space(stage) for stage in range(1, len(search.stages) + 1)]
+    def __init__(self, run: Run, search: Search, url: str | None = None) -> None:
+        self.run, self.asked = run, run.asked
+        self.given = [stage.space for stage in search.stages]
         file = run.path / "search.db"
         self.url = url or f"sqlite:///{file}"
         try:
@@ -110,7 +96,7 @@ class Mirror:
                 (run.path / rest).unlink(missing_ok=True)
             self.study = self._open()
 
-    def _open(self):
+    def _open(self) -> optuna.Study:
         import optuna
         import sqlalchemy
 
@@ -122,7 +108,7 @@ class Mirror:
                 self.storage = storage
                 study = optuna.create_study(
                     storage=storage,
-                    study_name=self.plan.study_name,
+                    study_name=self.asked.study_name,
                     direction="maximize",
                     load_if_exists=True,
                 )
@@ -140,10 +126,10 @@ class Mirror:
                 self.storage.engine.dispose()
             raise _unopened(self.url, error) from None
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> OptunaMirror:
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.storage.engine.dispose()
 
     def follow(self) -> None:
@@ -162,8 +148,7 @@ class Mirror:
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             raise KlayerError(
                 f"the storage {hide_password(self.url)} must answer, but: {_reason(error)}. "
-                "Nothing is lost: go on with "
-                f"`klayer {self.run.info['kind']} --resume {self.run.path}`."
+                f"Nothing is lost: go on with {self.run.resume_command}."
             ) from None
 
     def _follow(self) -> None:
@@ -172,11 +157,10 @@ class Mirror:
             warnings.simplefilter("ignore", UserWarning)
             self._describe()
             stored = {one.number: one for one in self.study.get_trials(deepcopy=False)}
-            found = {record_key(record): record for record in self.run.networks}
-            spaces = [stage.space for stage in self.plan.stages]
+            spaces = [stage.space for stage in self.asked.stages]
             wanted = whole_space([*self.given, *spaces])
-            for trial in self.plan.trials:
-                records = [found[key] for key in trial.keys if key in found]
+            for trial in self.asked.trials:
+                records = [record for key in trial.keys if (record := self.run.find(key))]
                 records = records if len(records) == len(trial.seeds) else []
                 if trial.number in stored:
                     self._check(trial, stored[trial.number])
@@ -187,28 +171,28 @@ class Mirror:
 
     def _describe(self) -> None:
         attributes = {"run": str(self.run.path.resolve()), "data": self.run.info["data"]["name"]}
-        for stage in self.plan.stages:
+        for stage in self.asked.stages:
             attributes[f"stage {stage.stage}"] = f"{stage.space}: {stage.reason}"
         have = self.study.user_attrs
         for name, value in attributes.items():
             if have.get(name) != value:
                 self.study.set_user_attr(name, value)
 
-    def _check(self, trial: Trial, stored) -> None:
+    def _check(self, trial: Trial, stored: optuna.trial.FrozenTrial) -> None:
         asked = {name: to_choice(value) for name, value in trial.params.items()}
         if stored.params != asked:
             raise KlayerError(
                 f"the storage must hold this run's search, but its trial {trial.number} of study "
-                f"{self.plan.study_name!r} has {stored.params}, and the run's has {asked}: give "
+                f"{self.asked.study_name!r} has {stored.params}, and the run's has {asked}: give "
                 "--storage the URL that the search began with."
             )
 
-    def _add(self, trial: Trial, records: Sequence[Mapping], wanted: dict) -> None:
+    def _add(self, trial: Trial, records: Sequence[NetworkRecord], wanted: dict[str, Any]) -> None:
         """Write a trial in one transaction: running, or finished if its networks are."""
         from optuna.trial import TrialState, create_trial
 
         # Only what the trial's own stage allowed, on the scale that all stages share.
-        space = self.plan.stages[trial.stage - 1].space
+        space = self.asked.stages[trial.stage - 1].space
         log = {name: wanted[name].log for name in space.ranges}
         own = distributions(space, log)
         own |= {name: wanted[name] for name in space.categories}
@@ -218,7 +202,8 @@ class Mirror:
             "seeds": list(trial.seeds),
             "run": str(self.run.path.resolve()),
         }
-        state, value, curve = TrialState.RUNNING, None, {}
+        state, value = TrialState.RUNNING, None
+        curve: dict[int, float] = {}
         if records:
             state, value, more, curve = _result(trial, records)
             attributes |= more
@@ -233,7 +218,9 @@ class Mirror:
             )
         )
 
-    def _tell(self, stored, trial: Trial, records: Sequence[Mapping]) -> None:
+    def _tell(
+        self, stored: optuna.trial.FrozenTrial, trial: Trial, records: Sequence[NetworkRecord]
+    ) -> None:
         """Tell a running trial; the state comes last, so that a kill leaves it to be told again."""
         from optuna.trial import TrialState
 
@@ -259,18 +246,20 @@ def _reason(error: BaseException) -> str:
     return str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
 
 
-def _hurry(engine) -> None:
+def _hurry(engine: sqlalchemy.Engine) -> None:
     """Let SQLite leave flushing to the system: what a power cut may cost is made again."""
     import sqlalchemy
 
     @sqlalchemy.event.listens_for(engine, "connect")
-    def _(connection, _record) -> None:
+    def _(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
     engine.dispose()
 
 
-def _result(trial: Trial, records: Sequence[Mapping]):
+def _result(
+    trial: Trial, records: Sequence[NetworkRecord]
+) -> tuple[Any, float | None, dict[str, Any], dict[int, float]]:
     """Return a finished trial's state, value, user attributes and curve {update: mean accuracy}."""
     from optuna.trial import TrialState
 
@@ -281,9 +270,9 @@ def _result(trial: Trial, records: Sequence[Mapping]):
     names = ("validation_accuracy", "validation_sd", "train_accuracy", "train_sd", "failure")
     attributes = {name: row[name] for name in names if row[name] is not None}
     attributes["state"] = row["state"]
-    updates = records[0]["history"]["update"]
+    updates = records[0].history["update"]
     curves = np.array(
-        [record["history"]["validation_accuracy"] for record in records], dtype=float
+        [record.history["validation_accuracy"] for record in records], dtype=float
     )  # (seeds, T); None, where a network had diverged, becomes NaN
     means = curves.mean(axis=0)
     curve = {int(t): float(y) for t, y in zip(updates, means, strict=False) if np.isfinite(y)}

@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from klayer.errors import KlayerError
-from klayer.study.search.config import Space
+from klayer.errors import KlayerError, unknown_name
+from klayer.study.search.optuna_space import distributions, from_choice, quiet_optuna, to_choice
+from klayer.study.search.space import Space
 
-__all__ = ["distributions", "draw", "from_choice", "quiet_optuna", "to_choice"]
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
+__all__ = ["SAMPLERS", "Sampler", "draw"]
 
-@contextlib.contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from logging each trial, and from warning that a feature is young."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
+History = Sequence[tuple[Mapping[str, Any], float]]
 
 
-def to_choice(value: Any) -> str | int | float:
-    """Write a choice as Optuna can store it: lists as JSON.
+@dataclass(frozen=True)
+class Sampler:
+    """A way to draw trials.
 
-    Examples
-    --------
-    >>> to_choice([50, 50]), to_choice("hidden"), to_choice(100)
-    ('[50, 50]', 'hidden', 100)
+    Attributes
+    ----------
+    make : callable
+        Returns Optuna's sampler for a seed (a whole number >= 0).
+    learns : bool
+        Whether it looks at finished trials: then it draws in batches, not a stage at once.
     """
-    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+    make: Callable[[int], BaseSampler]
+    learns: bool = False
 
 
-def from_choice(name: str, value: Any) -> Any:
-    """Undo :func:`to_choice` for the parameter ``name``."""
-    return json.loads(value) if name == "hidden" else value
+def _random(seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
 
 
-def distributions(space: Space, log: Mapping[str, bool] | None = None) -> dict:
-    """Return Optuna's distributions for a space; ``log`` overrules the ranges' own scales."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+def _qmc(seed: int) -> BaseSampler:
+    from optuna.samplers import QMCSampler
 
-    found: dict[str, Any] = {}
-    for name in space.names:
-        if name in space.ranges:
-            one = space.ranges[name]
-            on_log = one.scale == "log" if log is None else log[name]
-            found[name] = FloatDistribution(one.low, one.high, log=on_log)
-        else:
-            found[name] = CategoricalDistribution([to_choice(v) for v in space.categories[name]])
-    return found
+    return QMCSampler(
+        scramble=True,
+        seed=seed,
+        warn_independent_sampling=False,
+        independent_sampler=_random(seed),
+    )
+
+
+def _tpe(seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, constant_liar=True)
+
+
+def _gp(seed: int) -> BaseSampler:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        others = [name for name in SAMPLERS if name != "gp"]
+        raise KlayerError(
+            "the sampler gp needs PyTorch, which isn't installed: `pip install torch`, "
+            f"or choose {', '.join(others[:-1])} or {others[-1]}."
+        ) from None
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+# Independent draws; a scrambled Sobol sequence; tree-structured Parzen estimators; a Gaussian process.
+# A new sampler is a function and a row.
+SAMPLERS: Mapping[str, Sampler] = {
+    "random": Sampler(_random),
+    "qmc": Sampler(_qmc),
+    "tpe": Sampler(_tpe, learns=True),
+    "gp": Sampler(_gp, learns=True),
+}
 
 
 def draw(
@@ -68,8 +90,8 @@ def draw(
     *,
     sampler: str = "random",
     seed: Sequence[int] = (0,),
-    history: Sequence[tuple[Mapping[str, Any], float]] = (),
-) -> list[dict]:
+    history: History = (),
+) -> list[dict[str, Any]]:
     """Ask for a batch of trials, none of which waits for another's result.
 
     The batch doesn't collapse onto one point: independent and quasi-random draws differ anyway, and
@@ -83,7 +105,8 @@ def draw(
     ----------
     space : Space
     trials : int, >= 1
-    sampler : {"random", "qmc", "tpe", "gp"}
+    sampler : str
+        A row of :data:`SAMPLERS`.
     seed : sequence of int, each >= 0
         The same numbers give the same draws.
     history : sequence of (params, value)
@@ -97,11 +120,11 @@ def draw(
     Raises
     ------
     KlayerError
-        If ``gp`` is wanted and PyTorch isn't installed.
+        For an unknown sampler, and if ``gp`` is wanted and PyTorch isn't installed.
 
     Examples
     --------
-    >>> from klayer.study.search import Range
+    >>> from klayer.study.search.space import Range
     >>> space = Space({"l2": Range(1e-5, 1e-1)}, {"batch_norm": ["none", "hidden"]})
     >>> points = draw(space, 4, seed=[7])
     >>> points == draw(space, 4, seed=[7]), len({point["l2"] for point in points})
@@ -109,10 +132,13 @@ def draw(
     """
     import optuna
 
-    wanted = distributions(space)
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    row, wanted = SAMPLERS[sampler], distributions(space)
+    number = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
     with quiet_optuna():
-        study = optuna.create_study(sampler=_sampler(sampler, seed), direction="maximize")
-        if sampler in ("tpe", "gp"):
+        study = optuna.create_study(sampler=row.make(number), direction="maximize")
+        if row.learns:
             for params, value in history:
                 if _inside(space, params):
                     study.add_trial(
@@ -122,9 +148,9 @@ def draw(
                             value=value,
                         )
                     )
-        asked: list[dict] = []
+        asked: list[dict[str, Any]] = []
         rng = np.random.default_rng([*seed, 1])
-        margin = 0.5 / trials if sampler in ("tpe", "gp") else 0.0
+        margin = 0.5 / trials if row.learns else 0.0
         for _ in range(trials):
             trial = study.ask(wanted)
             if _crowded(space, trial.params, asked, margin):
@@ -141,7 +167,9 @@ def _inside(space: Space, params: Mapping[str, Any]) -> bool:
     )
 
 
-def _crowded(space: Space, params: dict, others: Sequence[dict], margin: float) -> bool:
+def _crowded(
+    space: Space, params: Mapping[str, Any], others: Sequence[Mapping[str, Any]], margin: float
+) -> bool:
     """Whether a point lies within ``margin`` of another one, in units of every range."""
     if not space.ranges:
         return False
@@ -153,15 +181,20 @@ def _crowded(space: Space, params: dict, others: Sequence[dict], margin: float) 
     )
 
 
-def _units(space: Space, params: Mapping[str, Any]) -> np.ndarray:
+def _units(space: Space, params: Mapping[str, Any]) -> NDArray[np.float64]:
     """Return a point's position in each range, from 0 to 1 on the range's scale."""
     return np.array([one.position(params[name]) for name, one in space.ranges.items()])
 
 
-def _apart(space: Space, others: Sequence[dict], margin: float, rng: np.random.Generator) -> dict:
+def _apart(
+    space: Space,
+    others: Sequence[Mapping[str, Any]],
+    margin: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
     """Draw a point independently, again if it is crowded."""
     for _ in range(100):
-        point = {
+        point: dict[str, Any] = {
             name: min(max(one.at(rng.uniform()), one.low), one.high)
             for name, one in space.ranges.items()
         }
@@ -170,29 +203,3 @@ def _apart(space: Space, others: Sequence[dict], margin: float, rng: np.random.G
         if not _crowded(space, point, others, margin):
             break
     return point
-
-
-def _sampler(name: str, seed: Sequence[int]):
-    import optuna
-
-    number = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
-    samplers = optuna.samplers
-    if name == "random":
-        return samplers.RandomSampler(seed=number)
-    if name == "qmc":
-        return samplers.QMCSampler(
-            scramble=True,
-            seed=number,
-            warn_independent_sampling=False,
-            independent_sampler=samplers.RandomSampler(seed=number),
-        )
-    if name == "tpe":
-        return samplers.TPESampler(seed=number, constant_liar=True)
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise KlayerError(
-            "the sampler gp needs PyTorch, which isn't installed: `pip install torch`, "
-            "or choose random, qmc or tpe."
-        ) from None
-    return samplers.GPSampler(seed=number, warn_independent_sampling=False)

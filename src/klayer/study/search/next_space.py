@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from klayer.study.search.config import Range, Space
+from klayer.study.search.space import Range, Space
 
 __all__ = ["next_space"]
 
 
 def next_space(
-    space: Space, rows: Sequence[dict], bounds: Space, quantile: float, stage: int
+    space: Space, rows: Sequence[Mapping[str, Any]], bounds: Space, quantile: float, stage: int
 ) -> tuple[Space, str] | None:
     """Derive the space of the next stage.
 
@@ -24,7 +25,7 @@ def next_space(
     space : Space
         Of the stage that is over.
     rows : sequence of dict
-        Its trials, as in :func:`klayer.study.search.trial_table`.
+        Its trials, as in :func:`klayer.study.search.tables.trial_table`.
     bounds : Space
         What the next stage may not leave: the space of the first.
     quantile : float, 0 to 1
@@ -51,7 +52,9 @@ def next_space(
         return None
     done.sort(key=lambda row: -row["validation_accuracy"])
     best = done[: max(2, math.ceil(quantile * len(rows)))]
-    ranges, categories, found = {}, {}, []
+    ranges: dict[str, Range] = {}
+    categories: dict[str, list[Any]] = {}
+    found: list[str] = []
     for name, one in space.ranges.items():
         values = [row[name] for row in best]
         positions = [one.position(value) for value in values]
