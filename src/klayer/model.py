@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klayer.data.dataset import Standardiser
+from klayer.data import Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 

@@ -36,16 +36,16 @@ def predict(
 
     Example: klayer predict runs/mine cat.png dog.png
     """
-    from klayer.data import read_inputs
+    from klayer.data import read_rows
     from klayer.study import Run
 
     stored = Run(run)
     model = stored.model(_choose(stored, arm, seed))
     about = stored.info["data"]
     shape = about["image_shape"]
-    X, names = read_inputs(
+    X, names = read_rows(
         files,
-        features=about["features"],
+        n_features=about["features"],
         image_shape=tuple(shape) if shape else None,
         value_range=tuple(about["value_range"]),
     )

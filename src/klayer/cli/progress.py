@@ -113,7 +113,9 @@ class Bars:
 
 def prepare(name: str, data_dir: Path | None, quiet: bool) -> None:
     """Download a data set that has to be, before a run begins; a folder named by hand is left alone."""
-    if name == "cifar10" and data_dir is None:
+    from klayer.data import can_download
+
+    if data_dir is None and can_download(name):
         download(name, quiet=quiet)
 
 

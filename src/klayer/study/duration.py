@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.study.arms import Job, Pack
 from klayer.study.execute import Executor, Unheard, open_executor
 from klayer.study.search.options import Search

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from klayer.data import load
-from klayer.data.dataset import Dataset, Standardiser
+from klayer.data import Dataset, Standardiser
 from klayer.errors import KlayerError
 from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
 from klayer.model import Model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.nn import Network
 from klayer.train import Settings
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.errors import unknown_name
 from klayer.study.execute.local import Local
 from klayer.study.execute.part import Executor, Listener, PartSpec, Unheard, join

@@ -7,7 +7,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.study.execute.part import Listener, PartSpec
 from klayer.train import Engine, Population, Standardised, TrainingState
 

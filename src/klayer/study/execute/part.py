@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.errors import KlayerError
 from klayer.train import Member, Settings, TrainingState
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klayer.data.dataset import Dataset
+from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor
 from klayer.study.record import Key

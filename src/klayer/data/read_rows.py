@@ -5,23 +5,25 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from klayer.data.images import ENDINGS, read_image
-from klayer.data.npz import read_npz
+from klayer.data.image_files import ENDINGS, read_image
+from klayer.data.sources.npz import read_npz
 from klayer.errors import KlayerError
 
-__all__ = ["read_inputs"]
+__all__ = ["read_rows"]
 
 
-def read_inputs(
+def read_rows(
     paths: Iterable[str | Path],
     *,
-    features: int,
+    n_features: int,
     image_shape: tuple[int, int, int] | None = None,
     value_range: tuple[float, float] = (0.0, 255.0),
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[NDArray[Any], list[str]]:
     """Read files into rows of the shape that a network was trained on.
 
     An image becomes one row, resized and converted to the network's channels. A .npy file, the
@@ -30,7 +32,7 @@ def read_inputs(
     Parameters
     ----------
     paths : iterable of str or Path
-    features : int
+    n_features : int
         D, the length of a row.
     image_shape : (channels, height, width), optional
         Of the training images; without it, images are refused.
@@ -55,13 +57,13 @@ def read_inputs(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = (Path(folder) / "new.csv").write_text("1,2\\n3,4\\n")
-    ...     X, names = read_inputs([Path(folder) / "new.csv"], features=2)
+    ...     X, names = read_rows([Path(folder) / "new.csv"], n_features=2)
     >>> X.tolist(), [Path(name).name for name in names]
     ([[1.0, 2.0], [3.0, 4.0]], ['new.csv, row 0', 'new.csv, row 1'])
     """
     tables, names = [], []
     for path in map(Path, paths):
-        table, table_names = _read(path, features, image_shape, value_range)
+        table, table_names = _read(path, n_features, image_shape, value_range)
         tables.append(table)
         names += table_names
     if not tables:
@@ -73,19 +75,19 @@ def read_inputs(
 
 def _read(
     path: Path,
-    features: int,
+    n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[NDArray[Any], list[str]]:
     if path.is_dir():
         raise KlayerError(f"{path}: must be a file, but is a folder: name its files, {path}/*.")
     if not path.exists():
         raise KlayerError(f"{path}: no such file.")
     ending = path.suffix.lower()
     if ending in ENDINGS:
-        return _image_row(path, features, image_shape, value_range), [str(path)]
+        return _image_row(path, n_features, image_shape, value_range), [str(path)]
     if ending == ".csv":
-        rows = _read_csv(path, features)
+        rows = _read_csv(path, n_features)
     elif ending == ".npy":
         rows = _read_npy(path)
     elif ending == ".npz":
@@ -101,19 +103,19 @@ def _read(
             f"{path}: must be an image ({', '.join(ENDINGS)}) or rows of numbers (.npy, .npz, "
             ".csv)."
         )
-    rows = _check(path, rows, features)
+    rows = _check(path, rows, n_features)
     return rows, [f"{path}, row {row}" for row in range(len(rows))]
 
 
 def _image_row(
     path: Path,
-    features: int,
+    n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
-) -> np.ndarray:
+) -> NDArray[Any]:
     if image_shape is None:
         raise KlayerError(
-            f"{path}: the network was trained on rows of {features} numbers, not on images: give a "
+            f"{path}: the network was trained on rows of {n_features} numbers, not on images: give a "
             ".npy, .npz or .csv file."
         )
     row = read_image(path, image_shape)[np.newaxis]  # (1, D)
@@ -123,7 +125,7 @@ def _image_row(
     return (low + row * ((high - low) / 255)).astype(np.float32)
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path) -> NDArray[Any]:
     try:
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
@@ -131,16 +133,16 @@ def _read_npy(path: Path) -> np.ndarray:
         raise KlayerError(f"{path}: not a readable .npy file of numbers ({error}).") from None
 
 
-def _read_csv(path: Path, features: int) -> np.ndarray:
+def _read_csv(path: Path, n_features: int) -> NDArray[Any]:
     rows: list[list[float]] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for line, cells in enumerate(csv.reader(file), start=1):
                 if not cells or (line == 1 and not any(map(_is_number, cells))):
                     continue  # an empty line, or a heading
-                if len(cells) != features:
+                if len(cells) != n_features:
                     raise KlayerError(
-                        f"{path}, line {line}: a row must have {features} numbers, "
+                        f"{path}, line {line}: a row must have {n_features} numbers, "
                         f"but got {len(cells)}."
                     )
                 wrong = next((cell for cell in cells if not _is_number(cell)), None)
@@ -149,7 +151,7 @@ def _read_csv(path: Path, features: int) -> np.ndarray:
                 rows.append([float(cell) for cell in cells])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise KlayerError(f"{path}: not a readable .csv file ({error}).") from None
-    return np.array(rows).reshape(-1, features)
+    return np.array(rows).reshape(-1, n_features)
 
 
 def _is_number(cell: str) -> bool:
@@ -160,18 +162,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _check(path: Path, rows: np.ndarray, features: int) -> np.ndarray:
+def _check(path: Path, rows: NDArray[Any], n_features: int) -> NDArray[Any]:
     """Rows as (N, D): a single row is one sample, images are flattened."""
     if rows.dtype.kind not in "buif":
         raise KlayerError(f"{path}: must hold real numbers, but got dtype {rows.dtype}.")
     shape = rows.shape
-    if shape == (features,):
+    if shape == (n_features,):
         rows = rows[np.newaxis]
     elif rows.ndim > 2 and len(rows):
         rows = rows.reshape(len(rows), -1)
-    if rows.ndim != 2 or not len(rows) or rows.shape[1] != features:
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
         raise KlayerError(
-            f"{path}: must have shape (N, {features}) with at least one row, but got {shape}: pass "
+            f"{path}: must have shape (N, {n_features}) with at least one row, but got {shape}: pass "
             "samples as rows."
         )
     finite = np.isfinite(rows)

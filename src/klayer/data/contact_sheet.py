@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from klayer.data.dataset import SPLITS, Dataset
-from klayer.errors import KlayerError, unknown_name
+from klayer.data.dataset import Dataset
+from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,8 @@ def contact_sheet(
         Rows of images for each class, at least 1.
     columns : int
         Images in a row, at least 1; a class with fewer images leaves the rest of its row blank.
-    split : {"train", "validation", "test"}
+    split : str
+        Of `Dataset.splits`.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def contact_sheet(
     Raises
     ------
     KlayerError
-        If the data set has no images.
+        If the data set has no images, or no such split.
 
     Examples
     --------
@@ -60,8 +62,7 @@ def contact_sheet(
             f"data set {dataset.name!r}: a contact sheet needs images, but its rows have no "
             "`image_shape`."
         )
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    part = dataset.splits[split]
     for rule, value in (("rows_per_class", rows_per_class), ("columns", columns)):
         if value < 1:
             raise KlayerError(f"`{rule}` must be at least 1, but got {value}.")
@@ -87,12 +88,13 @@ def contact_sheet(
         "white",
     )
     draw = ImageDraw.Draw(sheet)
-    labels = dataset.splits[split].labels
     for index, name in enumerate(names):
         top = _GAP + index * rows_per_class * cell_height
         draw.text((_GAP, top + (cell_height - _GAP) / 2), name, "black", font, anchor="lm")
-        rows = np.flatnonzero(labels == index)[: rows_per_class * columns]
-        for position, pixels in enumerate(_pixels(dataset, split, rows)):
+        rows = np.flatnonzero(part.labels == index)[: rows_per_class * columns]
+        for position, pixels in enumerate(
+            _pixels(part.features[rows], dataset.value_range, dataset.image_shape)
+        ):
             line, column = divmod(position, columns)
             picture = Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
             sheet.paste(picture, (margin + column * cell_width, top + line * cell_height))
@@ -104,12 +106,13 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 3]}..."
 
 
-def _pixels(dataset: Dataset, split: str, rows: np.ndarray) -> np.ndarray:
+def _pixels(
+    rows: NDArray[Any], value_range: tuple[float, float], image_shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
     """Images (N, H, W, 3) in bytes."""
-    low, high = dataset.value_range
-    low = min(low, 0.0)
-    images = dataset.splits[split].features[rows].astype(np.float64)
+    low, high = min(value_range[0], 0.0), value_range[1]
+    images = rows.astype(np.float64)
     images = np.clip((images - low) / ((high - low) or 1.0), 0, 1) * 255
-    channels, height, width = dataset.image_shape
-    images = images.round().astype(np.uint8).reshape(-1, channels, height, width)
-    return np.broadcast_to(images.transpose(0, 2, 3, 1), (len(rows), height, width, 3))
+    channels, height, width = image_shape
+    pixels = images.round().astype(np.uint8).reshape(-1, channels, height, width)
+    return np.broadcast_to(pixels.transpose(0, 2, 3, 1), (len(rows), height, width, 3))

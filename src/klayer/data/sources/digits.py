@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from klayer.data.dataset import Dataset
+from klayer.data.source import Source, always
 from klayer.data.splitting import split_rows
 
-__all__ = ["load"]
+__all__ = ["SOURCE", "load"]
 
 
 def load() -> Dataset:
@@ -42,3 +43,14 @@ def load() -> Dataset:
         (1, 8, 8),
         source="UCI handwritten digits, bundled with scikit-learn",
     )
+
+
+SOURCE = Source(
+    name="digits",
+    description="handwritten digits, real and small",
+    load=lambda _: load(),
+    find=always("bundled with scikit-learn"),
+    shape="1 x 8 x 8",
+    n_classes=10,
+    sizes=(1_259, 269, 269),
+)

@@ -6,19 +6,28 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from klayer.data import cifar10, digits, fashion_mnist, images, npz, synthetic
 from klayer.data.dataset import Dataset
 from klayer.data.download import Progress
+from klayer.data.source import Request, Source
+from klayer.data.sources import cifar10, digits, fashion_mnist, folder, npz, synthetic
 from klayer.data.splitting import check_seed
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["Source", "available", "fetch", "load"]
+__all__ = ["SOURCES", "SourceInfo", "available", "can_download", "fetch", "load"]
 
-NAMES = ("cifar10", "fashion_mnist", "digits", "synthetic")
+# A new source is a module and a row.
+SOURCES: tuple[Source, ...] = (
+    cifar10.SOURCE,
+    fashion_mnist.SOURCE,
+    digits.SOURCE,
+    synthetic.SOURCE,
+    npz.SOURCE,
+    folder.SOURCE,
+)
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceInfo:
     """What `available` says about a source.
 
     Parameters
@@ -27,7 +36,7 @@ class Source:
         What to pass to `load`.
     shape : str
         Of a sample: ``"3 x 32 x 32"``.
-    classes : int or None
+    n_classes : int or None
         K; None where it depends.
     sizes : (int, int, int) or None
         Samples to train, validate, test; None where it depends.
@@ -38,17 +47,19 @@ class Source:
 
     name: str
     shape: str
-    classes: int | None
+    n_classes: int | None
     sizes: tuple[int, int, int] | None
     found: str | None
     description: str
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values, for JSON."""
-        return asdict(self)
+        return {
+            "classes" if key == "n_classes" else key: value for key, value in asdict(self).items()
+        }
 
 
-def available(data_dir: str | Path | None = None) -> list[Source]:
+def available(data_dir: str | Path | None = None) -> list[SourceInfo]:
     """List the sources, and where their data are on this machine.
 
     Parameters
@@ -58,57 +69,18 @@ def available(data_dir: str | Path | None = None) -> list[Source]:
 
     Returns
     -------
-    list of Source
+    list of SourceInfo
 
     Examples
     --------
     >>> [source.name for source in available()]
     ['cifar10', 'fashion_mnist', 'digits', 'synthetic', 'FILE.npz', 'FOLDER']
     """
-    cifar = cifar10.find(data_dir)
-    fashion = fashion_mnist.find(data_dir)
     return [
-        Source(
-            "cifar10",
-            "3 x 32 x 32",
-            10,
-            (45_000, 5_000, 10_000),
-            None if cifar is None else str(cifar.path),
-            "small photographs of animals and vehicles",
-        ),
-        Source(
-            "fashion_mnist",
-            "1 x 28 x 28",
-            10,
-            (55_000, 5_000, 10_000),
-            None if fashion is None else str(fashion),
-            "grey pictures of clothes",
-        ),
-        Source(
-            "digits",
-            "1 x 8 x 8",
-            10,
-            (1_259, 269, 269),
-            "bundled with scikit-learn",
-            "handwritten digits, real and small",
-        ),
-        Source(
-            "synthetic",
-            "3 x 32 x 32",
-            10,
-            (5_000, 1_000, 1_000),
-            "made when asked for",
-            "Gaussian clouds; any shape: synthetic:features=50,classes=3,samples=1000,seed=1",
-        ),
-        Source("FILE.npz", "any", None, None, "a path", "X and y, or the three splits"),
-        Source(
-            "FOLDER",
-            "any",
-            None,
-            None,
-            "a path",
-            "images, one subfolder per class",
-        ),
+        SourceInfo(
+            one.name, one.shape, one.n_classes, one.sizes, one.find(data_dir), one.description
+        )
+        for one in SOURCES
     ]
 
 
@@ -158,18 +130,11 @@ cifar10, fashion_mnist, digits, synthetic, or the path of a .npz file or an imag
     """
     check_seed(seed)
     text = str(name_or_path)
-    name, options = _recognise(text)
-    if name is None:
-        return _load_path(text, seed)
-    if options is not None and name != "synthetic":
+    source, path, options = _named(text) or _of_path(text)
+    if options is not None and not source.has_options:
+        name = text.rpartition(":")[0] if source.recognises else source.name
         raise KlayerError(f"{name} has no options, but got {text!r}: write {name}.")
-    if name == "cifar10":
-        return cifar10.load(data_dir, may_download=may_download, progress=progress)
-    if name == "fashion_mnist":
-        return fashion_mnist.load(data_dir)
-    if name == "digits":
-        return digits.load()
-    return synthetic.load(**{"seed": seed, **synthetic.parse_options(options or "")})
+    return source.load(Request(path, options, data_dir, seed, may_download, progress))
 
 
 def fetch(
@@ -190,51 +155,73 @@ def fetch(
     str
         Where it is.
 
+    Raises
+    ------
+    KlayerError
+        If the name is unknown, the download fails, or data that can't be downloaded are missing or
+        wrong.
+
     Examples
     --------
     >>> fetch("digits")
     'bundled with scikit-learn'
     """
-    known, _ = _recognise(name)
-    if known is None:
-        raise unknown_name("data set", name, NAMES)
-    if known == "cifar10":
-        return str(cifar10.fetch(data_dir, progress=progress))
-    if known == "fashion_mnist":
-        fashion_mnist.load(data_dir)  # says how to install it, or what is wrong with it
-        return str(fashion_mnist.find(data_dir))
-    return {"digits": "bundled with scikit-learn", "synthetic": "made when asked for"}[known]
+    named = _named(name)
+    if named is None:
+        raise unknown_name("data set", name, _names())
+    source = named[0]
+    if source.fetch is not None:
+        return source.fetch(data_dir, progress)
+    source.load(Request(data_dir=data_dir))  # says how to get it, or what is wrong with it
+    return str(source.find(data_dir))
 
 
-def _recognise(text: str) -> tuple[str | None, str | None]:
-    """Split "name:options"; CIFAR-10 and fashion-mnist are read as the names they mean."""
+def can_download(name: str) -> bool:
+    """Say whether `load` and `fetch` download this data set where it is missing.
+
+    Examples
+    --------
+    >>> can_download("CIFAR-10"), can_download("digits"), can_download("birds.npz")
+    (True, False, False)
+    """
+    named = _named(name)
+    return named is not None and named[0].fetch is not None
+
+
+def _names() -> list[str]:
+    return [source.name for source in SOURCES if source.recognises is None]
+
+
+def _plain(name: str) -> str:
+    """CIFAR-10 and fashion-mnist are read as the names they mean."""
+    return re.sub("[ _-]", "", name.lower())
+
+
+def _named(text: str) -> tuple[Source, Path, str | None] | None:
+    """Read ``name`` or ``name:options``."""
     head, colon, options = text.partition(":")
-    plain = re.sub("[ _-]", "", head.lower())
-    name = next((name for name in NAMES if name.replace("_", "") == plain), None)
-    return name, options if name and colon else None
+    for source in SOURCES:
+        if source.recognises is None and _plain(source.name) == _plain(head):
+            return source, Path(), options if colon else None
+    return None
 
 
-def _load_path(text: str, seed: int) -> Dataset:
+def _of_path(text: str) -> tuple[Source, Path, str | None]:
+    """Read ``path`` or ``path:options``."""
     path = Path(text).expanduser()
-    head, colon, options = text.rpartition(":")
-    if colon and not path.exists() and (folder := Path(head).expanduser()).is_dir():
-        size = re.fullmatch(r"size=(\d+)x(\d+)", options)
-        if size is None:
-            raise KlayerError(
-                f"{folder}: an image folder has the one option size=HEIGHTxWIDTH, "
-                f"but got {options!r}: write for example {folder}:size=32x32."
-            )
-        return images.load(folder, seed=seed, image_size=(int(size[1]), int(size[2])))
-    if path.is_dir():
-        return images.load(path, seed=seed)
-    if path.suffix.lower() == ".npz":
-        return npz.load(path, seed=seed)
+    head, colon, behind = text.rpartition(":")
+    readings: list[tuple[Path, str | None]] = [(path, None)]
+    if colon and not path.exists():
+        readings.append((Path(head).expanduser(), behind))
+    for place, options in readings:
+        for source in SOURCES:
+            if source.recognises is not None and source.recognises(place):
+                return source, place, options
+    kinds = [source.kind for source in SOURCES if source.recognises is not None]
+    either = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
     if path.exists():
-        raise KlayerError(
-            f"{path}: a data set must be a .npz file or a folder of images: convert it with "
-            "`numpy.savez`."
-        )
+        raise KlayerError(f"{path}: a data set must be {either}: convert it with `numpy.savez`.")
     if len(path.parts) > 1:
         raise KlayerError(f"{path}: no such file or folder.")
-    known = [*NAMES[:-1], f"{NAMES[-1]}, or the path of a .npz file or an image folder"]
-    raise unknown_name("data set", path, known)
+    *names, last = _names()
+    raise unknown_name("data set", path, [*names, f"{last}, or the path of {either}"])

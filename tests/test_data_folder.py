@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from klayer.data import load
-from klayer.data.images import read_image
+from klayer.data.image_files import read_image
 from klayer.errors import KlayerError
 
 
@@ -55,6 +55,15 @@ def test_folders_of_splits_stay_as_they_are(tmp_path, validation):
     assert test.labels.tolist() == [0, 0, 1, 1, 1]
     # the image is (H, W, C) on disk and (C, H, W) in a row
     np.testing.assert_array_equal(test.features[4].reshape(3, 3, 4), pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("parts", [["train"], ["train", "test"], ["train", "validation"]])
+def test_splits_that_are_not_there_are_not_made_up(tmp_path, parts):
+    for part in parts:
+        fill(tmp_path / part)
+    assert {name: len(part) for name, part in load(tmp_path).splits.items()} == dict.fromkeys(
+        parts, 8
+    )
 
 
 def test_a_class_called_train_beside_another_is_a_class(tmp_path):
@@ -186,11 +195,11 @@ def test_a_single_class_is_refused(tmp_path):
         load(fill(tmp_path / "one", ["cat"]))
 
 
-def test_a_missing_split_is_named(tmp_path):
-    fill(tmp_path / "train")
-    fill(tmp_path / "test")
+def test_images_to_validate_in_two_folders_are_refused(tmp_path):
+    for part in ("train", "val", "validation"):
+        fill(tmp_path / part)
     with refuses(
-        f"{tmp_path}: beside train/ there must be validation/ and test/, but validation/ is missing"
+        f"{tmp_path}: the images to validate must be in validation/ or val/, but there are both"
     ):
         load(tmp_path)
 

@@ -13,8 +13,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.unpickle import read_byte_pickle
 from klayer.errors import KlayerError
@@ -32,7 +34,7 @@ _AGAIN = (
 )
 
 
-def _read_binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_binary(data: bytes, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """A batch of the binary version: per row one label byte and 3,072 pixel bytes."""
     row = 1 + FEATURES
     if len(data) % row:
@@ -44,12 +46,12 @@ def _read_binary(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     return table[:, 1:], table[:, 0]
 
 
-def _read_python(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_python(data: bytes, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """A batch of the Python version: a pickled dict."""
     return _of_dict(read_byte_pickle(data, where), where)
 
 
-def _read_matlab(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_matlab(data: bytes, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """A batch of the Matlab version: a .mat file of format 5."""
     from scipy.io import loadmat
 
@@ -62,7 +64,7 @@ def _read_matlab(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     return _of_dict(content, where)
 
 
-def _of_dict(content: dict[str, object], where: str) -> tuple[np.ndarray, np.ndarray]:
+def _of_dict(content: dict[str, object], where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Take images and labels out of a dict, whatever it holds."""
     missing = {"data", "labels"} - set(content)
     if missing:
@@ -107,7 +109,7 @@ class Layout:
     folder: str
     archive: str
     suffix: str
-    read: Callable[[bytes, str], tuple[np.ndarray, np.ndarray]]
+    read: Callable[[bytes, str], tuple[NDArray[Any], NDArray[Any]]]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ LAYOUTS = (
 )
 
 
-def read_folder(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def read_folder(path: Path, layout: Layout) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read the six batch files of a folder.
 
     Returns
@@ -134,7 +136,7 @@ def read_folder(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return _collect(str(path), layout, _folder_files(path, layout))
 
 
-def read_archive(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def read_archive(path: Path, layout: Layout) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read the six batch files out of a .tar.gz, in one pass and without unpacking it to disk.
 
     Returns
@@ -163,14 +165,14 @@ def _archive_files(path: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
             with tarfile.open(fileobj=unzipped, mode="r|") as archive:
                 for member in archive:
                     name = member.name.rpartition("/")[2]
-                    if name not in layout.files or not member.isfile():
+                    if name not in layout.files or not (file := archive.extractfile(member)):
                         continue
                     if member.size > largest:
                         raise KlayerError(
                             f"{path}: {name} must have less than {largest:,} bytes, "
                             f"but has {member.size:,}. {_AGAIN}"
                         )
-                    yield name, archive.extractfile(member).read()
+                    yield name, file.read()
             while unzipped.read(1 << 20):  # to the end, where gzip keeps its checksum
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -179,7 +181,7 @@ def _archive_files(path: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
 
 def _collect(
     where: str, layout: Layout, files: Iterator[tuple[str, bytes]]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Check each batch and put it into its place, whatever the order of the files."""
     images = np.empty((len(BATCHES), ROWS_PER_BATCH, FEATURES), np.uint8)
     labels = np.empty((len(BATCHES), ROWS_PER_BATCH), np.int64)
@@ -200,7 +202,7 @@ def _collect(
     return images.reshape(-1, FEATURES), labels.reshape(-1)
 
 
-def _check(where: str, images: np.ndarray, labels: np.ndarray) -> None:
+def _check(where: str, images: NDArray[Any], labels: NDArray[Any]) -> None:
     for kind, count in (("rows", len(images)), ("labels", len(labels))):
         if count != ROWS_PER_BATCH:
             raise KlayerError(

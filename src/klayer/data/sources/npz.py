@@ -5,22 +5,28 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Dataset, Split, check_rows
+from klayer.data.source import Source, always
 from klayer.data.splitting import split_rows
 from klayer.errors import KlayerError
 
-__all__ = ["flatten_images", "load", "read_npz"]
+__all__ = ["SOURCE", "flatten_images", "load", "read_npz"]
 
-_SPLIT_KEYS = [f"{name}_{split}" for split in SPLITS for name in ("X", "y")]
+ImageShape = tuple[int, int, int]
+
+_KEYS = {split: (f"X_{split}", f"y_{split}") for split in SPLITS}
 _LAYOUT = (
-    "`X` and `y`, or `X_train`, `y_train`, `X_validation`, `y_validation`, `X_test` and `y_test`"
+    "`X` and `y`, or `X_train` and `y_train` and, as far as there are any, `X_validation`, "
+    "`y_validation`, `X_test` and `y_test`"
 )
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read every array of a .npz file; pickled objects are refused.
 
     Parameters
@@ -59,11 +65,11 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 def load(path: str | Path, *, seed: int = 0) -> Dataset:
     """Load a .npz file with features and labels.
 
-    It holds either ``X`` and ``y``, which are split about 70 / 15 / 15 by class and seed, or the
-    three splits as ``X_train``, ``y_train``, ``X_validation`` (or ``X_val``), ``y_validation``,
-    ``X_test``, ``y_test``; ``x`` may stand for ``X``. Optional are ``class_names`` and
-    ``image_shape``. Labels are whole numbers from 0, or texts, whose sorted values are the classes.
-    Features may be images of shape (N, H, W) or (N, C, H, W).
+    It holds either ``X`` and ``y``, which are split about 70 / 15 / 15 by class and seed, or
+    splits: ``X_train`` and ``y_train`` and, as far as there are any, ``X_validation`` (or
+    ``X_val``), ``y_validation``, ``X_test``, ``y_test``; ``x`` may stand for ``X``. Optional are
+    ``class_names`` and ``image_shape``. Labels are whole numbers from 0, or texts, whose sorted
+    values are the classes. Features may be images of shape (N, H, W) or (N, C, H, W).
 
     Parameters
     ----------
@@ -81,15 +87,25 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
         Naming the file, the key, the row and the rule.
     """
     path = Path(path)
-    content = {_canonical(key): value for key, value in read_npz(path).items()}
+    content: dict[str, NDArray[Any]] = {}
+    for key, value in read_npz(path).items():
+        if _canonical(key) in content:
+            raise KlayerError(
+                f"{path}: {_canonical(key)!r} must be there once, but is there twice."
+            )
+        content[_canonical(key)] = value
     whole = [key for key in ("X", "y") if key in content]
-    split = [key for key in content if key in _SPLIT_KEYS]
+    split = [key for key in content if any(key in pair for pair in _KEYS.values())]
     if whole and split:
         raise KlayerError(
             f"{path}: must hold {_LAYOUT}, but holds both {whole[0]!r} and {split[0]!r}."
         )
-    parts = SPLITS if split else ("",)
-    wanted = [f"{name}_{part}" if part else name for part in parts for name in ("X", "y")]
+    pairs = {
+        name: pair for name, pair in _KEYS.items() if name == "train" or set(pair) & set(split)
+    }
+    if not split:
+        pairs = {"": ("X", "y")}
+    wanted = [key for pair in pairs.values() for key in pair]
     missing = [key for key in wanted if key not in content]
     if missing:
         raise KlayerError(
@@ -101,7 +117,7 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
     image_shape = _image_shape(path, content, features)
     labels, class_names = _labels(path, {key: content[key] for key in wanted[1::2]}, content)
     tables = {}
-    for part, x, y in zip(parts, wanted[::2], wanted[1::2], strict=True):
+    for part, (x, y) in pairs.items():
         # Here and not only in Dataset: a row number must be the file's, before anything is split.
         check_rows(f"{path}, {x}, {y}", features[x][0], labels[y], len(class_names))
         tables[part] = Split(features[x][0], labels[y])
@@ -111,9 +127,7 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
     return Dataset(path.stem, tables, class_names, image_shape, source=path.name)
 
 
-def flatten_images(
-    where: str, values: np.ndarray
-) -> tuple[np.ndarray, tuple[int, int, int] | None]:
+def flatten_images(where: str, values: NDArray[Any]) -> tuple[NDArray[Any], ImageShape | None]:
     """Make rows of images; leave rows as they are.
 
     Parameters
@@ -140,8 +154,8 @@ def flatten_images(
         )
     if values.ndim not in (3, 4) or not values.size:
         return values, None
-    shape = (1, *values.shape[1:]) if values.ndim == 3 else values.shape[1:]
-    return values.reshape(len(values), -1), shape
+    channels, height, width = (1, *values.shape[1:])[-3:]
+    return values.reshape(len(values), -1), (channels, height, width)
 
 
 def _canonical(key: str) -> str:
@@ -153,7 +167,11 @@ def _canonical(key: str) -> str:
     return name + underscore + ("validation" if part == "val" else part)
 
 
-def _image_shape(path: Path, content: dict, features: dict) -> tuple[int, int, int] | None:
+def _image_shape(
+    path: Path,
+    content: dict[str, NDArray[Any]],
+    features: dict[str, tuple[NDArray[Any], ImageShape | None]],
+) -> ImageShape | None:
     if "image_shape" not in content:
         return next(iter(features.values()))[1]
     shape = content["image_shape"]
@@ -162,10 +180,11 @@ def _image_shape(path: Path, content: dict, features: dict) -> tuple[int, int, i
             f"{path}, image_shape: must be three whole numbers (channels, height, width), "
             f"but got {shape.tolist()}."
         )
-    return tuple(int(size) for size in shape)
+    channels, height, width = map(int, shape)
+    return channels, height, width
 
 
-def _texts(where: str, values: np.ndarray) -> np.ndarray:
+def _texts(where: str, values: NDArray[Any]) -> NDArray[Any]:
     """Texts as texts, also where they were saved as bytes."""
     try:
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
@@ -174,8 +193,8 @@ def _texts(where: str, values: np.ndarray) -> np.ndarray:
 
 
 def _labels(
-    path: Path, found: dict[str, np.ndarray], content: dict
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    path: Path, found: dict[str, NDArray[Any]], content: dict[str, NDArray[Any]]
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """Turn labels into class indices, and find the class names."""
     names: Sequence[str] | None = None
     if "class_names" in content:
@@ -221,3 +240,13 @@ def _labels(
             )
         result[key] = np.array([index[label] for label in value.tolist()], np.int64)
     return result, tuple(names)
+
+
+SOURCE = Source(
+    name="FILE.npz",
+    description="X and y, or their splits",
+    load=lambda request: load(request.path, seed=request.seed),
+    find=always("a path"),
+    recognises=lambda path: path.suffix.lower() == ".npz" and not path.is_dir(),
+    kind="a .npz file",
+)

@@ -6,14 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from klayer.data import cifar10_formats
-from klayer.data.cifar10_formats import LAYOUTS, Layout
 from klayer.data.dataset import Dataset, Split
 from klayer.data.download import Progress, download
-from klayer.data.places import Root, cache_folder, existing, not_found, roots
+from klayer.data.locations import Location, cache_folder, existing, locations, not_found
+from klayer.data.source import Source
+from klayer.data.sources import cifar10_formats
+from klayer.data.sources.cifar10_formats import LAYOUTS, Layout
 from klayer.errors import KlayerError
 
-__all__ = ["ARCHIVE_SHA256", "ARCHIVE_SIZE", "ARCHIVE_URL", "fetch", "find", "load"]
+__all__ = ["ARCHIVE_SHA256", "ARCHIVE_SIZE", "ARCHIVE_URL", "SOURCE", "fetch", "find", "load"]
 
 ARCHIVE_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_SIZE = 170_052_171
@@ -55,7 +56,7 @@ class Found:
 def find(data_dir: str | Path | None = None) -> Found | None:
     """Look for a copy of CIFAR-10, in any layout; nothing is read yet.
 
-    In each folder of `klayer.data.places.roots`: the published folders, the folder itself, the
+    In each folder of `klayer.data.locations.locations`: the published folders, the folder itself, the
     published archives; of each kind binary before Python before Matlab.
 
     Parameters
@@ -67,14 +68,14 @@ def find(data_dir: str | Path | None = None) -> Found | None:
     -------
     Found or None
     """
-    for root in roots(data_dir):
-        for folder in [*(root.path / layout.folder for layout in LAYOUTS), root.path]:
+    for location in locations(data_dir):
+        for folder in [*(location.path / layout.folder for layout in LAYOUTS), location.path]:
             for layout in LAYOUTS:
                 if any(existing(folder / name) for name in layout.files):
-                    return Found(folder, layout, root.origin)
+                    return Found(folder, layout, location.origin)
         for layout in LAYOUTS:
-            if existing(root.path / layout.archive):
-                return Found(root.path / layout.archive, layout, root.origin)
+            if existing(location.path / layout.archive):
+                return Found(location.path / layout.archive, layout, location.origin)
     return None
 
 
@@ -110,7 +111,7 @@ def load(
     found = find(data_dir)
     if found is None:
         if data_dir is not None or not may_download:
-            raise _missing(roots(data_dir))
+            raise _missing(locations(data_dir))
         path = fetch(progress=progress)
         found = Found(path, LAYOUTS[0], "cache folder")
     read = cifar10_formats.read_archive if found.is_archive else cifar10_formats.read_folder
@@ -176,12 +177,31 @@ def fetch(
     )
 
 
-def _missing(places: list[Root]) -> KlayerError:
+def _missing(looked_in: list[Location]) -> KlayerError:
     names = [f"{layout.folder}/" for layout in LAYOUTS] + [layout.archive for layout in LAYOUTS]
     return not_found(
         "CIFAR-10",
-        places,
+        looked_in,
         [*names, "batch files in the folder itself"],
         "Name the folder that holds one of these, download it (`klayer data fetch cifar10`), or "
         "use the bundled data set `digits`.",
     )
+
+
+def _find(data_dir: str | Path | None) -> str | None:
+    found = find(data_dir)
+    return None if found is None else str(found.path)
+
+
+SOURCE = Source(
+    name="cifar10",
+    description="small photographs of animals and vehicles",
+    load=lambda request: load(
+        request.data_dir, may_download=request.may_download, progress=request.progress
+    ),
+    find=_find,
+    fetch=lambda data_dir, progress: str(fetch(data_dir, progress=progress)),
+    shape="3 x 32 x 32",
+    n_classes=10,
+    sizes=(45_000, 5_000, 10_000),
+)

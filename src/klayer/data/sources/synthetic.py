@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Dataset, Split
+from klayer.data.source import Request, Source, always
 from klayer.data.splitting import check_seed
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["load", "parse_options"]
+__all__ = ["SOURCE", "load", "parse_options"]
 
 # Two clouds per class make the classes inseparable by planes, so that hidden layers have a task.
 CLOUDS_PER_CLASS = 2
@@ -126,9 +128,25 @@ def load(
     )
 
 
-def _draw(generator: np.random.Generator, centres: np.ndarray, rows: int) -> Split:
+def _draw(generator: np.random.Generator, centres: NDArray[np.float32], rows: int) -> Split:
     clouds, classes, features = centres.shape
     labels = generator.permutation(np.arange(rows) % classes)
     values = generator.standard_normal((rows, features), dtype=np.float32)
     values += centres[generator.integers(clouds, size=rows), labels]  # (N, D) of (clouds, K, D)
     return Split(values, labels)
+
+
+def _load(request: Request) -> Dataset:
+    return load(**{"seed": request.seed, **parse_options(request.options or "")})
+
+
+SOURCE = Source(
+    name="synthetic",
+    description="Gaussian clouds; any shape: synthetic:features=50,classes=3,samples=1000,seed=1",
+    load=_load,
+    find=always("made when asked for"),
+    shape="3 x 32 x 32",
+    n_classes=10,
+    sizes=(5_000, 1_000, 1_000),
+    has_options=True,
+)

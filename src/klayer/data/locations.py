@@ -8,11 +8,11 @@ from pathlib import Path
 
 from klayer.errors import KlayerError
 
-__all__ = ["Root", "cache_folder", "existing", "not_found", "roots"]
+__all__ = ["Location", "cache_folder", "existing", "locations", "not_found"]
 
 
 @dataclass(frozen=True)
-class Root:
+class Location:
     """A folder to look into, and the setting that named it."""
 
     origin: str
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("klayer")).expanduser()
 
 
-def roots(data_dir: str | Path | None) -> list[Root]:
+def locations(data_dir: str | Path | None) -> list[Location]:
     """List the folders to look into, in order.
 
     A `data_dir` is the only one: who names a folder wants no other. Otherwise they are the folder
@@ -41,7 +41,7 @@ def roots(data_dir: str | Path | None) -> list[Root]:
 
     Returns
     -------
-    list of Root
+    list of Location
 
     Raises
     ------
@@ -50,7 +50,7 @@ def roots(data_dir: str | Path | None) -> list[Root]:
 
     Examples
     --------
-    >>> roots("no/such/folder")
+    >>> locations("no/such/folder")
     Traceback (most recent call last):
     klayer.errors.KlayerError: --data-dir must be an existing folder, but got no/such/folder.
     """
@@ -59,11 +59,11 @@ def roots(data_dir: str | Path | None) -> list[Root]:
         if not existing(path, folder=True):
             hint = ": name the folder that holds it" if existing(path) else ""
             raise KlayerError(f"--data-dir must be an existing folder, but got {data_dir}{hint}.")
-        return [Root("--data-dir", path)]
+        return [Location("--data-dir", path)]
     found = []
     if named := os.environ.get("KLAYER_DATA"):
-        found.append(Root("KLAYER_DATA", Path(named).expanduser()))
-    found.append(Root("cache folder", cache_folder()))
+        found.append(Location("KLAYER_DATA", Path(named).expanduser()))
+    found.append(Location("cache folder", cache_folder()))
     return found
 
 
@@ -75,15 +75,17 @@ def existing(path: Path, *, folder: bool = False) -> bool:
         return False
 
 
-def not_found(title: str, places: list[Root], looked_for: list[str], remedy: str) -> KlayerError:
+def not_found(
+    title: str, looked_in: list[Location], looked_for: list[str], remedy: str
+) -> KlayerError:
     """Build the error for a data set that no place holds: what was looked for, and what to do.
 
     Examples
     --------
-    >>> print(not_found("Tiny", [Root("--data-dir", Path("d"))], ["tiny/", "tiny.gz"], "Buy it."))
+    >>> print(not_found("Tiny", [Location("--data-dir", Path("d"))], ["tiny/", "tiny.gz"], "Buy it."))
     Tiny was not found. Looked in d (--data-dir) for: tiny/, tiny.gz. Buy it.
     """
     return KlayerError(
-        f"{title} was not found. Looked in {', '.join(map(str, places))} for: "
+        f"{title} was not found. Looked in {', '.join(map(str, looked_in))} for: "
         f"{', '.join(looked_for)}. {remedy}"
     )

@@ -9,12 +9,14 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import Dataset, Split
-from klayer.data.places import Root, existing, not_found, roots
+from klayer.data.locations import Location, existing, locations, not_found
+from klayer.data.source import Source
 from klayer.errors import KlayerError
 
-__all__ = ["DEBIAN_FOLDER", "find", "load", "read_idx"]
+__all__ = ["DEBIAN_FOLDER", "SOURCE", "find", "load", "read_idx"]
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FOLDERS = ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw", ".")
@@ -44,12 +46,12 @@ _AGAIN = (
 def find(data_dir: str | Path | None = None) -> Path | None:
     """Look for the folder with the four IDX files; nothing is read yet.
 
-    Looked into are the folders of `klayer.data.places.roots`, then Debian's.
+    Looked into are the folders of `klayer.data.locations.locations`, then Debian's.
     """
-    for root in _places(data_dir):
+    for location in _locations(data_dir):
         for name in FOLDERS:
-            if _file(root.path / name, "train-images-idx3-ubyte") is not None:
-                return root.path / name if name != "." else root.path
+            if _file(location.path / name, "train-images-idx3-ubyte") is not None:
+                return location.path / name if name != "." else location.path
     return None
 
 
@@ -77,7 +79,7 @@ def load(data_dir: str | Path | None = None) -> Dataset:
     if folder is None:
         raise not_found(
             "Fashion-MNIST",
-            _places(data_dir),
+            _locations(data_dir),
             ["train-images-idx3-ubyte[.gz]", f"the same in {', '.join(FOLDERS[:-1])}"],
             "Install it (Debian and Ubuntu: `apt install dataset-fashion-mnist`), put the four IDX "
             "files into a folder and name it with --data-dir, or use the bundled data set "
@@ -100,7 +102,7 @@ def load(data_dir: str | Path | None = None) -> Dataset:
     )
 
 
-def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> np.ndarray:
+def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, plain or gzipped (by its ending).
 
     The format: a magic number, one size per dimension, each 4 bytes with the highest first, then
@@ -151,16 +153,16 @@ def read_idx(path: Path, magic: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _places(data_dir: str | Path | None) -> list[Root]:
-    debian = [Root("Debian package", DEBIAN_FOLDER)] if data_dir is None else []
-    return roots(data_dir) + debian
+def _locations(data_dir: str | Path | None) -> list[Location]:
+    debian = [Location("Debian package", DEBIAN_FOLDER)] if data_dir is None else []
+    return locations(data_dir) + debian
 
 
 def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if existing(path)), None)
 
 
-def _read_pair(folder: Path, prefix: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_pair(folder: Path, prefix: str, rows: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     parts = []
     for name, magic, shape in (
         (f"{prefix}-images-idx3-ubyte", _IMAGES, (rows, _SIDE, _SIDE)),
@@ -182,3 +184,19 @@ def _read_pair(folder: Path, prefix: str, rows: int) -> tuple[np.ndarray, np.nda
             f"{len(CLASS_NAMES) - 1}, but got {labels[row]}. {_AGAIN}"
         )
     return images.reshape(rows, -1), labels
+
+
+def _find(data_dir: str | Path | None) -> str | None:
+    folder = find(data_dir)
+    return None if folder is None else str(folder)
+
+
+SOURCE = Source(
+    name="fashion_mnist",
+    description="grey pictures of clothes",
+    load=lambda request: load(request.data_dir),
+    find=_find,
+    shape="1 x 28 x 28",
+    n_classes=10,
+    sizes=(55_000, 5_000, 10_000),
+)
