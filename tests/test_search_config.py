@@ -7,7 +7,7 @@ from klayer.errors import KlayerError
 from klayer.study.config import StudyConfig, read_study
 from klayer.study.search import Range, SearchConfig, Space, read_search
 from klayer.study.search.config import apply
-from klayer.train import MEMBER_FIELDS, Settings
+from klayer.train import Settings
 
 
 def study(search, **others):
@@ -54,7 +54,9 @@ def test_a_wrong_range_is_named(text, message):
 
 
 def test_every_number_that_a_population_can_hold_is_searchable():
-    values = {name: "0.1:0.2" for name in MEMBER_FIELDS if name != "init"} | {"sigma": "0.1:1"}
+    values = {name: "0.1:0.2" for name in Settings.per_network() if name != "init"} | {
+        "sigma": "0.1:1"
+    }
     assert set(Space.parse(values).names) == set(values)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.study import describe
-from klayer.study.config import StudyConfig, preset_names, read_study, settings_from, validate
+from klayer.study.config import StudyConfig, preset_names, read_study, validate
 from klayer.train import Settings
 
 
@@ -78,9 +78,11 @@ def test_every_published_number_belongs_to_an_arm_of_its_preset():
 
 
 def test_plain_values_are_checked_as_settings():
-    assert settings_from({"hidden": [3], "cycles": 1}, "flags") == Settings(hidden=(3,), cycles=1)
+    assert Settings.from_values({"hidden": [3], "cycles": 1}, "flags") == Settings(
+        hidden=(3,), cycles=1
+    )
     with pytest.raises(KlayerError, match="flags, `batch_size`: .*but got 'x'"):
-        settings_from({"batch_size": "x"}, "flags")
+        Settings.from_values({"batch_size": "x"}, "flags")
     with pytest.raises(KlayerError, match="here: unknown key 'arm': did you mean 'arms'"):
         validate(StudyConfig, {"arm": []}, "here")
 

@@ -11,6 +11,7 @@ from klayer.study.arms import describe
 from klayer.study.run import Run
 from klayer.study.statistics import Cell, cell
 from klayer.train import Settings
+from klayer.train.settings import setting_label
 
 __all__ = ["ArmView", "Group", "RunView", "init_label"]
 
@@ -29,12 +30,6 @@ def init_label(init: str) -> str:
     """
     name, _, sigma = init.partition(":")
     return f"σ = {float(sigma):g}" if sigma else name.capitalize()
-
-
-def _setting_label(name: str, value) -> str:
-    symbols = {"l2": "λ", "lr_max": "max. rate", "lr_min": "min. rate"}
-    shown = f"{value:g}" if isinstance(value, float) else value
-    return f"{symbols.get(name, name.replace('_', ' '))} = {shown}"
 
 
 @dataclass(frozen=True)
@@ -232,7 +227,7 @@ def _arms(run: Run) -> list[ArmView]:
             records.setdefault(record["arm"], []).append(record)
     settings = dict(_declared(run)) if run.info["kind"] != "search" else {}
     for name, group in records.items():
-        settings[name] = Settings(**group[0]["settings"])
+        settings[name] = Settings.from_stored(group[0]["settings"], str(run.path))
     return [
         ArmView(
             name,
@@ -263,5 +258,5 @@ def _series(name: str, one: Settings, everyone: Sequence[Settings]) -> str:
         for key in mine
         if key not in _IN_LABELS and any(other.as_dict()[key] != mine[key] for other in everyone)
     ]
-    extras = [_setting_label(key, mine[key]) for key in differing]
+    extras = [setting_label(key, mine[key]) for key in differing]
     return ", ".join([spelled[one.batch_norm], *extras])

@@ -8,14 +8,13 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Mapping
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from klayer.errors import KlayerError, unknown_name
+from klayer.errors import KlayerError, invalid, located, unknown_name
 from klayer.study.arms import Arm, describe
 from klayer.train import Settings
 
@@ -25,7 +24,6 @@ __all__ = [
     "preset_names",
     "read_study",
     "read_toml",
-    "settings_from",
     "validate",
 ]
 
@@ -102,7 +100,7 @@ class StudyConfig(BaseModel):
         if self.grid or not self.arms:
             for values in itertools.product(*self.grid.values()):
                 chosen = {**self.settings, **dict(zip(self.grid, values, strict=True))}
-                settings = settings_from(chosen, "grid" if self.grid else "settings")
+                settings = Settings.from_values(chosen, "grid" if self.grid else "settings")
                 extra = [
                     f"{name} {chosen[name]}"
                     for name in self.grid
@@ -112,7 +110,9 @@ class StudyConfig(BaseModel):
         for one in self.arms:
             chosen = {**self.settings, **one}
             name = chosen.pop("name", None)
-            settings = settings_from(chosen, "arms" if self.grid or len(self.arms) > 1 else "")
+            settings = Settings.from_values(
+                chosen, "arms" if self.grid or len(self.arms) > 1 else ""
+            )
             arms.append(Arm(str(name or describe(settings)), settings))
         names = [arm.name for arm in arms]
         for name in names:
@@ -124,58 +124,12 @@ class StudyConfig(BaseModel):
         return arms
 
 
-@cache
-def _settings_adapter() -> TypeAdapter:
-    return TypeAdapter(Settings)
-
-
-def settings_from(values: Mapping[str, Any], where: str) -> Settings:
-    """Make settings from plain values, as a TOML file or flags give them.
-
-    Raises
-    ------
-    KlayerError
-        Naming ``where``, the setting and the rule.
-
-    Examples
-    --------
-    >>> settings_from({"hidden": [20], "l2": 0}, "settings").hidden
-    (20,)
-    >>> settings_from({"batchnorm": "all"}, "settings")
-    Traceback (most recent call last):
-        ...
-    klayer.errors.KlayerError: settings: unknown setting 'batchnorm': did you mean 'batch_norm'? ...
-    """
-    for name in values:
-        if name not in Settings.names():
-            raise _at(where, str(unknown_name("setting", name, Settings.names())))
-    try:
-        return _settings_adapter().validate_python(dict(values))
-    except ValidationError as error:
-        raise _located(error, where, Settings.names()) from None
-
-
 def validate(model: type[BaseModel], values: Mapping[str, Any], where: str):
     """Make a checked record from plain values; a mistake names ``where``, the key and the rule."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _located(error, where, model.model_fields) from None
-
-
-def _at(where: str, message: str) -> KlayerError:
-    return KlayerError(f"{where}: {message}" if where else message)
-
-
-def _located(error: ValidationError, where: str, names) -> KlayerError:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        return _at(where, str(unknown_name("key", place, names)))
-    if isinstance(problem.get("ctx", {}).get("error"), KlayerError):
-        return _at(where, str(problem["ctx"]["error"]))
-    where = ", ".join(part for part in (where, f"`{place}`" if place else "") if part)
-    return _at(where, f"{problem['msg']}, but got {problem['input']!r}.")
+        raise invalid(error, where, model.model_fields) from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -224,5 +178,5 @@ def read_study(source: str | Path) -> StudyConfig:
         config.seed_list()
         config.arm_list()
     except KlayerError as error:
-        raise _at(where, str(error)) from None
+        raise located(where, str(error)) from None
     return config
