@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from klayer.cli.options import SearchCommand
 from klayer.cli.search import search as command
 from klayer.errors import KlayerError
 from klayer.study import Run
@@ -17,7 +18,7 @@ QUICK = [
 ]
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(command)
+app.command(cls=SearchCommand)(command)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What the command prints when a run is over: tables, files; and what its options share."""
+"""What the command prints when a run is over: tables, files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from klayer.errors import Interrupted, KlayerError
+from klayer.errors import Interrupted
 
 __all__ = [
     "interruptible",
@@ -15,7 +15,6 @@ __all__ = [
     "print_files",
     "print_search",
     "print_summary",
-    "widths",
 ]
 
 _SPLITS = ("train", "validation", "test")
@@ -30,16 +29,6 @@ def interruptible(bars) -> Iterator[None]:
         raise Interrupted(str(error)) from None
     finally:
         bars.stop()
-
-
-def widths(text: str) -> list[int]:
-    """Read hidden widths, as in ``50,30,20``."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
-        ) from None
 
 
 def number(value) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["Setting", "rows_of", "setting", "shown"]
+__all__ = ["Setting", "rows_of", "setting"]
 
 T = TypeVar("T")
 
@@ -117,6 +117,14 @@ class Setting:
         return self.help.replace("{choices}", _either(tuple(self.choices)))
 
     @property
+    def shown_default(self) -> str:
+        """The default as a user would write it: ``1e-5``, ``50,50``."""
+        value = self.default
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+
+    @property
     def allowed(self) -> str:
         """The values in words, for the documentation."""
         whole = "whole numbers" if self.is_list else "a whole number"
@@ -148,7 +156,7 @@ class Setting:
             raise self._refusal(value, "must be a whole number")
         if not all(isinstance(one, Real) for one in several):
             raise self._refusal(value, "must be a number")
-        if not all(self._holds(float(one)) for one in several):
+        if not all(self._holds(one) for one in several):
             limits = self._limits
             one_sided = limits.startswith(">")
             raise self._refusal(
@@ -170,7 +178,7 @@ class Setting:
             return "" if low is None else f">{sign} {low}"
         return f"{low} <{sign} {self.name} < {self.below}"
 
-    def _holds(self, value: float) -> bool:
+    def _holds(self, value: Any) -> bool:
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
@@ -199,19 +207,6 @@ def rows_of(record: type) -> dict[str, Setting]:
         )
         for one in fields(record)
     }
-
-
-def shown(value: Any) -> str:
-    """Write a value as a user would: ``1e-5``, ``50,50``.
-
-    Examples
-    --------
-    >>> shown(1e-5), shown((50, 50)), shown(0.1), shown("5 epochs")
-    ('1e-5', '50,50', '0.1', '5 epochs')
-    """
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def _either(words: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from klayer.errors import KlayerError, invalid, located, unknown_name
 from klayer.nn import BATCH_NORM, Initialiser
 from klayer.train.batches import Batches
 from klayer.train.schedules import SCHEDULES
-from klayer.train.setting import Setting, rows_of, setting, shown
+from klayer.train.setting import Setting, rows_of, setting
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -327,7 +327,7 @@ Settings.__doc__ = f"{Settings.__doc__}".replace(
     "    Raises\n",
     "    Parameters\n    ----------\n"
     + "".join(
-        f"    {name} : {row.allowed}\n        {row.sentence} Default: {shown(row.default)}.\n"
+        f"    {name} : {row.allowed}\n        {row.sentence} Default: {row.shown_default}.\n"
         for name, row in SETTINGS.items()
     )
     + "\n    Raises\n",
