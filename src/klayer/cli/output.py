@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from klayer.errors import Interrupted
-
 __all__ = [
-    "interruptible",
     "number",
     "percent",
     "print_files",
@@ -18,17 +14,6 @@ __all__ = [
 ]
 
 _SPLITS = ("train", "validation", "test")
-
-
-@contextlib.contextmanager
-def interruptible(bars) -> Iterator[None]:
-    """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
-    finally:
-        bars.stop()
 
 
 def number(value) -> str:

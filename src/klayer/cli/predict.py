@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.study import Run
 
 __all__ = ["predict"]
 
@@ -66,7 +69,7 @@ def predict(
         typer.echo(f"{row['input']}\t{row['class']}\t{row['probability']:.3f}")
 
 
-def _choose(run, arm: str | None, seed: int | None) -> dict:
+def _choose(run: Run, arm: str | None, seed: int | None) -> dict[str, Any]:
     """Return the best network among those with this arm and seed."""
     if arm is None and seed is None:
         return run.best()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -12,15 +14,17 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from klayer.errors import Interrupted
 from klayer.study.arms import Pack
 from klayer.train import TrainingState
 
-__all__ = ["Bars", "download", "prepare"]
+__all__ = ["Bars", "download", "progress"]
 
 
 class Bars:
@@ -45,7 +49,8 @@ class Bars:
             console=self.console,
             transient=True,
         )
-        self.tasks: dict[str, int] = {}
+        self.tasks: dict[str, TaskID] = {}
+        self._finished = 0.0
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Begin with a bar for everything and one for each population."""
@@ -61,7 +66,7 @@ class Bars:
             self.tasks[one.name] = self.bars.add_task(
                 title, total=work[one.name], note="", start=False
             )
-        self._finished = 0
+        self._finished = 0.0
         self.bars.start()
 
     def _task(self, pack: Pack) -> Task:
@@ -90,9 +95,9 @@ class Bars:
                 note += f" ({alive.min():.1%} to {alive.max():.1%})"
         self.bars.update(self.tasks[pack.name], note=note)
 
-    def finish(self, pack: Pack, records: list[dict]) -> None:
+    def finish(self, pack: Pack, records: list[dict[str, Any]]) -> None:
         """Leave one line behind for a population."""
-        total = self._task(pack).total
+        total = self._task(pack).total or 0.0
         self._move(pack, total)
         self._finished += total
         self.bars.update(self.tasks[pack.name], visible=False)
@@ -111,10 +116,22 @@ class Bars:
         self.tasks = {}
 
 
-def prepare(name: str, data_dir: Path | None, quiet: bool) -> None:
-    """Download a data set that has to be, before a run begins; a folder named by hand is left alone."""
-    if name == "cifar10" and data_dir is None:
-        download(name, quiet=quiet)
+@contextlib.contextmanager
+def progress(data: str | None, data_dir: Path | None, silent: bool) -> Iterator[Bars]:
+    """Download a data set that has to be, give bars to a run and take them away in the end.
+
+    ``data`` is None for a run that goes on; a folder named by hand is left alone. A Ctrl-C's message is
+    carried past the command line parser.
+    """
+    if data == "cifar10" and data_dir is None:
+        download(data, quiet=silent)
+    bars = Bars(quiet=silent)
+    try:
+        yield bars
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error)) from None
+    finally:
+        bars.stop()
 
 
 def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> str:
@@ -130,7 +147,7 @@ def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> st
     )
     task = None
 
-    def progress(done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         nonlocal task
         if task is None:
             bar.start()
@@ -138,7 +155,7 @@ def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> st
         bar.update(task, completed=done)
 
     try:
-        return fetch(name, data_dir=data_dir, progress=progress)
+        return fetch(name, data_dir=data_dir, progress=advance)
     finally:
         if task is not None:
             bar.stop()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
-from klayer.cli.output import interruptible, number, percent, print_files, print_search
+from klayer.cli.output import number, percent, print_files, print_search
 from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.cli.progress import Bars
+    from klayer.study.config import StudyConfig
 
 __all__ = ["search"]
 
@@ -95,7 +100,7 @@ def search(
     Example, its first stage, then three that follow from it: klayer search --l2 1e-5:1e-1 --auto 3
     --batch-norm hidden
     """
-    options = {
+    options: dict[str, Any] = {
         "auto": auto,
         "quantile": quantile,
         "sampler": sampler,
@@ -117,7 +122,7 @@ def search(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--storage, --data-dir, --workers, --json and --quiet."
             )
-        return _run(None, None, resume, storage, data_dir, workers, as_json, quiet)
+        return _run(resume, None, storage, data_dir, workers, as_json, quiet)
     if source and preset:
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
@@ -126,7 +131,7 @@ def search(
 
     fixed, space = _split(ctx.obj)
     config = _config(source or preset, data, space)
-    changed = {**config.search, **options}
+    changed = {**(config.search or {}), **options}
     if space:
         changed["stages"] = [space]
     varied = {name for stage in changed.get("stages", []) for name in stage}
@@ -141,19 +146,20 @@ def search(
         changed["trials"] = trials
         changed["stages"] = [
             {name: value for name, value in stage.items() if name != "trials"}
-            for stage in changed["stages"]
+            for stage in changed.get("stages", [])
         ]
     if stages is not None:
-        if not 1 <= stages <= len(changed["stages"]):
+        given_stages = len(changed.get("stages", []))
+        if not 1 <= stages <= given_stages:
             raise KlayerError(
-                f"`--stages` must be from 1 to {len(changed['stages'])}, the number of those given,"
+                f"`--stages` must be from 1 to {given_stages}, the number of those given,"
                 f" but got {stages}: for more stages use --auto."
             )
         changed["stages"] = changed["stages"][:stages]
     changed["settings"] = {**changed.get("settings", {}), **fixed}
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     config = config.model_copy(update={"search": changed})
-    return _run(config, out, None, None, data_dir, workers, as_json, quiet)
+    return _run(config, out, None, data_dir, workers, as_json, quiet)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +170,8 @@ def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part what the flags fix from what they search: ranges, and lists of several."""
     from klayer.train.settings import ALIASES, SEARCHABLE, without_aliases
 
-    fixed, space = {}, {}
+    fixed: dict[str, Any] = {}
+    space: dict[str, Any] = {}
     for name, value in given.items():
         if name not in SEARCHABLE:
             fixed[name] = value
@@ -186,7 +193,7 @@ def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return without_aliases(fixed), space
 
 
-def _config(source: str | None, data: str | None, space: dict):
+def _config(source: str | None, data: str | None, space: dict[str, Any]) -> StudyConfig:
     """Return the study to search in: a file, a preset, or the defaults if ranges are given."""
     from klayer.study.config import StudyConfig, read_study
 
@@ -202,23 +209,29 @@ def _config(source: str | None, data: str | None, space: dict):
     return config.model_copy(update={"data": data} if data else {})
 
 
-def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> None:
-    """Search or resume, with progress and a table a stage; then pictures, page, finalists."""
-    from klayer.cli.progress import Bars, prepare
+def _run(
+    source: StudyConfig | Path,
+    out: Path | None,
+    storage: str | None,
+    data_dir: Path | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
+    from klayer.cli.progress import progress
     from klayer.report import finish
     from klayer.study.search import resume_search, search
 
     silent = quiet or as_json
-    bars = Bars(quiet=silent)
-    watcher = None if silent else _Printer(bars)
-    common = {"data_dir": data_dir, "workers": workers, "reporter": bars, "watcher": watcher}
-    if config:
-        prepare(config.data, data_dir, silent)
-    with interruptible(bars):
-        if resume:
-            run = resume_search(resume, storage=storage, **common)
+    data = None if isinstance(source, Path) else source.data
+    with progress(data, data_dir, silent) as bars:
+        common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
+        common["watcher"] = None if silent else _Printer(bars)
+        if isinstance(source, Path):
+            run = resume_search(source, storage=storage, **common)
         else:
-            run = search(config, out=out, **common)
+            run = search(source, out=out, **common)
     written = finish(run)
     results = json.loads((run.path / "trials.json").read_text(encoding="utf-8"))
     if as_json:
@@ -231,18 +244,20 @@ def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> Non
 class _Printer:
     """Prints a stage's reason when it begins and its table when it is over."""
 
-    def __init__(self, bars) -> None:
+    def __init__(self, bars: Bars) -> None:
         from rich.console import Console
 
         self.bars, self.console = bars, Console()
 
-    def stage_begins(self, stage) -> None:
+    def stage_begins(self, stage: Any) -> None:
+        """Say what is drawn, and why."""
         self.bars.stop()
         self.console.print(f"[bold]Stage {stage.stage}[/]: {stage.wanted} trials, {stage.space}")
         if stage.reason != "given":
             self.console.print(f"because {stage.reason}", highlight=False)
 
-    def stage_ends(self, stage, rows: list[dict]) -> None:
+    def stage_ends(self, stage: Any, rows: list[dict[str, Any]]) -> None:
+        """Print the trials, the best last."""
         from rich.table import Table
 
         from klayer.study.search import sorted_rows

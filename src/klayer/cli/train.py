@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
-from klayer.cli.output import interruptible, print_files, print_search, print_summary
+from klayer.cli.output import print_files, print_search, print_summary
 from klayer.errors import KlayerError, located
+
+if TYPE_CHECKING:
+    from klayer.study.config import StudyConfig
 
 __all__ = ["study", "train"]
 
@@ -73,12 +76,12 @@ def train(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
-        return _run(None, "train", None, resume, data_dir, workers, as_json, quiet)
+        return _run(resume, "train", None, data_dir, workers, as_json, quiet)
     if networks is not None and networks < 1:
         raise KlayerError(f"`--networks` must be >= 1, but got {networks}.")
     where = str(config) if config else "klayer train"
     file = read_toml(config) if config else {}
-    of_file = {"data": "digits", "networks": 1, "seed": 0}
+    of_file: dict[str, Any] = {"data": "digits", "networks": 1, "seed": 0}
     of_file |= {name: file.pop(name) for name in of_file if name in file}
     for name, least in (("networks", 1), ("seed", 0)):
         if not isinstance(of_file[name], int) or of_file[name] < least:
@@ -93,7 +96,7 @@ def train(
         "arms": [{**file, **flags}],
     }
     study_config = validate(StudyConfig, chosen, where)
-    return _run(study_config, "train", out, None, data_dir, workers, as_json, quiet)
+    return _run(study_config, "train", out, data_dir, workers, as_json, quiet)
 
 
 def study(
@@ -139,7 +142,7 @@ def study(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
             )
-        return _run(None, "study", None, resume, data_dir, workers, as_json, quiet, pdf)
+        return _run(resume, "study", None, data_dir, workers, as_json, quiet, pdf)
     if source and preset:
         raise KlayerError(
             f"a study has one source, but got both {source!r} and --preset {preset!r}."
@@ -156,7 +159,7 @@ def study(
     config.seed_list()
     if dry_run:
         return _print_plan(config, data_dir, workers)
-    return _run(config, "study", out, None, data_dir, workers, as_json, quiet, pdf)
+    return _run(config, "study", out, data_dir, workers, as_json, quiet, pdf)
 
 
 def _hidden(given: dict[str, Any], depth: int | None, width: int | None) -> dict[str, Any]:
@@ -170,22 +173,28 @@ def _hidden(given: dict[str, Any], depth: int | None, width: int | None) -> dict
     return {"hidden": [50 if width is None else width] * ((3 if depth is None else depth) - 1)}
 
 
-def _run(config, kind, out, resume, data_dir, workers, as_json, quiet, pdf: bool = False) -> None:
-    """Run or resume, with progress; then pictures, page, table."""
-    from klayer.cli.progress import Bars, prepare
+def _run(
+    source: StudyConfig | Path,
+    kind: str,
+    out: Path | None,
+    data_dir: Path | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    pdf: bool = False,
+) -> None:
+    """Run a study, or go on with a run; with progress; then pictures, page, table."""
+    from klayer.cli.progress import progress
     from klayer.report import finish
     from klayer.study.study import resume_study, run_study
 
-    bars = Bars(quiet=quiet or as_json)
-    if config:
-        prepare(config.data, data_dir, quiet or as_json)
-    with interruptible(bars):
-        if resume:
-            run = resume_study(resume, data_dir=data_dir, workers=workers, reporter=bars)
+    data = None if isinstance(source, Path) else source.data
+    with progress(data, data_dir, quiet or as_json) as bars:
+        common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
+        if isinstance(source, Path):
+            run = resume_study(source, **common)
         else:
-            run = run_study(
-                config, out=out, kind=kind, data_dir=data_dir, workers=workers, reporter=bars
-            )
+            run = run_study(source, out=out, kind=kind, **common)
     written = finish(run, pdf=pdf)
     summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
     if as_json:
@@ -197,7 +206,7 @@ def _run(config, kind, out, resume, data_dir, workers, as_json, quiet, pdf: bool
         print_files(written)
 
 
-def _print_plan(config, data_dir, workers) -> None:
+def _print_plan(config: StudyConfig, data_dir: Path | None, workers: int | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
