@@ -13,10 +13,14 @@ from klayer.errors import KlayerError
 from klayer.report import compare, pdf
 from klayer.report.side_by_side import pairs
 from klayer.report.view import RunView
-from klayer.study.config import StudyConfig
-from klayer.study.study import run_study
+from klayer.study import Study
+from klayer.study.launch import run_study
 
 ARM = {"hidden": [10], "batch_size": 50, "cycles": 1, "half_cycle": "1 epoch", "l2": 1e-3}
+
+
+def parsed(**values):
+    return Study.from_values(values)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = []
     for name, seeds, batch_norm in (("a", 3, "none"), ("b", [1, 2, 3], "none"), ("c", 2, "hidden")):
-        config = StudyConfig(data="digits", seeds=seeds, arms=[{**ARM, "batch_norm": batch_norm}])
+        config = parsed(data="digits", seeds=seeds, arms=[{**ARM, "batch_norm": batch_norm}])
         found.append(run_study(config, out=folder / name, kind="train", workers=1))
     return found
 

@@ -19,11 +19,14 @@ from klayer.report.made import toml
 from klayer.report.page import Page
 from klayer.report.sentences import conclusion
 from klayer.report.view import RunView
-from klayer.study import Run
-from klayer.study.config import StudyConfig
-from klayer.study.study import run_study
+from klayer.study import Run, Study
+from klayer.study.launch import run_study
 
 BRIEF = {"batch_size": 50, "cycles": 1, "half_cycle": "2 epochs", "points_per_cycle": 4, "l2": 1e-3}
+
+
+def parsed(**values):
+    return Study.from_values(values)
 
 
 def make_study(out, **changes):
@@ -43,7 +46,7 @@ def make_study(out, **changes):
             {"where": {"hidden": [16], "init": "he"}, "source": "somewhere", "test": 0.2}
         ],
     }
-    return run_study(StudyConfig(**(values | changes)), out=out, workers=2)
+    return run_study(parsed(**(values | changes)), out=out, workers=2)
 
 
 def make_npz(path, rng):
@@ -169,13 +172,13 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
 
 def test_numbers_on_the_page_are_the_runs_numbers(study, html):
     arm = RunView(study).arms[0]
-    values = [record["test_accuracy"] for record in arm.records]
+    values = [record.accuracy("test") for record in arm.records]
     shown = f"{100 * np.mean(values):.1f}\u202f% ± {100 * np.std(values, ddof=1):.1f}"
     assert shown in html
 
 
 def test_networks_at_chance_are_counted_on_the_page(study, html):
-    stuck = [r for r in study.networks if r["state"] == "at chance"]
+    stuck = [r for r in study.networks if r.state == "at chance"]
     assert stuck, "the small study has arms that never train"
     assert f"{len(stuck)} never left chance." in html
     assert "never left chance, 3 of 3 seeds" in html
@@ -185,7 +188,7 @@ def test_confusion_matrix_counts_the_stored_accuracy(study):
     page = Page(RunView(study))
     best = next(part["best"] for part in page.parts if part["id"] == "best")
     assert best.confusion.sum() == study.info["data"]["samples"]["test"]
-    assert best.accuracy == pytest.approx(best.record["test_accuracy"], abs=1e-9)
+    assert best.accuracy == pytest.approx(best.record.accuracy("test"), abs=1e-9)
     assert all(one.label != one.predicted for one in best.mistakes)
     probs = [one.prob for one in best.mistakes]
     assert probs == sorted(probs, reverse=True)
@@ -263,7 +266,7 @@ def test_unknown_data_leave_out_the_image_parts(tmp_path, rng):
 
 
 def test_training_of_one_arm_leaves_its_curves_as_a_picture(tmp_path):
-    config = StudyConfig(data="digits", seeds=1, arms=[{**BRIEF, "hidden": [8]}])
+    config = parsed(data="digits", seeds=1, arms=[{**BRIEF, "hidden": [8]}])
     run = run_study(config, out=tmp_path / "one", kind="train", workers=1)
     written = finish(run)
     assert [path.name for path in written] == ["report.html", "curves.png"]
@@ -304,11 +307,11 @@ def test_configuration_on_the_page_is_toml_that_makes_the_same_study(study):
     import tomllib
 
     view = RunView(study)
-    again = StudyConfig(**tomllib.loads(toml(view)))
-    assert again.arm_list() == [
-        type(again.arm_list()[0])(arm.name, arm.settings) for arm in view.arms
+    again = parsed(**tomllib.loads(toml(view)))
+    assert [(arm.name, arm.settings) for arm in again.arms] == [
+        (arm.name, arm.settings) for arm in view.arms
     ]
-    assert again.seed_list() == [0, 1, 2]
+    assert again.seeds == (0, 1, 2)
 
 
 def edited(study, tmp_path, accuracies):
@@ -318,19 +321,21 @@ def edited(study, tmp_path, accuracies):
     lines = []
     for record in study.networks:
         state, value = accuracies(record)
-        lines.append(json.dumps({**record, "state": state, "test_accuracy": value}) + "\n")
+        lines.append(
+            json.dumps({**record.to_json(), "state": state, "test_accuracy": value}) + "\n"
+        )
     (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
     return RunView(Run(copy))
 
 
 def noise(record):
     digits = [0.001, -0.002, 0.0015]
-    return digits[record["seed"]] * (1 + len(record["arm"]) % 3)
+    return digits[record.seed] * (1 + len(record.arm) % 3)
 
 
 def test_conclusion_claims_an_effect_that_the_seeds_carry(study, tmp_path):
     def accuracies(record):
-        gain = 0.1 * (record["settings"]["batch_norm"] == "hidden")
+        gain = 0.1 * (record.settings.batch_norm == "hidden")
         return "trained", 0.5 + gain + noise(record)
 
     view = edited(study, tmp_path, accuracies)
@@ -351,8 +356,8 @@ def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
 
 def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path):
     def accuracies(record):
-        bare = record["settings"]["batch_norm"] == "none"
-        if bare and record["settings"]["init"] != "he":
+        bare = record.settings.batch_norm == "none"
+        if bare and record.settings.init != "he":
             return "at chance", 0.1
         return "trained", 0.5 + noise(record)
 
@@ -366,7 +371,7 @@ def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path
 
 def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
     def accuracies(record):
-        return ("at chance", 0.1) if record["seed"] == 1 else ("trained", 0.5 + noise(record))
+        return ("at chance", 0.1) if record.seed == 1 else ("trained", 0.5 + noise(record))
 
     view = edited(study, tmp_path, accuracies)
     texts = [one.text for one in conclusion(view, analyse(view))]

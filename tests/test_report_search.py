@@ -7,15 +7,19 @@ import pytest
 from klayer.report import finish
 from klayer.report.search import search_part
 from klayer.report.view import RunView
-from klayer.study.config import StudyConfig
-from klayer.study.search import search
+from klayer.study import Study
+from klayer.study.launch import run_search
 
 BRIEF = {"hidden": [8], "batch_size": 100, "cycles": 1, "half_cycle": "1 epoch"}
 
 
+def parsed(**values):
+    return Study.from_values(values)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    config = StudyConfig(
+    config = parsed(
         data="digits",
         settings=BRIEF,
         search={
@@ -25,7 +29,7 @@ def run(tmp_path_factory):
             "published": [{"l2": 0.005, "test": 0.5355, "source": "somewhere"}],
         },
     )
-    run = search(config, out=tmp_path_factory.mktemp("runs") / "search", workers=1)
+    run = run_search(config, out=tmp_path_factory.mktemp("runs") / "search", workers=1)
     finish(run)
     return run
 

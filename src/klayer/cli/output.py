@@ -1,45 +1,19 @@
-"""What the command prints when a run is over: tables, files; and what its options share."""
+"""What the command prints when a run is over: tables, files."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from klayer.errors import Interrupted, KlayerError
-
 __all__ = [
-    "interruptible",
     "number",
     "percent",
     "print_files",
     "print_search",
     "print_summary",
-    "widths",
 ]
 
 _SPLITS = ("train", "validation", "test")
-
-
-@contextlib.contextmanager
-def interruptible(bars) -> Iterator[None]:
-    """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
-    finally:
-        bars.stop()
-
-
-def widths(text: str) -> list[int]:
-    """Read hidden widths, as in ``50,30,20``."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
-        ) from None
 
 
 def number(value) -> str:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from klayer.data import load
 from klayer.data.dataset import Dataset
-from klayer.errors import KlayerError
 from klayer.report.images import picture, weight_sheet
-from klayer.study.run import Run
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
 
 __all__ = ["Best", "Mistake", "examine", "load_data", "wilson"]
 
@@ -45,7 +44,7 @@ class Best:
 
     Attributes
     ----------
-    record : dict
+    record : NetworkRecord
         Its line in the run.
     class_names : tuple of str
     confusion : int array, shape (K, K)
@@ -58,7 +57,7 @@ class Best:
         Wrong with the highest probability first; empty if the data are not images.
     """
 
-    record: dict
+    record: NetworkRecord
     class_names: tuple[str, ...]
     confusion: np.ndarray
     weights: bytes | None
@@ -120,21 +119,7 @@ def load_data(run: Run) -> Dataset:
     KlayerError
         If they are missing or have changed.
     """
-    config = run.info["config"]
-    name = config.get("data", run.info["data"]["name"])
-    try:
-        dataset = load(name, data_dir=config.get("data_dir"), may_download=False)
-    except KlayerError:
-        # The folder of that time may be gone; the data may lie where data sets usually do.
-        if config.get("data_dir") is None:
-            raise
-        dataset = load(name, may_download=False)
-    from klayer.files import read_arrays
-
-    inputs, _ = read_arrays(run.path / "inputs.safetensors")
-    if not np.array_equal(inputs["mean"], dataset.standardiser.mean):
-        raise KlayerError(f"the data {name!r} have changed since the run was made.")
-    return dataset
+    return run.load_data(may_download=False)
 
 
 def examine(run: Run, dataset: Dataset) -> Best:
@@ -147,9 +132,7 @@ def examine(run: Run, dataset: Dataset) -> Best:
     """
     record = run.best()
     model, test = run.model(record), dataset.splits["test"]
-    probs = np.concatenate(
-        [model.probs(test.features[i : i + 1000]) for i in range(0, len(test), 1000)]
-    )
+    probs = model.predict_probs(test.features)[0]
     predicted = probs.argmax(axis=1)
     classes = dataset.n_classes
     cells = np.bincount(test.labels * classes + predicted, minlength=classes**2)

@@ -133,10 +133,10 @@ def _curves(view: RunView, group: Group, arms: list[ArmView], name: str) -> Figu
 
 def _points(arm: ArmView, curve: str) -> list[dict]:
     """Return mean, least and greatest of the seeds at each recorded point, for both splits."""
-    history = arm.records[0]["history"]
+    history = arm.records[0].history
     found = []
     for split in SPLITS:
-        lines = [record["history"][f"{split}_{curve}"] for record in arm.records]
+        lines = [record.history[f"{split}_{curve}"] for record in arm.records]
         for i, epoch in enumerate(history["epoch"]):
             values = estimate(line[i] for line in lines if i < len(line))
             if values.n:
@@ -210,7 +210,7 @@ def _rates(arms: list[ArmView], x: alt.X) -> alt.Chart:
     """Draw the learning rate behind the curves: an area, with its own axis on the right."""
     schedules = {}
     for arm in arms:
-        history = arm.records[0]["history"]
+        history = arm.records[0].history
         schedules.setdefault(tuple(history["lr"]), history["epoch"])
     values = [
         {"e": _short(epoch), "lr": _short(rate), "k": str(k)}
@@ -235,7 +235,7 @@ def _hover(arms: list[ArmView], curve: str) -> alt.LayerChart:
     at: dict[float, dict] = {}
     titles, share = {}, curve == "accuracy"
     for i, arm in enumerate(arms):
-        history = arm.records[0]["history"]
+        history = arm.records[0].history
         for epoch, rate in zip(history["epoch"], history["lr"], strict=True):
             at.setdefault(_short(epoch), {"e": _short(epoch)}).setdefault("lr", f"{rate:.3g}")
         for point in _points(arm, curve):
@@ -263,7 +263,7 @@ def _curve_alt(group: Group, arms: list[ArmView], curve: str, title: str) -> str
     ends = []
     for arm in arms:
         for split in SPLITS:
-            last = estimate(r["history"][f"{split}_{curve}"][-1] for r in arm.records)
+            last = estimate(r.history[f"{split}_{curve}"][-1] for r in arm.records)
             if last.n:
                 shown = percent(last.mean) if curve == "accuracy" else f"{last.mean:.3g}"
                 ends.append(f"{arm.series}, {split}: {shown}")

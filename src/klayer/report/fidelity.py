@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from klayer.study.statistics import Cell, cell, percent, t_factor
+from klayer.study.statistics import Cell, Result, cell, percent, t_factor
 
 __all__ = ["UNEXPLAINED", "Fidelity", "fidelity"]
 
@@ -55,11 +55,11 @@ class Fidelity:
 
 def fidelity(
     published: float,
-    records: Sequence[Mapping],
+    records: Sequence[Result],
     *,
     source: str = "",
     arm: str = "",
-    accuracy: str = "test_accuracy",
+    split: str = "test",
     chance: float = 0.0,
     note: str = "",
 ) -> Fidelity:
@@ -71,15 +71,15 @@ def fidelity(
     Parameters
     ----------
     published : float
-    records : sequence of mapping
+    records : sequence of NetworkRecord
         The networks of the arm that matches.
     source, arm : str
-    accuracy : str
+    split : str
     chance : float
         Accuracy up to which a network counts as never having left chance.
     note : str
     """
-    measured = cell(records, accuracy)
+    measured = cell(records, split)
     value = measured.estimate
     difference = sds = low = high = agrees = None
     if value.n:

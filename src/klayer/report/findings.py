@@ -170,11 +170,11 @@ def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
             continue
         if not arm.cell.kind == without.cell.kind == "trained":
             continue
-        before = {r["seed"]: r["test_accuracy"] for r in without.records}
+        before = {r.seed: r.accuracy("test") for r in without.records}
         return {
-            r["seed"]: r["test_accuracy"] - before[r["seed"]]
+            r.seed: r.accuracy("test") - before[r.seed]
             for r in arm.records
-            if r["seed"] in before
+            if r.seed in before
         }
     return {}
 
@@ -185,11 +185,8 @@ def published(view: RunView) -> list[Fidelity]:
     Where one published run matches several arms (it doesn't say which), and some agree and others
     don't, the explanation says which reading fits.
     """
-    from klayer.study.config import Published
-
     found = []
-    for values in view.info["config"].get("published", []):
-        one = Published(**values)
+    for one in view.run.study.published:
         given = [s for s in ("test", "validation", "train") if getattr(one, s) is not None]
         name = given[0] if given else None
         arms = [arm for arm in view.with_results if one.matches(arm.settings)]
@@ -201,7 +198,7 @@ def published(view: RunView) -> list[Fidelity]:
                 arm.records,
                 source=one.source,
                 arm=arm.label,
-                accuracy=f"{name}_accuracy",
+                split=name,
                 chance=view.chance + 0.02,
                 note=one.note,
             )

@@ -140,17 +140,17 @@ def _grid_chart(view: RunView) -> tuple[alt.LayerChart, int]:
 
 
 def _stripes(arm: ArmView, top: int) -> list[dict]:
-    ordered = sorted(arm.records, key=lambda r: _or(r["test_accuracy"], -1))
+    ordered = sorted(arm.records, key=lambda r: _or(r.accuracy("test"), -1))
     return [
         {
             "a": top,
             "b": top + ROW - 4,
             "init": arm.init,
             "k": str(k),
-            "v": record["test_accuracy"],
-            "seed": record["seed"],
-            "state": record["state"],
-            "shown": percent(record["test_accuracy"], 2),
+            "v": record.accuracy("test"),
+            "seed": record.seed,
+            "state": record.state,
+            "shown": percent(record.accuracy("test"), 2),
             "arm": arm.label,
         }
         for k, record in enumerate(ordered)

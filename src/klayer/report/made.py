@@ -47,7 +47,7 @@ def facts(view: RunView) -> list[tuple[str, str]]:
                     f"{sizes['test']:,} test; {shape}"),
         *_settings(view),
     ]  # fmt: skip
-    seeds = sorted({record["seed"] for record in view.records})
+    seeds = sorted({record.seed for record in view.records})
     if seeds:
         found.append(("Seeds", ", ".join(map(str, seeds))))
     found += _costs(view)
@@ -63,7 +63,7 @@ def facts(view: RunView) -> list[tuple[str, str]]:
 
 def _settings(view: RunView) -> list[tuple[str, str]]:
     """Return the settings that all networks share."""
-    everyone = [record["settings"] for record in view.run.networks]
+    everyone = [record.settings.as_dict() for record in view.run.networks]
     if not everyone:
         return []
     first = everyone[0]
@@ -100,7 +100,7 @@ def _costs(view: RunView) -> list[tuple[str, str]]:
     try:
         summary = json.loads((view.path / "summary.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
-        seconds = sum(record["seconds"] for record in view.run.networks)
+        seconds = sum(record.seconds for record in view.run.networks)
         return [("Training time so far", _duration(seconds))]
     found = [("Wall time", _duration(summary.get("seconds")))]
     own = summary.get("network_seconds")

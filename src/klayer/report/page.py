@@ -21,7 +21,7 @@ from klayer.report.sentences import conclusion, headline, section
 from klayer.report.tables import Table
 from klayer.report.template import render, with_drawings
 from klayer.report.view import Group, RunView
-from klayer.study.run import Run
+from klayer.study.run_dir import Run
 from klayer.study.statistics import percent
 
 __all__ = ["write"]
@@ -345,14 +345,14 @@ def _fidelity_line(found: Findings) -> str:
 
 
 def _best_text(view: RunView, record: dict) -> str:
-    label = next((arm.label for arm in view.arms if arm.name == record["arm"]), record["arm"])
-    if record["part"] != "arms":
-        label = record["arm"]
+    label = next((arm.label for arm in view.arms if arm.name == record.arm), record.arm)
+    if record.part != "arms":
+        label = record.arm
     text = (
         f"Chosen by validation accuracy ({percent(record['validation_accuracy'], 2)}) among "
         f"{len(view.run.networks)} networks: {label}, seed {record['seed']}."
     )
-    if record.get("test_accuracy") is not None:
+    if record.accuracy("test") is not None:
         text += (
             f" It labels {percent(record['test_accuracy'], 2)} of the test split rightly, and "
             f"{percent(record['train_accuracy'], 2)} of the training split."

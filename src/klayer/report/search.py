@@ -12,10 +12,10 @@ from klayer.report.figures import Figure, Key, Panel, rows, series_colour
 from klayer.report.tables import Table
 from klayer.report.view import RunView
 from klayer.study.statistics import estimate, percent
+from klayer.train.settings import setting_title as _title
 
 __all__ = ["Search", "search_part"]
 
-SYMBOLS = {"l2": "λ", "lr_max": "maximum learning rate", "lr_min": "minimum learning rate"}
 STATES = ("trained", "pruned", "at chance")
 
 
@@ -64,14 +64,14 @@ def search_part(view: RunView) -> Search | None:
     ----------
     view : RunView
     """
-    from klayer.study.search import Plan, finalist_table, stage_table, trial_table
+    from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
     if not (view.path / "search.json").exists():
         return None
     trials = trial_table(view.run)
     if not trials:
         return None
-    names = list(Plan(view.run).names)
+    names = list(view.run.asked.names)
     finalists = finalist_table(view.run)
     stages = [_stage(stage, trials, names) for stage in stage_table(view.run)]
     return Search(
@@ -130,10 +130,6 @@ def _importance(view: RunView) -> list[tuple[str, float]]:
         return []
     found = stored.get("importance") or {}
     return sorted(((_title(name), value) for name, value in found.items()), key=lambda p: -p[1])
-
-
-def _title(name: str) -> str:
-    return SYMBOLS.get(name, name.replace("_", " "))
 
 
 def _value(value) -> str:

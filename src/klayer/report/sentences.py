@@ -79,8 +79,8 @@ def headline(view: RunView) -> list[str]:
     seeds = sorted({len(arm.records) for arm in arms})
     many = _plural(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     text = f"{_plural(len(records), 'network')}: {_plural(len(arms), 'arm')}, {many} each."
-    stuck = sum(record["state"] == "at chance" for record in records)
-    broken = sum(record["state"] == "diverged" for record in records)
+    stuck = sum(record.state == "at chance" for record in records)
+    broken = sum(record.state == "diverged" for record in records)
     told = []
     if stuck:
         told.append(f"{stuck} never left chance")

@@ -15,7 +15,7 @@ from klayer.report.sentences import p_text, points
 from klayer.report.tables import Table
 from klayer.report.template import render, with_drawings
 from klayer.report.view import ArmView, RunView
-from klayer.study.run import Run
+from klayer.study.run_dir import Run
 from klayer.study.statistics import Comparison, compare, estimate, holm, percent
 
 __all__ = ["Pair", "pairs", "write"]
@@ -204,10 +204,10 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     for pair in found:
         for name, arm, shift in zip(names, (pair.a, pair.b), (-6, 6), strict=True):
             values += [
-                {"l": pair.label, "run": name, "v": r["test_accuracy"], "seed": r["seed"],
-                 "state": r["state"], "d": shift}
+                {"l": pair.label, "run": name, "v": r.accuracy("test"), "seed": r.seed,
+                 "state": r.state, "d": shift}
                 for r in arm.records
-                if r["test_accuracy"] is not None
+                if r.accuracy("test") is not None
             ]  # fmt: skip
 
     def draw() -> alt.LayerChart:
@@ -283,8 +283,8 @@ def _curve(pair: Pair, names: tuple[str, str], curve: str) -> alt.LayerChart:
 def _means(pair: Pair, names: tuple[str, str], curve: str) -> list[dict]:
     values = []
     for name, arm in zip(names, (pair.a, pair.b), strict=True):
-        lines = [record["history"][curve] for record in arm.records]
-        for i, epoch in enumerate(arm.records[0]["history"]["epoch"]):
+        lines = [record.history[curve] for record in arm.records]
+        for i, epoch in enumerate(arm.records[0].history["epoch"]):
             found = estimate(line[i] for line in lines if i < len(line))
             if found.n:
                 values.append(

@@ -13,6 +13,7 @@ from klayer.report.findings import Finding
 from klayer.report.sentences import p_text, points
 from klayer.report.view import ArmView, RunView
 from klayer.study.statistics import Estimate, percent
+from klayer.train import Settings
 
 __all__ = [
     "Table",
@@ -103,7 +104,7 @@ def result_table(arms: Sequence[ArmView], name: str, caption: str, *, short: str
     """
     body, raw, marks = [], [], []
     for arm in arms:
-        cells = [arm.measured(f"{split}_accuracy") for split in ACCURACIES]
+        cells = [arm.measured(split) for split in ACCURACIES]
         test = cells[-1]
         body.append(
             [
@@ -149,11 +150,11 @@ def network_table(view: RunView) -> Table:
     """Make the table of all networks, for the CSV file alone."""
     keys = ["part", "arm", "seed", "state", "failure"]
     keys += [f"{split}_{what}" for split in ACCURACIES for what in ("accuracy", "loss", "cost")]
-    settings = list(view.run.networks[0]["settings"]) if view.run.networks else []
+    settings = list(Settings.names()) if view.run.networks else []
     raw = [
-        [record.get(key) for key in keys]
-        + [_plain(record["settings"].get(key)) for key in settings]
-        + [record["seconds"]]
+        [record.to_json().get(key) for key in keys]
+        + [_plain(record.settings.as_dict()[key]) for key in settings]
+        + [record.seconds]
         for record in view.run.networks
     ]
     return Table("networks", "", [], [], [*keys, *settings, "seconds"], raw)

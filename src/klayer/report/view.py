@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from klayer.study.arms import describe
-from klayer.study.run import Run
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
 from klayer.study.statistics import Cell, cell
 from klayer.train import Settings
+from klayer.train.settings import setting_label
 
 __all__ = ["ArmView", "Group", "RunView", "init_label"]
 
@@ -31,12 +33,6 @@ def init_label(init: str) -> str:
     return f"σ = {float(sigma):g}" if sigma else name.capitalize()
 
 
-def _setting_label(name: str, value) -> str:
-    symbols = {"l2": "λ", "lr_max": "max. rate", "lr_min": "min. rate"}
-    shown = f"{value:g}" if isinstance(value, float) else value
-    return f"{symbols.get(name, name.replace('_', ' '))} = {shown}"
-
-
 @dataclass(frozen=True)
 class ArmView:
     """An arm with its finished networks and its labels.
@@ -45,7 +41,7 @@ class ArmView:
     ----------
     name : str
     settings : Settings
-    records : list of dict
+    records : list of NetworkRecord
         In the order of their seeds; empty where none is finished.
     architecture, init : str
         Short labels: ``"9-layer"``, ``"He"``.
@@ -55,7 +51,7 @@ class ArmView:
 
     name: str
     settings: Settings
-    records: list[dict]
+    records: list[NetworkRecord]
     architecture: str
     init: str
     series: str
@@ -73,11 +69,11 @@ class ArmView:
     @property
     def cell(self) -> Cell:
         """The arm's test accuracies."""
-        return self.measured("test_accuracy")
+        return self.measured("test")
 
-    def measured(self, accuracy: str) -> Cell:
-        """Return the arm's accuracies of one kind."""
-        return cell(self.records, accuracy)
+    def measured(self, split: str) -> Cell:
+        """Return the arm's accuracies on a split."""
+        return cell(self.records, split)
 
 
 @dataclass(frozen=True)
@@ -125,19 +121,19 @@ class RunView:
         return self.run.path
 
     @cached_property
-    def records(self) -> list[dict]:
+    def records(self) -> list[NetworkRecord]:
         """Finished networks of the arms, without those of a search."""
-        return [record for record in self.run.networks if record["part"] == "arms"]
+        return [record for record in self.run.networks if record.part == "arms"]
 
     @cached_property
-    def trials(self) -> list[dict]:
+    def trials(self) -> list[NetworkRecord]:
         """Finished networks of a search."""
-        return [record for record in self.run.networks if record["part"] == "search"]
+        return [record for record in self.run.networks if record.part == "search"]
 
     @cached_property
-    def finalists(self) -> list[dict]:
+    def finalists(self) -> list[NetworkRecord]:
         """A search's best, trained for longer."""
-        return [record for record in self.run.networks if record["part"] == "finalists"]
+        return [record for record in self.run.networks if record.part == "finalists"]
 
     @cached_property
     def planned(self) -> int:
@@ -183,7 +179,7 @@ class RunView:
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else 1 / K."""
-        stuck = [r["test_accuracy"] for r in self.records if r["state"] == "at chance"]
+        stuck = [r.accuracy("test") for r in self.records if r.state == "at chance"]
         stuck = [value for value in stuck if value is not None]
         return max(stuck) if stuck else 1 / max(1, len(self.info["data"]["class_names"]))
 
@@ -215,29 +211,26 @@ def _unique(values: Iterable) -> list:
 def _declared(run: Run) -> list[tuple[str, Settings]]:
     """Arms of the configuration; none where it can't be read (another version wrote it)."""
     from klayer.errors import KlayerError
-    from klayer.study.config import StudyConfig, validate
-
-    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
     try:
-        arms = validate(StudyConfig, stored, "run.json").arm_list()
+        arms = run.study.arms
     except KlayerError:
         return []
     return [(arm.name, arm.settings) for arm in arms]
 
 
 def _arms(run: Run) -> list[ArmView]:
-    records: dict[str, list[dict]] = {}
+    records: dict[str, list[NetworkRecord]] = {}
     for record in run.networks:
-        if record["part"] == "arms":
-            records.setdefault(record["arm"], []).append(record)
+        if record.part == "arms":
+            records.setdefault(record.arm, []).append(record)
     settings = dict(_declared(run)) if run.info["kind"] != "search" else {}
     for name, group in records.items():
-        settings[name] = Settings(**group[0]["settings"])
+        settings[name] = group[0].settings
     return [
         ArmView(
             name,
             one,
-            sorted(records.get(name, []), key=lambda record: record["seed"]),
+            sorted(records.get(name, []), key=lambda record: record.seed),
             _architecture(one, settings.values()),
             init_label(one.init),
             _series(name, one, list(settings.values())),
@@ -263,5 +256,5 @@ def _series(name: str, one: Settings, everyone: Sequence[Settings]) -> str:
         for key in mine
         if key not in _IN_LABELS and any(other.as_dict()[key] != mine[key] for other in everyone)
     ]
-    extras = [_setting_label(key, mine[key]) for key in differing]
+    extras = [setting_label(key, mine[key]) for key in differing]
     return ", ".join([spelled[one.batch_norm], *extras])

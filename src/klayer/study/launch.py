@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data import load
-from klayer.data import Dataset
+from klayer.data import Dataset, load
 from klayer.errors import KlayerError
 from klayer.study.execute import open_executor
 from klayer.study.run_dir import Run

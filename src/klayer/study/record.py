@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.study.toml_values import stored_settings
 from klayer.train import Settings
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
@@ -155,7 +154,7 @@ class NetworkRecord:
                     f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
                     "was it written by a later version of klayer?"
                 )
-        settings = stored_settings(take("settings", dict), where)
+        settings = Settings.from_stored(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
         seconds = take("seconds", int, float)
         history = take("history", dict)

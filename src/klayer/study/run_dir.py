@@ -33,8 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from klayer.data import load
-from klayer.data import Dataset, Standardiser
+from klayer.data import Dataset, Standardiser, load
 from klayer.errors import KlayerError
 from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
 from klayer.model import Model
@@ -242,6 +241,9 @@ class Run:
         """
         name = self.info["config"].get("data", self.info["data"]["name"])
         folder = data_dir or self.info["data"]["data_dir"]
+        if folder and not data_dir and not Path(folder).exists():
+            # The folder of that time is gone; the data may lie where data sets usually do.
+            folder, may_download = None, False
         dataset = load(name, data_dir=folder, may_download=may_download)
         changed = self._changed(dataset)
         if changed:

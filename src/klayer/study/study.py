@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from klayer.errors import KlayerError, unknown_name
+from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import Arm, Job, describe, jobs
 from klayer.study.search.options import Search
-from klayer.study.toml_values import at, read_toml, settings_from, stored_settings, validate
+from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
@@ -125,12 +125,12 @@ class Study:
             For an unknown key or setting, a value out of range, two arms of one name, a search that
             can't be.
         """
-        return cls._parsed(values, where, settings_from)
+        return cls._parsed(values, where, Settings.from_values)
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], where: str) -> Study:
         """Parse what a run stored: former names are known, unknown ones may be a later version's."""
-        return cls._parsed(values, where, stored_settings)
+        return cls._parsed(values, where, _stored)
 
     @classmethod
     def _parsed(cls, values: Mapping[str, Any], where: str, make: Make) -> Study:
@@ -149,7 +149,7 @@ class Study:
                 document.model_dump(exclude_none=True),
             )
         except KlayerError as error:
-            raise at(where, str(error)) from None
+            raise located(where, str(error)) from None
 
     @property
     def jobs(self) -> list[Job]:
@@ -170,6 +170,12 @@ class Study:
                 "a range such as --l2 1e-5:1e-1."
             )
         return self.search
+
+
+def _stored(values: Mapping[str, Any], where: str) -> Settings:
+    """Make settings as a file's are made, so that they are the same again; refuse a later version's."""
+    Settings.from_stored(values, where)
+    return Settings.from_values(values, where)
 
 
 def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:

@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from klayer.errors import KlayerError, unknown_name
-from klayer.train import Settings
+from klayer.errors import KlayerError, invalid
 
-__all__ = ["at", "read_toml", "settings_from", "stored_settings", "validate"]
+__all__ = ["read_toml", "validate"]
 
 Table = TypeVar("Table", bound=BaseModel)
-
-
-@cache
-def _settings_adapter() -> TypeAdapter[Settings]:
-    return TypeAdapter(Settings)
-
-
-def settings_from(values: Mapping[str, Any], where: str) -> Settings:
-    """Make settings from plain values, as a TOML file or flags give them.
-
-    Raises
-    ------
-    KlayerError
-        Naming ``where``, the setting and the rule.
-
-    Examples
-    --------
-    >>> settings_from({"hidden": [20], "l2": 0}, "settings").hidden
-    (20,)
-    >>> settings_from({"batchnorm": "all"}, "settings")
-    Traceback (most recent call last):
-        ...
-    klayer.errors.KlayerError: settings: unknown setting 'batchnorm': did you mean 'batch_norm'? ...
-    """
-    for name in values:
-        if name not in Settings.names():
-            raise at(where, str(unknown_name("setting", name, Settings.names())))
-    try:
-        return _settings_adapter().validate_python(dict(values))
-    except ValidationError as error:
-        raise _located(error, where, Settings.names()) from None
-
-
-def stored_settings(values: Mapping[str, Any], where: str) -> Settings:
-    """Make settings from what a run stored; one that this version doesn't know is refused."""
-    for name in values:
-        if name not in Settings.names():
-            raise at(
-                where,
-                f"the setting {name!r} is unknown to this version of klayer: was the run made by a "
-                "later one? Install that.",
-            )
-    return settings_from(values, where)
 
 
 def validate(table: type[Table], values: Mapping[str, Any], where: str) -> Table:
@@ -66,23 +21,7 @@ def validate(table: type[Table], values: Mapping[str, Any], where: str) -> Table
     try:
         return table.model_validate(values)
     except ValidationError as error:
-        raise _located(error, where, table.model_fields) from None
-
-
-def at(where: str, message: str) -> KlayerError:
-    """Return an error that begins with its place, where that is known."""
-    return KlayerError(f"{where}: {message}" if where else message)
-
-
-def _located(error: ValidationError, where: str, names: Iterable[str]) -> KlayerError:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        return at(where, str(unknown_name("key", place, names)))
-    if isinstance(problem.get("ctx", {}).get("error"), KlayerError):
-        return at(where, str(problem["ctx"]["error"]))
-    where = ", ".join(part for part in (where, f"`{place}`" if place else "") if part)
-    return at(where, f"{problem['msg']}, but got {problem['input']!r}.")
+        raise invalid(error, where, table.model_fields) from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

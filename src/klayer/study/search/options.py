@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from klayer.errors import KlayerError
 from klayer.study.search.samplers import SAMPLERS
 from klayer.study.search.space import Space, apply
-from klayer.study.toml_values import settings_from, validate
+from klayer.study.toml_values import validate
 from klayer.train import Settings
 
 __all__ = ["Finalists", "GivenStage", "Search"]
@@ -122,7 +122,7 @@ class Search(_Options):
         cls,
         values: Mapping[str, Any],
         shared: Mapping[str, Any] | None = None,
-        make: Callable[[Mapping[str, Any], str], Settings] = settings_from,
+        make: Callable[[Mapping[str, Any], str], Settings] = Settings.from_values,
     ) -> Search:
         """Parse plain values, as the table ``search`` of a TOML file has them.
 

@@ -18,6 +18,7 @@ from klayer.study.record import Key
 from klayer.study.search.options import Search
 from klayer.study.search.space import Space, apply
 from klayer.train import Member, Settings
+from klayer.train.settings import current_names
 
 __all__ = ["FINALISTS", "PART", "Finalist", "SearchFile", "Stage", "Trial"]
 
@@ -181,9 +182,12 @@ class SearchFile:
 def _stage(stored: Mapping[str, Any]) -> Stage:
     stage = Stage(stored["stage"], Space.parse(stored["space"]), stored["wanted"], stored["reason"])
     for one in stored["trials"]:
-        stage.trials.append(Trial(one["number"], stage.stage, one["params"], tuple(one["seeds"])))
+        stage.trials.append(
+            Trial(one["number"], stage.stage, current_names(one["params"]), tuple(one["seeds"]))
+        )
     return stage
 
 
 def _finalist(stored: Mapping[str, Any]) -> Finalist:
-    return Finalist(**{**stored, "seeds": tuple(stored["seeds"])})
+    params, seeds = current_names(stored["params"]), tuple(stored["seeds"])
+    return Finalist(**{**stored, "params": params, "seeds": seeds})

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.study.toml_values import settings_from
-from klayer.train import MEMBER_FIELDS, Settings
+from klayer.train import Settings
+from klayer.train.settings import SEARCHABLE, current_names, without_aliases
 
 __all__ = ["CATEGORIES", "NUMBERS", "Range", "Space", "apply"]
 
-# Numbers that may differ inside one population; sigma stands for init = gaussian:SIGMA.
-NUMBERS = (*(name for name in MEMBER_FIELDS if name != "init"), "sigma")
-# Choices. All but init make a population of their own.
-CATEGORIES = ("hidden", "batch_norm", "batch_size", "init")
+NUMBERS = tuple(name for name, row in SEARCHABLE.items() if row.search != "choices")
+CATEGORIES = tuple(name for name, row in SEARCHABLE.items() if row.search == "choices")
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,11 @@ class Range:
             )
 
     @classmethod
-    def parse(cls, text: str | Range) -> Range:
-        """Read ``LOW:HIGH``, ``LOW:HIGH:log``, ``LOW:HIGH:linear``; a number may be ``10^-1.7``."""
+    def parse(cls, text: str | Range, scale: str = "log") -> Range:
+        """Read ``LOW:HIGH``, ``LOW:HIGH:log``, ``LOW:HIGH:linear``; a number may be ``10^-1.7``.
+
+        ``scale`` is that of a text without one.
+        """
         if isinstance(text, Range):
             return text
         parts = [part.strip() for part in str(text).split(":")]
@@ -75,7 +76,7 @@ class Range:
                 f"a range must read like 1e-5:1e-1, 10^-3:10^-1.7:log or 0.005:0.015:linear, "
                 f"but got {text!r}."
             ) from None
-        return cls(low, high, *parts[2:])
+        return cls(low, high, *(parts[2:] or [scale]))
 
     def __str__(self) -> str:
         return f"{self.low!r}:{self.high!r}:{self.scale}"
@@ -130,10 +131,10 @@ class Space:
         """
         ranges: dict[str, Range] = {}
         categories: dict[str, list[Any]] = {}
-        for name, value in values.items():
+        for name, value in current_names(values, where).items():
             if name in NUMBERS:
                 try:
-                    ranges[name] = Range.parse(value)
+                    ranges[name] = Range.parse(value, SEARCHABLE[name].search)
                 except KlayerError as error:
                     raise KlayerError(f"{where}, `{name}`: {error}") from None
             elif name in CATEGORIES:
@@ -206,7 +207,4 @@ def apply(
     >>> apply(Settings(), {"l2": 0.01, "sigma": 0.1, "hidden": [20]}, cycles=7).init
     'gaussian:0.1'
     """
-    values = {**base.as_dict(), **params, **others}
-    if "sigma" in values:
-        values["init"] = f"gaussian:{values.pop('sigma')!r}"
-    return settings_from(values, where)
+    return Settings.from_values(without_aliases({**base.as_dict(), **params, **others}), where)
