@@ -38,7 +38,7 @@ def facts(view: RunView) -> list[tuple[str, str]]:
     info = view.info
     data, machine = info["data"], info["machine"]
     sizes = data["samples"]
-    shape = f"{data['features']} features, {len(data['class_names'])} classes"
+    shape = f"{data['n_features']} features, {len(data['class_names'])} classes"
     if data["image_shape"]:
         shape += f", images of {' × '.join(map(str, data['image_shape']))}"
     found = [

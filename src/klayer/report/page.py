@@ -349,13 +349,13 @@ def _best_text(view: RunView, record: dict) -> str:
     if record.part != "arms":
         label = record.arm
     text = (
-        f"Chosen by validation accuracy ({percent(record['validation_accuracy'], 2)}) among "
-        f"{len(view.run.networks)} networks: {label}, seed {record['seed']}."
+        f"Chosen by validation accuracy ({percent(record.accuracy('validation'), 2)}) among "
+        f"{len(view.run.networks)} networks: {label}, seed {record.seed}."
     )
     if record.accuracy("test") is not None:
         text += (
-            f" It labels {percent(record['test_accuracy'], 2)} of the test split rightly, and "
-            f"{percent(record['train_accuracy'], 2)} of the training split."
+            f" It labels {percent(record.accuracy('test'), 2)} of the test split rightly, and "
+            f"{percent(record.accuracy('train'), 2)} of the training split."
         )
     return text
 
