@@ -147,7 +147,8 @@ class Setting:
             if value not in choices:
                 raise unknown_name(self.name, value, choices)
             return value
-        if self.kind is str or value in self.words:
+        optional = value is None and type(None) in self._parts
+        if self.kind is str or optional or value in self.words:
             return value
         if self.is_list and isinstance(value, Iterable):
             value = tuple(value)
