@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 import klayer.train.settings as table
 from klayer.errors import KlayerError
@@ -126,6 +127,13 @@ def test_a_new_row_needs_no_code_of_its_own(name, good, bad, message):
     with pytest.raises(KlayerError) as caught:
         row.check(bad)
     assert str(caught.value).startswith(message)
+
+
+def test_flags_and_files_may_write_numbers_beside_words():
+    read = TypeAdapter(Later).validate_python
+    assert rows_of(Later)["at_once"].flag_type is str
+    assert read({"at_once": "2", "clip": "0.5"}) == Later(at_once=2, clip=0.5)
+    assert read({"at_once": "auto"}) == Later()
 
 
 def test_a_row_speaks_for_itself():
