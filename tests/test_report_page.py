@@ -164,7 +164,7 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
     with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert len(rows) == 24
-    stored = {(r["arm"], str(r["seed"])): r["test_accuracy"] for r in study.networks}
+    stored = {(r.arm, str(r.seed)): r.accuracy("test") for r in study.networks}
     assert all(float(r["test_accuracy"]) == stored[r["arm"], r["seed"]] for r in rows)
     with (study.path / "tables" / "fidelity.csv").open(encoding="utf-8") as f:
         assert {row["published"] for row in csv.DictReader(f)} == {"0.2"}

@@ -55,13 +55,13 @@ def test_trials_of_a_stage_are_sorted_by_validation_accuracy(run):
     table = search_part(RunView(run)).stages[0].table
     values = [row[table.raw_head.index("validation_accuracy")] for row in table.raw]
     assert values == sorted(values, reverse=True)
-    stored = [r["validation_accuracy"] for r in run.networks if r["part"] == "search"]
+    stored = [r.accuracy("validation") for r in run.networks if r.part == "search"]
     assert set(values) <= set(stored)
 
 
 def test_finalists_are_the_only_ones_with_a_test_accuracy(run, html):
-    tested = [r for r in run.networks if r.get("test_accuracy") is not None]
-    assert {r["part"] for r in tested} == {"finalists"}
+    tested = [r for r in run.networks if r.accuracy("test") is not None]
+    assert {r.part for r in tested} == {"finalists"}
     assert "Of the search, only these networks have seen the test split" in html
     assert "The search ends at λ = " in html
 
