@@ -50,7 +50,7 @@ def made_before_schemas(path):
         arrays, about = read_arrays(file)
         network = about.pop("network")
         about |= {"features": 64, "hidden": [6], "classes": 10, "batch_norm": "hidden"}
-        write_arrays(file, arrays, {**about, "eps": network["eps"]})
+        write_arrays(file, arrays, {**about, "eps": network["bn_eps"]})
 
 
 def test_what_is_in_hand_is_what_is_on_the_disk(finished):
