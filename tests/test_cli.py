@@ -91,7 +91,7 @@ def test_flags_win_over_data_networks_and_seed_of_the_file(tmp_path, flags, data
     result = klayer("train", "--config", path, *flags, "--out", out, "-q")
     assert result.exit_code == 0, result.output
     run = Run(out)
-    assert [record["seed"] for record in run.networks] == seeds
+    assert [record.seed for record in run.networks] == seeds
     assert run.info["data"]["name"].partition(":")[0] == data
 
 
@@ -162,7 +162,7 @@ def test_predict_labels_rows_with_the_best_network(trained, tmp_path, digits):
     result = klayer("predict", out, tmp_path / "rows.npy")
     assert result.exit_code == 0, result.output
     names = [line.split("\t")[1] for line in result.stdout.splitlines()]
-    labels = Run(out).model().predict(rows)
+    labels = Run(out).model().predict_labels(rows)[0]
     assert names == [digits.class_names[label] for label in labels]
     assert len(set(names)) > 5
     as_json = klayer("predict", out, tmp_path / "rows.npy", "--seed", 6, "--json")

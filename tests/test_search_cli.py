@@ -79,8 +79,8 @@ def test_any_setting_may_be_fixed_for_all_trials(tmp_path):
     out = tmp_path / "run"
     flags = ("--schedule", "constant", "--order-seed", 3, "--points-per-cycle", 2)
     klayer_search("--l2", "1e-4:1e-1", *flags, *QUICK, "--out", out, "--quiet")
-    settings = [record["settings"] for record in Run(out).networks]
-    assert {(one["schedule"], one["order_seed"]) for one in settings} == {("constant", 3)}
+    settings = [record.settings for record in Run(out).networks]
+    assert {(one.schedule, one.order_seed) for one in settings} == {("constant", 3)}
 
 
 def test_json_is_the_only_output(tmp_path):

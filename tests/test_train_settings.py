@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 import klayer.train.settings as table
 from klayer.errors import KlayerError
-from klayer.study.search.config import NUMBERS, Range, Space
+from klayer.study.search.space import NUMBERS, Range, Space
 from klayer.train import SETTINGS, Batches, Settings
 from klayer.train.schedules import SCHEDULES, cosine, triangular
 from klayer.train.setting import rows_of, setting
