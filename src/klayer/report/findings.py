@@ -172,9 +172,7 @@ def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
             continue
         before = {r.seed: r.accuracy("test") for r in without.records}
         return {
-            r.seed: r.accuracy("test") - before[r.seed]
-            for r in arm.records
-            if r.seed in before
+            r.seed: r.accuracy("test") - before[r.seed] for r in arm.records if r.seed in before
         }
     return {}
 

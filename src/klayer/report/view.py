@@ -211,6 +211,7 @@ def _unique(values: Iterable) -> list:
 def _declared(run: Run) -> list[tuple[str, Settings]]:
     """Arms of the configuration; none where it can't be read (another version wrote it)."""
     from klayer.errors import KlayerError
+
     try:
         arms = run.study.arms
     except KlayerError:
