@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from klayer.cli.report import report
 from klayer.errors import KlayerError
 from klayer.report import compare, pdf
-from klayer.report.side_by_side import pairs
-from klayer.report.view import RunView
+from klayer.report.run_view import RunView
+from klayer.report.two_runs import pairs
 from klayer.study.config import StudyConfig
 from klayer.study.study import run_study
 

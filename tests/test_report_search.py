@@ -5,8 +5,8 @@ import re
 import pytest
 
 from klayer.report import finish
-from klayer.report.search import search_part
-from klayer.report.view import RunView
+from klayer.report.page import Page
+from klayer.report.run_view import RunView
 from klayer.study.config import StudyConfig
 from klayer.study.search import search
 
@@ -48,7 +48,8 @@ def test_search_is_a_section_with_a_scatter_and_a_table_a_stage(run, html):
 
 
 def test_trials_of_a_stage_are_sorted_by_validation_accuracy(run):
-    table = search_part(RunView(run)).stages[0].table
+    tables = Page(RunView(run)).material.tables
+    table = next(one for one in tables if one.name == "search-stage-1")
     values = [row[table.raw_head.index("validation_accuracy")] for row in table.raw]
     assert values == sorted(values, reverse=True)
     stored = [r["validation_accuracy"] for r in run.networks if r["part"] == "search"]
@@ -70,6 +71,20 @@ def test_published_finalists_stand_beside_the_measured_ones(html):
 def test_page_without_a_search_has_no_search_section(run):
     (run.path / "search.json").rename(run.path / "hidden.json")
     try:
-        assert search_part(RunView(run)) is None
+        assert RunView(run).search is None
+        assert "search" not in Page(RunView(run)).numbers
     finally:
         (run.path / "hidden.json").rename(run.path / "search.json")
+
+
+def test_search_of_two_parameters_has_a_panel_each_on_page_and_in_files(tmp_path):
+    stages = [{"l2": "1e-5:1e-1", "batch_norm": ["none", "all"]}]
+    config = StudyConfig(
+        data="digits", settings=BRIEF, search={"stages": stages, "trials": 4}, seeds=1
+    )
+    run = search(config, out=tmp_path / "two", workers=1)
+    page = finish(run)[0].read_text(encoding="utf-8")
+    assert 'id="spec-trials-1"' in page
+    svg = (run.path / "figures" / "trials.svg").read_text(encoding="utf-8")
+    assert "λ" in svg
+    assert "batch norm" in svg

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from klayer.errors import Interrupted, KlayerError
+
+if TYPE_CHECKING:
+    from klayer.study import Run
 
 __all__ = [
     "interruptible",
@@ -18,11 +23,15 @@ __all__ = [
     "widths",
 ]
 
-_SPLITS = ("train", "validation", "test")
+
+class Stoppable(Protocol):
+    """Progress bars, or whatever else must be taken away in the end."""
+
+    def stop(self) -> None: ...
 
 
 @contextlib.contextmanager
-def interruptible(bars) -> Iterator[None]:
+def interruptible(bars: Stoppable) -> Iterator[None]:
     """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
     try:
         yield
@@ -42,7 +51,7 @@ def widths(text: str) -> list[int]:
         ) from None
 
 
-def number(value) -> str:
+def number(value: object) -> str:
     """Write a number short, anything else as it is."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -62,44 +71,32 @@ def print_files(paths: Sequence[Path]) -> None:
         Console().print(str(path), style="green", soft_wrap=True)
 
 
-def print_summary(run, summary: dict) -> None:
+def print_summary(run: Run) -> None:
     """Print the table of a training or a study: a line for each network, or for each arm."""
     from rich.console import Console
     from rich.table import Table
 
-    arms = [arm for arm in summary["arms"] if arm["part"] == "arms"]
+    from klayer.report.run_view import RunView
+    from klayer.report.table import columns
+
+    arms = RunView(run).with_results
     single = len(arms) == 1
-    table = Table(title=f"{run.info['kind']} on {summary['data']}")
-    if single:
-        table.add_column("seed", justify="right")
-    else:
-        table.add_column("arm")
-        table.add_column("n", justify="right")
-    for name in _SPLITS:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state")
-    if single:
-        for record in summary["networks"]:
-            cells = [percent(record[f"{split}_accuracy"]) for split in _SPLITS]
-            state = record["state"] + (f": {record['failure']}" if record["failure"] else "")
-            table.add_row(str(record["seed"]), *cells, state)
+    shown = [one for one in columns(arms) if one.word and not (single and one.word == "n")]
+    table = Table(title=f"{run.info['kind']} on {run.info['data']['name']}")
+    for column in shown:
+        word = "seed" if single and column.word == "arm" else column.word
+        left = column.words and word != "seed"
+        table.add_column(word, justify="left" if left else "right", no_wrap=bool(column.split))
     for arm in arms:
-        values = [arm[f"{split}_accuracy"] for split in _SPLITS]
-        counts = [
-            f"{arm[state]} of {arm['n']} {state.replace('_', ' ')}"
-            for state in ("at_chance", "diverged")
-            if arm[state]
-        ]
-        table.add_row(
-            *(["mean"] if single else [arm["arm"], str(arm["n"])]),
-            *(percent(value["mean"], value["sd"]) for value in values),
-            ", ".join(counts),
-            style="bold" if single else None,
-        )
+        if single:
+            for record in arm.records:
+                table.add_row(*(one.plain(arm.alone(record)) for one in shown))
+            arm = replace(arm, name="mean")
+        table.add_row(*(one.plain(arm) for one in shown), style="bold" if single else None)
     Console().print(table)
 
 
-def print_search(run, results: dict) -> None:
+def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
     from rich.console import Console
     from rich.table import Table

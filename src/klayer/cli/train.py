@@ -263,7 +263,7 @@ def _run(config, kind, out, resume, data_dir, workers, as_json, quiet, pdf: bool
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
-        print_summary(run, summary)
+        print_summary(run)
         if run.info["config"].get("search"):
             print_search(run, json.loads((run.path / "trials.json").read_text(encoding="utf-8")))
         print_files(written)

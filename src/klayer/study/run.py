@@ -37,7 +37,7 @@ from klayer.train.state import read_arrays, write_arrays
 
 __all__ = ["Model", "Run", "plain", "record_key", "write_json"]
 
-_PACKAGES = ("klayer", "numpy", "scipy", "threadpoolctl", "safetensors", "optuna", "altair")
+_PACKAGES = ("klayer", "numpy", "scipy", "threadpoolctl", "safetensors", "optuna", "vl-convert-python")
 
 
 def plain(value):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from klayer.report.findings import Finding, Findings
-from klayer.report.view import RunView
+from klayer.report.comparisons import ArmComparison, Comparisons
+from klayer.report.run_view import RunView
+from klayer.report.table import p_text, points
 from klayer.study.statistics import LEVEL, Comparison, Estimate, percent
 
-__all__ = ["Sentence", "conclusion", "headline", "p_text", "points", "section"]
+__all__ = ["Sentence", "conclusion", "effect", "headline"]
 
 THIN = "\u202f"
 
@@ -26,31 +27,6 @@ class Sentence:
 
     text: str
     carried: bool = True
-
-
-def points(value: float) -> str:
-    """Write a difference of shares in percentage points, with its sign.
-
-    Examples
-    --------
-    >>> points(0.0415), points(-0.003)
-    ('+4.2', '−0.3')
-    """
-    shown = f"{100 * value:+.1f}"
-    return shown.replace("-", "\u2212").replace("+0.0", "0.0").replace("\u22120.0", "0.0")
-
-
-def p_text(p: float | None) -> str:
-    """Write a p-value.
-
-    Examples
-    --------
-    >>> p_text(0.0312), p_text(1e-5), p_text(None)
-    ('0.031', '< 0.001', '–')
-    """
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
 def _p(result: Comparison) -> str:
@@ -79,148 +55,140 @@ def headline(view: RunView) -> list[str]:
     seeds = sorted({len(arm.records) for arm in arms})
     many = _plural(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     text = f"{_plural(len(records), 'network')}: {_plural(len(arms), 'arm')}, {many} each."
-    stuck = sum(record["state"] == "at chance" for record in records)
-    broken = sum(record["state"] == "diverged" for record in records)
-    told = []
-    if stuck:
-        told.append(f"{stuck} never left chance")
-    if broken:
-        told.append(f"{broken} diverged")
-    text += f" {_list(told).capitalize()}." if told else " All of them trained."
-    lines = [text]
-    trained = [arm for arm in arms if arm.cell.kind == "trained"]
+    states = {"at chance": "never left chance", "diverged": "diverged"}
+    counts = {state: sum(record.state == state for record in records) for state in states}
+    told = [f"{counts[state]} {words}" for state, words in states.items() if counts[state]]
+    lines = [f"{text} {_list(told).capitalize()}." if told else f"{text} All of them trained."]
+    trained = [arm for arm in arms if arm.cell.kind == "trained" and arm.cell.result.n]
     if trained:
-        top = max(trained, key=lambda arm: arm.cell.result.mean)
+        top = max(trained, key=lambda arm: arm.cell.result.mean or 0.0)
         result = top.cell.result
-        which = (
-            "Test accuracy" if len(arms) == 1 else f"The highest mean test accuracy has {top.label}"
-        )
-        line = f"{which}: {percent(result.mean)}"
-        if result.sd is not None:
+        line = f"{view.judge.capitalize()} accuracy"
+        if len(arms) > 1:
+            line = f"The highest mean {view.judge} accuracy has {top.label}"
+        line += f": {percent(result.mean)}"
+        if result.sd is None:
+            line += ", one seed, so nothing is known about its spread"
+        else:
             line += (
                 f" ± {100 * result.sd:.1f} (n\u00a0=\u00a0{result.n}, 95{THIN}% interval of the mean "
                 f"{percent(result.low)} to {percent(result.high)})"
             )
-        else:
-            line += ", one seed, so nothing is known about its spread"
-        lines.append(line + ".")
+        lines.append(f"{line}.")
     return lines
 
 
-def section(found: Findings, architecture: str, init: str) -> list[Sentence]:
+def effect(found: Comparisons, architecture: str, init: str) -> list[Sentence]:
     """Say what batch normalisation does in one architecture with one initialisation."""
     chosen = [
         one
-        for one in found.findings
+        for one in found.arms
         if one.factor == "batch_norm"
         and one.b.architecture == architecture
         and one.b.init == one.a.init == init
     ]
-    return [Sentence(*_about(one)) for one in chosen]
+    return [_about(one) for one in chosen]
 
 
-def _about(one: Finding) -> tuple[str, bool]:
-    """Return a clause about one comparison, and whether it shows a difference."""
-    result, shown = one.result, one.result.verdict != "not told apart"
+def _shown(result: Comparison) -> bool:
+    return result.verdict != "not told apart"
+
+
+def _numbers(result: Comparison) -> str:
+    """Write the interval of a paired difference, the number of seeds and p."""
+    found = f"95{THIN}% interval {_interval(result.difference)}"
+    return f"({found}; {_plural(result.n, 'seed')}, {_p(result)})"
+
+
+def _about(one: ArmComparison) -> Sentence:
+    """Say what one comparison shows."""
+    result, shown = one.result, _shown(one.result)
+    b, a = one.b.series, one.a.series
     if result.test == "Fisher":
         text = (
-            f"With {one.b.series}, {result.trained[1]} of {result.n} seeds left chance; "
-            f"with {one.a.series}, {result.trained[0]} (Fisher's exact test, {_p(result)})."
+            f"With {b}, {result.trained[1]} of {result.n} seeds left chance; "
+            f"with {a}, {result.trained[0]} (Fisher's exact test, {_p(result)})."
         )
-        return text, shown
+        return Sentence(text, shown)
     if result.test == "paired t":
-        n, difference = result.n, result.difference
+        test = f", paired t, {_p(result)}" if result.p is not None else ""
         text = (
-            f"{one.b.series} against {one.a.series}: {points(difference.mean)} points "
-            f"(95{THIN}% interval {_interval(difference)}, n\u00a0=\u00a0{n}"
+            f"{b} against {a}: {points(result.difference.mean)} points (95{THIN}% interval "
+            f"{_interval(result.difference)}, n\u00a0=\u00a0{result.n}{test})."
         )
-        text += f", paired t, {_p(result)})." if result.p is not None else ")."
-        return text if shown else f"{text} No difference is shown.", shown
+        return Sentence(text if shown else f"{text} No difference is shown.", shown)
     if result.n < 2:
-        text = f"{one.b.series} against {one.a.series}: one seed, so no interval."
-        return text, False
+        return Sentence(f"{b} against {a}: one seed, so no interval.", carried=False)
     became = "No seed of either trained" if result.trained == (0, 0) else "All seeds trained"
-    return f"{became}: {one.b.series} and {one.a.series}.", False
+    return Sentence(f"{became}: {b} and {a}.", carried=False)
 
 
-def conclusion(view: RunView, found: Findings) -> list[Sentence]:
+def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
     """Derive what a study concludes, claim by claim.
 
     Each claim rests on one comparison, whose numbers it states. Where the interval or the test
     doesn't carry the claim, the sentence says that it isn't shown.
     """
     sentences = _baseline(view, found) + _depth(view, found) + _robust(view, found)
-    sentences += _exceptions(view) + _other(found)
+    sentences += _exceptions(view) + _other(view, found)
     if not sentences:
         return []
     sentences.sort(key=lambda one: not one.carried)
-    if any(one.factor == "batch_norm" for one in found.findings):
-        sentences.append(
-            Sentence(
-                "The study measures accuracies. Why batch normalisation helps, where it helps, it "
-                "doesn't measure.",
-                carried=False,
-            )
+    if any(one.factor == "batch_norm" for one in found.arms):
+        text = (
+            "The study measures accuracies. Why batch normalisation helps, where it helps, it "
+            "doesn't measure."
         )
+        sentences.append(Sentence(text, carried=False))
     return sentences
 
 
-def _baseline(view: RunView, found: Findings) -> list[Sentence]:
+def _baseline(view: RunView, found: Comparisons) -> list[Sentence]:
     sentences = []
-    for one in found.findings:
+    for one in found.arms:
         if one.factor != "batch_norm" or not one.primary:
             continue
-        result, where = (
-            one.result,
-            f"{one.b.architecture} network with {view.baseline} initialisation",
-        )
-        if result.test == "paired t" and result.verdict != "not told apart":
+        result = one.result
+        where = f"{one.b.architecture} network with {view.baseline} initialisation"
+        mean = result.difference.mean
+        if result.test == "paired t" and _shown(result):
             verb = "raises" if result.verdict == "higher" else "lowers"
-            text = (
-                f"In the {where}, {one.b.series} {verb} test accuracy by "
-                f"{points(abs(result.difference.mean)).lstrip('+')} points "
-                f"(95{THIN}% interval {_interval(result.difference)}; {_plural(result.n, 'seed')}, "
-                f"{_p(result)})."
-            )
-            sentences.append(Sentence(text))
+            by = points(mean).lstrip("+\u2212")
+            text = f"{one.b.series} {verb} {view.judge} accuracy by {by} points {_numbers(result)}."
         elif result.test == "paired t":
             text = (
-                f"In the {where}, no effect of {one.b.series} is shown: "
-                f"{points(result.difference.mean)} points "
-                f"(95{THIN}% interval {_interval(result.difference)}; {_plural(result.n, 'seed')}, "
-                f"{_p(result)})."
+                f"no effect of {one.b.series} is shown: {points(mean)} points {_numbers(result)}."
             )
-            sentences.append(Sentence(text, carried=False))
         elif result.test == "Fisher":
-            text, shown = _about(one)
-            sentences.append(Sentence(f"In the {where}: {text}", carried=shown))
+            sentences.append(Sentence(f"In the {where}: {_about(one).text}", _shown(result)))
+            continue
+        else:
+            continue
+        sentences.append(Sentence(f"In the {where}, {text}", _shown(result)))
     return sentences
 
 
-def _depth(view: RunView, found: Findings) -> list[Sentence]:
+def _depth(view: RunView, found: Comparisons) -> list[Sentence]:
     sentences = []
     for series, result in found.interactions.items():
         shallow, deep = view.architectures[0], view.architectures[-1]
-        numbers = (
-            f"{points(result.difference.mean)} points (95{THIN}% interval "
-            f"{_interval(result.difference)}; {_plural(result.n, 'seed')}, {_p(result)})"
-        )
-        if result.verdict == "not told apart":
-            text = (
-                f"That {series} gains more in the {deep} than in the {shallow} network is not shown "
-                f"with {view.baseline} initialisation: {numbers}."
-            )
-        else:
+        numbers = f"{points(result.difference.mean)} points {_numbers(result)}"
+        if _shown(result):
             more = "more" if result.verdict == "higher" else "less"
             text = (
                 f"With {view.baseline} initialisation, {series} gains {more} in the {deep} than in "
                 f"the {shallow} network: {numbers}."
             )
-        sentences.append(Sentence(text, result.verdict != "not told apart"))
+        else:
+            text = (
+                f"That {series} gains more in the {deep} than in the {shallow} network is not shown "
+                f"with {view.baseline} initialisation: {numbers}."
+            )
+        sentences.append(Sentence(text, _shown(result)))
     return sentences
 
 
-def _robust(view: RunView, found: Findings) -> list[Sentence]:
+def _robust(view: RunView, found: Comparisons) -> list[Sentence]:
     sentences = []
     for (architecture, series), result in found.robustness.items():
         n, (without, with_bn) = result.n, result.trained
@@ -242,7 +210,7 @@ def _robust(view: RunView, found: Findings) -> list[Sentence]:
             text = f"{series} makes the {architecture} network less robust: {numbers}."
         else:
             text = f"That {series} makes the {architecture} network more robust is not shown: {numbers}."
-        sentences.append(Sentence(text, result.verdict != "not told apart"))
+        sentences.append(Sentence(text, _shown(result)))
     return sentences
 
 
@@ -269,20 +237,20 @@ def _exceptions(view: RunView) -> list[Sentence]:
     return sentences
 
 
-def _other(found: Findings) -> list[Sentence]:
+def _other(view: RunView, found: Comparisons) -> list[Sentence]:
     """Say which other settings made a difference, and for how many none is shown."""
     sentences = []
-    for factor in dict.fromkeys(one.factor for one in found.findings):
-        ones = [one for one in found.findings if one.factor == factor]
-        if factor == "batch_norm" or not any(one.result.test == "paired t" for one in ones):
+    for factor in dict.fromkeys(one.factor for one in found.arms):
+        ones = [one for one in found.arms if one.factor == factor]
+        compared = [one for one in ones if one.result.test == "paired t"]
+        if factor == "batch_norm" or not compared:
             continue
         word = {"init": "initialisations", "l2": "values of lambda", "hidden": "architectures"}
         what = word.get(factor, f"values of {factor.replace('_', ' ')}")
-        compared = [one for one in ones if one.result.test == "paired t"]
-        shown = [one for one in compared if one.result.verdict != "not told apart"]
+        shown = [one for one in compared if _shown(one.result)]
         text = (
             f"Of {_plural(len(compared), 'comparison')} of {what} in which every network trained, "
-            f"{len(shown) or 'none'} shows a difference in test accuracy at the "
+            f"{len(shown) or 'none'} shows a difference in {view.judge} accuracy at the "
             f"{100 * (1 - LEVEL):.0f}{THIN}% level after Holm's correction"
         )
         if shown:

@@ -1,0 +1,480 @@
+"""A run as the page sees it: arms with short labels, in architectures, rows and columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from klayer.errors import KlayerError
+from klayer.study.arms import describe
+from klayer.study.config import Published, StudyConfig, settings_from, validate
+from klayer.study.run import Run
+from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
+from klayer.train import Settings
+
+__all__ = ["SPLITS", "ArmView", "Group", "NetworkRecord", "RunView", "Search", "compare_arms"]
+
+SPLITS = ("train", "validation", "test")
+
+_BN = {"none": "no BN", "hidden": "BN", "all": "BN"}
+_SPELLED = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
+_IN_LABELS = ("hidden", "batch_norm", "init")
+
+
+def _init_label(init: str) -> str:
+    """Write an initialisation short.
+
+    Examples
+    --------
+    >>> _init_label("he"), _init_label("gaussian:0.0001")
+    ('He', 'σ = 0.0001')
+    """
+    name, _, sigma = init.partition(":")
+    return f"σ = {float(sigma):g}" if sigma else name.capitalize()
+
+
+def _setting_label(name: str, value: Any) -> str:
+    symbols = {"l2": "λ", "lr_max": "max. rate", "lr_min": "min. rate"}
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return f"{symbols.get(name, name.replace('_', ' '))} = {shown}"
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """A finished network: its line in the run, read.
+
+    Attributes
+    ----------
+    part, arm : str
+    seed : int
+    state : {"trained", "at chance", "pruned", "diverged"}
+    failure : str or None
+    settings : Settings
+    seconds : float
+    history : mapping of str to list
+    raw : mapping
+        The line itself.
+    """
+
+    part: str
+    arm: str
+    seed: int
+    state: str
+    failure: str | None
+    settings: Settings
+    seconds: float
+    history: Mapping[str, Sequence[float | None]]
+    raw: Mapping[str, Any]
+
+    def measured(self, split: str, what: str = "accuracy") -> float | None:
+        """Return the final accuracy, loss or cost of a split; None where there is none."""
+        return self.raw.get(f"{split}_{what}")
+
+
+def _network(raw: Mapping[str, Any], run: Run) -> NetworkRecord:
+    names = ("part", "arm", "seed", "state", "failure", "seconds", "history")
+    return NetworkRecord(
+        **{name: raw[name] for name in names}, settings=_stored_settings(raw, run), raw=raw
+    )
+
+
+def _stored_settings(raw: Mapping[str, Any], run: Run) -> Settings:
+    """Read the settings of a stored network.
+
+    Raises
+    ------
+    KlayerError
+        If this version doesn't know one of them.
+    """
+    try:
+        return settings_from(raw["settings"], "")
+    except KlayerError as error:
+        wrote = (run.info.get("versions") or {}).get("klayer", "an unknown version")
+        raise KlayerError(
+            f"{run.path}, arm {raw['arm']!r}: {str(error).rstrip('.')}. The run was made by klayer "
+            f"{wrote}: was that a later version? Then read it with that one."
+        ) from None
+
+
+@dataclass(frozen=True)
+class ArmView:
+    """An arm with its finished networks and its labels.
+
+    Attributes
+    ----------
+    name : str
+    settings : Settings
+    records : list of NetworkRecord
+        In the order of their seeds; empty where none is finished.
+    architecture, init : str
+        Short labels: ``"9-layer"``, ``"He"``.
+    series : str
+        What tells the arm from others of its architecture and initialisation: ``"BN hidden"``.
+    splits : tuple of str
+        Those that the data have. The arm is judged by its accuracies on the last one.
+    """
+
+    name: str
+    settings: Settings
+    records: list[NetworkRecord]
+    architecture: str
+    init: str
+    series: str
+    splits: tuple[str, ...] = SPLITS
+
+    @property
+    def judge(self) -> str:
+        """The split whose accuracies the arm is judged by."""
+        return self.splits[-1]
+
+    @property
+    def label(self) -> str:
+        """The whole name in short: ``"9-layer, BN hidden, He"``."""
+        return f"{self.architecture}, {self.series}, {self.init}"
+
+    @property
+    def init_series(self) -> str:
+        """What tells the arm from others of its architecture: ``"He, BN hidden"``."""
+        return f"{self.init}, {self.series}"
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The accuracies that the arm is judged by."""
+        return self.measured(self.judge)
+
+    def measured(self, split: str) -> Cell:
+        """Return the arm's final accuracies on one split."""
+        return cell([record.raw for record in self.records], f"{split}_accuracy")
+
+    def everything(self, split: str) -> Estimate:
+        """Return the final accuracies of all networks, whether they trained or not."""
+        return estimate(record.measured(split) for record in self.records)
+
+    def accuracies(self) -> dict[int, float | None]:
+        """Return by seed the accuracies that the arm is judged by."""
+        return {record.seed: record.measured(self.judge) for record in self.records}
+
+    def alone(self, record: NetworkRecord) -> ArmView:
+        """Return one of the arm's networks as an arm, named by its seed."""
+        return replace(self, name=str(record.seed), records=[record])
+
+    @property
+    def epochs(self) -> Sequence[float]:
+        """When the curves were recorded."""
+        return self.records[0].history["epoch"]  # type: ignore[return-value]
+
+    @property
+    def rates(self) -> tuple[tuple[float, float], ...]:
+        """Epochs with the learning rate there."""
+        return tuple(zip(self.epochs, self.records[0].history["lr"], strict=True))  # type: ignore[arg-type]
+
+    def curve(self, split: str, kind: str) -> list[tuple[float, Estimate]]:
+        """Return epochs with the networks' values there; empty if there is no such curve."""
+        lines = [record.history.get(f"{split}_{kind}") or [] for record in self.records]
+        if not any(lines):
+            return []
+        return [
+            (epoch, estimate(line[i] for line in lines if i < len(line)))
+            for i, epoch in enumerate(self.epochs)
+        ]
+
+
+def compare_arms(a: ArmView, b: ArmView) -> Comparison:
+    """Compare two arms over the seeds that both have, b minus a."""
+    before, after = [one.raw for one in a.records], [one.raw for one in b.records]
+    return compare(before, after, f"{a.judge}_accuracy", (a.name, b.name))
+
+
+@dataclass(frozen=True)
+class Search:
+    """A run's search: its tables, as ``klayer.study.search`` makes them.
+
+    Attributes
+    ----------
+    names : list of str
+        What was searched.
+    trials, stages, finalists : list of dict
+    importance : dict of str to float
+        Shares of the variance of the accuracy; empty where they aren't known.
+    published : list of dict
+    """
+
+    names: list[str]
+    trials: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+    finalists: list[dict[str, Any]]
+    importance: dict[str, float]
+    published: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arms of one architecture and one initialisation: one figure's curves."""
+
+    architecture: str
+    init: str
+    arms: list[ArmView]
+
+    @property
+    def slug(self) -> str:
+        """A file name."""
+        text = f"{self.architecture} {self.init}".lower().replace("σ = ", "sigma ")
+        kept = "".join(c if c.isalnum() or c in ".-" else "-" for c in text)
+        return "-".join(part for part in kept.split("-") if part)
+
+
+class RunView:
+    """What a run directory holds, arranged for showing. Nothing else in this room reads a run's files.
+
+    Parameters
+    ----------
+    run : Run
+
+    Attributes
+    ----------
+    run : Run
+    networks : list of NetworkRecord
+        All finished ones, those of a search too.
+    arms : list of ArmView
+        Those that the configuration declares, with or without results; then any others with results.
+
+    Raises
+    ------
+    KlayerError
+        If a network has settings that this version doesn't know.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.networks = [_network(raw, run) for raw in run.networks]
+        self.arms = _arms(self)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        info: dict[str, Any] = self.run.info
+        return info
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.run.path
+
+    @cached_property
+    def records(self) -> list[NetworkRecord]:
+        """Finished networks of the arms, without those of a search."""
+        return [record for record in self.networks if record.part == "arms"]
+
+    @cached_property
+    def trials(self) -> list[NetworkRecord]:
+        """Finished networks of a search."""
+        return [record for record in self.networks if record.part == "search"]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the data have."""
+        sizes = self.info["data"]["samples"]
+        return tuple(split for split in SPLITS if sizes.get(split)) or SPLITS
+
+    @property
+    def judge(self) -> str:
+        """The split whose accuracies networks are judged by: test if there, else validation, train."""
+        return self.splits[-1]
+
+    @property
+    def published(self) -> list[Published]:
+        """What the configuration sets beside the measured accuracies."""
+        return [Published(**values) for values in self.info["config"].get("published") or []]
+
+    @cached_property
+    def best(self) -> NetworkRecord | None:
+        """The network with the best validation accuracy; None while none is finished."""
+        try:
+            return _network(self.run.best(), self.run)
+        except KlayerError:
+            return None
+
+    def stored(self, name: str) -> dict[str, Any]:
+        """Return what a JSON file of the run holds; nothing if it is missing.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be read.
+        """
+        try:
+            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, json.JSONDecodeError) as error:
+            raise KlayerError(f"{name} can't be read: {error}.") from None
+        return dict(found)
+
+    @cached_property
+    def gradcheck(self) -> dict[str, Any] | KlayerError | None:
+        """The run's gradient check; None if it has none, an error if it can't be read."""
+        try:
+            found = self.stored("gradcheck.json")
+        except KlayerError as error:
+            return error
+        return found if found.get("rows") else None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` says; empty while the run is under way."""
+        try:
+            return self.stored("summary.json")
+        except KlayerError:
+            return {}
+
+    @cached_property
+    def search(self) -> Search | None:
+        """The run's search; None if it has none, or no trial is finished."""
+        from klayer.study.search import Plan, finalist_table, stage_table, trial_table
+
+        if not (self.path / "search.json").exists() or not (trials := trial_table(self.run)):
+            return None
+        try:
+            importance = self.stored("trials.json").get("importance") or {}
+        except KlayerError:
+            importance = {}
+        return Search(
+            list(Plan(self.run).names),
+            trials,
+            stage_table(self.run),
+            finalist_table(self.run),
+            importance,
+            (self.info["config"].get("search") or {}).get("published") or [],
+        )
+
+    @cached_property
+    def planned(self) -> int:
+        """How many networks the arms were to have."""
+        seeds = self.info["config"].get("seeds", [])
+        if self.info["kind"] == "search":
+            return len(self.records)
+        return len(self.arms) * (seeds if isinstance(seeds, int) else len(seeds))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.summary) and len(self.records) >= self.planned
+
+    @cached_property
+    def with_results(self) -> list[ArmView]:
+        """The arms that have a finished network."""
+        return [arm for arm in self.arms if arm.records]
+
+    @cached_property
+    def architectures(self) -> list[str]:
+        """In order of depth, then of appearance."""
+        depths = {arm.architecture: len(arm.settings.hidden) for arm in self.arms}
+        return sorted(depths, key=depths.__getitem__)
+
+    @cached_property
+    def inits(self) -> list[str]:
+        """Initialisations, the baseline first."""
+        names = _unique(arm.init for arm in self.arms)
+        return sorted(names, key=lambda name: name != self.baseline)
+
+    @cached_property
+    def baseline(self) -> str:
+        """The initialisation that others are compared with: He if there, else the first."""
+        names = _unique(arm.init for arm in self.arms)
+        return "He" if "He" in names or not names else names[0]
+
+    @cached_property
+    def series(self) -> list[str]:
+        """What tells arms of one architecture and initialisation apart; the order of the colours."""
+        return _unique(arm.series for arm in self.arms)
+
+    @cached_property
+    def chance(self) -> float:
+        """Accuracy of guessing: that of the networks at chance, else 1 / K."""
+        stuck = [one.measured(self.judge) for one in self.records if one.state == "at chance"]
+        values = [value for value in stuck if value is not None]
+        return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
+
+    def groups(self, *, baseline: bool) -> list[Group]:
+        """Return arms with results by architecture and initialisation.
+
+        Parameters
+        ----------
+        baseline : bool
+            Those with the baseline initialisation, or all others.
+        """
+        found = []
+        for architecture in self.architectures:
+            for init in self.inits:
+                arms = [
+                    arm
+                    for arm in self.with_results
+                    if (arm.architecture, arm.init) == (architecture, init)
+                ]
+                if arms and (init == self.baseline) is baseline:
+                    found.append(Group(architecture, init, arms))
+        return found
+
+
+T = TypeVar("T")
+
+
+def _unique(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))
+
+
+def _declared(run: Run) -> dict[str, Settings]:
+    """Arms of the configuration; none where it can't be read (another version wrote it)."""
+    if run.info["kind"] == "search":
+        return {}
+    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
+    try:
+        arms = validate(StudyConfig, stored, "run.json").arm_list()
+    except KlayerError:
+        return {}
+    return {arm.name: arm.settings for arm in arms}
+
+
+def _arms(view: RunView) -> list[ArmView]:
+    records: dict[str, list[NetworkRecord]] = {}
+    for record in view.records:
+        records.setdefault(record.arm, []).append(record)
+    settings = _declared(view.run) | {name: group[0].settings for name, group in records.items()}
+    everyone = list(settings.values())
+    return [
+        ArmView(
+            name,
+            one,
+            sorted(records.get(name, []), key=lambda record: record.seed),
+            _architecture(one, everyone),
+            _init_label(one.init),
+            _series(name, one, everyone),
+            view.splits,
+        )
+        for name, one in settings.items()
+    ]
+
+
+def _architecture(one: Settings, everyone: Iterable[Settings]) -> str:
+    depth = f"{len(one.hidden) + 1}-layer"
+    widths = {other.hidden for other in everyone if len(other.hidden) == len(one.hidden)}
+    return depth if len(widths) == 1 else f"{depth} {list(one.hidden)}"
+
+
+def _series(name: str, one: Settings, everyone: Sequence[Settings]) -> str:
+    if not name.startswith(describe(one)):
+        return name
+    kinds = {other.batch_norm for other in everyone}
+    spelled = _SPELLED if "all" in kinds else _BN
+    mine = one.as_dict()
+    differing = [
+        key
+        for key in mine
+        if key not in _IN_LABELS and any(other.as_dict()[key] != mine[key] for other in everyone)
+    ]
+    extras = [_setting_label(key, mine[key]) for key in differing]
+    return ", ".join([spelled[one.batch_norm], *extras])
