@@ -166,11 +166,11 @@ def test_confusion_matrix_counts_the_stored_accuracy(study):
     assert probs == sorted(probs, reverse=True)
 
 
-def test_render_needs_the_results_alone(study, tmp_path):
+def test_render_needs_the_results_alone(one, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("run.json", "networks.jsonl"):
-        shutil.copy(study.path / name, copy)
+        shutil.copy(one[0].path / name, copy)
     page = render(copy).read_text(encoding="utf-8")
     assert "not finished" in page
     assert "so its mistakes aren&#39;t shown" in page
