@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from klayer.study.config import StudyConfig
-from klayer.study.study import run_study
+from klayer.study import Study
+from klayer.study.launch import run_study
 
 BRIEF = {"batch_size": 50, "cycles": 1, "half_cycle": "2 epochs", "points_per_cycle": 4, "l2": 1e-3}
 
@@ -25,7 +25,7 @@ def make_study(out, **changes):
             {"where": {"hidden": [16], "init": "he"}, "source": "somewhere", "test": 0.2}
         ],
     }
-    return run_study(StudyConfig(**(values | changes)), out=out, workers=2)
+    return run_study(Study.from_values(values | changes), out=out, workers=2)
 
 
 def make_npz(path, rng):

@@ -110,7 +110,7 @@ def test_a_study_of_a_toml_file_ends_in_a_page(tmp_path):
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("klayer.study.estimate.SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr("klayer.study.duration.SAMPLE_SECONDS", 0.01)
     result = klayer("study", "--preset", "quick", "--dry-run")
     assert result.exit_code == 0, result.output
     for words in ("search, stage 4", "finalists", "nothing was trained"):

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from klayer.data import cifar10, cifar10_formats, load
+from klayer.data import load
+from klayer.data.sources import cifar10, cifar10_formats
 from klayer.errors import KlayerError
 
 BATCHES = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
@@ -75,7 +76,7 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.delenv("KLAYER_DATA", raising=False)
     monkeypatch.setenv("KLAYER_CIFAR10_URL", "http://127.0.0.1:9/never")
     monkeypatch.setattr(cifar10, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr("klayer.data.places.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("klayer.data.locations.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(cifar10_formats, "ROWS_PER_BATCH", ROWS)
 
 

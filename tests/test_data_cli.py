@@ -16,8 +16,8 @@ from klayer.errors import KlayerError
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     monkeypatch.delenv("KLAYER_DATA", raising=False)
-    monkeypatch.setattr("klayer.data.places.cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr("klayer.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr("klayer.data.locations.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("klayer.data.sources.fashion_mnist.DEBIAN_FOLDER", tmp_path / "debian")
 
 
 def run(*arguments):

@@ -1,4 +1,4 @@
-"""`Dataset`, `Split` and `Standardiser`: what they promise and what they refuse."""
+"""`Dataset` and `Split`: what they promise and what they refuse."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import pickle
 import re
 import subprocess
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
 
-from klayer.data import Dataset, Split, Standardiser, dataset
+from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 
 
@@ -44,48 +43,6 @@ def test_a_data_set_survives_pickling_for_other_processes():
     np.testing.assert_array_equal(copy.standardised("test"), make().standardised("test"))
 
 
-# Standardiser
-
-
-def test_a_hand_worked_column_is_standardised():
-    # 1, 3, 5, 7: mean 4, population variance (9 + 1 + 1 + 9) / 4 = 5
-    column = np.array([[1], [3], [5], [7]], np.uint8)
-    standardiser = Standardiser.fit(column)
-    assert standardiser.mean == [4.0]
-    assert standardiser.scale == [np.sqrt(5.0)]
-    np.testing.assert_allclose(
-        standardiser.transform(column, np.float64)[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0)
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
-def test_row_blocks_give_the_same_as_one_pass_over_everything(monkeypatch, dtype):
-    monkeypatch.setattr(dataset, "_BLOCK", 21)  # 3 rows of 7 at once, a last block of 1
-    values = np.random.default_rng(0).integers(0, 200, (100, 7)).astype(dtype)
-    standardiser = Standardiser.fit(values)
-    exact = values.astype(np.float64)
-    np.testing.assert_allclose(standardiser.mean, exact.mean(axis=0), rtol=1e-14)
-    np.testing.assert_allclose(standardiser.scale, exact.std(axis=0), rtol=1e-14)
-    expected = (exact - exact.mean(axis=0)) / exact.std(axis=0)
-    np.testing.assert_allclose(standardiser.transform(values, np.float64), expected, atol=1e-13)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e4 + 1 / 3, -1e-300, 1e300])
-def test_a_constant_feature_gets_scale_1_and_becomes_0_whatever_its_value(value):
-    values = np.full((1000, 2), value)
-    values[:, 1] = np.arange(1000)
-    standardiser = Standardiser.fit(values)
-    assert standardiser.scale[0] == 1.0
-    assert not standardiser.transform(values)[:, 0].any()
-
-
-def test_an_offset_of_ten_thousand_leaves_the_standardised_features_as_they_are():
-    values = np.random.default_rng(1).standard_normal((500, 3))
-    plain = Standardiser.fit(values).transform(values, np.float64)
-    offset = Standardiser.fit(values + 1e4).transform(values + 1e4, np.float64)
-    np.testing.assert_allclose(offset, plain, atol=1e-10)
-
-
 def test_all_splits_are_standardised_by_the_training_split_alone():
     train = Split(np.array([[0.0], [2.0]]), np.array([0, 1]))
     test = Split(np.array([[5.0], [101.0]]), np.array([0, 1]))
@@ -103,37 +60,55 @@ def test_standardised_features_are_c_contiguous_of_the_dtype_asked_for():
         assert result.flags.c_contiguous
 
 
-def test_bytes_are_never_converted_to_float64_as_a_whole():
-    values = np.random.default_rng(2).integers(0, 256, (4000, 3072), dtype=np.uint8)  # 12 MB
-    tracemalloc.start()
-    Standardiser.fit(values)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 16e6  # as float64 they would be 98 MB
-
-
-def test_features_too_large_to_be_squared_are_refused():
-    with refuses("column 1: features must be small enough to be squared in float64"):
-        Standardiser.fit(np.array([[0.0, 1e200], [1.0, -1e200]]))
-
-
-def test_transform_refuses_rows_of_another_length():
-    with refuses("features must have shape (N, 4), but got (4, 6): pass samples as rows."):
-        make().standardiser.transform(np.zeros((4, 6)))
-
-
 def test_an_unknown_split_is_refused_with_a_hint():
-    with refuses("unknown split 'tests': did you mean 'test'?"):
+    with refuses("unknown split 'tests': did you mean 'test'? Known: train, validation, test."):
         make().standardised("tests")
+
+
+@pytest.mark.parametrize("parts", [["train"], ["train", "test"], ["train", "validation"]])
+def test_validation_and_test_may_be_missing_and_asking_names_those_there_are(parts):
+    rows = make().splits["train"]
+    data = Dataset("toy", dict.fromkeys(reversed(parts), rows), ("a", "b"))
+    assert list(data.splits) == parts
+    missing = "test" if parts[-1] != "test" else "validation"
+    message = (
+        f"data set 'toy': there is no split {missing!r}, only {', '.join(parts)}: name one of "
+        "these, or add it to the data."
+    )
+    for one in (data, pickle.loads(pickle.dumps(data))):
+        assert missing not in one.splits
+        with refuses(message):
+            one.splits[missing]
+        with refuses(message):
+            one.standardised(missing)
+
+
+def test_rows_on_disk_stay_there(tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).integers(0, 256, (50, 4), np.uint8))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    data = make(Split(rows, np.arange(50) % 2))
+    assert np.shares_memory(data.splits["train"].features, rows)
+    in_memory = make(Split(np.array(rows), np.arange(50) % 2))
+    assert data.fingerprint == in_memory.fingerprint
+    np.testing.assert_array_equal(data.standardised("train"), in_memory.standardised("train"))
 
 
 # what a Dataset refuses
 
 
+def test_a_data_set_without_training_rows_is_refused():
+    with refuses(
+        "data set 'x': the splits must be train and, if there are any, validation and test, but "
+        "got test."
+    ):
+        Dataset("x", {"test": make().splits["train"]}, ("a", "b"))
+
+
 def test_splits_of_other_names_are_refused():
     rows = make().splits["train"]
     with refuses(
-        "data set 'x': the splits must be train, validation and test, but got train, dev."
+        "data set 'x': the splits must be train and, if there are any, validation and test, but "
+        "got train, dev."
     ):
         Dataset("x", {"train": rows, "dev": rows}, ("a", "b"))
 
@@ -214,7 +189,7 @@ def test_wrong_rows_are_refused_with_source_split_row_and_rule(case):
 
 
 def test_the_row_of_a_value_that_is_not_finite_is_counted_over_all_blocks(monkeypatch):
-    monkeypatch.setattr(dataset, "_BLOCK", 8)
+    monkeypatch.setattr("klayer.data.row_blocks.BLOCK", 8)
     features = np.zeros((9, 4))
     features[7, 1] = np.nan
     with refuses("data set 'toy', split 'train', row 7, column 1: features must be finite"):

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from klayer.data import cifar10, cifar10_formats, load
+from klayer.data import load
 from klayer.data.download import download
+from klayer.data.sources import cifar10, cifar10_formats
 from klayer.errors import KlayerError
 from test_data_cifar10 import ROWS, check_tiny, tiny_archive
 
@@ -166,7 +167,7 @@ def mirror(tmp_path, monkeypatch, server):
     monkeypatch.delenv("KLAYER_DATA", raising=False)
     monkeypatch.setenv("KLAYER_CIFAR10_URL", f"{server.url}/good")
     monkeypatch.setattr(cifar10, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr("klayer.data.places.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("klayer.data.locations.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(cifar10_formats, "ROWS_PER_BATCH", ROWS)
     server.expected = {
         "size": len(server.content),

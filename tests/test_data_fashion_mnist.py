@@ -9,7 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from klayer.data import fashion_mnist, load
+from klayer.data import load
+from klayer.data.sources import fashion_mnist
 from klayer.errors import KlayerError
 
 TRAIN, VALIDATION, TEST = 40, 10, 20
@@ -48,7 +49,7 @@ def write(folder, content=None, packed=False):
 def elsewhere(monkeypatch, tmp_path):
     """No copy of this machine is seen, and the data set has 40 + 20 images."""
     monkeypatch.delenv("KLAYER_DATA", raising=False)
-    monkeypatch.setattr("klayer.data.places.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("klayer.data.locations.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
     for name, rows in (("TRAIN", TRAIN), ("VALIDATION", VALIDATION), ("TEST", TEST)):
         monkeypatch.setattr(fashion_mnist, f"{name}_ROWS", rows)

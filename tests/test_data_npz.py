@@ -49,6 +49,14 @@ def test_three_splits_stay_as_they_are(tmp_path, x, validation):
     np.testing.assert_array_equal(data.splits["train"].features, X[:4])
 
 
+@pytest.mark.parametrize("parts", [["train"], ["train", "test"], ["train", "validation"]])
+def test_splits_that_are_not_there_are_not_made_up(tmp_path, parts):
+    arrays = {key: value for key, value in splits().items() if key[2:] in parts}
+    data = load(save(tmp_path, **arrays))
+    assert list(data.splits) == parts
+    np.testing.assert_array_equal(data.splits["train"].features, X[:4])
+
+
 @pytest.mark.parametrize("dtype", [np.str_, np.bytes_])
 def test_texts_become_classes_in_sorted_order(tmp_path, dtype):
     data = load(save(tmp_path, X=X, y=np.array(["owl", "ant"] * 10, dtype)))
@@ -83,16 +91,27 @@ def test_an_image_shape_may_be_given_for_rows(tmp_path):
 
 NAN = X.copy()
 NAN[17, 2] = np.nan
-KEYS = "`X` and `y`, or `X_train`, `y_train`, `X_validation`, `y_validation`, `X_test` and `y_test`"
+KEYS = (
+    "`X` and `y`, or `X_train` and `y_train` and, as far as there are any, `X_validation`, "
+    "`y_validation`, `X_test` and `y_test`"
+)
 MISTAKES = {
     "no y": ({"X": X}, f": must hold {KEYS}, but 'y' is missing. Found: X."),
     "other keys": (
         {"images": X},
         f": must hold {KEYS}, but 'X', 'y' are missing. Found: images.",
     ),
-    "a split too few": (
-        {key: value for key, value in splits().items() if "validation" not in key},
-        f": must hold {KEYS}, but 'X_validation', 'y_validation' are missing. Found: X_train, ",
+    "no training split": (
+        {key: value for key, value in splits().items() if "train" not in key},
+        f": must hold {KEYS}, but 'X_train', 'y_train' are missing. Found: X_validation, ",
+    ),
+    "half a split": (
+        {"X_train": X, "y_train": Y, "X_test": X},
+        f": must hold {KEYS}, but 'y_test' is missing. Found: X_train, y_train, X_test.",
+    ),
+    "a key twice": (
+        splits(X_val=X[:4]),
+        ": 'X_validation' must be there once, but is there twice.",
     ),
     "whole and split": (
         splits(X=X, y=Y),

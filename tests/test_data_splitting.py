@@ -43,7 +43,7 @@ def test_a_class_too_small_for_three_splits_is_refused():
         KlayerError,
         match=re.escape(
             "toy: a class needs at least 3 samples to be split into train, validation and test, "
-            "but class 1 ('rare') has 2: add samples, or give the three splits yourself."
+            "but class 1 ('rare') has 2: add samples, or give the splits yourself."
         ),
     ):
         split_rows("toy", np.ones((8, 1)), np.array([0] * 6 + [1] * 2), ["a", "rare"], seed=0)

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from klayer.data import load, synthetic
+from klayer.data import load
+from klayer.data.sources import synthetic
 from klayer.errors import KlayerError
 
 

@@ -1,6 +1,7 @@
 """Published runs are judged by where one more run of ours would land."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,11 +11,20 @@ from klayer.report.fidelity import fidelity
 from klayer.study.statistics import cell
 
 
+@dataclass(frozen=True)
+class Network:
+    """As much of a record as the statistics need."""
+
+    seed: int
+    state: str
+    test: float | None
+
+    def accuracy(self, split):
+        return {"test": self.test}.get(split)
+
+
 def records(accuracies, state="trained"):
-    return [
-        {"seed": seed, "state": state, "test_accuracy": value}
-        for seed, value in enumerate(accuracies)
-    ]
+    return [Network(seed, state, value) for seed, value in enumerate(accuracies)]
 
 
 def test_published_run_is_judged_by_the_interval_of_one_more_run():
@@ -42,7 +52,7 @@ def test_published_failure_agrees_with_seeds_that_fail():
 
 
 def test_mixed_cell_agrees_with_a_run_like_either_group():
-    stuck = {"seed": 2, "state": "at chance", "test_accuracy": 0.1}
+    stuck = Network(2, "at chance", 0.1)
     mixed = cell([*records([0.38, 0.40]), stuck])
     assert fidelity(0.1, mixed, chance=0.12).agrees
     assert fidelity(0.39, mixed, chance=0.12).agrees

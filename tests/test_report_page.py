@@ -14,15 +14,14 @@ import pytest
 from klayer.errors import KlayerError
 from klayer.report import finish, render
 from klayer.report.comparisons import analyse
-from klayer.report.examination import examine, load_data
+from klayer.report.examination import examine
 from klayer.report.page import Page
 from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.how_made import toml
-from klayer.study import Run
-from klayer.study.config import StudyConfig
-from klayer.study.study import run_study
+from klayer.study import Run, Study
+from klayer.study.launch import run_study
 from report_runs import BRIEF, make_study
 
 
@@ -136,7 +135,7 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
     with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert len(rows) == 24
-    stored = {(r["arm"], str(r["seed"])): r["test_accuracy"] for r in study.networks}
+    stored = {(r.arm, str(r.seed)): r.accuracy("test") for r in study.networks}
     assert all(float(r["test_accuracy"]) == stored[r["arm"], r["seed"]] for r in rows)
     with (study.path / "tables" / "fidelity.csv").open(encoding="utf-8") as f:
         assert {row["published"] for row in csv.DictReader(f)} == {"0.2"}
@@ -144,13 +143,13 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
 
 def test_numbers_on_the_page_are_the_runs_numbers(study, html):
     arm = RunView(study).arms[0]
-    values = [record.measured("test") for record in arm.records]
+    values = [record.accuracy("test") for record in arm.records]
     shown = f"{100 * np.mean(values):.1f}\u202f% ± {100 * np.std(values, ddof=1):.1f}"
     assert shown in html
 
 
 def test_networks_at_chance_are_counted_on_the_page(study, html):
-    stuck = [r for r in study.networks if r["state"] == "at chance"]
+    stuck = [r for r in study.networks if r.state == "at chance"]
     assert stuck, "the small study has arms that never train"
     assert f"{len(stuck)} never left chance." in html
     assert "never left chance, 3 of 3 seeds" in html
@@ -158,9 +157,9 @@ def test_networks_at_chance_are_counted_on_the_page(study, html):
 
 def test_confusion_matrix_counts_the_stored_accuracy(study):
     view = RunView(study)
-    best = examine(view, view.best, load_data(study))
+    best = examine(view, view.best, study.load_data())
     assert best.confusion.sum() == study.info["data"]["samples"]["test"]
-    assert best.accuracy == pytest.approx(best.record.measured("test"), abs=1e-9)
+    assert best.accuracy == pytest.approx(best.record.accuracy("test"), abs=1e-9)
     assert all(one.label != one.predicted for one in best.mistakes)
     probs = [one.prob for one in best.mistakes]
     assert probs == sorted(probs, reverse=True)
@@ -205,7 +204,7 @@ def test_changed_data_are_said_not_shown(study, tmp_path):
     info["config"]["data"] = "no-such-file.npz"
     (copy / "run.json").write_text(json.dumps(info))
     with pytest.raises(KlayerError):
-        load_data(Run(copy))
+        Run(copy).load_data(may_download=False)
     page = page_of(copy)
     assert "The data can&#39;t be read here" in page
     assert 'id="confusion"' not in page
@@ -237,7 +236,7 @@ def test_unknown_data_leave_out_the_image_parts(study_of_vectors):
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """A training of one arm with one seed, and what was written of it."""
-    config = StudyConfig(data="digits", seeds=1, arms=[{**BRIEF, "hidden": [8]}])
+    config = Study.from_values({"data": "digits", "seeds": 1, "arms": [{**BRIEF, "hidden": [8]}]})
     run = run_study(config, out=tmp_path_factory.mktemp("one") / "one", kind="train", workers=1)
     return run, finish(run)
 
@@ -284,11 +283,11 @@ def test_configuration_on_the_page_is_toml_that_makes_the_same_study(study):
     import tomllib
 
     view = RunView(study)
-    again = StudyConfig(**tomllib.loads(toml(view)))
-    assert again.arm_list() == [
-        type(again.arm_list()[0])(arm.name, arm.settings) for arm in view.arms
+    again = Study.from_values(tomllib.loads(toml(view)))
+    assert [(arm.name, arm.settings) for arm in again.arms] == [
+        (arm.name, arm.settings) for arm in view.arms
     ]
-    assert again.seed_list() == [0, 1, 2]
+    assert again.seeds == (0, 1, 2)
 
 
 def edited(study, tmp_path, accuracies):
@@ -298,19 +297,20 @@ def edited(study, tmp_path, accuracies):
     lines = []
     for record in study.networks:
         state, value = accuracies(record)
-        lines.append(json.dumps({**record, "state": state, "test_accuracy": value}) + "\n")
+        values = {**record.to_json(), "state": state, "test_accuracy": value}
+        lines.append(json.dumps(values) + "\n")
     (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
     return RunView(Run(copy))
 
 
 def noise(record):
     digits = [0.001, -0.002, 0.0015]
-    return digits[record["seed"]] * (1 + len(record["arm"]) % 3)
+    return digits[record.seed] * (1 + len(record.arm) % 3)
 
 
 def test_conclusion_claims_an_effect_that_the_seeds_carry(study, tmp_path):
     def accuracies(record):
-        gain = 0.1 * (record["settings"]["batch_norm"] == "hidden")
+        gain = 0.1 * (record.settings.batch_norm == "hidden")
         return "trained", 0.5 + gain + noise(record)
 
     view = edited(study, tmp_path, accuracies)
@@ -331,8 +331,8 @@ def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
 
 def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path):
     def accuracies(record):
-        bare = record["settings"]["batch_norm"] == "none"
-        if bare and record["settings"]["init"] != "he":
+        bare = record.settings.batch_norm == "none"
+        if bare and record.settings.init != "he":
             return "at chance", 0.1
         return "trained", 0.5 + noise(record)
 
@@ -346,7 +346,7 @@ def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path
 
 def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
     def accuracies(record):
-        return ("at chance", 0.1) if record["seed"] == 1 else ("trained", 0.5 + noise(record))
+        return ("at chance", 0.1) if record.seed == 1 else ("trained", 0.5 + noise(record))
 
     view = edited(study, tmp_path, accuracies)
     texts = [one.text for one in conclusion(view, analyse(view))]
@@ -375,7 +375,7 @@ def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     record["settings"] |= change
     (copy / "networks.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     name = next(iter(change.items()))["schedule" in change]
-    with pytest.raises(KlayerError, match=f"later, .*'{name}'.*later version"):
+    with pytest.raises(KlayerError, match=f"later.*'{name}'.*later version"):
         render(copy)
 
 
@@ -388,12 +388,12 @@ def without_split(run, copy, *splits):
     (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
     lines = []
     for record in run.networks:
-        record = {**record, "history": dict(record["history"])}
+        values = record.to_json()
         for split in splits:
             for kind in ("accuracy", "loss", "cost"):
-                record[f"{split}_{kind}"] = None
-                record["history"].pop(f"{split}_{kind}", None)
-        lines.append(json.dumps(record) + "\n")
+                del values[f"{split}_{kind}"]
+                values["history"].pop(f"{split}_{kind}", None)
+        lines.append(json.dumps(values) + "\n")
     (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
     return Run(copy)
 

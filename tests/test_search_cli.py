@@ -6,10 +6,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from klayer.cli.options import SearchCommand
 from klayer.cli.search import search as command
 from klayer.errors import KlayerError
 from klayer.study import Run
-from klayer.study.search import finalist_table, stage_table, trial_table
+from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
 QUICK = [
     *("--hidden", "6", "--batch-size", "50", "--half-cycle", "1 epoch", "--cycles", "1"),
@@ -17,7 +18,7 @@ QUICK = [
 ]
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(command)
+app.command(cls=SearchCommand)(command)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +71,8 @@ def test_one_value_is_fixed_and_several_are_searched(tmp_path):
         "lr_max": "0.1:1.0:log",
         "batch_norm": ["none", "hidden"],
     }
-    assert {record["settings"]["l2"] for record in run.networks} == {0.01}
-    assert {record["settings"]["init"] for record in run.networks} == {"gaussian:0.1"}
+    assert {record.settings.l2 for record in run.networks} == {0.01}
+    assert {record.settings.init for record in run.networks} == {"gaussian:0.1"}
 
 
 def test_json_is_the_only_output(tmp_path):

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.study.config import StudyConfig, read_study
-from klayer.study.search import Range, SearchConfig, Space, read_search
-from klayer.study.search.config import apply
-from klayer.train import MEMBER_FIELDS, Settings
+from klayer.study import Study, read_study
+from klayer.study.search.options import Search
+from klayer.study.search.samplers import SAMPLERS
+from klayer.study.search.space import Range, Space, apply
+from klayer.train import Settings
 
 
 def study(search, **others):
-    return StudyConfig(search=search, **others)
+    return Study.from_values({"search": search, **others})
 
 
 def test_a_range_reads_powers_of_ten_and_scales():
@@ -54,7 +55,9 @@ def test_a_wrong_range_is_named(text, message):
 
 
 def test_every_number_that_a_population_can_hold_is_searchable():
-    values = {name: "0.1:0.2" for name in MEMBER_FIELDS if name != "init"} | {"sigma": "0.1:1"}
+    values = {name: "0.1:0.2" for name in Settings.per_network() if name != "init"} | {
+        "sigma": "0.1:1"
+    }
     assert set(Space.parse(values).names) == set(values)
 
 
@@ -88,7 +91,7 @@ def test_a_space_knows_its_corners():
 )
 def test_a_wrong_stage_is_named_with_its_place(stage, message):
     with pytest.raises(KlayerError, match=re.escape(message)):
-        read_search(study({"stages": [stage]}))
+        study({"stages": [stage]})
 
 
 @pytest.mark.parametrize(
@@ -125,12 +128,12 @@ def test_a_wrong_stage_is_named_with_its_place(stage, message):
 )
 def test_a_wrong_search_is_named(search, message):
     with pytest.raises(KlayerError, match=re.escape(message)):
-        read_search(study(search))
+        study(search)
 
 
 def test_a_study_without_a_search_says_so():
     with pytest.raises(KlayerError, match="study 'x' has no search: give it a table \\[search\\]"):
-        read_search(StudyConfig(name="x"))
+        Study.from_values({"name": "x"}).require_search()
 
 
 def test_the_search_settings_win_over_the_study_settings():
@@ -138,7 +141,7 @@ def test_the_search_settings_win_over_the_study_settings():
         {"stages": [{"l2": "1:2"}], "settings": {"batch_norm": "all"}},
         settings={"batch_norm": "none", "cycles": 3},
     )
-    base = read_search(config)[1]
+    base = config.search.base
     assert (base.batch_norm, base.cycles) == ("all", 3)
 
 
@@ -152,15 +155,16 @@ def test_parameters_become_settings():
 def test_only_learning_samplers_draw_in_batches():
     stages = [{"l2": "1:2"}]
     sizes = {
-        name: SearchConfig(stages=stages, sampler=name).batch_size
-        for name in ("random", "qmc", "tpe", "gp")
+        name: Search.from_values({"stages": stages, "sampler": name}).batch_size
+        for name in SAMPLERS
     }
     assert sizes == {"random": None, "qmc": None, "tpe": 10, "gp": 10}
 
 
 @pytest.mark.parametrize("preset", ["report", "quick"])
 def test_the_presets_hold_the_published_stages(preset):
-    search, base = read_search(read_study(preset))
+    search = read_study(preset).search
+    base = search.base
     exponents = [(-5, -1), (-3, -1.7), (-3, -1.5)]
     for stage, (low, high) in enumerate(exponents, start=1):
         one = search.space(stage).ranges["l2"]

@@ -4,20 +4,27 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from klayer.data import load
 from klayer.errors import KlayerError
-from klayer.study import Run
-from klayer.study.config import StudyConfig
-from klayer.study.search import Range, Space, resume_search, search, trial_table
-from klayer.study.search.storage import hide_password, whole_space
+from klayer.study import Run, Study
+from klayer.study.launch import resume_search, run_search
+from klayer.study.search.optuna_mirror import OptunaMirror, hide_password
+from klayer.study.search.optuna_space import whole_space
+from klayer.study.search.space import Range, Space
+from klayer.study.search.tables import trial_table
+
+
+def parsed(**values):
+    return Study.from_values(values)
 
 
 def small(storage=None, **values):
-    return StudyConfig(
+    return parsed(
         search={
             "stages": [{"l2": "1e-4:1e-1"}, {"l2": "1e-3:1e-2:linear"}],
             "trials": 3,
@@ -97,8 +104,8 @@ def postgres(tmp_path_factory):
 
 
 def test_a_search_in_postgresql_is_the_search_in_sqlite(postgres, tmp_path):
-    here = search(small(), out=tmp_path / "here")
-    there = search(small(postgres), out=tmp_path / "there")
+    here = run_search(small(), out=tmp_path / "here")
+    there = run_search(small(postgres), out=tmp_path / "there")
     assert trial_table(there) == trial_table(here)
     assert not (there.path / "search.db").exists()
     ours = stored_trials(here, f"sqlite:///{here.path}/search.db")
@@ -115,8 +122,8 @@ def test_a_search_in_postgresql_is_the_search_in_sqlite(postgres, tmp_path):
 
 
 def test_two_runs_of_one_name_share_a_database(postgres, tmp_path):
-    first = search(small(postgres), out=tmp_path / "a" / "run")
-    second = search(small(postgres, seed=1), out=tmp_path / "b" / "run")
+    first = run_search(small(postgres), out=tmp_path / "a" / "run")
+    second = run_search(small(postgres, seed=1), out=tmp_path / "b" / "run")
     for run in (first, second):
         stored = stored_trials(run, postgres)
         assert [one.params["l2"] for one in stored] == [row["l2"] for row in trial_table(run)]
@@ -124,7 +131,7 @@ def test_two_runs_of_one_name_share_a_database(postgres, tmp_path):
 
 def test_a_password_is_not_written_down_and_asked_for_again(postgres, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["klayer", "search", "--storage", postgres])
-    run = search(small(postgres), out=tmp_path / "run")
+    run = run_search(small(postgres), out=tmp_path / "run")
     for path in run.path.rglob("*"):
         if path.is_file():
             assert b"s3cret" not in path.read_bytes(), path
@@ -137,7 +144,7 @@ def test_a_password_is_not_written_down_and_asked_for_again(postgres, tmp_path, 
 def test_a_wrong_password_is_an_error_without_the_password(postgres, tmp_path):
     wrong = postgres.replace("s3cret", "gue55")
     with pytest.raises(KlayerError, match=r"klayer:\*\*\*@.* can't be opened: ") as caught:
-        search(small(wrong), out=tmp_path / "run")
+        run_search(small(wrong), out=tmp_path / "run")
     assert "gue55" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -152,32 +159,30 @@ def test_a_wrong_password_is_an_error_without_the_password(postgres, tmp_path):
 )
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path, url, message):
     with pytest.raises(KlayerError, match=message):
-        search(small(url), out=tmp_path / "run")
+        run_search(small(url), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_storage_that_stops_answering_costs_nothing(tmp_path, monkeypatch):
     import optuna
 
-    from klayer.study.search.storage import Mirror
-
     def gone(*_args):
         raise optuna.exceptions.StorageInternalError("connection lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Mirror, "_tell", gone)
+        patch.setattr(OptunaMirror, "_tell", gone)
         with pytest.raises(
             KlayerError, match=r"must answer, but: connection lost\. Nothing is lost"
         ):
-            search(small(), out=tmp_path / "run")
+            run_search(small(), out=tmp_path / "run")
     run = resume_search(tmp_path / "run")
     assert [row["trial"] for row in trial_table(run)] == list(range(6))
 
 
 def test_a_storage_of_another_search_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/shared.db"
-    first = search(small(url), out=tmp_path / "first")
-    second = search(small(url, seed=1), out=tmp_path / "second")
+    first = run_search(small(url), out=tmp_path / "first")
+    second = run_search(small(url, seed=1), out=tmp_path / "second")
     plan = json.loads((second.path / "search.json").read_text())
     plan["study"] = json.loads((first.path / "search.json").read_text())["study"]
     (second.path / "search.json").write_text(json.dumps(plan))
@@ -188,7 +193,7 @@ def test_a_storage_of_another_search_is_refused(tmp_path):
 
 
 def test_stages_of_different_scales_share_one_study(tmp_path):
-    run = search(small(), out=tmp_path / "run")
+    run = run_search(small(), out=tmp_path / "run")
     stored = stored_trials(run, f"sqlite:///{run.path}/search.db")
     assert all(one.distributions["l2"].log for one in stored)
     assert stored[5].distributions["l2"].high == 1e-2
@@ -212,6 +217,6 @@ def test_a_password_is_hidden_and_a_url_without_one_is_not_changed():
 def test_a_run_that_is_not_made_yet_leaves_the_storage_alone(tmp_path):
     one = small(f"sqlite:///{tmp_path}/x.db")
     with contextlib.suppress(KlayerError):
-        search(one.model_copy(update={"data": "digit"}), out=tmp_path / "run")
+        run_search(replace(one, data="digit"), out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
     assert isinstance(Run.create(tmp_path / "run", "search", {}, load("digits")), Run)

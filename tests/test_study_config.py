@@ -1,8 +1,7 @@
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.study import describe
-from klayer.study.config import StudyConfig, preset_names, read_study, settings_from, validate
+from klayer.study import Study, describe, preset_names, read_study
 from klayer.train import Settings
 
 
@@ -48,9 +47,9 @@ def test_the_grid_is_crossed_and_arms_come_after(tmp_path):
         "seeds = [3, 5]\n[settings]\nl2 = 0.5\n[grid]\nbatch_norm = ['none', 'all']\nl2 = [0, 1]\n"
         "[[arms]]\nname = 'wide'\nhidden = [200]\n",
     )
-    config = read_study(path)
-    arms = config.arm_list()
-    assert config.seed_list() == [3, 5]
+    study = read_study(path)
+    arms = study.arms
+    assert study.seeds == (3, 5)
     assert [(arm.settings.batch_norm, arm.settings.l2) for arm in arms] == [
         ("none", 0),
         ("none", 1),
@@ -64,25 +63,26 @@ def test_the_grid_is_crossed_and_arms_come_after(tmp_path):
 
 @pytest.mark.parametrize("name", preset_names())
 def test_presets_cross_depth_normalisation_and_initialisation(name):
-    arms = read_study(name).arm_list()
+    arms = read_study(name).arms
     grid = {(len(a.settings.hidden), a.settings.batch_norm, a.settings.init) for a in arms}
     assert len(grid) == len(arms) == 2 * 3 * 4
 
 
 def test_every_published_number_belongs_to_an_arm_of_its_preset():
-    config = read_study("report")
-    arms = config.arm_list()
-    for published in config.published:
-        matching = [arm for arm in arms if published.matches(arm.settings)]
+    study = read_study("report")
+    for published in study.published:
+        matching = [arm for arm in study.arms if published.matches(arm.settings)]
         assert len(matching) == (1 if published.where["batch_norm"] == "none" else 2)
 
 
 def test_plain_values_are_checked_as_settings():
-    assert settings_from({"hidden": [3], "cycles": 1}, "flags") == Settings(hidden=(3,), cycles=1)
+    assert Settings.from_values({"hidden": [3], "cycles": 1}, "flags") == Settings(
+        hidden=(3,), cycles=1
+    )
     with pytest.raises(KlayerError, match="flags, `batch_size`: .*but got 'x'"):
-        settings_from({"batch_size": "x"}, "flags")
+        Settings.from_values({"batch_size": "x"}, "flags")
     with pytest.raises(KlayerError, match="here: unknown key 'arm': did you mean 'arms'"):
-        validate(StudyConfig, {"arm": []}, "here")
+        Study.from_values({"arm": []}, "here")
 
 
 def test_a_description_names_depth_widths_normalisation_and_initialisation():

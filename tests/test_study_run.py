@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.study import Run, Silent, jobs, pack, train_jobs
+from klayer.study import Run, Silent, Study, jobs, pack, train_jobs
 from klayer.study.arms import Arm
-from klayer.study.config import StudyConfig
-from klayer.study.study import plan, resume_study, run_study
-from klayer.train import Settings, Standardised
+from klayer.study.execute import open_executor
+from klayer.study.launch import resume_study, run_study
+from klayer.study.training import planned
+from klayer.train import Settings
 
 CONFIG = {
     "data": "digits",
@@ -33,14 +34,14 @@ VOLATILE = ("seconds",)
 def results(run):
     """All that a run found out, without what the clock says."""
     return {
-        (record["arm"], record["seed"]): {k: v for k, v in record.items() if k not in VOLATILE}
+        (record.arm, record.seed): {k: v for k, v in record.to_json().items() if k not in VOLATILE}
         for record in Run(run.path).networks
     }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run_study(StudyConfig(**CONFIG), out=tmp_path_factory.mktemp("runs") / "whole")
+    return run_study(Study.from_values(CONFIG), out=tmp_path_factory.mktemp("runs") / "whole")
 
 
 def test_a_study_trains_every_arm_with_every_seed(finished):
@@ -53,8 +54,8 @@ def test_a_study_trains_every_arm_with_every_seed(finished):
     assert summary["peak_memory_bytes"] > 1e6
 
 
-def test_arms_that_share_architecture_are_packed_into_one_population(digits32):
-    packs = plan(StudyConfig(**CONFIG), digits32)
+def test_arms_that_share_architecture_are_packed_into_one_population(digits):
+    packs = planned(Study.from_values(CONFIG).jobs, digits)
     assert [len(one.jobs) for one, _ in packs] == [4, 4]
     assert {updates for _, updates in packs} == {50}
 
@@ -70,18 +71,19 @@ def test_the_run_holds_configuration_versions_seeds_and_data(finished):
 def test_the_stored_network_is_the_one_that_was_measured(finished, digits):
     test = digits.splits["test"]
     for record in finished.networks:
-        predicted = finished.model(record).predict(test.features)
-        assert (predicted == test.labels).mean() == pytest.approx(record["test_accuracy"])
+        predicted = finished.model(record).predict_labels(test.features)[0]
+        assert (predicted == test.labels).mean() == pytest.approx(record.accuracy("test"))
 
 
 def test_the_best_network_is_the_one_with_the_highest_validation_accuracy(finished):
-    best = max(record["validation_accuracy"] for record in finished.networks)
-    assert finished.best()["validation_accuracy"] == best
+    best = max(record.accuracy("validation") for record in finished.networks)
+    assert finished.best().accuracy("validation") == best
+    assert finished.judged_by == "validation"
 
 
 def test_a_model_refuses_rows_of_another_length(finished):
     with pytest.raises(KlayerError, match=r"`X` must have shape \(N, 64\), but got \(2, 63\)"):
-        finished.model().predict(np.zeros((2, 63)))
+        finished.model().predict_labels(np.zeros((2, 63)))
 
 
 class Interrupt(Silent):
@@ -102,7 +104,7 @@ def test_after_ctrl_c_a_study_resumes_to_the_same_results(finished, tmp_path):
     with pytest.raises(
         KeyboardInterrupt, match="nothing is lost: go on with `klayer study --resume"
     ):
-        run_study(StudyConfig(**CONFIG), out=tmp_path / "run", reporter=Interrupt())
+        run_study(Study.from_values(CONFIG), out=tmp_path / "run", reporter=Interrupt())
     assert len(Run(tmp_path / "run").networks) == 4
     assert list((tmp_path / "run" / "checkpoints").iterdir())
     assert results(resume_study(tmp_path / "run")) == results(finished)
@@ -119,9 +121,9 @@ def test_a_finished_run_resumes_to_itself(finished):
 def test_killed_at_any_moment_a_study_resumes_to_the_same_results(finished, tmp_path, delay):
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from klayer.study.config import StudyConfig; from klayer.study.study import run_study\n"
-        "from klayer.study import runner; runner.CHECKPOINT_SECONDS = 0.0\n"
-        "run_study(StudyConfig(**json.loads(sys.argv[1])), out=Path(sys.argv[2]))\n"
+        "from klayer.study import Study, training; from klayer.study.launch import run_study\n"
+        "training.CHECKPOINT_SECONDS = 0.0\n"
+        "run_study(Study.from_values(json.loads(sys.argv[1])), out=Path(sys.argv[2]))\n"
     )
     out = tmp_path / "run"
     child = subprocess.Popen([sys.executable, "-c", code, json.dumps(CONFIG), str(out)])
@@ -134,7 +136,7 @@ def test_killed_at_any_moment_a_study_resumes_to_the_same_results(finished, tmp_
 
 
 def test_a_line_cut_short_is_dropped_and_its_network_trained_again(finished, tmp_path):
-    run = run_study(StudyConfig(**CONFIG), out=tmp_path / "run")
+    run = run_study(Study.from_values(CONFIG), out=tmp_path / "run")
     path = run.path / "networks.jsonl"
     lines = path.read_bytes()
     path.write_bytes(lines[: int(len(lines) * 0.7)])
@@ -155,7 +157,7 @@ def test_two_processes_may_not_write_one_run(finished):
 def test_a_run_goes_on_with_the_data_it_began_with(finished, tmp_path, monkeypatch):
     from klayer.data import load
 
-    monkeypatch.setattr("klayer.study.study.load", lambda *a, **k: load("synthetic:samples=300"))
+    monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: load("synthetic:samples=300"))
     with pytest.raises(KlayerError, match="'digits' has changed since"):
         resume_study(finished.path)
 
@@ -163,9 +165,10 @@ def test_a_run_goes_on_with_the_data_it_began_with(finished, tmp_path, monkeypat
 def test_a_search_leaves_the_test_split_alone(tmp_path, digits):
     settings = Settings(hidden=(4,), cycles=1, half_cycle=3)
     run = Run.create(tmp_path / "run", "search", {}, digits)
-    with run:
-        records = train_jobs(run, Standardised(digits), jobs([Arm("a", settings)], [0]), test=False)
-    assert not [key for key in records[0] if key.startswith("test")]
+    with run, open_executor("local", digits) as executor:
+        records = train_jobs(run, executor, jobs([Arm("a", settings)], [0]), test=False)
+    assert set(records[0].scores) == {"train", "validation"}
+    assert not [key for key in records[0].to_json() if key.startswith("test")]
 
 
 def test_population_names_depend_on_their_jobs_alone():
@@ -183,9 +186,8 @@ def test_a_run_directory_that_holds_something_is_left_alone(tmp_path, digits, ma
 
 
 def test_a_wrong_configuration_leaves_no_run_directory(tmp_path):
-    wrong = StudyConfig(**{**CONFIG, "settings": {"l2": -1}})
     with pytest.raises(KlayerError, match="`l2` must be a number >= 0"):
-        run_study(wrong, out=tmp_path / "run")
+        run_study(Study.from_values({**CONFIG, "settings": {"l2": -1}}), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -9,7 +9,6 @@ README.md between the two markers. Needs Playwright for Python and Chromium.
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from klayer.study import Run
-from klayer.study.config import StudyConfig
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: tools/readme.py -->", "<!-- end of results -->"
@@ -54,10 +52,8 @@ def cell(arm: dict, published: float | None) -> str:
 
 def table(run: Run) -> str:
     """Test accuracy of depth x batch normalisation x initialisation, as Markdown."""
-    summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
-    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
-    config = StudyConfig(**stored)
-    settings = {arm.name: arm.settings for arm in config.arm_list()}
+    summary, study = run.result("summary.json"), run.study
+    settings = {arm.name: arm.settings for arm in study.arms}
     arms = {arm["arm"]: arm for arm in summary["arms"] if arm["part"] == "arms"}
     inits = list(dict.fromkeys(one.init for one in settings.values()))
     lines = [
@@ -73,16 +69,16 @@ def table(run: Run) -> str:
                 for name, one in settings.items()
                 if (one.hidden, one.batch_norm, one.init) == (hidden, norm, init)
             )
-            published = next((p.test for p in config.published if p.matches(settings[name])), None)
+            published = next((p.test for p in study.published if p.matches(settings[name])), None)
             cells.append(cell(arms[name], published))
         lines.append(f"| {len(hidden) + 1}-layer{NAMES[norm]} | " + " | ".join(cells) + " |")
     machine, date = run.info["machine"], datetime.date.fromisoformat(run.info["created"][:10])
-    n = len(config.seed_list())
+    n = len(study.seeds)
     lines += [
         "",
-        f"Test accuracy on {config.data}, mean ± standard deviation over n = {n} seeds (the range "
+        f"Test accuracy on {study.data}, mean ± standard deviation over n = {n} seeds (the range "
         "where the seeds disagree), with the *published single run* in italics. "
-        f"`klayer study --preset {config.name} --data {config.data}`, {date:%d %B %Y}, "
+        f"`klayer study --preset {study.name} --data {study.data}`, {date:%d %B %Y}, "
         f"{machine['cpu']}, {machine['cores']} cores: {summary['seconds'] / 60:.0f} minutes in all, "
         f"{summary['peak_memory_bytes'] / 2**30:.1f} GB.",
     ]

@@ -31,10 +31,14 @@ _HOMES = {
     "fit": "klayer.train",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
+    "Model": "klayer.model",
     "Run": "klayer.study",
-    "read_study": "klayer.study.config",
-    "resume_study": "klayer.study.study",
-    "run_study": "klayer.study.study",
+    "Study": "klayer.study",
+    "read_study": "klayer.study",
+    "resume_search": "klayer.study.launch",
+    "resume_study": "klayer.study.launch",
+    "run_search": "klayer.study.launch",
+    "run_study": "klayer.study.launch",
 }
 
 __all__ = sorted(["__version__", *_HOMES])

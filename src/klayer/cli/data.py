@@ -59,7 +59,7 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         lines = [source.description]
         if source.sizes is not None:
             sizes = " / ".join(f"{size:,}" for size in source.sizes)
-            lines.append(f"{source.shape}, {source.classes} classes, {sizes} samples")
+            lines.append(f"{source.shape}, {source.n_classes} classes, {sizes} samples")
         details = Text("\n".join(lines) + "\n")
         details.append(source.found or "not found", "green" if source.found else "yellow")
         table.add_row(Text(source.name, "bold"), details)

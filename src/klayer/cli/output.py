@@ -1,54 +1,16 @@
-"""What the command prints when a run is over: tables, files; and what its options share."""
+"""What the command prints when a run is over: tables, files."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-from klayer.errors import Interrupted, KlayerError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from klayer.study import Run
 
-__all__ = [
-    "interruptible",
-    "number",
-    "percent",
-    "print_files",
-    "print_search",
-    "print_summary",
-    "widths",
-]
-
-
-class Stoppable(Protocol):
-    """Progress bars, or whatever else must be taken away in the end."""
-
-    def stop(self) -> None: ...
-
-
-@contextlib.contextmanager
-def interruptible(bars: Stoppable) -> Iterator[None]:
-    """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
-    finally:
-        bars.stop()
-
-
-def widths(text: str) -> list[int]:
-    """Read hidden widths, as in ``50,30,20``."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
-        ) from None
+__all__ = ["number", "percent", "print_files", "print_search", "print_summary"]
 
 
 def number(value: object) -> str:

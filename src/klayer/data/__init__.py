@@ -5,19 +5,21 @@ file, a folder of images). Importing this package imports NumPy only; what a sou
 is imported when the source is used.
 """
 
-from klayer.data.dataset import Dataset, Split, Standardiser
-from klayer.data.inputs import read_inputs
-from klayer.data.sheet import contact_sheet
-from klayer.data.sources import Source, available, fetch, load
+from klayer.data.catalogue import SourceInfo, available, can_download, fetch, load
+from klayer.data.contact_sheet import contact_sheet
+from klayer.data.dataset import Dataset, Split
+from klayer.data.read_rows import read_rows
+from klayer.data.standardiser import Standardiser
 
 __all__ = [
     "Dataset",
-    "Source",
+    "SourceInfo",
     "Split",
     "Standardiser",
     "available",
+    "can_download",
     "contact_sheet",
     "fetch",
     "load",
-    "read_inputs",
+    "read_rows",
 ]

@@ -1,35 +1,23 @@
-"""What every source becomes: a `Dataset` of named splits, and its `Standardiser`."""
+"""What every source becomes: a `Dataset` of named splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.fingerprint import fingerprint
+from klayer.data.row_blocks import row_blocks
+from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["SPLITS", "Dataset", "Split", "Standardiser", "check_rows", "row_blocks"]
+__all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_rows"]
 
 SPLITS = ("train", "validation", "test")
-
-# Numbers worked on at once where a pass goes by row blocks: 2**18 float64 are 2 MB and fit into
-# the cache.
-_BLOCK = 2**18
-
-
-def row_blocks(rows: int, features: int) -> Iterator[slice]:
-    """Cut `rows` rows of `features` numbers into slices that fit into the cache.
-
-    Examples
-    --------
-    >>> list(row_blocks(5, 2**17))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    step = max(1, _BLOCK // max(1, features))
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +28,7 @@ class Split:
     ----------
     features : array, shape (N, D)
         Raw values of any real dtype. Images stay ``uint8``, a quarter of the memory of float32.
+        Data on disk may stay there (`numpy.memmap`): nothing asks for more than a block of rows.
     labels : array, shape (N,)
         Class indices from 0 to K-1; any integer dtype is converted to int64.
 
@@ -54,10 +43,10 @@ class Split:
     3
     """
 
-    features: np.ndarray
-    labels: np.ndarray
+    features: NDArray[Any]
+    labels: NDArray[Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("features", "labels"):
             try:
                 value = np.asarray(getattr(self, field))
@@ -71,7 +60,31 @@ class Split:
         return len(self.labels)
 
 
-def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
+class Splits(dict[str, Split]):
+    """The splits of a data set by name; asking for one that is not there is a `KlayerError`.
+
+    Examples
+    --------
+    >>> Splits("data set 'toy'", train=Split([[0.0], [1.0]], [0, 1]))["test"]
+    Traceback (most recent call last):
+    klayer.errors.KlayerError: data set 'toy': there is no split 'test', only train: name one of \
+these, or add it to the data.
+    """
+
+    def __init__(self, where: str, **splits: Split) -> None:
+        super().__init__(splits)
+        self.where = where
+
+    def __missing__(self, name: object) -> Split:
+        if name not in SPLITS:
+            raise unknown_name("split", name, self)
+        raise KlayerError(
+            f"{self.where}: there is no split {name!r}, only {', '.join(self)}: name one of "
+            "these, or add it to the data."
+        )
+
+
+def check_rows(where: str, features: NDArray[Any], labels: NDArray[Any], n_classes: int) -> None:
     """Check the rows of one table: shapes, lengths, label range, finite features.
 
     Parameters
@@ -80,8 +93,8 @@ def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: in
         How to name the table in a message: the file, the split.
     features : array, shape (N, D)
     labels : array, shape (N,)
-    classes : int
-        K, the number of classes.
+    n_classes : int
+        K.
 
     Raises
     ------
@@ -90,7 +103,7 @@ def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: in
 
     Examples
     --------
-    >>> check_rows("sheet.npz", np.ones((2, 3)), np.array([0, 7]), classes=3)
+    >>> check_rows("sheet.npz", np.ones((2, 3)), np.array([0, 7]), n_classes=3)
     Traceback (most recent call last):
     klayer.errors.KlayerError: sheet.npz, row 1: a label must be 0 to 2 (3 classes), but got 7.
     """
@@ -114,11 +127,11 @@ def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: in
             f"{where}: there must be one label per row, but got {len(features):,} rows "
             f"and {len(labels):,} labels."
         )
-    wrong = (labels < 0) | (labels >= classes)
+    wrong = (labels < 0) | (labels >= n_classes)
     if wrong.any():
         row = int(wrong.argmax())
         raise KlayerError(
-            f"{where}, row {row}: a label must be 0 to {classes - 1} ({classes} classes), "
+            f"{where}, row {row}: a label must be 0 to {n_classes - 1} ({n_classes} classes), "
             f"but got {labels[row]}."
         )
     if features.dtype.kind != "f":
@@ -135,113 +148,16 @@ def check_rows(where: str, features: np.ndarray, labels: np.ndarray, classes: in
 
 
 @dataclass(frozen=True, eq=False)
-class Standardiser:
-    r"""Zero mean and unit standard deviation per feature, as the training split has them.
-
-    .. math:: \hat{x}_d = (x_d - \mu_d) / \sigma_d, \qquad
-              \mu_d = \tfrac1N \sum_n x_{nd}, \qquad
-              \sigma_d^2 = \tfrac1N \sum_n (x_{nd} - \mu_d)^2
-
-    Parameters
-    ----------
-    mean : array, shape (D,), float64
-        :math:`\mu`, the mean of each feature.
-    scale : array, shape (D,), float64
-        :math:`\sigma`, the population standard deviation of each feature; 1 for a constant
-        feature, which therefore becomes 0 and not NaN.
-
-    Examples
-    --------
-    >>> standardiser = Standardiser.fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
-    >>> standardiser.mean, standardiser.scale
-    (array([2., 7.]), array([1., 1.]))
-    >>> standardiser.transform(np.array([[5.0, 7.0]]))
-    array([[3., 0.]], dtype=float32)
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def fit(cls, features: np.ndarray) -> Standardiser:
-        """Measure mean and scale in float64, by row blocks.
-
-        Parameters
-        ----------
-        features : array, shape (N, D)
-            Raw features of any real dtype; the whole array is never converted at once.
-
-        Returns
-        -------
-        Standardiser
-
-        Raises
-        ------
-        KlayerError
-            If the values are so large that their squares overflow float64.
-        """
-        rows, columns = features.shape
-        # Both passes work on distances from the first row: those of a constant feature are exactly
-        # 0, so that scale == 0 recognises it, whatever its value and whatever the rounding.
-        origin = features[0].astype(np.float64)
-        total = np.zeros(columns)
-        squares = np.zeros(columns)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for block in row_blocks(rows, columns):
-                total += (features[block] - origin).sum(axis=0)
-            shift = total / rows
-            mean = origin + shift
-            for block in row_blocks(rows, columns):
-                distance = features[block] - origin
-                distance -= shift
-                squares += (distance * distance).sum(axis=0)
-            scale = np.sqrt(squares / rows)
-        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
-            column = int((~np.isfinite(scale) | ~np.isfinite(mean)).argmax())
-            raise KlayerError(
-                f"column {column}: features must be small enough to be squared in float64 (below "
-                "about 1e150): rescale the column."
-            )
-        scale[scale == 0] = 1.0
-        return cls(mean, scale)
-
-    def transform(self, features: np.ndarray, dtype=np.float32) -> np.ndarray:
-        """Standardise rows: computed in float64, by row blocks, then rounded once to `dtype`.
-
-        Parameters
-        ----------
-        features : array, shape (N, D)
-        dtype : dtype
-            Of the result: float32 to train, float64 to check gradients.
-
-        Returns
-        -------
-        array, shape (N, D), C-contiguous
-        """
-        features = np.asarray(features)
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise KlayerError(
-                f"features must have shape (N, {len(self.mean)}), but got {features.shape}: "
-                "pass samples as rows."
-            )
-        result = np.empty(features.shape, dtype)
-        for block in row_blocks(*features.shape):
-            distance = features[block] - self.mean
-            distance /= self.scale
-            result[block] = distance
-        return result
-
-
-@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples and labels in three splits: what networks are trained on.
+    """Samples and labels in up to three splits: what networks are trained on.
 
     Parameters
     ----------
     name : str
         Short name, as in file names and headings.
     splits : mapping of str to Split
-        Exactly ``"train"``, ``"validation"`` and ``"test"``.
+        ``"train"`` and, as far as there are any, ``"validation"`` and ``"test"``. The field is a
+        `Splits`, in this order.
     class_names : sequence of str
         K names; label k means ``class_names[k]``.
     image_shape : (channels, height, width), optional
@@ -258,9 +174,9 @@ class Dataset:
     Examples
     --------
     >>> rows = Split(np.array([[0, 10], [2, 10]]), np.array([0, 1]))
-    >>> toy = Dataset("toy", {"train": rows, "validation": rows, "test": rows}, ("low", "high"))
-    >>> toy.n_features, toy.n_classes
-    (2, 2)
+    >>> toy = Dataset("toy", {"train": rows, "test": rows}, ("low", "high"))
+    >>> toy.n_features, toy.n_classes, list(toy.splits)
+    (2, 2, ['train', 'test'])
     >>> toy.standardised("test")
     array([[-1.,  0.],
            [ 1.,  0.]], dtype=float32)
@@ -272,11 +188,11 @@ class Dataset:
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
-        if set(self.splits) != set(SPLITS):
+        if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
             raise KlayerError(
-                f"{where}: the splits must be train, validation and test, "
+                f"{where}: the splits must be train and, if there are any, validation and test, "
                 f"but got {', '.join(self.splits) or 'none'}."
             )
         names = tuple(str(name) for name in self.class_names)
@@ -285,7 +201,8 @@ class Dataset:
                 f"{where}: there must be at least two classes with different names, "
                 f"but got {list(names)}."
             )
-        object.__setattr__(self, "splits", {name: self.splits[name] for name in SPLITS})
+        ordered = {name: self.splits[name] for name in SPLITS if name in self.splits}
+        object.__setattr__(self, "splits", Splits(where, **ordered))
         object.__setattr__(self, "class_names", names)
         for name, split in self.splits.items():
             check_rows(f"{where}, split {name!r}", split.features, split.labels, len(names))
@@ -314,7 +231,7 @@ class Dataset:
     @property
     def n_features(self) -> int:
         """D, the number of features of a row."""
-        return self.splits["train"].features.shape[1]
+        return int(self.splits["train"].features.shape[1])
 
     @property
     def n_classes(self) -> int:
@@ -332,18 +249,31 @@ class Dataset:
         features = self.splits["train"].features
         return float(features.min()), float(features.max())
 
-    def standardised(self, split: str, dtype=np.float32) -> np.ndarray:
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Short digests of features, labels, split and standardiser; taken at first use.
+
+        See `klayer.data.fingerprint.fingerprint`: every byte counts.
+        """
+        tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
+        return fingerprint(tables, self.standardiser)
+
+    def standardised(self, split: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Standardise the features of a split with the training split's mean and scale.
 
         Parameters
         ----------
-        split : {"train", "validation", "test"}
+        split : str
+            Of `splits`.
         dtype : dtype
 
         Returns
         -------
         array, shape (N, D), C-contiguous
+
+        Raises
+        ------
+        KlayerError
+            If there is no such split.
         """
-        if split not in self.splits:
-            raise unknown_name("split", split, SPLITS)
         return self.standardiser.transform(self.splits[split].features, dtype)

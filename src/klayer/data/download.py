@@ -71,7 +71,7 @@ def download(
     import requests
     import urllib3
 
-    def transfer(url: str, output: str, _) -> None:
+    def transfer(url: str, output: str, _: object) -> None:
         _transfer(url, output, size=size, progress=progress, stall_seconds=stall_seconds)
 
     made = not target.parent.exists()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Split
 from klayer.errors import KlayerError
@@ -24,8 +26,8 @@ def check_seed(seed: object) -> int:
 
 def split_rows(
     where: str,
-    features: np.ndarray,
-    labels: np.ndarray,
+    features: NDArray[Any],
+    labels: NDArray[Any],
     class_names: Sequence[str],
     *,
     seed: int,
@@ -63,14 +65,14 @@ def split_rows(
     {'train': 12, 'validation': 4, 'test': 4}
     """
     generator = np.random.default_rng(check_seed(seed))
-    chosen: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
+    chosen: dict[str, list[NDArray[np.intp]]] = {name: [] for name in SPLITS}
     for index, name in enumerate(class_names):
         rows = generator.permutation(np.flatnonzero(labels == index))
         if 0 < len(rows) < 3:
             raise KlayerError(
                 f"{where}: a class needs at least 3 samples to be split into train, validation and "
                 f"test, but class {index} ({name!r}) has {len(rows)}: add samples, or give the "
-                "three splits yourself."
+                "splits yourself."
             )
         held_out = min(len(rows), max(1, round(HELD_OUT * len(rows))))
         validation, test, train = np.split(rows, [held_out, 2 * held_out])

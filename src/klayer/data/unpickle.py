@@ -13,8 +13,10 @@ import pickle
 import pickletools
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 
@@ -33,7 +35,7 @@ def _text(value: object) -> object:
 class _ByteType:
     """Stands for ``numpy.dtype("u1")``."""
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         if tuple(map(_text, state)) != _PLAIN_STATE:
             raise ValueError(f"dtype state {state!r}")
 
@@ -41,9 +43,9 @@ class _ByteType:
 class _ByteArray:
     """Stands for a ``numpy.ndarray`` of bytes until its content comes."""
 
-    value: np.ndarray
+    value: NDArray[np.uint8]
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, raw = state
         if not isinstance(dtype, _ByteType) or fortran or not isinstance(raw, bytes):
             raise ValueError("an array that is not of bytes in C order")
@@ -57,23 +59,23 @@ class _Builder:
 
     __slots__ = ("_build",)
 
-    def __init__(self, build: Callable):
+    def __init__(self, build: Callable[..., object]) -> None:
         self._build = build
 
-    def __call__(self, *args):
+    def __call__(self, *args: object) -> object:
         return self._build(*args)
 
     def __setstate__(self, state: object) -> None:
         raise ValueError("an attempt to alter a function")
 
 
-def _dtype(name: object, *_) -> _ByteType:
+def _dtype(name: object, *_: object) -> _ByteType:
     if _text(name) != "u1":
         raise ValueError(f"dtype {name!r} instead of 'u1'")
     return _ByteType()
 
 
-def _reconstruct(kind: object, *_) -> _ByteArray:
+def _reconstruct(kind: object, *_: object) -> _ByteArray:
     if kind is not _NDARRAY:
         raise ValueError("an array of another class than numpy.ndarray")
     return _ByteArray()
@@ -96,7 +98,7 @@ _ALLOWED = {
 
 
 class _ByteUnpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, where: str):
+    def __init__(self, data: bytes, where: str) -> None:
         super().__init__(io.BytesIO(data), encoding="bytes")
         self._where = where
 
@@ -117,7 +119,7 @@ def _check_lengths(data: bytes) -> None:
     numbers under which objects are kept; the unpickler's table is as long as the highest.
     """
     for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(data):
             raise ValueError(f"memo index {argument}")
 
 

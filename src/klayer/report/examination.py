@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data import load
 from klayer.data.dataset import Dataset
-from klayer.errors import KlayerError
 from klayer.report.png import picture, weight_sheet
-from klayer.report.run_view import NetworkRecord, RunView
-from klayer.study.run import Run
+from klayer.report.run_view import RunView
+from klayer.study.record import NetworkRecord
 
-__all__ = ["ClassResult", "Examination", "Mistake", "examine", "load_data"]
+__all__ = ["ClassResult", "Examination", "Mistake", "examine"]
 
 MISTAKES = 24
 
@@ -137,31 +135,6 @@ def _wilson(right: int, n: int) -> tuple[float, float]:
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
-def load_data(run: Run) -> Dataset:
-    """Load the data that a run was made with, without downloading anything.
-
-    Raises
-    ------
-    KlayerError
-        If they are missing or have changed.
-    """
-    from klayer.train.state import read_arrays
-
-    config = run.info["config"]
-    name = config.get("data", run.info["data"]["name"])
-    try:
-        dataset = load(name, data_dir=config.get("data_dir"), may_download=False)
-    except KlayerError:
-        # The folder of that time may be gone; the data may lie where data sets usually do.
-        if config.get("data_dir") is None:
-            raise
-        dataset = load(name, may_download=False)
-    inputs, _ = read_arrays(run.path / "inputs.safetensors")
-    if not np.array_equal(inputs["mean"], dataset.standardiser.mean):
-        raise KlayerError(f"the data {name!r} have changed since the run was made.")
-    return dataset
-
-
 def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examination:
     """Let a network label the split that the run is judged by.
 
@@ -171,10 +144,8 @@ def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examinati
     record : NetworkRecord
     dataset : Dataset
     """
-    model, split = view.run.model(record.raw), dataset.splits[view.judge]
-    probs = np.concatenate(
-        [model.probs(split.features[i : i + 1000]) for i in range(0, len(split), 1000)]
-    )
+    model, split = view.run.model(record), dataset.splits[view.judge]
+    probs = model.predict_probs(split.features)[0]
     predicted, k = probs.argmax(axis=1), dataset.n_classes
     cells = np.bincount(split.labels * k + predicted, minlength=k**2).reshape(k, k)
     found = Examination(record, view.judge, dataset.class_names, cells, None, 0, [])

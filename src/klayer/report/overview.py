@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from klayer.report.run_view import ArmView, NetworkRecord, RunView
+from klayer.report.run_view import ArmView, RunView
 from klayer.report.vega import INK, Figure, Panel, Spec, channel, layers, mark
+from klayer.study.record import NetworkRecord
 from klayer.study.statistics import percent
 
 __all__ = ["overview"]
@@ -121,7 +122,7 @@ def _chart(view: RunView) -> tuple[Spec, int]:
 
 def _stripes(arm: ArmView, top: int) -> list[Spec]:
     def order(record: NetworkRecord) -> float:
-        value = record.measured(arm.judge)
+        value = record.accuracy(arm.judge)
         return -1 if value is None else value
 
     return [
@@ -130,10 +131,10 @@ def _stripes(arm: ArmView, top: int) -> list[Spec]:
             "b": top + ROW - 4,
             "init": arm.init,
             "k": str(k),
-            "v": record.measured(arm.judge),
+            "v": record.accuracy(arm.judge),
             "seed": record.seed,
             "state": record.state,
-            "shown": percent(record.measured(arm.judge), 2),
+            "shown": percent(record.accuracy(arm.judge), 2),
             "arm": arm.label,
         }
         for k, record in enumerate(sorted(arm.records, key=order))

@@ -14,7 +14,7 @@ from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import network_table, result_table
-from klayer.study.run import Run
+from klayer.study.run_dir import Run
 
 __all__ = ["Page", "write"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any, TypeVar
 
 from klayer.errors import KlayerError
 from klayer.study.arms import describe
-from klayer.study.config import Published, StudyConfig, settings_from, validate
-from klayer.study.run import Run
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
 from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
+from klayer.study.study import Published
 from klayer.train import Settings
+from klayer.train.settings import setting_label
 
-__all__ = ["SPLITS", "ArmView", "Group", "NetworkRecord", "RunView", "Search", "compare_arms"]
+__all__ = ["SPLITS", "ArmView", "Group", "RunView", "Search", "compare_arms"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,69 +36,6 @@ def _init_label(init: str) -> str:
     """
     name, _, sigma = init.partition(":")
     return f"σ = {float(sigma):g}" if sigma else name.capitalize()
-
-
-def _setting_label(name: str, value: Any) -> str:
-    symbols = {"l2": "λ", "lr_max": "max. rate", "lr_min": "min. rate"}
-    shown = f"{value:g}" if isinstance(value, float) else value
-    return f"{symbols.get(name, name.replace('_', ' '))} = {shown}"
-
-
-@dataclass(frozen=True)
-class NetworkRecord:
-    """A finished network: its line in the run, read.
-
-    Attributes
-    ----------
-    part, arm : str
-    seed : int
-    state : {"trained", "at chance", "pruned", "diverged"}
-    failure : str or None
-    settings : Settings
-    seconds : float
-    history : mapping of str to list
-    raw : mapping
-        The line itself.
-    """
-
-    part: str
-    arm: str
-    seed: int
-    state: str
-    failure: str | None
-    settings: Settings
-    seconds: float
-    history: Mapping[str, Sequence[float | None]]
-    raw: Mapping[str, Any]
-
-    def measured(self, split: str, what: str = "accuracy") -> float | None:
-        """Return the final accuracy, loss or cost of a split; None where there is none."""
-        return self.raw.get(f"{split}_{what}")
-
-
-def _network(raw: Mapping[str, Any], run: Run) -> NetworkRecord:
-    names = ("part", "arm", "seed", "state", "failure", "seconds", "history")
-    return NetworkRecord(
-        **{name: raw[name] for name in names}, settings=_stored_settings(raw, run), raw=raw
-    )
-
-
-def _stored_settings(raw: Mapping[str, Any], run: Run) -> Settings:
-    """Read the settings of a stored network.
-
-    Raises
-    ------
-    KlayerError
-        If this version doesn't know one of them.
-    """
-    try:
-        return settings_from(raw["settings"], "")
-    except KlayerError as error:
-        wrote = (run.info.get("versions") or {}).get("klayer", "an unknown version")
-        raise KlayerError(
-            f"{run.path}, arm {raw['arm']!r}: {str(error).rstrip('.')}. The run was made by klayer "
-            f"{wrote}: was that a later version? Then read it with that one."
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -148,15 +86,15 @@ class ArmView:
 
     def measured(self, split: str) -> Cell:
         """Return the arm's final accuracies on one split."""
-        return cell([record.raw for record in self.records], f"{split}_accuracy")
+        return cell(self.records, split)
 
     def everything(self, split: str) -> Estimate:
         """Return the final accuracies of all networks, whether they trained or not."""
-        return estimate(record.measured(split) for record in self.records)
+        return estimate(record.accuracy(split) for record in self.records)
 
     def accuracies(self) -> dict[int, float | None]:
         """Return by seed the accuracies that the arm is judged by."""
-        return {record.seed: record.measured(self.judge) for record in self.records}
+        return {record.seed: record.accuracy(self.judge) for record in self.records}
 
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
@@ -165,12 +103,12 @@ class ArmView:
     @property
     def epochs(self) -> Sequence[float]:
         """When the curves were recorded."""
-        return self.records[0].history["epoch"]  # type: ignore[return-value]
+        return self.records[0].history["epoch"]
 
     @property
     def rates(self) -> tuple[tuple[float, float], ...]:
         """Epochs with the learning rate there."""
-        return tuple(zip(self.epochs, self.records[0].history["lr"], strict=True))  # type: ignore[arg-type]
+        return tuple(zip(self.epochs, self.records[0].history["lr"], strict=True))
 
     def curve(self, split: str, kind: str) -> list[tuple[float, Estimate]]:
         """Return epochs with the networks' values there; empty if there is no such curve."""
@@ -185,8 +123,7 @@ class ArmView:
 
 def compare_arms(a: ArmView, b: ArmView) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a."""
-    before, after = [one.raw for one in a.records], [one.raw for one in b.records]
-    return compare(before, after, f"{a.judge}_accuracy", (a.name, b.name))
+    return compare(a.records, b.records, a.judge, (a.name, b.name))
 
 
 @dataclass(frozen=True)
@@ -241,16 +178,11 @@ class RunView:
         All finished ones, those of a search too.
     arms : list of ArmView
         Those that the configuration declares, with or without results; then any others with results.
-
-    Raises
-    ------
-    KlayerError
-        If a network has settings that this version doesn't know.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.networks = [_network(raw, run) for raw in run.networks]
+        self.networks = run.networks
         self.arms = _arms(self)
 
     @property
@@ -286,39 +218,23 @@ class RunView:
         return self.splits[-1]
 
     @property
-    def published(self) -> list[Published]:
+    def published(self) -> Sequence[Published]:
         """What the configuration sets beside the measured accuracies."""
-        return [Published(**values) for values in self.info["config"].get("published") or []]
+        return self.run.study.published
 
     @cached_property
     def best(self) -> NetworkRecord | None:
-        """The network with the best validation accuracy; None while none is finished."""
+        """The best network, by the split that the run chooses it by; None while none is finished."""
         try:
-            return _network(self.run.best(), self.run)
+            return self.run.best()
         except KlayerError:
             return None
-
-    def stored(self, name: str) -> dict[str, Any]:
-        """Return what a JSON file of the run holds; nothing if it is missing.
-
-        Raises
-        ------
-        KlayerError
-            If it can't be read.
-        """
-        try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, json.JSONDecodeError) as error:
-            raise KlayerError(f"{name} can't be read: {error}.") from None
-        return dict(found)
 
     @cached_property
     def gradcheck(self) -> dict[str, Any] | KlayerError | None:
         """The run's gradient check; None if it has none, an error if it can't be read."""
         try:
-            found = self.stored("gradcheck.json")
+            found: dict[str, Any] = self.run.result("gradcheck.json") or {}
         except KlayerError as error:
             return error
         return found if found.get("rows") else None
@@ -326,29 +242,23 @@ class RunView:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` says; empty while the run is under way."""
-        try:
-            return self.stored("summary.json")
-        except KlayerError:
-            return {}
+        return self.run.result("summary.json") or {}
 
     @cached_property
     def search(self) -> Search | None:
         """The run's search; None if it has none, or no trial is finished."""
-        from klayer.study.search import Plan, finalist_table, stage_table, trial_table
+        from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
-        if not (self.path / "search.json").exists() or not (trials := trial_table(self.run)):
+        trials, asked = trial_table(self.run), self.run.study.search
+        if not trials or asked is None:
             return None
-        try:
-            importance = self.stored("trials.json").get("importance") or {}
-        except KlayerError:
-            importance = {}
         return Search(
-            list(Plan(self.run).names),
+            list(self.run.asked.names),
             trials,
             stage_table(self.run),
             finalist_table(self.run),
-            importance,
-            (self.info["config"].get("search") or {}).get("published") or [],
+            (self.run.result("trials.json") or {}).get("importance") or {},
+            [dict(one) for one in asked.published],
         )
 
     @cached_property
@@ -395,7 +305,7 @@ class RunView:
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else 1 / K."""
-        stuck = [one.measured(self.judge) for one in self.records if one.state == "at chance"]
+        stuck = [one.accuracy(self.judge) for one in self.records if one.state == "at chance"]
         values = [value for value in stuck if value is not None]
         return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
 
@@ -428,15 +338,8 @@ def _unique(values: Iterable[T]) -> list[T]:
 
 
 def _declared(run: Run) -> dict[str, Settings]:
-    """Arms of the configuration; none where it can't be read (another version wrote it)."""
-    if run.info["kind"] == "search":
-        return {}
-    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
-    try:
-        arms = validate(StudyConfig, stored, "run.json").arm_list()
-    except KlayerError:
-        return {}
-    return {arm.name: arm.settings for arm in arms}
+    """Arms of the configuration; a search declares none."""
+    return {} if run.kind == "search" else {arm.name: arm.settings for arm in run.study.arms}
 
 
 def _arms(view: RunView) -> list[ArmView]:
@@ -476,5 +379,5 @@ def _series(name: str, one: Settings, everyone: Sequence[Settings]) -> str:
         for key in mine
         if key not in _IN_LABELS and any(other.as_dict()[key] != mine[key] for other in everyone)
     ]
-    extras = [_setting_label(key, mine[key]) for key in differing]
+    extras = [setting_label(key, mine[key]) for key in differing]
     return ", ".join([spelled[one.batch_norm], *extras])

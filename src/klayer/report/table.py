@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.report.run_view import SPLITS, ArmView, RunView
+from klayer.study.record import Score
 from klayer.study.statistics import Comparison, Estimate, percent
 from klayer.train import Settings
 
@@ -310,7 +311,8 @@ def network_table(view: RunView) -> Table:
     head += [f"{split}_{kind}" for split in view.splits for kind in kinds]
     raw = []
     for one in view.networks:
-        finals = [one.measured(split, kind) for split in view.splits for kind in kinds]
+        scores = [one.scores.get(split, Score()) for split in view.splits]
+        finals = [getattr(score, kind) for score in scores for kind in kinds]
         settings = [plain(value) for value in one.settings.as_dict().values()]
         about = [one.part, one.arm, one.seed, one.state, one.failure]
         raw.append([*about, *finals, *settings, one.seconds])

@@ -13,7 +13,7 @@ from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.report.sections.section import Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells, mean_sd
 from klayer.report.vega import INK, SERIES, Figure, Key, Panel, channel, layers, mark
-from klayer.study.run import Run
+from klayer.study.run_dir import Run
 from klayer.study.statistics import Comparison, holm
 
 __all__ = ["Pair", "pairs", "write"]
@@ -211,7 +211,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
             {"l": pair.label, "run": name, "v": value, "seed": one.seed, "state": one.state}
             for pair in found
             for one in getattr(pair, side).records
-            if (value := one.measured(pair.a.judge)) is not None
+            if (value := one.accuracy(pair.a.judge)) is not None
         ]
         dot = mark("circle", encoding, color=colour, size=45, opacity=0.75, yOffset=shift)
         drawn_runs.append({"data": {"values": values}, **dot})
@@ -250,7 +250,7 @@ def _differences(views: tuple[RunView, RunView], names: tuple[str, str]) -> Tabl
         }
         for view in views
     ]
-    keys = [key for key in {**sides[0], **sides[1]} if key != "config.data_dir"]
+    keys = {**sides[0], **sides[1]}
     body = [
         [key, *(str(side.get(key, "–")) for side in sides)]
         for key in keys

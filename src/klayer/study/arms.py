@@ -65,6 +65,11 @@ class Pack:
     name: str
     jobs: tuple[Job, ...]
 
+    @property
+    def settings(self) -> Settings:
+        """The first job's settings; the others share all that is not a network's own."""
+        return self.jobs[0].member.settings
+
 
 def describe(settings: Settings) -> str:
     """Name settings by depth, widths, batch normalisation and initialisation.

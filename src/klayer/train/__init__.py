@@ -4,12 +4,12 @@ from klayer.train.batches import Batches
 from klayer.train.engine import Engine, available_cores
 from klayer.train.evaluate import evaluate
 from klayer.train.population import Member, Population, Standardised, fit
-from klayer.train.settings import MEMBER_FIELDS, Settings
+from klayer.train.settings import SETTINGS, Settings
 from klayer.train.state import CURVES, Failure, TrainingState
 
 __all__ = [
     "CURVES",
-    "MEMBER_FIELDS",
+    "SETTINGS",
     "Batches",
     "Engine",
     "Failure",

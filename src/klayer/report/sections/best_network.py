@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from klayer.errors import KlayerError
-from klayer.report.examination import Examination, examine, load_data
+from klayer.report.examination import Examination, examine
 from klayer.report.html import data_uri
-from klayer.report.run_view import NetworkRecord, RunView
+from klayer.report.run_view import RunView
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import Table, interval
 from klayer.report.vega import INK, MUTED, SERIES, Figure, Panel, Spec, channel, layers, mark
+from klayer.study.record import NetworkRecord
 from klayer.study.statistics import percent
 
 __all__ = ["build"]
@@ -24,7 +25,7 @@ def build(material: Material) -> list[Part]:
     assert record is not None
     blocks = [block("text", text=_text(view, record))]
     try:
-        found = examine(view, record, load_data(view.run))
+        found = examine(view, record, view.run.load_data(may_download=False))
     except (KlayerError, OSError) as error:
         text = f"The data can't be read here, so its mistakes aren't shown: {error}"
         return [Part([*blocks, block("text", text=text, kind="banner")])]
@@ -42,14 +43,15 @@ def build(material: Material) -> list[Part]:
 
 def _text(view: RunView, record: NetworkRecord) -> str:
     labels = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
+    by = view.run.judged_by
     text = (
-        f"Chosen by validation accuracy ({percent(record.measured('validation'), 2)}) among "
+        f"Chosen by {by} accuracy ({percent(record.accuracy(by), 2)}) among "
         f"{len(view.networks)} networks: {labels.get(record.arm, record.arm)}, seed {record.seed}."
     )
-    if record.measured("test") is not None:
+    if record.accuracy("test") is not None:
         text += (
-            f" It labels {percent(record.measured('test'), 2)} of the test split rightly, and "
-            f"{percent(record.measured('train'), 2)} of the training split."
+            f" It labels {percent(record.accuracy('test'), 2)} of the test split rightly, and "
+            f"{percent(record.accuracy('train'), 2)} of the training split."
         )
     return text
 

@@ -53,7 +53,7 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     info = view.info
     data, machine = info["data"], info["machine"]
     sizes = data["samples"]
-    shape = f"{data['features']} features, {len(data['class_names'])} classes"
+    shape = f"{data['n_features']} features, {len(data['class_names'])} classes"
     if data["image_shape"]:
         shape += f", images of {' × '.join(map(str, data['image_shape']))}"
     parts = ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS if sizes.get(split))
@@ -135,9 +135,7 @@ def _command(view: RunView) -> str:
 def toml(view: RunView) -> str:
     """Return the resolved configuration as a TOML file that ``klayer study`` takes."""
     config = {
-        key: value
-        for key, value in view.info["config"].items()
-        if key != "data_dir" and value not in (None, {}, [])
+        key: value for key, value in view.info["config"].items() if value not in (None, {}, [])
     }
     lines: list[str] = []
     _table(config, (), lines)

@@ -10,12 +10,12 @@ from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
 from klayer.study.statistics import estimate, percent
+from klayer.train.settings import setting_title
 
 __all__ = ["build", "headline"]
 
 Row = dict[str, Any]
 
-SYMBOLS = {"l2": "λ", "lr_max": "maximum learning rate", "lr_min": "minimum learning rate"}
 STATES = ("trained", "pruned", "at chance", "diverged")
 
 
@@ -30,7 +30,9 @@ def build(material: Material) -> list[Part]:
         blocks.append(material.figure(_figure(done, names)))
     if search.importance:
         shares = sorted(search.importance.items(), key=lambda pair: -pair[1])
-        told = ", ".join(f"{_title(name)} {100 * value:.0f}\u202f%" for name, value in shares)
+        told = ", ".join(
+            f"{setting_title(name)} {100 * value:.0f}\u202f%" for name, value in shares
+        )
         text = (
             "Share of the variance of the validation accuracy that each parameter explains "
             f"(functional analysis of variance): {told}."
@@ -75,11 +77,7 @@ def _accuracy(row: Row) -> float:
 
 
 def _point(row: Row, names: Sequence[str]) -> str:
-    return ", ".join(f"{_title(name)} = {_value(row[name])}" for name in names)
-
-
-def _title(name: str) -> str:
-    return SYMBOLS.get(name, name.replace("_", " "))
+    return ", ".join(f"{setting_title(name)} = {_value(row[name])}" for name in names)
 
 
 def _value(value: Any) -> str:
@@ -103,7 +101,9 @@ def _range(value: Any) -> str:
 
 
 def _space(stage: Row) -> str:
-    return "; ".join(f"{_title(name)}: {_range(value)}" for name, value in stage["space"].items())
+    return "; ".join(
+        f"{setting_title(name)}: {_range(value)}" for name, value in stage["space"].items()
+    )
 
 
 def _lines(trials: list[Row], names: list[str]) -> list[str]:
@@ -112,7 +112,8 @@ def _lines(trials: list[Row], names: list[str]) -> list[str]:
     stages = len({row["stage"] for row in trials})
     lines = [
         f"{len(trials)} trials in {stages} stage{'s' if stages > 1 else ''} over "
-        f"{', '.join(map(_title, names))}: {told}. Trials are judged on the validation split alone."
+        f"{', '.join(map(setting_title, names))}: {told}. Trials are judged on the "
+        "validation split alone."
     ]
     done = [row for row in trials if row["validation_accuracy"] is not None]
     if done:
@@ -144,7 +145,7 @@ def _figure(done: list[Row], names: list[str]) -> Figure:
 
 def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
     """Draw the validation accuracy against one parameter."""
-    title = _title(name)
+    title = setting_title(name)
     numeric = all(isinstance(row[name], int | float) for row in done)
     values = [
         {
@@ -209,7 +210,7 @@ def _stage_table(number: int, space: str, rows: list[Row], names: list[str]) -> 
     return Table(
         f"search-stage-{number}",
         f"Stage {number}, sorted by validation accuracy. Drawn from {space}.",
-        ["Trial", *map(_title, names), "Validation", "Train", "Seeds", "State"],
+        ["Trial", *map(setting_title, names), "Validation", "Train", "Seeds", "State"],
         body,
         keys,
         [[row[key] for key in keys] for row in rows],
@@ -241,7 +242,7 @@ def _finalist_table(found: list[Row], names: list[str]) -> Table:
         "finalists",
         "The best settings of the search, trained for longer with new seeds; mean ± standard "
         "deviation. Of the search, only these networks have seen the test split.",
-        ["Rank", *map(_title, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
+        ["Rank", *map(setting_title, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
         body,
         keys,
         [[row[key] for key in keys] for row in found],
@@ -261,6 +262,6 @@ def _published_table(stored: list[Row]) -> Table:
         ]
         for row in stored
     ]
-    head = [_title(key).capitalize() if key != "l2" else "λ" for key in keys]
+    head = [setting_title(key).capitalize() if key != "l2" else "λ" for key in keys]
     caption = "Published results of such a search, single runs."
     return Table("finalists-published", caption, head, body, words=("Source", "Note"))

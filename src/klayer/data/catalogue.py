@@ -1,0 +1,227 @@
+"""One door to every source: names and paths in, a `Dataset` out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from klayer.data.dataset import Dataset
+from klayer.data.download import Progress
+from klayer.data.source import Request, Source
+from klayer.data.sources import cifar10, digits, fashion_mnist, folder, npz, synthetic
+from klayer.data.splitting import check_seed
+from klayer.errors import KlayerError, unknown_name
+
+__all__ = ["SOURCES", "SourceInfo", "available", "can_download", "fetch", "load"]
+
+# A new source is a module and a row.
+SOURCES: tuple[Source, ...] = (
+    cifar10.SOURCE,
+    fashion_mnist.SOURCE,
+    digits.SOURCE,
+    synthetic.SOURCE,
+    npz.SOURCE,
+    folder.SOURCE,
+)
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What `available` says about a source.
+
+    Parameters
+    ----------
+    name : str
+        What to pass to `load`.
+    shape : str
+        Of a sample: ``"3 x 32 x 32"``.
+    n_classes : int or None
+        K; None where it depends.
+    sizes : (int, int, int) or None
+        Samples to train, validate, test; None where it depends.
+    found : str or None
+        Where the data are; None if they are missing.
+    description : str
+    """
+
+    name: str
+    shape: str
+    n_classes: int | None
+    sizes: tuple[int, int, int] | None
+    found: str | None
+    description: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The same as plain values, for JSON."""
+        return {
+            "classes" if key == "n_classes" else key: value for key, value in asdict(self).items()
+        }
+
+
+def available(data_dir: str | Path | None = None) -> list[SourceInfo]:
+    """List the sources, and where their data are on this machine.
+
+    Parameters
+    ----------
+    data_dir : str or Path, optional
+        Look here and nowhere else.
+
+    Returns
+    -------
+    list of SourceInfo
+
+    Examples
+    --------
+    >>> [source.name for source in available()]
+    ['cifar10', 'fashion_mnist', 'digits', 'synthetic', 'FILE.npz', 'FOLDER']
+    """
+    return [
+        SourceInfo(
+            one.name, one.shape, one.n_classes, one.sizes, one.find(data_dir), one.description
+        )
+        for one in SOURCES
+    ]
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    may_download: bool = True,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Load a data set by name, or from a file or folder.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        ``"cifar10"``, ``"fashion_mnist"``, ``"digits"``, ``"synthetic"`` (also with options:
+        ``"synthetic:features=50,classes=3,samples=1000,seed=1"``), the path of a .npz file, or the
+        path of a folder of images, with ``:size=HEIGHTxWIDTH`` behind it to resize them. A name
+        goes before a path: write ``./digits`` for a folder.
+    data_dir : str or Path, optional
+        Look for `cifar10` and `fashion_mnist` here and nowhere else, and download nothing.
+    seed : int
+        Of the split of a file or folder without splits of its own, and of `synthetic`.
+    may_download : bool
+        Whether `cifar10` may be downloaded if it is found nowhere.
+    progress : callable, optional
+        Called as ``progress(bytes_so_far, bytes_expected)`` during a download.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    KlayerError
+        If the name is unknown, or the data are missing or wrong.
+
+    Examples
+    --------
+    >>> load("synthetic:features=50,classes=3,samples=1000").n_features
+    50
+    >>> load("digit")
+    Traceback (most recent call last):
+    klayer.errors.KlayerError: unknown data set 'digit': did you mean 'digits'? Known: \
+cifar10, fashion_mnist, digits, synthetic, or the path of a .npz file or an image folder.
+    """
+    check_seed(seed)
+    text = str(name_or_path)
+    source, path, options = _named(text) or _of_path(text)
+    if options is not None and not source.has_options:
+        name = text.rpartition(":")[0] if source.recognises else source.name
+        raise KlayerError(f"{name} has no options, but got {text!r}: write {name}.")
+    return source.load(Request(path, options, data_dir, seed, may_download, progress))
+
+
+def fetch(
+    name: str, *, data_dir: str | Path | None = None, progress: Progress | None = None
+) -> str:
+    """Make sure that a named data set is on this machine; only `cifar10` is ever downloaded.
+
+    Parameters
+    ----------
+    name : str
+    data_dir : str or Path, optional
+        Look here and download to here; by default look everywhere, download to the cache folder.
+    progress : callable, optional
+        Called as ``progress(bytes_so_far, bytes_expected)``.
+
+    Returns
+    -------
+    str
+        Where it is.
+
+    Raises
+    ------
+    KlayerError
+        If the name is unknown, the download fails, or data that can't be downloaded are missing or
+        wrong.
+
+    Examples
+    --------
+    >>> fetch("digits")
+    'bundled with scikit-learn'
+    """
+    named = _named(name)
+    if named is None:
+        raise unknown_name("data set", name, _names())
+    source = named[0]
+    if source.fetch is not None:
+        return source.fetch(data_dir, progress)
+    source.load(Request(data_dir=data_dir))  # says how to get it, or what is wrong with it
+    return str(source.find(data_dir))
+
+
+def can_download(name: str) -> bool:
+    """Say whether `load` and `fetch` download this data set where it is missing.
+
+    Examples
+    --------
+    >>> can_download("CIFAR-10"), can_download("digits"), can_download("birds.npz")
+    (True, False, False)
+    """
+    named = _named(name)
+    return named is not None and named[0].fetch is not None
+
+
+def _names() -> list[str]:
+    return [source.name for source in SOURCES if source.recognises is None]
+
+
+def _plain(name: str) -> str:
+    """CIFAR-10 and fashion-mnist are read as the names they mean."""
+    return re.sub("[ _-]", "", name.lower())
+
+
+def _named(text: str) -> tuple[Source, Path, str | None] | None:
+    """Read ``name`` or ``name:options``."""
+    head, colon, options = text.partition(":")
+    for source in SOURCES:
+        if source.recognises is None and _plain(source.name) == _plain(head):
+            return source, Path(), options if colon else None
+    return None
+
+
+def _of_path(text: str) -> tuple[Source, Path, str | None]:
+    """Read ``path`` or ``path:options``."""
+    path = Path(text).expanduser()
+    head, colon, behind = text.rpartition(":")
+    readings: list[tuple[Path, str | None]] = [(path, None)]
+    if colon and not path.exists():
+        readings.append((Path(head).expanduser(), behind))
+    for place, options in readings:
+        for source in SOURCES:
+            if source.recognises is not None and source.recognises(place):
+                return source, place, options
+    kinds = [source.kind for source in SOURCES if source.recognises is not None]
+    either = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+    if path.exists():
+        raise KlayerError(f"{path}: a data set must be {either}: convert it with `numpy.savez`.")
+    if len(path.parts) > 1:
+        raise KlayerError(f"{path}: no such file or folder.")
+    *names, last = _names()
+    raise unknown_name("data set", path, [*names, f"{last}, or the path of {either}"])

@@ -1,0 +1,185 @@
+"""What a trained network is asked to label: images, or rows of numbers, from files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.data.image_files import ENDINGS, read_image
+from klayer.data.sources.npz import read_npz
+from klayer.errors import KlayerError
+
+__all__ = ["read_rows"]
+
+
+def read_rows(
+    paths: Iterable[str | Path],
+    *,
+    n_features: int,
+    image_shape: tuple[int, int, int] | None = None,
+    value_range: tuple[float, float] = (0.0, 255.0),
+) -> tuple[NDArray[Any], list[str]]:
+    """Read files into rows of the shape that a network was trained on.
+
+    An image becomes one row, resized and converted to the network's channels. A .npy file, the
+    ``X`` of a .npz file and a .csv file (commas, one optional heading line) hold rows of D numbers.
+
+    Parameters
+    ----------
+    paths : iterable of str or Path
+    n_features : int
+        D, the length of a row.
+    image_shape : (channels, height, width), optional
+        Of the training images; without it, images are refused.
+    value_range : (lowest, highest)
+        What black and white were in training, `Dataset.value_range`: (0, 255) for 8-bit images,
+        (0, 16) for `digits`. The bytes of an image file are scaled to it.
+
+    Returns
+    -------
+    X : array, shape (N, D)
+        Raw, not yet standardised.
+    names : list of str
+        One per row: the image's file, or ``"rows.csv, row 3"``, counted from 0.
+
+    Raises
+    ------
+    KlayerError
+        Naming the file, the row and the rule.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "new.csv").write_text("1,2\\n3,4\\n")
+    ...     X, names = read_rows([Path(folder) / "new.csv"], n_features=2)
+    >>> X.tolist(), [Path(name).name for name in names]
+    ([[1.0, 2.0], [3.0, 4.0]], ['new.csv, row 0', 'new.csv, row 1'])
+    """
+    tables, names = [], []
+    for path in map(Path, paths):
+        table, table_names = _read(path, n_features, image_shape, value_range)
+        tables.append(table)
+        names += table_names
+    if not tables:
+        raise KlayerError(
+            "there must be at least one file to read: name images, .npy, .npz or .csv."
+        )
+    return np.concatenate(tables), names
+
+
+def _read(
+    path: Path,
+    n_features: int,
+    image_shape: tuple[int, int, int] | None,
+    value_range: tuple[float, float],
+) -> tuple[NDArray[Any], list[str]]:
+    if path.is_dir():
+        raise KlayerError(f"{path}: must be a file, but is a folder: name its files, {path}/*.")
+    if not path.exists():
+        raise KlayerError(f"{path}: no such file.")
+    ending = path.suffix.lower()
+    if ending in ENDINGS:
+        return _image_row(path, n_features, image_shape, value_range), [str(path)]
+    if ending == ".csv":
+        rows = _read_csv(path, n_features)
+    elif ending == ".npy":
+        rows = _read_npy(path)
+    elif ending == ".npz":
+        content = read_npz(path)
+        key = next((key for key in ("X", "x") if key in content), None)
+        if key is None:
+            raise KlayerError(
+                f"{path}: must hold the rows as `X`, but holds {', '.join(content) or 'nothing'}."
+            )
+        rows = content[key]
+    else:
+        raise KlayerError(
+            f"{path}: must be an image ({', '.join(ENDINGS)}) or rows of numbers (.npy, .npz, "
+            ".csv)."
+        )
+    rows = _check(path, rows, n_features)
+    return rows, [f"{path}, row {row}" for row in range(len(rows))]
+
+
+def _image_row(
+    path: Path,
+    n_features: int,
+    image_shape: tuple[int, int, int] | None,
+    value_range: tuple[float, float],
+) -> NDArray[Any]:
+    if image_shape is None:
+        raise KlayerError(
+            f"{path}: the network was trained on rows of {n_features} numbers, not on images: give a "
+            ".npy, .npz or .csv file."
+        )
+    row = read_image(path, image_shape)[np.newaxis]  # (1, D)
+    low, high = value_range
+    if (low, high) == (0, 255):
+        return row
+    return (low + row * ((high - low) / 255)).astype(np.float32)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise KlayerError(f"{path}: not a readable .npy file of numbers ({error}).") from None
+
+
+def _read_csv(path: Path, n_features: int) -> NDArray[Any]:
+    rows: list[list[float]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for line, cells in enumerate(csv.reader(file), start=1):
+                if not cells or (line == 1 and not any(map(_is_number, cells))):
+                    continue  # an empty line, or a heading
+                if len(cells) != n_features:
+                    raise KlayerError(
+                        f"{path}, line {line}: a row must have {n_features} numbers, "
+                        f"but got {len(cells)}."
+                    )
+                wrong = next((cell for cell in cells if not _is_number(cell)), None)
+                if wrong is not None:
+                    raise KlayerError(f"{path}, line {line}: must be numbers, but got {wrong!r}.")
+                rows.append([float(cell) for cell in cells])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise KlayerError(f"{path}: not a readable .csv file ({error}).") from None
+    return np.array(rows).reshape(-1, n_features)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _check(path: Path, rows: NDArray[Any], n_features: int) -> NDArray[Any]:
+    """Rows as (N, D): a single row is one sample, images are flattened."""
+    if rows.dtype.kind not in "buif":
+        raise KlayerError(f"{path}: must hold real numbers, but got dtype {rows.dtype}.")
+    shape = rows.shape
+    if shape == (n_features,):
+        rows = rows[np.newaxis]
+    elif rows.ndim > 2 and len(rows):
+        rows = rows.reshape(len(rows), -1)
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
+        raise KlayerError(
+            f"{path}: must have shape (N, {n_features}) with at least one row, but got {shape}: pass "
+            "samples as rows."
+        )
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = (int(i) for i in np.argwhere(~finite)[0])
+        raise KlayerError(
+            f"{path}, row {row}, column {column}: must be finite, but got {rows[row, column]}."
+        )
+    return rows

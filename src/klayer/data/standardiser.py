@@ -1,0 +1,177 @@
+"""What networks see of raw features: zero mean and unit deviation, measured in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from klayer.data.row_blocks import row_blocks
+from klayer.errors import KlayerError
+
+__all__ = ["Standardiser"]
+
+# An error of this size, four times float32's rounding of numbers around 1, is let pass for speed.
+_NEGLIGIBLE = 2.0**-22
+
+
+@dataclass(frozen=True, eq=False)
+class Standardiser:
+    r"""Zero mean and unit standard deviation per feature, as the training split has them.
+
+    .. math:: \hat{x}_d = (x_d - \mu_d) / \sigma_d, \qquad
+              \mu_d = \tfrac1N \sum_n x_{nd}, \qquad
+              \sigma_d^2 = \tfrac1N \sum_n (x_{nd} - \mu_d)^2
+
+    Parameters
+    ----------
+    mean : array, shape (D,), float64
+        :math:`\mu`, the mean of each feature.
+    scale : array, shape (D,), float64
+        :math:`\sigma`, the population standard deviation of each feature; 1 for a constant
+        feature, which therefore becomes 0 and not NaN.
+
+    Examples
+    --------
+    >>> standardiser = Standardiser.fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
+    >>> standardiser.mean, standardiser.scale
+    (array([2., 7.]), array([1., 1.]))
+    >>> standardiser.transform(np.array([[5.0, 7.0]]))
+    array([[3., 0.]], dtype=float32)
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, features: NDArray[Any]) -> Standardiser:
+        """Measure mean and scale in float64, by row blocks.
+
+        Parameters
+        ----------
+        features : array, shape (N, D)
+            Raw features of any real dtype; the whole array is never converted at once.
+
+        Returns
+        -------
+        Standardiser
+
+        Raises
+        ------
+        KlayerError
+            If the values are so large that their squares overflow float64.
+        """
+        rows, columns = features.shape
+        # Both passes work on distances from the first row: those of a constant feature are exactly
+        # 0, so that scale == 0 recognises it, whatever its value and whatever the rounding.
+        origin = features[0].astype(np.float64)
+        total = np.zeros(columns)
+        squares = np.zeros(columns)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for block in row_blocks(rows, columns):
+                total += (features[block] - origin).sum(axis=0)
+            shift = total / rows
+            mean = origin + shift
+            for block in row_blocks(rows, columns):
+                distance = features[block] - origin
+                distance -= shift
+                squares += (distance * distance).sum(axis=0)
+            scale = np.sqrt(squares / rows)
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            column = int((~np.isfinite(scale) | ~np.isfinite(mean)).argmax())
+            raise KlayerError(
+                f"column {column}: features must be small enough to be squared in float64 (below "
+                "about 1e150): rescale the column."
+            )
+        scale[scale == 0] = 1.0
+        return cls(mean, scale)
+
+    def transform(
+        self,
+        features: NDArray[Any],
+        dtype: DTypeLike = np.float32,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        r"""Standardise rows; a row gets the same bits whatever block it comes in.
+
+        Bytes on their way to float32, as in every mini-batch of images, are computed in float32:
+        :math:`\hat{x}` is then right to :math:`2^{-21} \max(1, |\hat{x}|)`, 4 units in the last
+        place. Anything else is computed in float64 and rounded once to `dtype`.
+
+        Parameters
+        ----------
+        features : array, shape (N, D)
+        dtype : dtype
+            Of the result: float32 to train, float64 to check gradients.
+        out : array, shape (N, D), of `dtype`, optional
+            Where to put the result.
+
+        Returns
+        -------
+        array, shape (N, D)
+            `out`, or a new array in C order.
+
+        Raises
+        ------
+        KlayerError
+            If `features` or `out` has another shape, or `out` another dtype.
+
+        Examples
+        --------
+        >>> standardiser = Standardiser(np.array([2.0, 7.0]), np.array([1.0, 0.5]))
+        >>> batch = np.empty((1, 2), np.float32)
+        >>> standardiser.transform(np.array([[5, 8]], np.uint8), out=batch) is batch
+        True
+        >>> batch
+        array([[3., 2.]], dtype=float32)
+        """
+        features = np.asarray(features)
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise KlayerError(
+                f"features must have shape (N, {len(self.mean)}), but got {features.shape}: "
+                "pass samples as rows."
+            )
+        dtype = np.dtype(dtype)
+        if out is None:
+            out = np.empty(features.shape, dtype)
+        elif out.shape != features.shape or out.dtype != dtype:
+            raise KlayerError(
+                f"`out` must have shape {features.shape} and dtype {dtype}, but got {out.shape} "
+                f"and {out.dtype}."
+            )
+        in_float32 = dtype == np.float32 and features.dtype in (np.uint8, np.int8)
+        put = self._put_bytes if in_float32 else self._put_rounded_once
+        for block in row_blocks(*features.shape):
+            put(features[block], out[block])
+        return out
+
+    def _put_rounded_once(self, features: NDArray[Any], out: NDArray[Any]) -> None:
+        distance = features - self.mean
+        distance /= self.scale
+        out[...] = distance
+
+    def _put_bytes(self, features: NDArray[Any], out: NDArray[np.float32]) -> None:
+        mean, rest, factor = self._in_float32
+        out[...] = features
+        out -= mean
+        if rest is not None:
+            out -= rest
+        out *= factor
+
+    @cached_property
+    def _in_float32(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32]]:
+        """The mean, what rounding left of it, and one over the scale.
+
+        Of a feature that hardly varies around 200, float32's mean can be wrong by more than its
+        values differ. Where every rest is small beside its scale, it is left out.
+        """
+        mean = self.mean.astype(np.float32)
+        rest = self.mean - mean
+        needed = (np.abs(rest) > _NEGLIGIBLE * self.scale).any()
+        factor = (1 / self.scale).astype(np.float32)
+        return mean, rest.astype(np.float32) if needed else None, factor
