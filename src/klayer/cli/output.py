@@ -71,8 +71,13 @@ def print_search(run: Run, results: Mapping[str, Any]) -> None:
         console.print(f"importance for the validation accuracy: {', '.join(parts)}")
     if results["finalists"]:
         names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
+        splits = [
+            split
+            for split in ("train", "validation", "test")
+            if any(row[f"{split}_accuracy"] is not None for row in results["finalists"])
+        ]
         table = Table(title=f"finalists on {run.info['data']['name']}: mean ± sd over n seeds")
-        for name in ("trial", *names, "cycles", "n", "train", "validation", "test"):
+        for name in ("trial", *names, "cycles", "n", *splits):
             table.add_column(name, justify="right")
         for row in results["finalists"]:
             table.add_row(
@@ -80,10 +85,7 @@ def print_search(run: Run, results: Mapping[str, Any]) -> None:
                 *(number(row[name]) for name in names),
                 f"{row['cycles']:g}",
                 str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else ""),
-                *(
-                    percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
-                    for split in ("train", "validation", "test")
-                ),
+                *(percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for split in splits),
             )
         for row in results["published"]:
             table.add_row(
@@ -91,7 +93,7 @@ def print_search(run: Run, results: Mapping[str, Any]) -> None:
                 *(number(row[name]) if name in row else "" for name in names),
                 f"{row['cycles']:g}" if "cycles" in row else "",
                 "1",
-                *(percent(row.get(split)) for split in ("train", "validation", "test")),
+                *(percent(row.get(split)) for split in splits),
                 style="dim",
             )
         console.print(table)

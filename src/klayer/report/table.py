@@ -167,7 +167,7 @@ class Column:
         The heading in the terminal; without one, the terminal has no such column.
     terminal : callable, optional
         What the terminal shows; by default the same as the page.
-    markdown : callable, optional
+    digits : callable, optional
         What README shows of an arm.
     words : bool
         Whether it holds words, aligned left.
@@ -182,7 +182,7 @@ class Column:
     raw: Callable[[ArmView], dict[str, Any]] | None = None
     word: str = ""
     terminal: Callable[[ArmView], str] | None = None
-    markdown: Callable[[ArmView], str] | None = None
+    digits: Callable[[ArmView], str] | None = None
     words: bool = False
     tip: str = ""
     split: str = ""
@@ -217,7 +217,7 @@ def _accuracy(split: str) -> Column:
         raw,
         word=split,
         terminal=terminal,
-        markdown=lambda arm: _in_digits(arm, split),
+        digits=lambda arm: _in_digits(arm, split),
         tip=f"Accuracy on the whole {split} split: mean ± standard deviation over the seeds.",
         split=split,
     )

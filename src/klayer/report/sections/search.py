@@ -56,7 +56,7 @@ def build(material: Material) -> list[Part]:
 
 
 def headline(view: RunView) -> list[str]:
-    """Say what the finalist with the best validation accuracy reaches on the test split."""
+    """Say what the finalist with the best validation accuracy reaches on the split that judges."""
     search = view.search
     if search is None:
         return []
@@ -64,10 +64,11 @@ def headline(view: RunView) -> list[str]:
     if not done:
         return []
     best = max(done, key=_accuracy)
-    sd = "" if best["test_sd"] is None else f" ± {100 * best['test_sd']:.1f}"
+    split, sd = view.judge, best[f"{view.judge}_sd"]
+    spread = "" if sd is None else f" ± {100 * sd:.1f}"
     return [
         f"The search ends at {_point(best, search.names)}, which labels "
-        f"{percent(best['test_accuracy'])}{sd} of the test split rightly (n = {best['n']}, "
+        f"{percent(best[f'{split}_accuracy'])}{spread} of the {split} split rightly (n = {best['n']}, "
         f"{best['cycles']:g} cycles)."
     ]
 
@@ -238,10 +239,15 @@ def _finalist_table(found: list[Row], names: list[str]) -> Table:
         for row in found
     ]
     keys = [key for key in found[0] if key not in ("seeds", "arm")]
+    caption = (
+        "The best settings of the search, trained for longer with new seeds; mean ± standard "
+        "deviation."
+    )
+    if "test" in splits:
+        caption += " Of the search, only these networks have seen the test split."
     return Table(
         "finalists",
-        "The best settings of the search, trained for longer with new seeds; mean ± standard "
-        "deviation. Of the search, only these networks have seen the test split.",
+        caption,
         ["Rank", *map(setting_title, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
         body,
         keys,
