@@ -18,18 +18,10 @@ _REFERENCE = {"batch_norm": "none", "init": "he"}
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """A comparison of two arms that differ in one setting.
+    """A comparison of two arms that differ in one setting, ``factor``: b minus a, the reference.
 
-    Attributes
-    ----------
-    factor : str
-        The setting.
-    a, b : ArmView
-        The reference, and what is compared with it.
-    primary : bool
-        Whether the baseline initialisation is kept: the first question, corrected by itself.
-    result : Comparison
-        b minus a.
+    ``primary`` says whether the baseline initialisation is kept: the first question, corrected by
+    itself.
     """
 
     factor: str
@@ -154,11 +146,12 @@ def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
             continue
         if not arm.cell.kind == without.cell.kind == "trained":
             continue
-        before = without.accuracies()
+        before = {one.seed: one.accuracy(view.judge) for one in without.records}
         return {
-            seed: value - other
-            for seed, value in arm.accuracies().items()
-            if value is not None and (other := before.get(seed)) is not None
+            one.seed: value - other
+            for one in arm.records
+            if (value := one.accuracy(view.judge)) is not None
+            and (other := before.get(one.seed)) is not None
         }
     return {}
 
@@ -170,7 +163,7 @@ def _published(view: RunView) -> list[Fidelity]:
     don't, the explanation says which reading fits.
     """
     found = []
-    for one in view.published:
+    for one in view.run.study.published:
         given = {split: getattr(one, split) for split in reversed(SPLITS)}
         split = next((name for name, value in given.items() if value is not None), None)
         arms = [arm for arm in view.with_results if one.matches(arm.settings)]

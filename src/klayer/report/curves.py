@@ -16,17 +16,9 @@ CURVES = {"cost": "Cost", "loss": "Loss", "accuracy": "Accuracy"}
 
 @dataclass(frozen=True)
 class Line:
-    """One curve.
+    """One curve: epochs, ascending, each with the values of the networks there, if any.
 
-    Attributes
-    ----------
-    label : str
-    colour : str
-    points : list of (float, Estimate)
-        Epochs, ascending, each with the values of the networks there; a point without any is left out.
-    dash : bool
-    tip : str
-        The label in a tooltip, if another.
+    ``tip`` is the label in a tooltip, if another.
     """
 
     label: str
@@ -45,15 +37,8 @@ def curve_panel(
 ) -> Panel:
     """Draw curves: a line is a mean, a band reaches from the least to the greatest.
 
-    Parameters
-    ----------
-    kind : {"cost", "loss", "accuracy"}
-    lines : sequence of Line
-    about : str
-        What they belong to, for those who don't see it.
-    rates : sequence of sequence of (epoch, learning rate)
-        Different schedules, drawn behind the curves on the same time axis.
-    height : int
+    ``about`` says what they belong to, for those who don't see it; ``rates`` are the different
+    schedules of the learning rate, drawn behind the curves on the same time axis.
     """
     share = kind == "accuracy"
     rows = [row for line in lines for row in _rows(line)]

@@ -21,15 +21,7 @@ MISTAKES = 24
 class Mistake:
     """An image that the network gets wrong.
 
-    Attributes
-    ----------
-    index : int
-        Row of the split.
-    label, predicted : str
-        Class names.
-    prob : float
-        Probability of the predicted class.
-    png : bytes
+    ``index`` is its row in the split, ``prob`` the probability of the class that was predicted.
     """
 
     index: int
@@ -43,18 +35,8 @@ class Mistake:
 class ClassResult:
     """What becomes of the samples of one class.
 
-    Attributes
-    ----------
-    name : str
-    n : int
-    accuracy : float or None
-        None if there is no sample.
-    low, high : float
-        The 95 % interval of the accuracy, after Wilson.
-    taken_for : str
-        The class that its samples are most often taken for; empty if they never are.
-    times : int
-        How often.
+    ``low`` and ``high`` bound the 95 % interval of the accuracy, after Wilson; ``taken_for`` is the
+    class that they are most often taken for, so many ``times``.
     """
 
     name: str
@@ -77,15 +59,10 @@ class Examination:
 
     Attributes
     ----------
-    record : NetworkRecord
-    split : str
-    class_names : tuple of str
     confusion : int array, shape (K, K)
         Rows are true classes, columns predicted ones.
     weights : bytes or None
-        First-layer weights as a PNG; None if the data are not images.
-    units : int
-        Number of units in it.
+        The first-layer weights of ``units`` units as a PNG; None if the data are not images.
     mistakes : list of Mistake
         Wrong with the highest probability first; empty if the data are not images.
     """
@@ -136,14 +113,7 @@ def _wilson(right: int, n: int) -> tuple[float, float]:
 
 
 def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examination:
-    """Let a network label the split that the run is judged by.
-
-    Parameters
-    ----------
-    view : RunView
-    record : NetworkRecord
-    dataset : Dataset
-    """
+    """Let a network label the split that the run is judged by."""
     model, split = view.run.model(record), dataset.splits[view.judge]
     probs = model.predict_probs(split.features)[0]
     predicted, k = probs.argmax(axis=1), dataset.n_classes

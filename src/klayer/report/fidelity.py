@@ -61,20 +61,11 @@ def fidelity(
     chance: float = 0.0,
     note: str = "",
 ) -> Fidelity:
-    """Set one published run beside the seeds of an arm.
+    """Set one published run beside the seeds of the arm that matches.
 
     It agrees if it lies in the 95 % prediction interval for one more run, or, for a mixed cell, in the
-    range of one of its two groups.
-
-    Parameters
-    ----------
-    published : float
-    measured : Cell
-        The networks of the arm that matches.
-    source, arm : str
-    chance : float
-        Accuracy up to which a network counts as never having left chance.
-    note : str
+    range of one of its two groups. A network up to an accuracy of ``chance`` counts as never having left
+    it; ``note`` is what the study's author says.
     """
     value = measured.estimate
     difference = sds = low = high = agrees = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 
+from klayer.files import write_text
 from klayer.report.html import render
 from klayer.report.overview import overview
 from klayer.report.prose import headline
@@ -20,24 +21,16 @@ __all__ = ["Page", "write"]
 
 
 def write(run: Run, *, pdf: bool = False) -> list[Path]:
-    """Write ``report.html``, ``figures/`` and ``tables/`` of a run from its results.
-
-    Parameters
-    ----------
-    run : Run
-    pdf : bool
-        Whether to write ``report.pdf`` too.
+    """Write ``report.html``, ``figures/`` and ``tables/`` of a run, and ``report.pdf`` if wanted.
 
     Returns
     -------
     written : list of Path
-        The page; the PDF, if it was wanted; of a training also the picture of its curves.
+        The page; the PDF; of a training also the picture of its curves.
     """
     page = Page(RunView(run))
     path = run.path / "report.html"
-    part = path.with_name(path.name + ".part")
-    part.write_text(page.html(), encoding="utf-8")
-    part.replace(path)
+    write_text(path, page.html())
     files = page.save()
     written = [path]
     if pdf:
@@ -50,20 +43,7 @@ def write(run: Run, *, pdf: bool = False) -> list[Path]:
 
 
 class Page:
-    """Everything that a page shows, gathered once: for the HTML and for the files beside it.
-
-    Parameters
-    ----------
-    view : RunView
-
-    Attributes
-    ----------
-    material : Material
-    summary : list of Block
-    parts : list of Part
-    numbers : dict of str to str
-        By the id of a part: 1, 2, ..., of an appendix A, B, ...
-    """
+    """Everything that a page shows, gathered once: for the HTML and for the files beside it."""
 
     def __init__(self, view: RunView) -> None:
         self.view = view
@@ -131,7 +111,8 @@ def _unfinished(view: RunView) -> str:
         return ""
     many = f"{len(view.records)} of {view.planned} networks are finished"
     if view.info["kind"] == "search":
-        many = f"{len(view.trials)} networks of the search are finished"
+        trials = sum(record.part == "search" for record in view.networks)
+        many = f"{trials} networks of the search are finished"
     return (
         f"This run is not finished: {many}, and the page shows those. "
         f"Go on with: klayer {view.info['kind']} --resume {view.path}"

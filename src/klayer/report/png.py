@@ -29,32 +29,17 @@ def _pixels(image: NDArray[Any], low: float, high: float) -> NDArray[Any]:
 
 
 def picture(row: NDArray[Any], shape: tuple[int, int, int], low: float, high: float) -> bytes:
-    """Return one sample as PNG.
-
-    Parameters
-    ----------
-    row : array, shape (D,)
-    shape : (channels, height, width)
-    low, high : float
-        Values that become black and white.
-    """
+    """Return one sample (D,) of a shape (C, H, W) as PNG, ``low`` as black and ``high`` as white."""
     return _png(_pixels(row.reshape(shape).astype(float), low, high))
 
 
 def weight_sheet(
     W: NDArray[Any], shape: tuple[int, int, int], *, most: int = 60, columns: int = 10
 ) -> tuple[bytes, int]:
-    """Draw the incoming weights of first-layer units as images, those with the largest norm first.
+    """Draw the incoming weights (D, H) of first-layer units as images of a shape.
 
-    Zero is mid-grey; each unit is scaled by its own largest weight.
-
-    Parameters
-    ----------
-    W : array, shape (D, H)
-    shape : (channels, height, width), with product D
-    most : int
-        Units shown at most.
-    columns : int
+    Those with the largest norm come first, ``most`` of them at most. Zero is mid-grey; each unit is
+    scaled by its own largest weight.
 
     Returns
     -------

@@ -16,14 +16,7 @@ THIN = "\u202f"
 
 @dataclass(frozen=True)
 class Sentence:
-    """A statement.
-
-    Attributes
-    ----------
-    text : str
-    carried : bool
-        Whether the data carry it; if not, the text says that something is not shown.
-    """
+    """A statement; where the data don't carry it, it says that something is not shown."""
 
     text: str
     carried: bool = True
@@ -198,19 +191,16 @@ def _robust(view: RunView, found: Comparisons) -> list[Sentence]:
             sentences.append(Sentence(text, carried=False))
             continue
         numbers = f"{with_bn} of {n} trained with {series}, {without} of {n} without ({_p(result)})"
-        if result.verdict == "higher":
-            text = (
-                f"{series} makes the training of the {architecture} network robust to the other "
-                f"initialisations: {numbers}."
-                if with_bn == n
-                else f"{series} makes the {architecture} network more robust to the other "
-                f"initialisations, but not to all: {numbers}."
-            )
+        others, name = "to the other initialisations", f"the {architecture} network"
+        if not _shown(result):
+            text = f"That {series} makes {name} more robust is not shown"
         elif result.verdict == "lower":
-            text = f"{series} makes the {architecture} network less robust: {numbers}."
+            text = f"{series} makes {name} less robust"
+        elif with_bn == n:
+            text = f"{series} makes the training of {name} robust {others}"
         else:
-            text = f"That {series} makes the {architecture} network more robust is not shown: {numbers}."
-        sentences.append(Sentence(text, _shown(result)))
+            text = f"{series} makes {name} more robust {others}, but not to all"
+        sentences.append(Sentence(f"{text}: {numbers}.", _shown(result)))
     return sentences
 
 
@@ -221,20 +211,15 @@ def _exceptions(view: RunView) -> list[Sentence]:
         for arm in view.with_results
         if arm.settings.batch_norm != "none" and arm.cell.trained < arm.cell.n
     ]
-    sentences = []
+    texts = []
     if stuck:
-        sentences.append(
-            Sentence(
-                f"Batch normalisation doesn't save every network. Not trained: {_list(stuck)}."
-            )
-        )
+        saved = "Batch normalisation doesn't save every network."
+        texts.append(f"{saved} Not trained: {_list(stuck)}.")
     apart = [arm for arm in view.with_results if arm.cell.kind == "mixed" or arm.cell.far_apart]
     if apart:
         told = "; ".join(f"{arm.label}: {arm.cell.describe()}" for arm in apart)
-        sentences.append(
-            Sentence(f"Where seeds of one arm differ widely, a single run says little. {told}.")
-        )
-    return sentences
+        texts.append(f"Where seeds of one arm differ widely, a single run says little. {told}.")
+    return [Sentence(text) for text in texts]
 
 
 def _other(view: RunView, found: Comparisons) -> list[Sentence]:
@@ -250,15 +235,14 @@ def _other(view: RunView, found: Comparisons) -> list[Sentence]:
         shown = [one for one in compared if _shown(one.result)]
         text = (
             f"Of {_plural(len(compared), 'comparison')} of {what} in which every network trained, "
-            f"{len(shown) or 'none'} shows a difference in {view.judge} accuracy at the "
-            f"{100 * (1 - LEVEL):.0f}{THIN}% level after Holm's correction"
+            f"{len(shown) or 'none'} {'show' if len(shown) > 1 else 'shows'} a difference in "
+            f"{view.judge} accuracy at the {100 * (1 - LEVEL):.0f}{THIN}% level after Holm's correction"
         )
         if shown:
-            text = text.replace(" shows ", " show " if len(shown) > 1 else " shows ")
+            against = {"init": " against {}"}.get(factor, "")
             told = [
-                f"{one.b.label} ({points(one.result.difference.mean)} points against {one.a.init})"
-                if factor == "init"
-                else f"{one.b.label} ({points(one.result.difference.mean)} points)"
+                f"{one.b.label} ({points(one.result.difference.mean)} points"
+                f"{against.format(one.a.init)})"
                 for one in shown
             ]
             text += f": {_list(told)}"

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from klayer.errors import KlayerError
 from klayer.study.arms import describe
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
-from klayer.study.study import Published
 from klayer.train import Settings
 from klayer.train.settings import setting_label
 
-__all__ = ["SPLITS", "ArmView", "Group", "RunView", "Search", "compare_arms"]
+__all__ = ["SPLITS", "ArmView", "Group", "RunView", "compare_arms"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -44,8 +43,6 @@ class ArmView:
 
     Attributes
     ----------
-    name : str
-    settings : Settings
     records : list of NetworkRecord
         In the order of their seeds; empty where none is finished.
     architecture, init : str
@@ -92,23 +89,15 @@ class ArmView:
         """Return the final accuracies of all networks, whether they trained or not."""
         return estimate(record.accuracy(split) for record in self.records)
 
-    def accuracies(self) -> dict[int, float | None]:
-        """Return by seed the accuracies that the arm is judged by."""
-        return {record.seed: record.accuracy(self.judge) for record in self.records}
-
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
         return replace(self, name=str(record.seed), records=[record])
 
     @property
-    def epochs(self) -> Sequence[float]:
-        """When the curves were recorded."""
-        return self.records[0].history["epoch"]
-
-    @property
     def rates(self) -> tuple[tuple[float, float], ...]:
         """Epochs with the learning rate there."""
-        return tuple(zip(self.epochs, self.records[0].history["lr"], strict=True))
+        history = self.records[0].history
+        return tuple(zip(history["epoch"], history["lr"], strict=True))
 
     def curve(self, split: str, kind: str) -> list[tuple[float, Estimate]]:
         """Return epochs with the networks' values there; empty if there is no such curve."""
@@ -117,35 +106,13 @@ class ArmView:
             return []
         return [
             (epoch, estimate(line[i] for line in lines if i < len(line)))
-            for i, epoch in enumerate(self.epochs)
+            for i, epoch in enumerate(self.records[0].history["epoch"])
         ]
 
 
 def compare_arms(a: ArmView, b: ArmView) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a."""
     return compare(a.records, b.records, a.judge, (a.name, b.name))
-
-
-@dataclass(frozen=True)
-class Search:
-    """A run's search: its tables, as ``klayer.study.search`` makes them.
-
-    Attributes
-    ----------
-    names : list of str
-        What was searched.
-    trials, stages, finalists : list of dict
-    importance : dict of str to float
-        Shares of the variance of the accuracy; empty where they aren't known.
-    published : list of dict
-    """
-
-    names: list[str]
-    trials: list[dict[str, Any]]
-    stages: list[dict[str, Any]]
-    finalists: list[dict[str, Any]]
-    importance: dict[str, float]
-    published: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -165,24 +132,29 @@ class Group:
 
 
 class RunView:
-    """What a run directory holds, arranged for showing. Nothing else in this room reads a run's files.
+    """What a run directory holds, arranged for showing.
 
     Parameters
     ----------
     run : Run
+    among : tuple of str
+        The splits to be looked at, where the data have them.
 
     Attributes
     ----------
     run : Run
     networks : list of NetworkRecord
         All finished ones, those of a search too.
+    splits : tuple of str
+        Networks are judged by their accuracies on the last one: test if there, else validation, train.
     arms : list of ArmView
         Those that the configuration declares, with or without results; then any others with results.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
         self.run = run
         self.networks = run.networks
+        self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
         self.arms = _arms(self)
 
     @property
@@ -201,26 +173,10 @@ class RunView:
         """Finished networks of the arms, without those of a search."""
         return [record for record in self.networks if record.part == "arms"]
 
-    @cached_property
-    def trials(self) -> list[NetworkRecord]:
-        """Finished networks of a search."""
-        return [record for record in self.networks if record.part == "search"]
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that the data have."""
-        sizes = self.info["data"]["samples"]
-        return tuple(split for split in SPLITS if sizes.get(split)) or SPLITS
-
     @property
     def judge(self) -> str:
-        """The split whose accuracies networks are judged by: test if there, else validation, train."""
+        """The split whose accuracies networks are judged by."""
         return self.splits[-1]
-
-    @property
-    def published(self) -> Sequence[Published]:
-        """What the configuration sets beside the measured accuracies."""
-        return self.run.study.published
 
     @cached_property
     def best(self) -> NetworkRecord | None:
@@ -231,43 +187,14 @@ class RunView:
             return None
 
     @cached_property
-    def gradcheck(self) -> dict[str, Any] | KlayerError | None:
-        """The run's gradient check; None if it has none, an error if it can't be read."""
-        try:
-            found: dict[str, Any] = self.run.result("gradcheck.json") or {}
-        except KlayerError as error:
-            return error
-        return found if found.get("rows") else None
-
-    @cached_property
     def summary(self) -> dict[str, Any]:
         """What ``summary.json`` says; empty while the run is under way."""
         return self.run.result("summary.json") or {}
 
-    @cached_property
-    def search(self) -> Search | None:
-        """The run's search; None if it has none, or no trial is finished."""
-        from klayer.study.search.tables import finalist_table, stage_table, trial_table
-
-        trials, asked = trial_table(self.run), self.run.study.search
-        if not trials or asked is None:
-            return None
-        return Search(
-            list(self.run.asked.names),
-            trials,
-            stage_table(self.run),
-            finalist_table(self.run),
-            (self.run.result("trials.json") or {}).get("importance") or {},
-            [dict(one) for one in asked.published],
-        )
-
-    @cached_property
+    @property
     def planned(self) -> int:
-        """How many networks the arms were to have."""
-        seeds = self.info["config"].get("seeds", [])
-        if self.info["kind"] == "search":
-            return len(self.records)
-        return len(self.arms) * (seeds if isinstance(seeds, int) else len(seeds))
+        """How many networks the arms were to have; a search has none."""
+        return 0 if self.run.kind == "search" else len(self.run.study.jobs)
 
     @property
     def finished(self) -> bool:
@@ -310,43 +237,30 @@ class RunView:
         return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
 
     def groups(self, *, baseline: bool) -> list[Group]:
-        """Return arms with results by architecture and initialisation.
-
-        Parameters
-        ----------
-        baseline : bool
-            Those with the baseline initialisation, or all others.
-        """
-        found = []
-        for architecture in self.architectures:
-            for init in self.inits:
-                arms = [
-                    arm
-                    for arm in self.with_results
-                    if (arm.architecture, arm.init) == (architecture, init)
-                ]
-                if arms and (init == self.baseline) is baseline:
-                    found.append(Group(architecture, init, arms))
-        return found
+        """Return arms with results, grouped: those with the baseline initialisation, or all others."""
+        members: dict[tuple[str, str], list[ArmView]] = {
+            (architecture, init): []
+            for architecture in self.architectures
+            for init in self.inits
+            if (init == self.baseline) is baseline
+        }
+        for arm in self.with_results:
+            if (arm.architecture, arm.init) in members:
+                members[arm.architecture, arm.init].append(arm)
+        return [Group(*key, arms) for key, arms in members.items() if arms]
 
 
-T = TypeVar("T")
-
-
-def _unique(values: Iterable[T]) -> list[T]:
+def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
-
-
-def _declared(run: Run) -> dict[str, Settings]:
-    """Arms of the configuration; a search declares none."""
-    return {} if run.kind == "search" else {arm.name: arm.settings for arm in run.study.arms}
 
 
 def _arms(view: RunView) -> list[ArmView]:
     records: dict[str, list[NetworkRecord]] = {}
     for record in view.records:
         records.setdefault(record.arm, []).append(record)
-    settings = _declared(view.run) | {name: group[0].settings for name, group in records.items()}
+    declared = () if view.run.kind == "search" else view.run.study.arms
+    settings = {arm.name: arm.settings for arm in declared}
+    settings |= {name: group[0].settings for name, group in records.items()}
     everyone = list(settings.values())
     return [
         ArmView(

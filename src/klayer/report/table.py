@@ -37,11 +37,8 @@ class Table:
     ----------
     name : str
         The stem of its CSV file.
-    caption : str
-    head : list of str
-        Column titles; the first column names the row.
-    body : list of list of str
-        As shown.
+    head, body : list
+        As shown; the first column names the row.
     raw_head, raw : list
         As written to the CSV file; by default the same as shown.
     marks : list of str
@@ -153,20 +150,16 @@ def comparison_cells(found: Comparison) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the final results: on the page, in the CSV file, in the terminal, in the README.
+    """A column of the final results, wherever they stand.
 
     Attributes
     ----------
-    heading : str
-        On the page.
-    page : callable
-        What the page shows of an arm.
+    heading, page : str, callable
+        On the page, and what it shows of an arm.
     raw : callable, optional
         What the CSV file holds of an arm, by key.
-    word : str
-        The heading in the terminal; without one, the terminal has no such column.
-    terminal : callable, optional
-        What the terminal shows; by default the same as the page.
+    word, terminal : str, callable, optional
+        In the terminal, by default the same as on the page; without a word there is no such column.
     digits : callable, optional
         What README shows of an arm.
     words : bool
@@ -274,12 +267,8 @@ def result_table(
 ) -> Table:
     """Make the table of final accuracies, a row for each arm.
 
-    Parameters
-    ----------
-    arms : sequence of ArmView
-    name, caption : str
-    short : {"label", "series", "init_series"}
-        Whether rows need only what tells arms of one figure, or of one architecture, apart.
+    ``short`` says what names a row: ``"label"``; ``"series"``, what tells arms of one figure apart;
+    ``"init_series"``, what tells those of one architecture apart.
     """
     shown = columns(arms)
 

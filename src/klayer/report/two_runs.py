@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
+from klayer.files import write_text
 from klayer.report.curves import Line, curve_panel
 from klayer.report.html import drawn, render
 from klayer.report.run_view import ArmView, RunView, compare_arms
@@ -34,22 +35,16 @@ class Pair:
 def pairs(a: RunView, b: RunView) -> list[Pair]:
     """Match the arms of two runs: by their settings, or by name where settings differ.
 
-    Parameters
-    ----------
-    a, b : RunView
-
-    Returns
-    -------
-    found : list of Pair
-        Corrected together, after Holm.
+    The comparisons are corrected together, after Holm.
     """
     found: list[tuple[ArmView, ArmView]] = []
     left = list(b.with_results)
-    for same in (_same_settings, _same_name):
+    for what in ("settings", "name"):
         for one in a.with_results:
             if any(pair[0] is one for pair in found):
                 continue
-            match = next((other for other in left if same(one, other)), None)
+            same = (other for other in left if getattr(other, what) == getattr(one, what))
+            match = next(same, None)
             if match is not None:
                 found.append((one, match))
                 left.remove(match)
@@ -63,14 +58,6 @@ def pairs(a: RunView, b: RunView) -> list[Pair]:
     ]
 
 
-def _same_settings(one: ArmView, other: ArmView) -> bool:
-    return one.settings == other.settings
-
-
-def _same_name(one: ArmView, other: ArmView) -> bool:
-    return one.name == other.name
-
-
 def _label(one: ArmView, other: ArmView) -> str:
     return one.label if one.label == other.label else f"{one.label} / {other.label}"
 
@@ -78,18 +65,13 @@ def _label(one: ArmView, other: ArmView) -> str:
 def write(run_a: Run, run_b: Run, out: Path) -> Path:
     """Write the page that compares two runs.
 
-    Parameters
-    ----------
-    run_a, run_b : Run
-    out : Path
-        The HTML file.
-
     Raises
     ------
     KlayerError
         If a run has no finished network, or the runs have no arm in common.
     """
-    views = RunView(run_a), RunView(run_b)
+    b = RunView(run_b, RunView(run_a).splits)
+    views = RunView(run_a, b.splits), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
@@ -125,7 +107,7 @@ def write(run_a: Run, run_b: Run, out: Path) -> Path:
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html, encoding="utf-8")
+        write_text(out, html)
     except OSError as error:
         raise KlayerError(f"{out} can't be written: {error.strerror}.") from None
     return out
@@ -143,25 +125,21 @@ def _lines(found: list[Pair], views: tuple[RunView, RunView], names: tuple[str, 
     told = [f"{n} only in {name}" for n, name in zip(only, names, strict=True) if n]
     if told:
         lines[0] += f" {' and '.join(told).capitalize()}."
-    higher = [pair for pair in found if pair.result.verdict == "higher"]
-    lower = [pair for pair in found if pair.result.verdict == "lower"]
+    higher, lower = (sum(p.result.verdict == one for p in found) for one in ("higher", "lower"))
     if higher or lower:
         lines.append(
-            f"After Holm's correction, {names[1]} is higher in {len(higher)} and lower in "
-            f"{len(lower)} of {len(found)}; in the others no difference is shown."
+            f"After Holm's correction, {names[1]} is higher in {higher} and lower in {lower} of "
+            f"{len(found)}; in the others no difference is shown."
         )
     else:
         lines.append("After Holm's correction, no arm shows a difference between the runs.")
-    identical = [pair for pair in found if pair.result.difference.n and _identical(pair.result)]
+    differences = [pair.result.difference for pair in found]
+    identical = sum(one.least == one.greatest == 0 for one in differences)
     if identical:
-        lines.append(f"{len(identical)} of {len(found)} have the same accuracies, seed by seed.")
+        lines.append(f"{identical} of {len(found)} have the same accuracies, seed by seed.")
     if views[0].info["data"]["name"] != views[1].info["data"]["name"]:
         lines.append("The runs used different data, so their accuracies don't measure the same.")
     return lines
-
-
-def _identical(result: Comparison) -> bool:
-    return result.difference.least == result.difference.greatest == 0
 
 
 def _shown(arm: ArmView) -> str:
@@ -225,8 +203,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
 
 
 def _curves(pair: Pair, names: tuple[str, str], number: int) -> Figure:
-    common = [split for split in pair.a.splits if split in pair.b.splits and split != "test"]
-    split, panels = common[-1], []
+    split, panels = [split for split in pair.a.splits if split != "test"][-1], []
     for kind in ("loss", "accuracy"):
         lines = [
             Line(name, colour, arm.curve(split, kind))
@@ -242,12 +219,14 @@ def _curves(pair: Pair, names: tuple[str, str], number: int) -> Figure:
 def _differences(views: tuple[RunView, RunView], names: tuple[str, str]) -> Table | None:
     """List what differs between the two configurations, versions and machines."""
     sides = [
-        {
-            **_flat(view.info["config"], "config"),
-            **_flat(view.info["data"]["samples"], "samples"),
-            **_flat(view.info["versions"], "version"),
-            **_flat(view.info["machine"], "machine"),
-        }
+        _flat(
+            {
+                "config": view.info["config"],
+                "samples": view.info["data"]["samples"],
+                "version": view.info["versions"],
+                "machine": view.info["machine"],
+            }
+        )
         for view in views
     ]
     keys = {**sides[0], **sides[1]}
@@ -262,11 +241,9 @@ def _differences(views: tuple[RunView, RunView], names: tuple[str, str]) -> Tabl
     return Table("differences", caption, ["What", *names], body, words=names)
 
 
-def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}.{key}")
-        else:
-            found[f"{prefix}.{key}"] = value
+        nested = isinstance(value, dict)
+        found |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return found

@@ -122,13 +122,7 @@ def ruler(values: list[Spec], tooltip: list[Spec]) -> Spec:
     """Make the layer that shows all values at the epoch nearest to the pointer.
 
     Invisible stripes, each reaching half-way to the next epoch, catch the pointer; a line marks the
-    epoch. (Vega-Lite's own "nearest" drops the words from tooltips.)
-
-    Parameters
-    ----------
-    values : list of dict
-        ``e``, the epoch, ascending, and what the tooltips show.
-    tooltip : list of dict
+    epoch ``e`` of ``values``, which ascends. (Vega-Lite's own "nearest" drops the words from tooltips.)
     """
     at = [value["e"] for value in values]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(at)]
@@ -167,7 +161,6 @@ class Panel:
 
     Attributes
     ----------
-    title : str
     height : int
         In pixels.
     alt : str
@@ -204,18 +197,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """One or more panels under one caption.
+    """Panels under one caption and one legend.
 
-    Attributes
-    ----------
-    name : str
-        The stem of its files, and its id on the page.
-    caption : str
-    panels : list of Panel
-    legend : list of Key
-        Shown once for all panels.
-    width : int
-        Of a panel in the files, in pixels.
+    ``name`` is its id on the page and the stem of its files, ``width`` that of a panel in the files, in
+    pixels.
     """
 
     name: str

@@ -18,11 +18,11 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check",
-            lambda m: m.view.gradcheck is not None, gradient_check.build),
+            gradient_check.applies, gradient_check.build),
     Section("arms", "Networks",
             lambda m: bool(m.view.groups(baseline=True)), arms.build),
     Section("search", "Search",
-            lambda m: m.view.search is not None, search.build),
+            search.applies, search.build),
     Section("initialisation", "Other initialisations",
             lambda m: bool(m.view.groups(baseline=False)), arms.build_others),
     Section("conclusion", "Conclusion",

@@ -9,65 +9,66 @@ from klayer.report.run_view import SPLITS, RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
+from klayer.study.search.tables import finalist_table, stage_table, trial_table
 from klayer.study.statistics import estimate, percent
 from klayer.train.settings import setting_title
 
-__all__ = ["build", "headline"]
+__all__ = ["applies", "build", "headline"]
 
 Row = dict[str, Any]
 
 STATES = ("trained", "pruned", "at chance", "diverged")
 
 
+def applies(material: Material) -> bool:
+    """Whether the run has a search with a finished trial."""
+    return bool(trial_table(material.view.run))
+
+
 def build(material: Material) -> list[Part]:
     """Show all trials in a picture, what mattered, the finalists, and a table for each stage."""
-    search = material.view.search
-    assert search is not None
-    trials, names = search.trials, search.names
+    run = material.view.run
+    trials, names, search = trial_table(run), run.asked.names, run.study.search
     blocks = [block("text", text=line) for line in _lines(trials, names)]
     done = [row for row in trials if row["validation_accuracy"] is not None]
     if done:
         blocks.append(material.figure(_figure(done, names)))
-    if search.importance:
-        shares = sorted(search.importance.items(), key=lambda pair: -pair[1])
-        told = ", ".join(
-            f"{setting_title(name)} {100 * value:.0f}\u202f%" for name, value in shares
-        )
+    importance = (run.result("trials.json") or {}).get("importance")
+    if importance:
+        shares = sorted(importance.items(), key=lambda pair: -pair[1])
+        told = ", ".join(f"{setting_title(name)} {percent(share, 0)}" for name, share in shares)
         text = (
             "Share of the variance of the validation accuracy that each parameter explains "
             f"(functional analysis of variance): {told}."
         )
         blocks.append(block("text", text=text))
-    tables, stages = [], []
-    if search.finalists:
-        tables.append(_finalist_table(search.finalists, names))
-    if search.published:
+    tables = [_finalist_table(found, names)] if (found := finalist_table(run)) else []
+    if search and search.published:
         tables.append(_published_table(search.published))
     blocks += [block("table", one=material.table(table)) for table in tables]
-    for stage in search.stages:
+    for stage in stage_table(run):
         chosen = [row for row in trials if row["stage"] == stage["stage"]]
         if chosen:
-            space = _space(stage)
+            space = "; ".join(
+                f"{setting_title(name)}: {_range(value)}" for name, value in stage["space"].items()
+            )
             table = material.table(_stage_table(stage["stage"], space, chosen, names))
             summary = f"Stage {stage['stage']}: {len(chosen)} trials, {space}"
-            why = stage.get("reason") or ""
-            stages.append(block("details", summary=summary, text=why, tables=[table]))
-    return [Part(blocks + stages)]
+            why = stage["reason"] or ""
+            blocks.append(block("details", summary=summary, text=why, tables=[table]))
+    return [Part(blocks)]
 
 
 def headline(view: RunView) -> list[str]:
     """Say what the finalist with the best validation accuracy reaches on the split that judges."""
-    search = view.search
-    if search is None:
-        return []
-    done = [row for row in search.finalists if row["validation_accuracy"] is not None]
+    done = [row for row in finalist_table(view.run) if row["validation_accuracy"] is not None]
     if not done:
         return []
-    best = max(done, key=_accuracy)
-    split, sd = view.judge, best[f"{view.judge}_sd"]
+    best, split = max(done, key=_accuracy), view.judge
+    sd = best[f"{split}_sd"]
     spread = "" if sd is None else f" ± {100 * sd:.1f}"
     return [
-        f"The search ends at {_point(best, search.names)}, which labels "
+        f"The search ends at {_point(best, view.run.asked.names)}, which labels "
         f"{percent(best[f'{split}_accuracy'])}{spread} of the {split} split rightly (n = {best['n']}, "
         f"{best['cycles']:g} cycles)."
     ]
@@ -101,13 +102,7 @@ def _range(value: Any) -> str:
     return f"{float(low):.4g} to {float(high):.4g} ({scale})"
 
 
-def _space(stage: Row) -> str:
-    return "; ".join(
-        f"{setting_title(name)}: {_range(value)}" for name, value in stage["space"].items()
-    )
-
-
-def _lines(trials: list[Row], names: list[str]) -> list[str]:
+def _lines(trials: list[Row], names: Sequence[str]) -> list[str]:
     counts = {state: sum(row["state"] == state for row in trials) for state in STATES}
     told = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     stages = len({row["stage"] for row in trials})
@@ -129,7 +124,7 @@ def _lines(trials: list[Row], names: list[str]) -> list[str]:
     return lines
 
 
-def _figure(done: list[Row], names: list[str]) -> Figure:
+def _figure(done: list[Row], names: Sequence[str]) -> Figure:
     stages = [f"stage {n}" for n in dict.fromkeys(row["stage"] for row in done)]
     caption = (
         "Validation accuracy of every trial against what was searched. Filled: run to the end; "
@@ -194,7 +189,7 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
     return Panel(title, 260, alt, spec, [zoom("points")] if numeric else [])
 
 
-def _stage_table(number: int, space: str, rows: list[Row], names: list[str]) -> Table:
+def _stage_table(number: int, space: str, rows: list[Row], names: Sequence[str]) -> Table:
     rows = sorted(rows, key=lambda row: -_accuracy(row))
     body = [
         [
@@ -219,7 +214,7 @@ def _stage_table(number: int, space: str, rows: list[Row], names: list[str]) -> 
     )
 
 
-def _finalist_table(found: list[Row], names: list[str]) -> Table:
+def _finalist_table(found: list[Row], names: Sequence[str]) -> Table:
     splits = [
         split for split in SPLITS if any(row[f"{split}_accuracy"] is not None for row in found)
     ]

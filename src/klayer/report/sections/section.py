@@ -31,14 +31,7 @@ def block(macro: str, **shown: Any) -> Block:
 
 @dataclass(frozen=True)
 class Part:
-    """One heading of the page with what stands under it.
-
-    Attributes
-    ----------
-    blocks : list of Block
-    id, title : str
-        Those of its section, if empty.
-    """
+    """A heading with what stands under it; id and title are those of its section, if empty."""
 
     blocks: list[Block]
     id: str = ""
@@ -49,13 +42,7 @@ class Part:
 class Material:
     """What the sections of a page are made of, and what they leave for the files beside it.
 
-    Attributes
-    ----------
-    view : RunView
-    figures, tables : list
-        Those that a section has shown.
-    pictures : dict of str to bytes
-        Other PNG files, by name.
+    Figures and tables are those that a section has shown; ``pictures`` are other PNG files by name.
     """
 
     view: RunView
@@ -90,7 +77,6 @@ class Section:
 
     Attributes
     ----------
-    id, title : str
     applies : callable
         Whether a run has what the section shows.
     build : callable
