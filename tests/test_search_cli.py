@@ -75,6 +75,14 @@ def test_one_value_is_fixed_and_several_are_searched(tmp_path):
     assert {record.settings.init for record in run.networks} == {"gaussian:0.1"}
 
 
+def test_any_setting_may_be_fixed_for_all_trials(tmp_path):
+    out = tmp_path / "run"
+    flags = ("--schedule", "constant", "--order-seed", 3, "--points-per-cycle", 2)
+    klayer_search("--l2", "1e-4:1e-1", *flags, *QUICK, "--out", out, "--quiet")
+    settings = [record.settings for record in Run(out).networks]
+    assert {(one.schedule, one.order_seed) for one in settings} == {("constant", 3)}
+
+
 def test_json_is_the_only_output(tmp_path):
     out = tmp_path / "run"
     result = klayer_search(
@@ -148,6 +156,11 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
         ),
         (["--l2", "0.1"], "`l2` is what this search varies, so it can't be 0.1 for all trials"),
         (["--sigma", "1e-3:1", "--init", "he"], "`init` is what this search varies, so"),
+        (
+            ["--sigma", "0.1", "--init", "he", "--l2", "1e-3:1"],
+            "`--sigma` stands for --init, so give one of the two.",
+        ),
+        (["--l2", "1e-3:1", "--schedule", "constnt"], "did you mean 'constant'?"),
     ],
 )
 def test_mistakes_are_named(tmp_path, monkeypatch, args, message):
@@ -162,6 +175,13 @@ def test_a_study_without_a_search_is_named(tmp_path):
     file.write_text('data = "digits"\n')
     with pytest.raises(KlayerError, match=r"plain\.toml has no search: give it a table \[search\]"):
         klayer_search(file)
+
+
+def test_a_search_without_stages_is_named(tmp_path):
+    file = tmp_path / "plain.toml"
+    file.write_text("[search]\ntrials = 3\n")
+    with pytest.raises(KlayerError, match=r"search, `stages`:"):
+        klayer_search(file, "--trials", 2)
 
 
 def test_the_help_shows_the_search_of_the_report():

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from klayer.data import Dataset, Standardiser, load
+from klayer.data.fingerprint import standardiser_digest
 from klayer.errors import KlayerError
 from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
 from klayer.model import Model
@@ -133,7 +134,7 @@ class Run:
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
-                "fingerprint": _fingerprint(dataset),
+                "fingerprint": dataset.fingerprint,
             },
             "versions": _versions(),
             "machine": _machine(),
@@ -256,8 +257,8 @@ class Run:
     def _changed(self, dataset: Dataset) -> list[str]:
         """Return which parts of the data differ from those that the run was made with."""
         stored: dict[str, str] = self.info["data"]["fingerprint"]
-        have = _fingerprint(dataset)
-        changed = [part for part in stored if part in have and stored[part] != have[part]]
+        have = dataset.fingerprint
+        changed = [part for part in stored if stored[part] != have[part]]
         if not stored:
             then, now = self._standardiser, dataset.standardiser
             same = np.array_equal(then.mean, now.mean) and np.array_equal(then.scale, now.scale)
@@ -268,7 +269,14 @@ class Run:
     def _standardiser(self) -> Standardiser:
         path = self.path / "inputs.safetensors"
         inputs, _ = read_arrays(path)
-        return Standardiser(**inputs)
+        standardiser = Standardiser(**inputs)
+        wanted = self.info["data"]["fingerprint"].get("standardiser")
+        if wanted not in (None, standardiser_digest(standardiser)):
+            raise KlayerError(
+                f"{path} holds a standardiser that isn't the one that {self.path} trained with: put "
+                "the file back, or train again."
+            )
+        return standardiser
 
     # Finished networks.
 
@@ -419,11 +427,6 @@ def _migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
     data["data_dir"] = config.pop("data_dir", None)
     data["n_features"] = data.pop("features")
     return {"schema": SCHEMA, **info, "config": config, "data": {**data, "fingerprint": {}}}
-
-
-def _fingerprint(dataset: Dataset) -> dict[str, str]:
-    """Return a digest of each part of the data: features, labels, split, standardiser."""
-    return dict(getattr(dataset, "fingerprint", {}))
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from numbers import Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -38,7 +39,7 @@ class Setting:
     scope : {"shared", "network"}
         Whether a population has one value, or each of its networks its own.
     search : {"", "log", "linear", "choices"}
-        How a search draws it: not at all, as a number on a scale, or from a list.
+        How a search draws it: not at all, as a real number on a scale, or from a list.
     flags : tuple of str, optional
         Options of the command; by default ``--name``.
     metavar : str, optional
@@ -94,12 +95,12 @@ class Setting:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "symbol", self.symbol or self.label)
 
-    @property
+    @cached_property
     def is_list(self) -> bool:
         """Whether it holds several numbers."""
         return get_origin(self.kind) is tuple
 
-    @property
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """The words that may stand in a number's place, as in ``Literal["auto"] | int``."""
         return tuple(
@@ -147,7 +148,8 @@ class Setting:
             if value not in choices:
                 raise unknown_name(self.name, value, choices)
             return value
-        if self.kind is str or value in self.words:
+        optional = value is None and type(None) in self._parts
+        if self.kind is str or optional or value in self.words:
             return value
         if self.is_list and isinstance(value, Iterable):
             value = tuple(value)
@@ -164,19 +166,19 @@ class Setting:
             )
         return value
 
-    @property
+    @cached_property
     def _parts(self) -> tuple[Any, ...]:
         """The types that a value may have."""
         whole = get_origin(self.kind) in (Union, UnionType, tuple)
         return get_args(self.kind) if whole else (self.kind,)
 
-    @property
+    @cached_property
     def _limits(self) -> str:
         """The range in words: ``>= 1``, or ``0 < bn_eps < 1``."""
         low, sign = (self.at_least, "=") if self.above is None else (self.above, "")
         if self.below is None:
             return "" if low is None else f">{sign} {low}"
-        return f"{low} <{sign} {self.name} < {self.below}"
+        return ("" if low is None else f"{low} <{sign} ") + f"{self.name} < {self.below}"
 
     def _holds(self, value: Any) -> bool:
         return (

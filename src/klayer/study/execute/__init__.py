@@ -6,7 +6,7 @@ The loop over a study's populations neither knows nor cares where that happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from klayer.data import Dataset
 from klayer.errors import unknown_name
@@ -16,7 +16,7 @@ from klayer.study.execute.part import Executor, Listener, PartSpec, Unheard, joi
 __all__ = ["EXECUTORS", "Executor", "Listener", "PartSpec", "Unheard", "join", "open_executor"]
 
 # A new executor is a class with :class:`Executor`'s methods and a row here.
-EXECUTORS: Mapping[str, Callable[[Dataset, int | None], Executor]] = {"local": Local}
+EXECUTORS: dict[str, Callable[[Dataset, int | None], Executor]] = {"local": Local}
 
 
 def open_executor(name: str, dataset: Dataset, workers: int | None = None) -> Executor:
