@@ -246,7 +246,7 @@ def test_debug_shows_the_traceback(monkeypatch):
 
 
 def test_importing_klayer_imports_nothing_heavy():
-    heavy = ["sklearn", "optuna", "altair", "typer", "scipy", "pydantic", "rich"]
+    heavy = ["sklearn", "optuna", "vl_convert", "typer", "scipy", "pydantic", "rich"]
     code = f"import sys, klayer; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -257,7 +257,7 @@ def test_help_imports_nothing_heavy():
         "import sys; sys.argv = ['klayer', '--help']\n"
         "from klayer.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = ['sklearn', 'optuna', 'altair', 'scipy', 'pydantic', 'numpy', 'jinja2']\n"
+        "heavy = ['sklearn', 'optuna', 'vl_convert', 'scipy', 'pydantic', 'numpy', 'jinja2']\n"
         "print('HEAVY', [m for m in heavy if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,16 +11,12 @@ from typer.testing import CliRunner
 from klayer.cli.report import report
 from klayer.errors import KlayerError
 from klayer.report import compare, pdf
-from klayer.report.side_by_side import pairs
-from klayer.report.view import RunView
+from klayer.report.run_view import RunView
+from klayer.report.two_runs import pairs
 from klayer.study import Study
 from klayer.study.launch import run_study
 
 ARM = {"hidden": [10], "batch_size": 50, "cycles": 1, "half_cycle": "1 epoch", "l2": 1e-3}
-
-
-def parsed(**values):
-    return Study.from_values(values)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +24,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = []
     for name, seeds, batch_norm in (("a", 3, "none"), ("b", [1, 2, 3], "none"), ("c", 2, "hidden")):
-        config = parsed(data="digits", seeds=seeds, arms=[{**ARM, "batch_norm": batch_norm}])
+        arms = [{**ARM, "batch_norm": batch_norm}]
+        config = Study.from_values({"data": "digits", "seeds": seeds, "arms": arms})
         found.append(run_study(config, out=folder / name, kind="train", workers=1))
     return found
 

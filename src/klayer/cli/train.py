@@ -199,7 +199,7 @@ def _run(
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
-        print_summary(run, summary)
+        print_summary(run)
         if run.study.search:
             print_search(run, run.result("trials.json"))
         print_files(written)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from typing import Any
 
-from klayer.report.tables import Table
-from klayer.report.view import RunView
+from klayer.errors import KlayerError
+from klayer.report.sections.section import Material, Part, block
+from klayer.report.table import Table
 
-__all__ = ["gradient_part"]
+__all__ = ["applies", "build"]
 
 _VERDICTS = {"right": "right", "wrong": "WRONG", "zero": "zero by structure", "undecided": "open"}
 _BN = {
@@ -19,38 +20,45 @@ _BN = {
 _METHODS = {"complex": "complex steps", "central": "central differences"}
 
 
-def gradient_part(view: RunView) -> tuple[list[str], list[Table]] | None:
-    """Read a run's ``gradcheck.json``, as ``klayer.gradcheck`` writes it; None if there is none.
-
-    Returns
-    -------
-    lines : list of str
-        What was checked and how it came out.
-    tables : list of Table
-        One for each network.
-    """
+def applies(material: Material) -> bool:
+    """Whether the run has a gradient check, be it unreadable."""
     try:
-        stored = json.loads((view.path / "gradcheck.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, json.JSONDecodeError) as error:
-        return [f"gradcheck.json can't be read: {error}."], []
-    rows = stored.get("rows") or []
-    if not rows:
-        return None
+        return bool((material.view.run.result("gradcheck.json") or {}).get("rows"))
+    except KlayerError:
+        return True
+
+
+def build(material: Material) -> list[Part]:
+    """Say what was checked and how it came out, with a table for each network."""
+    try:
+        stored = material.view.run.result("gradcheck.json")
+    except KlayerError as error:
+        return [Part([block("text", text=str(error))])]
+    rows = stored["rows"]
     networks = list(dict.fromkeys((row["layers"], row["batch_norm"]) for row in rows))
     tables = [
         _table(layers, norm, [r for r in rows if (r["layers"], r["batch_norm"]) == (layers, norm)])
         for layers, norm in networks
     ]
-    return _lines(stored, rows, len(networks)), tables
+    for table in tables:
+        material.table(table)
+    lines = _lines(stored, rows, len(networks))
+    blocks = [block("text", text=line) for line in lines[:-1]]
+    blocks.append(block("text", text=lines[-1], kind="note"))
+    blocks.append(block("pair", tables=[table for table in tables if table.short]))
+    blocks += [
+        block("details", summary=table.caption, tables=[table])
+        for table in tables
+        if not table.short
+    ]
+    return [Part(blocks)]
 
 
-def _number(value) -> str:
+def _number(value: Any) -> str:
     return f"{value:.1e}".replace("-", "\u2212") if isinstance(value, int | float) else "–"
 
 
-def _lines(stored: Mapping, rows: list[Mapping], networks: int) -> list[str]:
+def _lines(stored: Mapping[str, Any], rows: list[Mapping[str, Any]], networks: int) -> list[str]:
     def named(verdict: str) -> list[str]:
         return [
             f"{row['layers']} layers, {_BN[row['batch_norm']]}, {row['name']}"
@@ -59,9 +67,8 @@ def _lines(stored: Mapping, rows: list[Mapping], networks: int) -> list[str]:
         ]
 
     errors = [r["scaled_error"] for r in rows if isinstance(r["scaled_error"], int | float)]
-    methods = " and ".join(
-        dict.fromkeys(_METHODS.get(row["method"], row["method"]) for row in rows)
-    )
+    found = [_METHODS.get(row["method"], row["method"]) for row in rows]
+    methods = " and ".join(dict.fromkeys(found))
     line = (
         f"The gradients that training computes, against numerical ones by {methods}: {networks} "
         f"networks, {len(rows)} arrays, every entry. "
@@ -88,7 +95,7 @@ def _lines(stored: Mapping, rows: list[Mapping], networks: int) -> list[str]:
     return lines
 
 
-def _table(layers: int, norm: str, rows: list[Mapping]) -> Table:
+def _table(layers: int, norm: str, rows: list[Mapping[str, Any]]) -> Table:
     published = any(row["published"] is not None for row in rows)
     head = ["Array", *(["Published", "Differences"] if published else [])]
     head += ["Sum", "Norm", "Scaled", "Verdict"]

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from klayer.report.fidelity import UNEXPLAINED, Fidelity, fidelity
-from klayer.report.view import ArmView, RunView
-from klayer.study.statistics import (
-    Comparison,
-    compare,
-    counts,
-    holm,
-    paired,
-)
+from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
+from klayer.study.statistics import Comparison, counts, holm, paired
 
-__all__ = ["Finding", "Findings", "analyse"]
+__all__ = ["ArmComparison", "Comparisons", "analyse"]
 
 # What an arm is compared against, where the study has it: no normalisation, He.
 _REFERENCE = {"batch_norm": "none", "init": "he"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A comparison of two arms that differ in one setting.
+class ArmComparison:
+    """A comparison of two arms that differ in one setting, ``factor``: b minus a, the reference.
 
-    Attributes
-    ----------
-    factor : str
-        The setting.
-    a, b : ArmView
-        The reference, and what is compared with it.
-    primary : bool
-        Whether the baseline initialisation is kept: the first question, corrected by itself.
-    result : Comparison
-        b minus a.
+    ``primary`` says whether the baseline initialisation is kept: the first question, corrected by
+    itself.
     """
 
     factor: str
@@ -50,12 +37,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Comparisons:
     """All comparisons of a run.
 
     Attributes
     ----------
-    findings : list of Finding
+    arms : list of ArmComparison
         Corrected together, after Holm.
     robustness : dict
         By (architecture, series): how many networks with another initialisation than the baseline
@@ -67,33 +54,22 @@ class Findings:
         Published accuracies beside measured ones.
     """
 
-    findings: list[Finding]
+    arms: list[ArmComparison]
     robustness: dict[tuple[str, str], Comparison]
     interactions: dict[str, Comparison]
     fidelity: list[Fidelity]
 
 
-def analyse(view: RunView) -> Findings:
+def analyse(view: RunView) -> Comparisons:
     """Compare all arms of a run that can be compared."""
     found = [
-        Finding(
-            factor,
-            a,
-            b,
-            a.init == b.init == view.baseline,
-            compare(a.records, b.records, names=(a.name, b.name)),
-        )
+        ArmComparison(factor, a, b, a.init == b.init == view.baseline, compare_arms(a, b))
         for factor, a, b in _pairs(view)
     ]
-    return Findings(
-        _corrected(found),
-        _robustness(view),
-        _interactions(view),
-        published(view),
-    )
+    return Comparisons(_corrected(found), _robustness(view), _interactions(view), _published(view))
 
 
-def _corrected(found: list[Finding]) -> list[Finding]:
+def _corrected(found: list[ArmComparison]) -> list[ArmComparison]:
     """Apply Holm's correction within each family; families stay together, in order."""
     corrected = []
     for family in dict.fromkeys(one.family for one in found):
@@ -125,7 +101,7 @@ def _pairs(view: RunView) -> Iterator[tuple[str, ArmView, ArmView]]:
                     yield factor, a, b
 
 
-def _matching(view: RunView, arm: ArmView, **changes) -> ArmView | None:
+def _matching(view: RunView, arm: ArmView, **changes: Any) -> ArmView | None:
     wanted = {**arm.settings.as_dict(), **changes}
     return next((a for a in view.with_results if a.settings.as_dict() == wanted), None)
 
@@ -170,14 +146,17 @@ def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
             continue
         if not arm.cell.kind == without.cell.kind == "trained":
             continue
-        before = {r.seed: r.accuracy("test") for r in without.records}
+        before = {one.seed: one.accuracy(view.judge) for one in without.records}
         return {
-            r.seed: r.accuracy("test") - before[r.seed] for r in arm.records if r.seed in before
+            one.seed: value - other
+            for one in arm.records
+            if (value := one.accuracy(view.judge)) is not None
+            and (other := before.get(one.seed)) is not None
         }
     return {}
 
 
-def published(view: RunView) -> list[Fidelity]:
+def _published(view: RunView) -> list[Fidelity]:
     """Set every published accuracy beside the arms that it may stand for.
 
     Where one published run matches several arms (it doesn't say which), and some agree and others
@@ -185,18 +164,17 @@ def published(view: RunView) -> list[Fidelity]:
     """
     found = []
     for one in view.run.study.published:
-        given = [s for s in ("test", "validation", "train") if getattr(one, s) is not None]
-        name = given[0] if given else None
+        given = {split: getattr(one, split) for split in reversed(SPLITS)}
+        split = next((name for name, value in given.items() if value is not None), None)
         arms = [arm for arm in view.with_results if one.matches(arm.settings)]
-        if name is None or not arms:
+        if split not in view.splits or not arms:
             continue
         rows = [
             fidelity(
-                getattr(one, name),
-                arm.records,
+                given[split],
+                arm.measured(split),
                 source=one.source,
                 arm=arm.label,
-                split=name,
                 chance=view.chance + 0.02,
                 note=one.note,
             )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["data_uri", "picture", "weight_sheet"]
+__all__ = ["picture", "weight_sheet"]
 
 
-def _png(pixels: NDArray) -> bytes:
+def _png(pixels: NDArray[Any]) -> bytes:
     """Encode bytes of shape (H, W) or (H, W, channels), 2 to 4 of them, as PNG."""
     from PIL import Image
 
@@ -21,51 +21,25 @@ def _png(pixels: NDArray) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(png: bytes) -> str:
-    """Return a PNG as an address that needs no file.
-
-    Examples
-    --------
-    >>> data_uri(b"abc")
-    'data:image/png;base64,YWJj'
-    """
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _pixels(image: NDArray, low: float, high: float) -> NDArray:
+def _pixels(image: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """Scale (C, H, W) to bytes of shape (H, W) or (H, W, 3)."""
     scaled = np.clip((image - low) / ((high - low) or 1.0), 0, 1) * 255
-    scaled = np.round(scaled).astype(np.uint8).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    return scaled if scaled.shape[2] == 3 else scaled[..., 0]
+    pixels = np.round(scaled).astype(np.uint8).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
-def picture(row: NDArray, shape: tuple[int, int, int], low: float, high: float) -> bytes:
-    """Return one sample as PNG.
-
-    Parameters
-    ----------
-    row : array, shape (D,)
-    shape : (channels, height, width)
-    low, high : float
-        Values that become black and white.
-    """
+def picture(row: NDArray[Any], shape: tuple[int, int, int], low: float, high: float) -> bytes:
+    """Return one sample (D,) of a shape (C, H, W) as PNG, ``low`` as black and ``high`` as white."""
     return _png(_pixels(row.reshape(shape).astype(float), low, high))
 
 
 def weight_sheet(
-    W: NDArray, shape: tuple[int, int, int], *, most: int = 60, columns: int = 10
+    W: NDArray[Any], shape: tuple[int, int, int], *, most: int = 60, columns: int = 10
 ) -> tuple[bytes, int]:
-    """Draw the incoming weights of first-layer units as images, those with the largest norm first.
+    """Draw the incoming weights (D, H) of first-layer units as images of a shape.
 
-    Zero is mid-grey; each unit is scaled by its own largest weight.
-
-    Parameters
-    ----------
-    W : array, shape (D, H)
-    shape : (channels, height, width), with product D
-    most : int
-        Units shown at most.
-    columns : int
+    Those with the largest norm come first, ``most`` of them at most. Zero is mid-grey; each unit is
+    scaled by its own largest weight.
 
     Returns
     -------

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from klayer.errors import KlayerError
 from klayer.study.arms import describe
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.statistics import Cell, cell
+from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
 from klayer.train import Settings
 from klayer.train.settings import setting_label
 
-__all__ = ["ArmView", "Group", "RunView", "init_label"]
+__all__ = ["SPLITS", "ArmView", "Group", "RunView", "compare_arms"]
+
+SPLITS = ("train", "validation", "test")
 
 _BN = {"none": "no BN", "hidden": "BN", "all": "BN"}
 _SPELLED = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
 _IN_LABELS = ("hidden", "batch_norm", "init")
 
 
-def init_label(init: str) -> str:
+def _init_label(init: str) -> str:
     """Write an initialisation short.
 
     Examples
     --------
-    >>> init_label("he"), init_label("gaussian:0.0001")
+    >>> _init_label("he"), _init_label("gaussian:0.0001")
     ('He', 'σ = 0.0001')
     """
     name, _, sigma = init.partition(":")
@@ -39,14 +43,14 @@ class ArmView:
 
     Attributes
     ----------
-    name : str
-    settings : Settings
     records : list of NetworkRecord
         In the order of their seeds; empty where none is finished.
     architecture, init : str
         Short labels: ``"9-layer"``, ``"He"``.
     series : str
         What tells the arm from others of its architecture and initialisation: ``"BN hidden"``.
+    splits : tuple of str
+        Those that the data have. The arm is judged by its accuracies on the last one.
     """
 
     name: str
@@ -55,6 +59,12 @@ class ArmView:
     architecture: str
     init: str
     series: str
+    splits: tuple[str, ...] = SPLITS
+
+    @property
+    def judge(self) -> str:
+        """The split whose accuracies the arm is judged by."""
+        return self.splits[-1]
 
     @property
     def label(self) -> str:
@@ -66,14 +76,43 @@ class ArmView:
         """What tells the arm from others of its architecture: ``"He, BN hidden"``."""
         return f"{self.init}, {self.series}"
 
-    @property
+    @cached_property
     def cell(self) -> Cell:
-        """The arm's test accuracies."""
-        return self.measured("test")
+        """The accuracies that the arm is judged by."""
+        return self.measured(self.judge)
 
     def measured(self, split: str) -> Cell:
-        """Return the arm's accuracies on a split."""
+        """Return the arm's final accuracies on one split."""
         return cell(self.records, split)
+
+    def everything(self, split: str) -> Estimate:
+        """Return the final accuracies of all networks, whether they trained or not."""
+        return estimate(record.accuracy(split) for record in self.records)
+
+    def alone(self, record: NetworkRecord) -> ArmView:
+        """Return one of the arm's networks as an arm, named by its seed."""
+        return replace(self, name=str(record.seed), records=[record])
+
+    @property
+    def rates(self) -> tuple[tuple[float, float], ...]:
+        """Epochs with the learning rate there."""
+        history = self.records[0].history
+        return tuple(zip(history["epoch"], history["lr"], strict=True))
+
+    def curve(self, split: str, kind: str) -> list[tuple[float, Estimate]]:
+        """Return epochs with the networks' values there; empty if there is no such curve."""
+        lines = [record.history.get(f"{split}_{kind}") or [] for record in self.records]
+        if not any(lines):
+            return []
+        return [
+            (epoch, estimate(line[i] for line in lines if i < len(line)))
+            for i, epoch in enumerate(self.records[0].history["epoch"])
+        ]
+
+
+def compare_arms(a: ArmView, b: ArmView) -> Comparison:
+    """Compare two arms over the seeds that both have, b minus a."""
+    return compare(a.records, b.records, a.judge, (a.name, b.name))
 
 
 @dataclass(frozen=True)
@@ -98,22 +137,31 @@ class RunView:
     Parameters
     ----------
     run : Run
+    among : tuple of str
+        The splits to be looked at, where the data have them.
 
     Attributes
     ----------
     run : Run
+    networks : list of NetworkRecord
+        All finished ones, those of a search too.
+    splits : tuple of str
+        Networks are judged by their accuracies on the last one: test if there, else validation, train.
     arms : list of ArmView
         Those that the configuration declares, with or without results; then any others with results.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
         self.run = run
-        self.arms = _arms(run)
+        self.networks = run.networks
+        self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
+        self.arms = _arms(self)
 
     @property
-    def info(self) -> dict:
+    def info(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        return self.run.info
+        info: dict[str, Any] = self.run.info
+        return info
 
     @property
     def path(self) -> Path:
@@ -123,30 +171,35 @@ class RunView:
     @cached_property
     def records(self) -> list[NetworkRecord]:
         """Finished networks of the arms, without those of a search."""
-        return [record for record in self.run.networks if record.part == "arms"]
+        return [record for record in self.networks if record.part == "arms"]
+
+    @property
+    def judge(self) -> str:
+        """The split whose accuracies networks are judged by."""
+        return self.splits[-1]
 
     @cached_property
-    def trials(self) -> list[NetworkRecord]:
-        """Finished networks of a search."""
-        return [record for record in self.run.networks if record.part == "search"]
+    def best(self) -> NetworkRecord | None:
+        """The best network, by the split that the run chooses it by; None while none is finished."""
+        try:
+            return self.run.best()
+        except KlayerError:
+            return None
 
     @cached_property
-    def finalists(self) -> list[NetworkRecord]:
-        """A search's best, trained for longer."""
-        return [record for record in self.run.networks if record.part == "finalists"]
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` says; empty while the run is under way."""
+        return self.run.result("summary.json") or {}
 
-    @cached_property
+    @property
     def planned(self) -> int:
-        """How many networks the arms were to have."""
-        seeds = self.info["config"].get("seeds", [])
-        if self.info["kind"] == "search":
-            return len(self.records)
-        return len(self.arms) * (seeds if isinstance(seeds, int) else len(seeds))
+        """How many networks the arms were to have; a search has none."""
+        return 0 if self.run.kind == "search" else len(self.run.study.jobs)
 
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return (self.path / "summary.json").exists() and len(self.records) >= self.planned
+        return bool(self.summary) and len(self.records) >= self.planned
 
     @cached_property
     def with_results(self) -> list[ArmView]:
@@ -179,62 +232,45 @@ class RunView:
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else 1 / K."""
-        stuck = [r.accuracy("test") for r in self.records if r.state == "at chance"]
-        stuck = [value for value in stuck if value is not None]
-        return max(stuck) if stuck else 1 / max(1, len(self.info["data"]["class_names"]))
+        stuck = [one.accuracy(self.judge) for one in self.records if one.state == "at chance"]
+        values = [value for value in stuck if value is not None]
+        return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
 
     def groups(self, *, baseline: bool) -> list[Group]:
-        """Return arms with results by architecture and initialisation.
-
-        Parameters
-        ----------
-        baseline : bool
-            Those with the baseline initialisation, or all others.
-        """
-        found = []
-        for architecture in self.architectures:
-            for init in self.inits:
-                arms = [
-                    arm
-                    for arm in self.with_results
-                    if (arm.architecture, arm.init) == (architecture, init)
-                ]
-                if arms and (init == self.baseline) is baseline:
-                    found.append(Group(architecture, init, arms))
-        return found
+        """Return arms with results, grouped: those with the baseline initialisation, or all others."""
+        members: dict[tuple[str, str], list[ArmView]] = {
+            (architecture, init): []
+            for architecture in self.architectures
+            for init in self.inits
+            if (init == self.baseline) is baseline
+        }
+        for arm in self.with_results:
+            if (arm.architecture, arm.init) in members:
+                members[arm.architecture, arm.init].append(arm)
+        return [Group(*key, arms) for key, arms in members.items() if arms]
 
 
-def _unique(values: Iterable) -> list:
+def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _declared(run: Run) -> list[tuple[str, Settings]]:
-    """Arms of the configuration; none where it can't be read (another version wrote it)."""
-    from klayer.errors import KlayerError
-
-    try:
-        arms = run.study.arms
-    except KlayerError:
-        return []
-    return [(arm.name, arm.settings) for arm in arms]
-
-
-def _arms(run: Run) -> list[ArmView]:
+def _arms(view: RunView) -> list[ArmView]:
     records: dict[str, list[NetworkRecord]] = {}
-    for record in run.networks:
-        if record.part == "arms":
-            records.setdefault(record.arm, []).append(record)
-    settings = dict(_declared(run)) if run.info["kind"] != "search" else {}
-    for name, group in records.items():
-        settings[name] = group[0].settings
+    for record in view.records:
+        records.setdefault(record.arm, []).append(record)
+    declared = () if view.run.kind == "search" else view.run.study.arms
+    settings = {arm.name: arm.settings for arm in declared}
+    settings |= {name: group[0].settings for name, group in records.items()}
+    everyone = list(settings.values())
     return [
         ArmView(
             name,
             one,
             sorted(records.get(name, []), key=lambda record: record.seed),
-            _architecture(one, settings.values()),
-            init_label(one.init),
-            _series(name, one, list(settings.values())),
+            _architecture(one, everyone),
+            _init_label(one.init),
+            _series(name, one, everyone),
+            view.splits,
         )
         for name, one in settings.items()
     ]

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
-from klayer.report.view import RunView
+from klayer.report.run_view import SPLITS, RunView
+from klayer.report.sections.section import Material, Part, block
 
-__all__ = ["command", "facts", "toml"]
+__all__ = ["build", "toml"]
+
+
+def build(material: Material) -> list[Part]:
+    """Give the facts, the command and the configuration."""
+    view = material.view
+    blocks = [
+        block("facts", pairs=_facts(view)),
+        block("heading", level=3, text="Make it again"),
+        block("code", text=_command(view), label="Command"),
+        block("details", summary="The resolved configuration", code=toml(view)),
+    ]
+    return [Part(blocks)]
 
 
 def _duration(seconds: float | None) -> str:
@@ -33,7 +48,7 @@ def _bytes(n: int | None) -> str:
     return "–" if n is None else f"{n / 2**30:.1f} GiB"
 
 
-def facts(view: RunView) -> list[tuple[str, str]]:
+def _facts(view: RunView) -> list[tuple[str, str]]:
     """Return what a reader who wants to repeat the run should know, as pairs of name and value."""
     info = view.info
     data, machine = info["data"], info["machine"]
@@ -41,10 +56,10 @@ def facts(view: RunView) -> list[tuple[str, str]]:
     shape = f"{data['n_features']} features, {len(data['class_names'])} classes"
     if data["image_shape"]:
         shape += f", images of {' × '.join(map(str, data['image_shape']))}"
+    parts = ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS if sizes.get(split))
     found = [
         ("Data", f"{data['name']}: {data['source']}" if data["source"] else data["name"]),
-        ("Samples", f"{sizes['train']:,} train, {sizes['validation']:,} validation, "
-                    f"{sizes['test']:,} test; {shape}"),
+        ("Samples", f"{parts}; {shape}"),
         *_settings(view),
     ]  # fmt: skip
     seeds = sorted({record.seed for record in view.records})
@@ -63,11 +78,11 @@ def facts(view: RunView) -> list[tuple[str, str]]:
 
 def _settings(view: RunView) -> list[tuple[str, str]]:
     """Return the settings that all networks share."""
-    everyone = [record.settings.as_dict() for record in view.run.networks]
+    everyone = [record.settings.as_dict() for record in view.networks]
     if not everyone:
         return []
     first = everyone[0]
-    shared = {key for key in first if all(one.get(key) == first[key] for one in everyone)}
+    shared = {key for key in first if all(one[key] == first[key] for one in everyone)}
 
     def has(*keys: str) -> bool:
         return shared.issuperset(keys)
@@ -97,21 +112,19 @@ def _settings(view: RunView) -> list[tuple[str, str]]:
 
 
 def _costs(view: RunView) -> list[tuple[str, str]]:
-    try:
-        summary = json.loads((view.path / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        seconds = sum(record.seconds for record in view.run.networks)
+    summary, n = view.summary, len(view.networks)
+    if not summary:
+        seconds = sum(record.seconds for record in view.networks)
         return [("Training time so far", _duration(seconds))]
     found = [("Wall time", _duration(summary.get("seconds")))]
     own = summary.get("network_seconds")
-    n = len(view.run.networks)
     if own and n:
         found.append(("Training", f"{n} networks in {_duration(own)}, {own / n:.2g} s each"))
     found.append(("Peak memory", _bytes(summary.get("peak_memory_bytes"))))
     return found
 
 
-def command(view: RunView) -> str:
+def _command(view: RunView) -> str:
     """Return the command that makes the run again."""
     words = view.info.get("command")
     if words:
@@ -122,16 +135,14 @@ def command(view: RunView) -> str:
 def toml(view: RunView) -> str:
     """Return the resolved configuration as a TOML file that ``klayer study`` takes."""
     config = {
-        key: value
-        for key, value in view.info["config"].items()
-        if key != "data_dir" and value not in (None, {}, [])
+        key: value for key, value in view.info["config"].items() if value not in (None, {}, [])
     }
     lines: list[str] = []
     _table(config, (), lines)
     return "\n".join(lines).strip() + "\n"
 
 
-def _table(values: dict, path: tuple[str, ...], lines: list[str]) -> None:
+def _table(values: Mapping[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
     """Write plain values first, then tables, as TOML wants it."""
     tables, arrays = {}, {}
     for key, value in values.items():
@@ -155,7 +166,7 @@ def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
 
 
-def _value(value) -> str:
+def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
