@@ -11,7 +11,7 @@ from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
 from klayer.study import Run, Study
 from klayer.study.launch import resume_study, run_search, run_study
-from klayer.study.run_dir import SCHEMA
+from klayer.study.schema import SCHEMA
 
 BRIEF = {
     "hidden": [6],

@@ -200,6 +200,7 @@ def _go_on(
                 search_stages(
                     run, study.search, engine, storage=storage, reporter=reporter, watcher=watcher
                 )
+        run.clear_checkpoints()
         summarise(run, time.monotonic() - started)
     return run
 

@@ -22,11 +22,9 @@ import contextlib
 import datetime
 import json
 import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -39,18 +37,15 @@ from klayer.errors import KlayerError
 from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
 from klayer.model import Model
 from klayer.nn import Network
+from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.schema import SCHEMA, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.stored_network import network_from
 from klayer.study.study import Study
-from klayer.train import TrainingState, available_cores
+from klayer.train import TrainingState
 
-__all__ = ["SCHEMA", "Run"]
-
-# 1: no number; the folder of the data among the configuration, no fingerprint of the data.
-SCHEMA = 2
-
-_PACKAGES = ("klayer", "numpy", "scipy", "threadpoolctl", "safetensors", "optuna")
+__all__ = ["Run"]
 
 
 class Run:
@@ -84,7 +79,7 @@ class Run:
                 f"a run directory holds a file run.json, but {self.path} has none: "
                 "pass the folder that `klayer train`, `study` or `search` printed."
             ) from None
-        self.info = _migrated(stored, self.path / "run.json")
+        self.info = migrated(stored, self.path / "run.json")
         self._outdated = self.info is not stored
         self._networks = {record.key: record for record, _ in self._read_lines()}
         self._results: dict[str, Any] = {}
@@ -136,8 +131,8 @@ class Run:
                 "source": dataset.source,
                 "fingerprint": dataset.fingerprint,
             },
-            "versions": _versions(),
-            "machine": _machine(),
+            "versions": versions(),
+            "machine": machine(),
         }
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -323,6 +318,10 @@ class Run:
         self._results[name] = plain(value)
         write_json(self.path / name, self._results[name])
 
+    def written(self, name: str) -> Any:
+        """Return a result that was written or read through this object; None if none was."""
+        return self._results.get(name)
+
     def result(self, name: str) -> Any:
         """Return a result: the one just written, else the file's; None if there is none."""
         if name not in self._results:
@@ -350,6 +349,11 @@ class Run:
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
         return folder / f"{name}.safetensors"
+
+    def clear_checkpoints(self, prefix: str = "") -> None:
+        """Remove the checkpoints of populations whose names begin with ``prefix``."""
+        for left in (self.path / "checkpoints").glob(f"{prefix}*"):
+            left.unlink()
 
     @property
     def judged_by(self) -> str:
@@ -411,50 +415,3 @@ class Run:
             self._standardiser,
             self.info["data"]["class_names"],
         )
-
-
-def _migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return what ``run.json`` says in this version's schema; the same object if it is in it."""
-    schema = info.get("schema", 1)
-    if schema == SCHEMA:
-        return info
-    if schema != 1:
-        raise KlayerError(
-            f"{path} has schema {schema}, written by klayer {info.get('versions', {}).get('klayer')}, "
-            f"but this version reads schemas up to {SCHEMA}: install a later klayer."
-        )
-    config, data = dict(info["config"]), dict(info["data"])
-    data["data_dir"] = config.pop("data_dir", None)
-    data["n_features"] = data.pop("features")
-    return {"schema": SCHEMA, **info, "config": config, "data": {**data, "fingerprint": {}}}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def _machine() -> dict[str, Any]:
-    from threadpoolctl import threadpool_info
-
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.partition(":")[2].strip()
-                break
-    memory = None
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    blas = [f"{pool['internal_api']} {pool.get('version')}" for pool in threadpool_info()]
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": cpu,
-        "architecture": platform.machine(),
-        "cores": available_cores(),
-        "memory_bytes": memory,
-        "blas": sorted(set(blas)),
-    }

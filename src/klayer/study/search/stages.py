@@ -132,8 +132,7 @@ def _train_stage(
             train_halving(run, executor, jobs, keep=search.keep, reporter=reporter, prefix=prefix)
         else:
             train_jobs(run, executor, jobs, reporter=reporter, prefix=prefix, test=False)
-        for left in (run.path / "checkpoints").glob(f"{prefix}*"):
-            left.unlink()
+        run.clear_checkpoints(prefix)
         mirror.follow()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from klayer.files import write_text
+from klayer.files import plain, write_text
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
@@ -179,13 +179,16 @@ def importance(run: Run) -> dict[str, float]:
 def write_tables(run: Run, published: Sequence[Mapping[str, Any]] = ()) -> list[Path]:
     """Write ``trials.csv``, ``trials.json`` and, once there are some, ``finalists.csv``."""
     rows, finalists = trial_table(run), finalist_table(run)
+    # Importances take longer than all else here, and follow from the trials.
+    before = run.written("trials.json") or {}
+    known = before["importance"] if before.get("trials") == plain(rows) else None
     run.write_result(
         "trials.json",
         {
             "stages": stage_table(run),
             "stopped": run.asked.stopped,
             "trials": rows,
-            "importance": importance(run),
+            "importance": importance(run) if known is None else known,
             "finalists": finalists,
             "published": list(published),
         },
