@@ -276,6 +276,33 @@ def test_what_pruning_keeps_and_drops_is_what_it_was_without(pruned, plain):
     assert kept == sorted(best)
 
 
+@pytest.mark.parametrize("change", [{"prune": True}, {"settings": {"points_per_cycle": 3}}])
+def test_pruning_and_curves_change_no_bit_of_a_large_first_layer(tmp_path, change):
+    """Updates two at once are counted from the first, wherever a cycle or a point of a curve ends."""
+    large = {
+        "hidden": [24],
+        "batch_norm": "none",
+        "batch_size": 20,
+        "cycles": 1.5,
+        "half_cycle": 53,
+        "points_per_cycle": 5,
+        "updates_at_once": 2,
+    }
+    runs = []
+    for name, other in (("one", {}), ("other", change)):
+        values = {"trials": 4, "finalists": {"top": 0}, **other}
+        values["settings"] = {**large, **values.get("settings", {})}
+        data = {"data": "synthetic:samples=500,features=1500"}
+        runs.append(run_search(config(data, **values), out=tmp_path / name))
+    one, other = runs
+    for record in other.networks:
+        assert record.at_once == 2
+        if record.state == "trained":
+            theirs = one.model(one.find(record.key)).params
+            ours = other.model(record).params
+            assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+
+
 def test_pruned_networks_have_their_weights_and_no_part_in_the_finals(pruned):
     dropped = next(record for record in pruned.networks if record.state == "pruned")
     probs = pruned.model(dropped).predict_probs(np.zeros((2, 64)))
