@@ -103,6 +103,19 @@ def test_a_run_of_a_later_version_is_refused(copy, schema):
         Run(copy)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "study"}'])
+def test_a_run_json_without_its_parts_is_refused(copy, content):
+    (copy / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(KlayerError, match=r"run\.json must say kind, config and data, but doesn't"):
+        Run(copy)
+
+
+def test_a_search_json_without_its_parts_is_refused(copy):
+    (copy / "search.json").write_text('{"study": "x"}', encoding="utf-8")
+    with pytest.raises(KlayerError, match=r"search\.json must hold what a search has asked for"):
+        Run(copy).asked  # noqa: B018
+
+
 def test_a_setting_of_a_later_version_is_refused_with_file_and_line(copy):
     path = copy / "networks.jsonl"
     first, second = path.read_text(encoding="utf-8").splitlines()

@@ -253,7 +253,7 @@ class Run:
         """Return which parts of the data differ from those that the run was made with."""
         stored: dict[str, str] = self.info["data"]["fingerprint"]
         have = dataset.fingerprint
-        changed = [part for part in stored if stored[part] != have[part]]
+        changed = [part for part in stored if stored[part] != have.get(part)]
         if not stored:
             then, now = self._standardiser, dataset.standardiser
             same = np.array_equal(then.mean, now.mean) and np.array_equal(then.scale, now.scale)

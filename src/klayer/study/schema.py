@@ -20,8 +20,12 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
     Raises
     ------
     KlayerError
-        If a later version wrote it.
+        If it is damaged, or a later version wrote it.
     """
+    if not isinstance(info, dict) or not {"kind", "config", "data"} <= info.keys():
+        raise KlayerError(
+            f"{path} must say kind, config and data, but doesn't: it is damaged. Start a new run."
+        )
     schema = info.get("schema", 1)
     if schema == SCHEMA:
         return info

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from klayer.errors import KlayerError
 from klayer.files import read_json, write_json
 from klayer.study.arms import Job
 from klayer.study.record import Key
@@ -119,20 +120,32 @@ class SearchFile:
 
     @classmethod
     def read(cls, run: Path) -> SearchFile:
-        """Read the file of a run directory; empty if there is none yet."""
+        """Read the file of a run directory; empty if there is none yet.
+
+        Raises
+        ------
+        KlayerError
+            If it is damaged.
+        """
         path = run / "search.json"
         try:
             stored = read_json(path)
         except FileNotFoundError:
             return cls(path, f"{run.resolve().name}-{uuid.uuid4().hex[:8]}")
-        finalists = stored["finalists"]
-        return cls(
-            path,
-            stored["study"],
-            [_stage(one) for one in stored["stages"]],
-            None if finalists is None else [_finalist(one) for one in finalists],
-            stored["stopped"],
-        )
+        try:
+            finalists = stored["finalists"]
+            return cls(
+                path,
+                stored["study"],
+                [_stage(one) for one in stored["stages"]],
+                None if finalists is None else [_finalist(one) for one in finalists],
+                stored["stopped"],
+            )
+        except (KeyError, TypeError) as error:
+            raise KlayerError(
+                f"{path} must hold what a search has asked for, but reading it failed: {error!r}. It "
+                "is damaged, or a later version of klayer wrote it: search anew."
+            ) from None
 
     @property
     def trials(self) -> list[Trial]:
