@@ -24,7 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from klayer.data import load
-from klayer.train import Standardised
+from klayer.train import Feed
 from klayer.train.engine import available_cores
 from peers.reference import Agreement, Reference
 from peers.task import ARCHITECTURES, Task, make_task
@@ -142,8 +142,8 @@ class Contest:
 
     def _write_data(self, folder: Path):
         # Standardised once, here: all contestants read the same bits.
-        data = Standardised(load(f"synthetic:samples={self.options.samples},validation=10,test=10"))
-        X, labels = data["train"]
+        data = Feed(load(f"synthetic:samples={self.options.samples},validation=10,test=10"))
+        X, labels = data["train"].X, data["train"].labels
         np.save(folder / "X.npy", X)
         np.save(folder / "labels.npy", labels)
         return X, labels

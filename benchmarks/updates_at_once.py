@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from klayer.data import load
-from klayer.train import Engine, Member, Population, Settings, Standardised
+from klayer.train import Engine, Feed, Member, Population, Settings, Trainer
 from klayer.train.engine import available_cores
 
 NETWORKS = (1, 2, 4, 8, 30)
@@ -26,8 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    data = Standardised(load("synthetic:samples=20000,validation=10,test=10"))
-    data["train"]
+    data = Feed(load("synthetic:samples=20000,validation=10,test=10"))
+    data["train"]  # standardised now
     print("| networks | cores | " + " | ".join(f"{n} at once" for n in AT_ONCE) + " |")
     print("|---:|---:|" + "---:|" * len(AT_ONCE))
     for cores in sorted({1, available_cores()}):
@@ -40,25 +40,19 @@ def main() -> None:
                 print(f"| {networks} | {cores} | " + " | ".join(cells) + " |", flush=True)
 
 
-def measure(data: Standardised, engine: Engine, networks: int, rounds: int) -> list[list[float]]:
+def measure(data: Feed, engine: Engine, networks: int, rounds: int) -> list[list[float]]:
     """Return microseconds per network and update, a list of rounds for each ``AT_ONCE``."""
-    populations = [
-        Population(
-            data,
-            [
-                Member(Settings(batch_norm="hidden", cycles=100, updates_at_once=at_once), seed)
-                for seed in range(networks)
-            ],
-            engine=engine,
-        )
-        for at_once in AT_ONCE
-    ]
+    trainers = []
+    for at_once in AT_ONCE:
+        settings = Settings(batch_norm="hidden", cycles=100, updates_at_once=at_once)
+        members = [Member(settings, seed) for seed in range(networks)]
+        trainers.append(Trainer(Population(data, members), engine))
     updates = max(12, TURN // networks // 6 * 6)
     times: list[list[float]] = [[] for _ in AT_ONCE]
     for turn in range(rounds + 1):
-        for i, population in enumerate(populations):
+        for i, trainer in enumerate(trainers):
             started = time.perf_counter()
-            population.advance(population.state.update + updates)
+            trainer.advance(trainer.population.state.update + updates)
             if turn:  # the first one warms up
                 times[i].append((time.perf_counter() - started) / updates / networks * 1e6)
     return times

@@ -8,8 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from klayer.nn import DelayedWeights, Workspace, first_layer
-from klayer.nn.first_layer import best_at_once, can_delay, lay_out
-from klayer.nn.gradients import in_column_order
+from klayer.nn.first_layer import best_at_once, can_delay, in_column_order, lay_out
 
 P, D, H = 3, 900, 40
 

@@ -85,6 +85,18 @@ def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population(
             assert_same_bits(together, p, alone[p], 0)
 
 
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_large_first_layer_has_the_same_bits_whoever_works_on_it(cifar_shape, optimiser):
+    settings = replace(LARGE, updates_at_once=1, optimiser=optimiser)
+    members = [Member(replace(settings, l2=1e-2 * p), p) for p in range(3)]
+    alone = [trained(cifar_shape, [member]) for member in members]
+    assert alone[0].state.at_once == 1
+    for P, workers, chunk in ((1, 2, 16), (1, 4, 16), (3, 1, 16), (3, 2, 1), (3, 8, 2)):
+        together = trained(cifar_shape, members[:P], workers, chunk)
+        for p in range(P):
+            assert_same_bits(together, p, alone[p], 0)
+
+
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_updates_carried_out_at_once_are_those_carried_out_one_by_one(cifar_shape, at_once):
     data = Feed(cifar_shape.dataset, np.float64)

@@ -6,16 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset, Split
-from klayer.train import Engine, Member, Population, Standardised, TrainingState
+from klayer.train import Engine, Feed, Member, Population, Trainer
 from peers.task import Task, settings_of
+
+
+class AsTheyAre:
+    """Stands for the standardisation of features that are standardised already."""
+
+    def transform(self, features: NDArray, dtype=np.float32) -> NDArray:
+        """Return the features as they are."""
+        return features.astype(dtype, copy=False)
 
 
 class Standard(Dataset):
     """A data set whose features are standardised already."""
 
-    def standardised(self, split: str, dtype=np.float32) -> NDArray:
-        """Return the features as they are."""
-        return self.splits[split].features.astype(dtype, copy=False)
+    standardiser = AsTheyAre()
 
 
 class Peer:
@@ -31,17 +37,15 @@ class Peer:
             [f"class {k}" for k in range(task.widths[-1])],
         )
         members = [Member(settings_of(task, p), seed=p) for p in range(task.networks)]
-        data = Standardised(dataset)
-        running = Population(data, members).state.running
-        params = {key: value.copy() for key, value in task.params.items()}
-        self.population = Population(data, members, TrainingState(params, running))
-        self.population.engine = Engine(threads)
-        self.population.engine.__enter__()
+        self.population = Population(Feed(dataset), members)
+        for key, value in task.params.items():
+            self.population.state.params[key][...] = value
+        self.trainer = Trainer(self.population, Engine(threads).__enter__())
 
     def train(self, start: int, stop: int) -> None:
-        # Population.train would stop to evaluate at the recorded points: go one level below.
+        # Trainer.train would stop to evaluate at the recorded points: go one level below.
         assert self.population.state.update == start
-        self.population.advance(stop, None)
+        self.trainer.advance(stop)
 
     def weights(self) -> dict[str, NDArray]:
         return self.population.state.params

@@ -1,4 +1,4 @@
-"""A first layer whose updates are carried out several at a time.
+"""Many networks: a first layer whose updates are carried out several at a time.
 
 The first layer takes nearly all the time: its weights are large, and each update reads and writes
 them all. But an update by plain gradient descent is a product of the batch and a small matrix, so the
@@ -19,13 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import GAP, add_product, in_column_order, is_large
+from klayer.nn.gradients import is_large
 from klayer.nn.workspace import Workspace
 
-__all__ = ["DelayedWeights", "best_at_once", "can_delay", "lay_out"]
+__all__ = ["DelayedWeights", "best_at_once", "can_delay", "in_column_order", "lay_out"]
 
 # Memory for the products of networks side by side; on CIFAR-10 shape 16 networks take 10 MB.
 ABREAST_BYTES = 1 << 24
+
+# Entries left free between the columns of large matrices. Without them, columns of 3,072 numbers in
+# float32, three pages, would push each other out of the cache (measured: 4 % of an update).
+GAP = 16
 
 Array = NDArray[Any]
 Share = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
@@ -54,6 +58,11 @@ def best_at_once(W: Array, batch: int) -> int:
     [1, 2]
     """
     return 2 if len(W) >= PAYS_FROM and can_delay(W, batch) else 1
+
+
+def in_column_order(W: Array) -> bool:
+    """Whether each network's matrix of ``W``, shape (P, D, H), lies in memory column by column."""
+    return bool(W.strides[1] == W.itemsize < W.strides[2])
 
 
 def lay_out(W: Array) -> Array:
@@ -169,7 +178,7 @@ class DelayedWeights:
     def _settle(self, share: Share, ws: Workspace) -> None:
         lanes, _, features = share
         x, g = self.x[: self.known, features], self._g[lanes, : self.known]
-        add_product(self.W[lanes, features], self.keep[lanes], x, g, ws)
+        _add_product(self.W[lanes, features], self.keep[lanes], x, g, ws)
 
     def _each_share(self, function: Callable[[Share, Workspace], None], rows: int) -> None:
         shares = _shares(self.W, rows, self.threads, self.blas_threads)
@@ -178,6 +187,30 @@ class DelayedWeights:
         else:
             for share in shares:
                 function(share, self.ws)
+
+
+def _add_product(W: Array, keep: Array, x: Array, g: Array, ws: Workspace) -> None:
+    """Replace ``W`` by ``keep W + x^T g``, in place, for weights by columns: networks side by side.
+
+    Parameters
+    ----------
+    W : array, shape (P, D, H), in column order or with P = 1
+    keep : array, shape (P,)
+    x : array, shape (N, D)
+    g : array, shape (P, N, H)
+    """
+    P, D, H = W.shape
+    if in_column_order(W):
+        columns = ws.array("product", (P * H, D + GAP), W.dtype)[:, :D]
+        side_by_side = g.transpose(1, 0, 2).reshape(-1, P * H)
+        np.matmul(side_by_side.T, x, out=columns)  # (P * H, N) @ (N, D)
+        products = columns.reshape(P, H, D).transpose(0, 2, 1)
+    else:
+        products = ws.array("product", (P, D, H), W.dtype)
+        np.matmul(x.T, g, out=products)  # (D, N) @ (P, N, H) -> (P, D, H)
+    for p, product in enumerate(products):
+        W[p] *= keep[p]
+        W[p] += product
 
 
 def _multiply(x: Array, W: Array, s: Array) -> None:
@@ -244,7 +277,7 @@ def _same_bits(
     def products(lanes: slice, rows: slice, features: slice) -> tuple[Array, Array]:
         s, moved = np.copy(g, order="K"), np.copy(W, order="K")
         _multiply(x[rows], W[lanes], s[lanes, rows])
-        add_product(moved[lanes, features], keep[lanes], x[:, features], g[lanes], ws)
+        _add_product(moved[lanes, features], keep[lanes], x[:, features], g[lanes], ws)
         return s[lanes, rows], moved[lanes, features]
 
     cuts = slice(*rows), slice(*features)

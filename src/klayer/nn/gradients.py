@@ -15,22 +15,16 @@ from numpy.typing import NDArray
 from klayer.nn.workspace import Workspace
 
 __all__ = [
-    "GAP",
     "ArrayGradient",
     "Gradient",
+    "HasInput",
     "ProductGradient",
-    "add_product",
-    "in_column_order",
     "is_large",
 ]
 
 # A weight matrix larger than this is treated one network at a time: product and update then find it
 # in the cache.
 LANEWISE_BYTES = 1 << 17
-
-# Entries left free between the columns of large matrices. Without them, columns of 3,072 numbers in
-# float32, three pages, would push each other out of the cache (measured: 4 % of an update).
-GAP = 16
 
 
 class HasInput(Protocol):
@@ -95,11 +89,8 @@ class ProductGradient:
     def __init__(self, layer: HasInput, g: NDArray[Any], W: NDArray[Any], ws: Workspace) -> None:
         self.layer, self.g, self.ws = layer, g, ws
         self._scaled = ws.array("scaled g", g.shape, g.dtype)
-        self._large = is_large(W)
-        self._by_columns = layer.x.ndim == 2 and in_column_order(W)
-        shape = W.shape[1:] if self._large else W.shape
-        self._shape = W.shape
-        self._product = None if self._by_columns else ws.array("product", shape, W.dtype)
+        self._shape, self._large = W.shape, is_large(W)
+        self._product = ws.array("product", W.shape[1:] if self._large else W.shape, W.dtype)
 
     def value(self) -> NDArray[Any]:
         """Return the product, shape (P, D, H)."""
@@ -111,10 +102,7 @@ class ProductGradient:
         """Replace ``param`` by ``keep param + c gradient``, in place."""
         scaled, product, x = self._scaled, self._product, self.layer.x
         np.multiply(self.g, c, out=scaled)
-        if product is None:
-            ones = np.ones(len(param), param.dtype)
-            add_product(param, ones if keep is None else keep[:, 0, 0], x, scaled, self.ws)
-        elif self._large:
+        if self._large:
             for p, W in enumerate(param):
                 np.matmul((x if x.ndim == 2 else x[p]).T, scaled[p], out=product)  # (D, N) @ (N, H)
                 if keep is not None:
@@ -131,34 +119,3 @@ class ProductGradient:
 def is_large(W: NDArray[Any]) -> bool:
     """Whether ``W``, shape (P, D, H), is treated one network at a time."""
     return bool(W.shape[1] * W.shape[2] * W.itemsize > LANEWISE_BYTES)
-
-
-def in_column_order(W: NDArray[Any]) -> bool:
-    """Whether each network's matrix of ``W``, shape (P, D, H), lies in memory column by column."""
-    return bool(W.strides[1] == W.itemsize < W.strides[2])
-
-
-def add_product(
-    W: NDArray[Any], keep: NDArray[Any], x: NDArray[Any], g: NDArray[Any], ws: Workspace
-) -> None:
-    """Replace ``W`` by ``keep W + x^T g``, in place, for weights by columns: networks side by side.
-
-    Parameters
-    ----------
-    W : array, shape (P, D, H), in column order or with P = 1
-    keep : array, shape (P,)
-    x : array, shape (N, D)
-    g : array, shape (P, N, H)
-    """
-    P, D, H = W.shape
-    if in_column_order(W):
-        columns = ws.array("product", (P * H, D + GAP), W.dtype)[:, :D]
-        side_by_side = g.transpose(1, 0, 2).reshape(-1, P * H)
-        np.matmul(side_by_side.T, x, out=columns)  # (P * H, N) @ (N, D)
-        products = columns.reshape(P, H, D).transpose(0, 2, 1)
-    else:
-        products = ws.array("product", (P, D, H), W.dtype)
-        np.matmul(x.T, g, out=products)  # (D, N) @ (P, N, H) -> (P, D, H)
-    for p, product in enumerate(products):
-        W[p] *= keep[p]
-        W[p] += product

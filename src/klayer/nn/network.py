@@ -23,6 +23,7 @@ from klayer.nn.losses import LOSSES
 from klayer.nn.pieces import ACTIVATIONS, KINDS, Activation, Affine, Batch, BatchNorm, Param, Piece
 from klayer.nn.pieces.piece import Site
 from klayer.nn.plan import Plan, Use
+from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
 __all__ = ["BATCH_NORM", "Network", "Params"]
@@ -271,6 +272,7 @@ class Network:
         training: bool = True,
         use: Use | None = None,
         ws: Workspace | None = None,
+        spread: Spread | None = None,
     ) -> Plan:
         """Prepare the pieces for some networks and batches of one size.
 
@@ -287,8 +289,10 @@ class Network:
             What is to become of each gradient; see :class:`Plan`.
         ws : Workspace, optional
             Scratch memory; what a plan returns lives there until somebody's next pass.
+        spread : callable, optional
+            Lets idle threads help with a large first layer; see :class:`klayer.nn.pieces.Site`.
         """
-        site = Site(params, running, training, batch, ws or Workspace())
+        site = Site(params, running, training, batch, ws or Workspace(), spread)
         return Plan(self.pieces, LOSSES[self.loss], site, use)
 
     def loss_and_grads(

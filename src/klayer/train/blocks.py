@@ -98,6 +98,11 @@ class Blocks:
             promise = self._blocks.get(span)
         return promise.result() if promise else self.get(span)
 
+    def bytes_of(self, span: Span) -> int:
+        """Size of a block, about."""
+        rows = (span[1] - span[0]) * self.batches.batch_size
+        return int(rows * self.rows.stored.shape[1] * self.rows.dtype.itemsize)
+
     def prepare(self, span: Span) -> None:
         """Gather the batches of some updates, unless somebody does or has done it."""
         with self._lock:

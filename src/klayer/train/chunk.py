@@ -58,8 +58,16 @@ class Chunk:
         self._index = 0
         self._plans: dict[int, Plan] = {}
 
-    def train(self, block: Block) -> list[Chunk]:
-        """Do the updates of a block; return what still trains: this chunk, or parts of it."""
+    def train(self, block: Block, look_ahead: Callable[[], None]) -> list[Chunk]:
+        """Do the updates of a block; return what still trains: this chunk, or parts of it.
+
+        Parameters
+        ----------
+        block : Block
+        look_ahead : callable
+            Called after each first product: from then on threads are idle.
+        """
+        self.look_ahead = look_ahead
         if self.population.state.at_once > 1:
             self.first_layer = DelayedWeights(
                 self.params["W1"],
@@ -104,6 +112,7 @@ class Chunk:
         kept = []
         for some in slices(survivors, self.population.chunk):
             part = Chunk(self.population, some, self.ws, self.engine, self.threads)
+            part.look_ahead = self.look_ahead
             if self.first_layer:
                 here = slice(some.start - self.lanes.start, some.stop - self.lanes.start)
                 part.first_layer = self.first_layer.part(here)
@@ -115,11 +124,19 @@ class Chunk:
     def _plan(self, x: Array, labels: Array) -> Plan:
         """Make the plan for batches of this size."""
         plan = self.population.network.plan(
-            self.params, Batch(x, labels), running=self.running, use=self._use, ws=self.ws
+            self.params,
+            Batch(x, labels),
+            running=self.running,
+            use=self._use,
+            ws=self.ws,
+            spread=self.engine.share if self.threads > 1 else None,
         )
         first = plan.passes[0]
-        if self.population.state.at_once > 1 and isinstance(first, AffinePass):
-            first.product = lambda: self._delayed.multiply(self._index, out=first.y)
+        if isinstance(first, AffinePass):
+            product = first.product
+            if self.population.state.at_once > 1:
+                product = partial(self._multiply_delayed, first.y)
+            first.product = partial(self._then_look_ahead, product)
         self._plans[len(x)] = plan
         return plan
 
@@ -132,6 +149,14 @@ class Chunk:
         slots = {name: slot[key][self.lanes] for name, slot in self.population.state.slots.items()}
         numbers = self.rates.numbers(param.ndim, key in self.population.network.weights)
         return partial(optimiser.update, param, gradient, slots, numbers)
+
+    def _multiply_delayed(self, y: Array) -> None:
+        self._delayed.multiply(self._index, out=y)
+
+    def _then_look_ahead(self, product: Callable[[], None]) -> None:
+        """Have the next block gathered while idle threads have nothing else to do."""
+        product()
+        self.look_ahead()
 
     @property
     def _delayed(self) -> DelayedWeights:

@@ -8,12 +8,13 @@ and number of workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from klayer.nn import Workspace
-from klayer.train.blocks import Block, Blocks, Span, spans
+from klayer.train.blocks import Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
@@ -144,19 +145,17 @@ class Trainer:
             for cut, following in pairwise([*cuts, None]):
                 if self.engine.stopped or cut is None:
                     return
-                block = self._fetch(blocks, cut, following, threads)
-                chunks = [kept for chunk in chunks for kept in chunk.train(block)]
+                block, look_ahead = (
+                    blocks.get(cut),
+                    partial(self._ahead, blocks, following, threads),
+                )
+                chunks = [kept for chunk in chunks for kept in chunk.train(block, look_ahead)]
                 yield cut[1]
 
-    def _fetch(self, blocks: Blocks, cut: Span, following: Span | None, threads: int) -> Block:
-        """Return a block; where a worker is idle, it gathers the next one meanwhile."""
-        block = blocks.get(cut)
-        if following and block.x.nbytes > BLOCK_BYTES:
-            if threads > 1:
-                self.engine.ahead(blocks.prepare, following)
-            else:
-                blocks.prepare(following)
-        return block
+    def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
+        """Have a large block gathered meanwhile, where a worker is idle."""
+        if following and threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+            self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
         population = self.population

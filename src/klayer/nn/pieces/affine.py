@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import ArrayGradient, Gradient, ProductGradient
+from klayer.nn.gradients import ArrayGradient, Gradient, ProductGradient, is_large
 from klayer.nn.pieces.piece import Param, Site
+from klayer.nn.shares import SharedLayer
 
 __all__ = ["Affine", "AffinePass"]
 
@@ -58,7 +59,8 @@ class AffinePass:
     Attributes
     ----------
     product : callable
-        Writes ``x W`` to ``y``. The first layer's strategy may put another way in its place.
+        Writes ``x W`` to ``y``: a large first layer by shares, others at once. Training may put another
+        way in its place.
     """
 
     def __init__(self, piece: Affine, site: Site, x: NDArray[Any]) -> None:
@@ -66,7 +68,10 @@ class AffinePass:
         self.W = site.params[f"W{piece.layer}"]
         self.b = site.params[f"b{piece.layer}"][:, None, :] if piece.bias else None
         self.y = site.array(f"s{piece.layer}", piece.fan_out)
-        self.product = self.multiply
+        self.shared: SharedLayer | None = None
+        if site.training and x.ndim == 2 and is_large(self.W):
+            self.shared = SharedLayer(self, self.W, self.y, site.ws, site.spread)
+        self.product = self.shared.multiply if self.shared else self.multiply
 
     def multiply(self) -> None:
         """Write ``x W`` to ``y``."""
@@ -88,7 +93,9 @@ class AffinePass:
         if piece.bias:
             self.grad_b = site.row(f"grad b{piece.layer}", piece.fan_out)
             gradients[f"b{piece.layer}"] = ArrayGradient(self.grad_b[:, 0])
-        gradients[f"W{piece.layer}"] = ProductGradient(self, g, self.W, site.ws)
+        if self.shared:
+            self.shared.g = g
+        gradients[f"W{piece.layer}"] = self.shared or ProductGradient(self, g, self.W, site.ws)
         return (g if self.grad_x is None else self.grad_x), gradients
 
     def backward(self) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn.gradients import Gradient
+from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
 __all__ = ["Batch", "Param", "Pass", "Piece", "Site"]
@@ -79,6 +80,8 @@ class Site:
     batch : Batch
         Of the size that all batches will have.
     ws : Workspace
+    spread : callable ``(function, shares)``, optional
+        Where idle threads may help: calls ``function(share, workspace)`` for all shares.
     """
 
     params: Mapping[str, NDArray[Any]]
@@ -86,6 +89,7 @@ class Site:
     training: bool
     batch: Batch
     ws: Workspace
+    spread: Spread | None = None
 
     @property
     def networks(self) -> int:
