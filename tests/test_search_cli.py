@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from klayer.cli.options import SearchCommand
 from klayer.cli.search import search as command
 from klayer.errors import KlayerError
+from klayer.report import finish
 from klayer.study import Run
 from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
@@ -73,6 +74,13 @@ def test_one_value_is_fixed_and_several_are_searched(tmp_path):
     }
     assert {record.settings.l2 for record in run.networks} == {0.01}
     assert {record.settings.init for record in run.networks} == {"gaussian:0.1"}
+
+
+def test_the_page_of_a_search_over_a_range_and_choices_has_a_chart_of_each(tmp_path):
+    out = tmp_path / "run"
+    klayer_search("--lr-max", "0.1:1", "--bn", "none", "--bn", "hidden", *QUICK, "--out", out, "-q")
+    finish(Run(out))
+    assert (out / "figures" / "trials.svg").exists()
 
 
 def test_any_setting_may_be_fixed_for_all_trials(tmp_path):

@@ -230,11 +230,6 @@ class Settings:
         }
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the names of all settings."""
-        return tuple(SETTINGS)
-
-    @classmethod
     def per_network(cls) -> tuple[str, ...]:
         """Return the settings that may differ between the networks of one population.
 
