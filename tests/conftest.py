@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from klayer.data import load
-from klayer.train import Settings, Standardised
+from klayer.train import Feed, Settings
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def digits32(digits):
-    return Standardised(digits)
+    return Feed(digits)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.gradcheck import check_network, generic_params
-from klayer.nn import Network
+from klayer.nn import ACTIVATIONS, BATCH_NORM, DelayedWeights, Network
 
 
 def assert_proved(check):
@@ -70,42 +70,40 @@ def test_parameters_of_a_trained_float32_population_are_checked_in_float64():
 
 
 class SwapsGammaAndBeta(Network):
-    """Emits the gradient of gamma as beta's and the other way round, as a course repository did."""
+    """Hands on the gradient of gamma as beta's and the other way round, as a course repository did."""
 
-    def backward(self, params, forward, grad_logits, l2, emit, ws):
-        def swapped(key, grad):
+    def plan(self, *args, use=None, **more):
+        def swapped(key, gradient):
             for a, b in (("gamma", "beta"), ("beta", "gamma")):
                 if key.startswith(a):
-                    return emit(key.replace(a, b), grad)
-            return emit(key, grad)
+                    return use(key.replace(a, b), gradient)
+            return use(key, gradient)
 
-        super().backward(params, forward, grad_logits, l2, swapped, ws)
+        return super().plan(*args, use=use and swapped, **more)
 
 
 class HalvesTheDataGradient(Network):
-    def backward(self, params, forward, grad_logits, l2, emit, ws):
-        super().backward(params, forward, grad_logits / 2, l2, emit, ws)
+    def plan(self, *args, **more):
+        plan = super().plan(*args, **more)
+        g = plan._loss.g
+        plan._backward.insert(1, lambda: np.divide(g, 2, out=g))
+        return plan
 
 
 class HalvesThePenalty(Network):
-    def backward(self, params, forward, grad_logits, l2, emit, ws):
-        super().backward(params, forward, grad_logits, l2 / 2, emit, ws)
+    def penalty_slope(self, l2):
+        return l2
 
 
-class EmitsTooEarly(Network):
-    """Sends a layer's weights to be updated before the layer below has used them."""
+class UsesTooEarly(Network):
+    """Has the top layer's weights updated before the layer below has used them."""
 
-    def backward(self, params, forward, grad_logits, l2, emit, ws):
-        top = f"W{self.depth}"
-        for early in (True, False):
-            super().backward(
-                params,
-                forward,
-                grad_logits.copy(),
-                l2,
-                lambda key, grad, early=early: (key == top) == early and emit(key, grad),
-                ws,
-            )
+    def plan(self, *args, **more):
+        plan = super().plan(*args, **more)
+        steps = plan._backward  # the loss; then the top layer: backward, b, W
+        if len(steps) > 3:
+            steps[1:4] = [steps[3], *steps[1:3]]
+        return plan
 
 
 def mutant(kind):
@@ -140,7 +138,7 @@ def test_an_error_in_the_penalty_is_laid_to_the_l2_term():
 
 
 def test_a_gradient_that_is_computed_from_an_updated_parameter_is_found():
-    check = check_network(mutant(EmitsTooEarly))
+    check = check_network(mutant(UsesTooEarly))
     assert check.verdict == "wrong"
     assert check.causes[0].kind == "stale-order"
     assert "updated in place, as training does it" in check.causes[0].text
@@ -251,11 +249,44 @@ def test_arguments_that_do_not_fit_are_refused(change, message):
         check_network(Network(6, (5,), 4), **change)
 
 
-def test_forward_and_propagate_must_agree():
+def test_a_forward_pass_alone_and_an_update_must_agree():
     class Differs(Network):
-        def propagate(self, *args):
-            loss, forward = super().propagate(*args)
-            return loss + 1, forward
+        def plan(self, *args, use=None, **more):
+            plan = super().plan(*args, use=use, **more)
+            losses = plan.losses
+            if use:
+                plan.losses = lambda: losses() + 1
+            return plan
 
     with pytest.raises(KlayerError, match="must give the same loss"):
         check_network(Differs(6, (5,), 4))
+
+
+def forgets_what_has_moved(block, i, out):
+    N = len(block.overlaps[i])
+    np.multiply(block._s[:, i * N : (i + 1) * N], block.keep[:, None, None], out=out)
+
+
+def forgets_the_penalty(block, i, g, lr):
+    N = len(block.overlaps[i])
+    block._g[:, i * N : (i + 1) * N] = -lr[:, None, None] * g
+    block.known += N
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"), [("multiply", forgets_what_has_moved), ("descend", forgets_the_penalty)]
+)
+def test_a_mistake_in_updates_that_are_carried_out_at_once_is_found(method, wrong, monkeypatch):
+    monkeypatch.setattr(DelayedWeights, method, wrong)
+    check = check_network(Network(6, (5, 5), 4, batch_norm="hidden"))
+    assert check.verdict == "wrong"
+    assert check.causes[0].kind == "at-once"
+    assert "W1" in check.causes[0].arrays
+    assert "carried out at once" in check.causes[0].text
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch_norm", BATCH_NORM)
+def test_every_activation_is_proved(activation, batch_norm):
+    network = Network(6, (5, 5), 4, batch_norm=batch_norm, activation=activation)
+    assert_proved(check_network(network, networks=2))

@@ -26,7 +26,7 @@ def by_hand(model, rows, p):
     """Softmax of the second layer, computed without the network's own code."""
     x = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     s = x @ model.params["W1"][p]
-    variance = model.running["running_var1"][p] + model.network.eps
+    variance = model.running["running_var1"][p] + model.network.bn_eps
     hidden = np.maximum((s - model.running["running_mean1"][p]) / np.sqrt(variance), 0)
     exp = np.exp(hidden @ model.params["W2"][p] + model.params["b2"][p])
     return exp / exp.sum(axis=1, keepdims=True)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.nn import BATCH_NORM, Initialiser, Network
-from klayer.nn.delayed import lay_out
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network
+from klayer.nn.first_layer import lay_out
 
 HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
 
@@ -25,12 +25,12 @@ def torch_cost_and_grads(network, params, p, x, labels, l2):
         h = h @ leaf[f"W{layer}"]
         if network.normalises(layer):
             h = torch.nn.functional.batch_norm(
-                h, None, None, leaf[f"gamma{layer}"], leaf[f"beta{layer}"], True, eps=network.eps
+                h, None, None, leaf[f"gamma{layer}"], leaf[f"beta{layer}"], True, eps=network.bn_eps
             )
         else:
             h = h + leaf[f"b{layer}"]
         if layer < network.depth:
-            h = torch.relu(h)
+            h = getattr(torch.nn.functional, network.activation)(h)
     loss = torch.nn.functional.cross_entropy(h, torch.tensor(labels))
     penalty = l2 * sum((leaf[key] ** 2).sum() for key in leaf if key.startswith("W"))
     (loss + penalty).backward()
@@ -39,9 +39,10 @@ def torch_cost_and_grads(network, params, p, x, labels, l2):
 
 @pytest.mark.parametrize("batch_norm", BATCH_NORM)
 @pytest.mark.parametrize("hidden", HIDDEN, ids=len)
-def test_cost_and_gradients_match_pytorch(hidden, batch_norm, rng):
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_cost_and_gradients_match_pytorch(activation, hidden, batch_norm, rng):
     pytest.importorskip("torch", reason="PyTorch is the independent reference here")
-    network = Network(8, hidden, 3, batch_norm)
+    network = Network(8, hidden, 3, batch_norm, activation=activation)
     params = network.init(["he", "xavier", "gaussian:0.5"], [0, 1, 2], np.float64)
     for value in params.values():
         value += 0.1 * rng.standard_normal(value.shape)
@@ -63,7 +64,7 @@ def test_large_first_layers_are_treated_one_network_at_a_time_with_the_same_resu
     params = network.init("he", [0, 1, 2], np.float64)
     x, labels = problem(rng)
     stacked = network.loss_and_grads(params, x, labels, 0.1)[2]
-    monkeypatch.setattr("klayer.nn.layers.LANEWISE_BYTES", 0)
+    monkeypatch.setattr("klayer.nn.gradients.LANEWISE_BYTES", 0)
     lanewise = network.loss_and_grads(params, x, labels, 0.1)[2]
     for key, value in stacked.items():
         assert (value == lanewise[key]).all()
@@ -112,11 +113,13 @@ def test_running_statistics_start_with_the_first_batch_then_decay(rng):
     network = Network(3, (2,), 2, "hidden")
     params, running = network.init("he", [0], np.float64), network.init_running(1, np.float64)
     means = []
-    for first in (True, False):
+    for update in (0, 1):
         x = rng.standard_normal((10, 3)) + 1
         s = x @ params["W1"][0]
         means.append((s.mean(0), s.var(0)))
-        network.update_running(running, network.forward(params, x), first)
+        batch = Batch(x, np.zeros(10, int), update)
+        plan = network.plan(params, batch, running=running, use=lambda *_: lambda: None)
+        assert plan.update()
     expected_mean = 0.9 * means[0][0] + 0.1 * means[1][0]
     expected_var = 0.9 * means[0][1] + 0.1 * means[1][1]
     np.testing.assert_allclose(running["running_mean1"][0], expected_mean)
@@ -147,12 +150,44 @@ def test_every_dtype_is_kept(dtype, rng):
         ({"hidden": (3, 0)}, r"`hidden` must be >= 1, but got \(?\[?3, 0"),
         ({"n_classes": 1}, "`n_classes` must be >= 2"),
         ({"n_features": 0}, "`n_features` must be >= 1"),
-        ({"eps": 0.0}, "`0 < eps < 1` must hold, but got eps=0.0"),
+        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
+        ({"loss": "hinge"}, "unknown loss 'hinge': Known: softmax_cross_entropy"),
     ],
 )
 def test_a_wrong_architecture_is_refused(change, message):
     with pytest.raises(KlayerError, match=message):
         Network(**{"n_features": 4, "hidden": (3,), "n_classes": 2, **change})
+
+
+def test_a_stored_network_names_its_pieces():
+    network = Network(4, (3,), 2, "hidden", activation="tanh")
+    stored = network.describe()
+    assert [one["piece"] for one in stored["pieces"]] == ["affine", "batch_norm", "tanh", "affine"]
+    assert Network.from_description(stored) == network
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pieces": [{"piece": "gelu"}]}, "unknown piece 'gelu'"),
+        ({"pieces": []}, "must be those of its architecture"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"skip": True}, "unknown property 'skip'"),
+    ],
+)
+def test_a_stored_network_that_this_version_does_not_know_is_refused(change, message):
+    stored = {**Network(4, (3,), 2).describe(), **change}
+    with pytest.raises(KlayerError, match=message) as error:
+        Network.from_description(stored)
+    assert "later version" in str(error.value)
+
+
+def test_a_stored_network_that_lacks_a_property_is_refused():
+    stored = Network(4, (3,), 2).describe()
+    del stored["hidden"]
+    with pytest.raises(KlayerError, match="must have all of .*hidden.*damaged"):
+        Network.from_description(stored)
 
 
 @pytest.mark.parametrize(

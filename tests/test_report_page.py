@@ -397,7 +397,7 @@ def test_panels_of_a_saved_figure_show_their_own_curves(study):
     assert len(set(lines)) == 12
 
 
-@pytest.mark.parametrize("change", [{"momentum": 0.9}, {"schedule": "one_cycle"}])
+@pytest.mark.parametrize("change", [{"warmth": 0.9}, {"schedule": "one_cycle"}])
 def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     copy = tmp_path / "later"
     shutil.copytree(one[0].path, copy)

@@ -7,7 +7,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.study import Run, Study
-from klayer.study.execute import EXECUTORS, PartSpec, Unheard, join, open_executor
+from klayer.study.execute import EXECUTORS, PartSpec, Unheard, open_executor
 from klayer.study.execute.local import Local
 from klayer.study.launch import run_study
 from klayer.train import Member, TrainingState
@@ -25,10 +25,9 @@ class Cut(Local):
     def train_part(self, spec, state, listener):
         done = []
         for p, member in enumerate(spec.members):
-            mine = None if state is None else self.sent(state.take([p]))
             alone = replace(spec, members=(member,))
-            done.append(self.sent(super().train_part(alone, mine, listener)))
-        return join(done)
+            done.append(self.sent(super().train_part(alone, self.sent(state.take([p])), listener)))
+        return TrainingState.join(done)
 
     def sent(self, state):
         path = self.folder / "state.safetensors"
@@ -40,6 +39,10 @@ class Cut(Local):
 def spec(brief):
     settings = [replace(brief, l2=l2, batch_norm="hidden") for l2 in (0.0, 1e-3, 1e-2)]
     return PartSpec(tuple(Member(one, seed) for seed, one in enumerate(settings)), "digits")
+
+
+def trained(executor, spec, listener=None):
+    return executor.train_part(spec, executor.start_part(spec), listener or Unheard())
 
 
 def same(one, other):
@@ -56,16 +59,16 @@ def same(one, other):
 @each_executor
 def test_a_network_has_the_bits_that_it_has_alone(digits, spec, name):
     with open_executor(name, digits, 2) as executor:
-        together = executor.train_part(spec, None, Unheard())
+        together = trained(executor, spec)
         alone = replace(spec, members=spec.members[1:2])
-        same(executor.train_part(alone, None, Unheard()), together.take([1]))
+        same(trained(executor, alone), together.take([1]))
 
 
 @each_executor
 def test_a_part_may_stop_at_a_recorded_point_and_go_on(digits, spec, name):
     with open_executor(name, digits) as executor:
-        whole = executor.train_part(spec, None, Unheard())
-        half = executor.train_part(replace(spec, until=whole.recorded[2]), None, Unheard())
+        whole = trained(executor, spec)
+        half = trained(executor, replace(spec, until=whole.recorded[2]))
         assert half.update == whole.recorded[2]
         same(executor.train_part(spec, half, Unheard()), whole)
 
@@ -73,7 +76,7 @@ def test_a_part_may_stop_at_a_recorded_point_and_go_on(digits, spec, name):
 @each_executor
 def test_scores_are_of_whole_splits(digits, spec, name):
     with open_executor(name, digits) as executor:
-        state = executor.train_part(spec, None, Unheard())
+        state = trained(executor, spec)
         scores = executor.evaluate_part(spec, state, "validation")
     assert set(scores) == {"accuracy", "loss", "cost"}
     n = len(digits.splits["validation"])
@@ -91,7 +94,7 @@ def test_a_listener_hears_of_every_recorded_point(digits, spec, name):
             heard.append(state.update)
 
     with open_executor(name, digits) as executor:
-        state = executor.train_part(spec, None, Ear())
+        state = trained(executor, spec, Ear())
     assert heard == state.recorded
 
 
@@ -108,32 +111,15 @@ def test_ctrl_c_leaves_a_whole_state_to_go_on_from(digits, spec, name):
             left.append(state)
 
     with open_executor(name, digits) as executor, pytest.raises(KeyboardInterrupt):
-        executor.train_part(spec, None, Impatient())
+        trained(executor, spec, Impatient())
     with open_executor(name, digits) as executor:
-        whole = executor.train_part(spec, None, Unheard())
+        whole = trained(executor, spec)
         same(executor.train_part(spec, left[0], Unheard()), whole)
 
 
 def test_an_unknown_executor_is_refused(digits):
     with pytest.raises(KlayerError, match="unknown executor 'locl': did you mean 'local'"):
         open_executor("locl", digits)
-
-
-def test_join_undoes_take(digits, spec):
-    with open_executor("local", digits) as executor:
-        state = executor.train_part(spec, None, Unheard())
-    same(join([state.take([0]), state.take([1, 2])]), state)
-
-
-def test_states_at_different_updates_are_not_joined(digits, spec):
-    with open_executor("local", digits) as executor:
-        early, late = (
-            executor.train_part(replace(spec, until=until), None, Unheard()) for until in (25, 50)
-        )
-    with pytest.raises(KlayerError, match="must stand at the same update.*but got updates 25, 50"):
-        join([early, late])
-    with pytest.raises(KlayerError, match="at least one state must be joined"):
-        join([])
 
 
 def test_a_new_executor_is_a_row_and_changes_no_bit(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ RECORD = NetworkRecord(
     settings=Settings(hidden=(7,), l2=0.5),
     population="p",
     lane=2,
+    at_once=1,
     seconds=0.5,
     history={"update": [0, 10], "epoch": [0.0, 1.0], "train_cost": [2.0, None]},
 )
@@ -48,7 +49,7 @@ def test_a_record_knows_its_place_in_the_run_and_its_length():
         ({"test_f1": 0.5}, "has 'test_f1', which this version of klayer doesn't know"),
         ({"history": {}}, "the curves of 'history' must be of one length"),
         ({"history": {"update": [0, 1], "lr": [0.1]}}, "got update (2), lr (1)."),
-        ({"settings": {"warmth": 3}}, "f, line 2: the setting 'warmth' is unknown to this version"),
+        ({"settings": {"warmth": 3}}, "f, line 2: unknown setting 'warmth' = 3: a later version"),
         ({"settings": {"l2": -1}}, "f, line 2: `l2` must be a number >= 0, but got l2=-1"),
     ],
 )

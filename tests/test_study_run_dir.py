@@ -50,7 +50,7 @@ def made_before_schemas(path):
         arrays, about = read_arrays(file)
         network = about.pop("network")
         about |= {"features": 64, "hidden": [6], "classes": 10, "batch_norm": "hidden"}
-        write_arrays(file, arrays, {**about, "eps": network["eps"]})
+        write_arrays(file, arrays, {**about, "eps": network["bn_eps"]})
 
 
 def test_what_is_in_hand_is_what_is_on_the_disk(finished):
@@ -173,6 +173,20 @@ def test_a_split_that_is_missing_has_no_number(tmp_path, without):
         assert set(record.scores) == {"train", "validation"}
         assert record.accuracy("test") is None
     assert run.result("summary.json")["arms"][0]["test_accuracy"]["n"] == 0
+
+
+@pytest.mark.parametrize("missing", [("validation",), ("validation", "test")])
+def test_without_a_validation_split_the_training_split_judges(tmp_path, without, missing):
+    without(*missing)
+    run = Run(run_study(STUDY, out=tmp_path / "run").path)
+    assert run.judged_by == "train"
+    best = max(record.accuracy("train") for record in run.networks)
+    assert run.best().accuracy("train") == best
+    for record in run.networks:
+        assert "validation" not in record.scores
+        assert not [curve for curve in record.history if curve.startswith("validation")]
+        assert ("test" in record.scores) == ("test" not in missing)
+    assert len(resume_study(run.path).networks) == 2
 
 
 def test_a_search_needs_a_validation_split(tmp_path, without):

@@ -5,18 +5,29 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.train import Engine, Failure, Member, Population, Settings, Standardised, fit
+from klayer.train import (
+    OPTIMISERS,
+    SCHEDULES,
+    Engine,
+    Failure,
+    Feed,
+    Member,
+    Population,
+    Settings,
+    Trainer,
+    fit,
+)
+from klayer.train.optimisers import Numbers
 from klayer.train.state import TrainingState
 
 DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
 
 
 def trained(data, members, workers=1, chunk=16, state=None, **more):
+    population = Population(data, members, state, chunk)
     with Engine(workers) as engine:
-        population = Population(data, members, state, engine, chunk)
-        population.train(**more)
-        population.final = population.evaluate("test")
-    population.engine = None
+        Trainer(population, engine).train(**more)
+        population.final = population.evaluate("test", engine)
     return population
 
 
@@ -50,11 +61,11 @@ def test_a_network_has_the_same_bits_alone_and_in_any_population(digits32, hidde
 def cifar_shape():
     from klayer.data import load
 
-    return Standardised(load("synthetic:samples=400"))
+    return Feed(load("synthetic:samples=400"))
 
 
-# Seven updates of large first layers, in blocks of 2, 1 (up to a recorded point), 2, 2.
-LARGE = Settings(batch_norm="hidden", cycles=1, half_cycle=7, points_per_cycle=2)
+# Fourteen updates of large first layers, two at a time; curves are recorded after 0, 8 and 14.
+LARGE = Settings(batch_norm="hidden", cycles=1, half_cycle=7, points_per_cycle=2, updates_at_once=2)
 
 
 @pytest.mark.parametrize("batch_norm", ["none", "hidden"])
@@ -67,7 +78,7 @@ def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population(
         for p, seed in enumerate(range(8))
     ]
     alone = [trained(cifar_shape, [member]) for member in members]
-    assert alone[0].updates_at_once == 2
+    assert alone[0].state.at_once == 2
     for P, workers, chunk in ((1, 2, 16), (1, 3, 16), (3, 1, 16), (3, 2, 1), (8, 1, 16), (8, 2, 3)):
         together = trained(cifar_shape, members[:P], workers, chunk)
         for p in range(P):
@@ -76,13 +87,13 @@ def test_a_network_of_cifar_shape_has_the_same_bits_alone_and_in_any_population(
 
 @pytest.mark.parametrize("at_once", [2, 3])
 def test_updates_carried_out_at_once_are_those_carried_out_one_by_one(cifar_shape, at_once):
-    data = Standardised(cifar_shape.dataset, np.float64)
+    data = Feed(cifar_shape.dataset, np.float64)
     settings = replace(LARGE, dtype="float64", l2=0.1, updates_at_once=at_once)
     together, apart = (
         trained(data, [Member(one, 0), Member(one, 1)])
         for one in (settings, replace(settings, updates_at_once=1))
     )
-    assert (together.updates_at_once, apart.updates_at_once) == (at_once, 1)
+    assert (together.state.at_once, apart.state.at_once) == (at_once, 1)
     for key, value in apart.state.params.items():
         np.testing.assert_allclose(together.state.params[key], value, rtol=1e-9, atol=1e-12)
 
@@ -97,36 +108,67 @@ def test_a_network_that_diverges_within_a_block_is_frozen_as_it_was(
     members = [Member(calm, 0), Member(wild, 1), Member(calm, 2)]
     together = trained(cifar_shape, members, workers)
     assert together.state.failures[1].update == update
-    before = trained(cifar_shape, members[1:2], until=update)
-    for key, value in before.state.params.items():
+    alone = trained(cifar_shape, members[1:2])
+    assert alone.state.failures[0] == together.state.failures[1]
+    # One update at a time, the same network stops at the same place, to rounding.
+    one_by_one = replace(wild, updates_at_once=1)
+    before = trained(cifar_shape, [Member(one_by_one, 1)], until=update)
+    for key, value in alone.state.params.items():
         assert value[0].tobytes() == together.state.params[key][1].tobytes()
+        expected = before.state.params[key]
+        np.testing.assert_allclose(value, expected, atol=1e-5 * np.abs(expected).max())
     for p in (0, 2):
         assert_same_bits(together, p, trained(cifar_shape, [members[p]]), 0)
 
 
 @pytest.mark.parametrize("until", [4, 7, 9])
-def test_training_on_from_the_end_of_a_block_gives_the_same_bits(cifar_shape, until, tmp_path):
+def test_stopping_anywhere_and_going_on_gives_the_same_bits(cifar_shape, until, tmp_path):
     members = [Member(LARGE, seed) for seed in range(3)]
     whole = trained(cifar_shape, members)
-    trained(cifar_shape, members, until=until).state.save(tmp_path / "state.safetensors")
+    first = trained(cifar_shape, members, until=until)
+    assert first.state.update == until + until % 2  # the end of a pair
+    first.state.save(tmp_path / "state.safetensors")
     state = TrainingState.load(tmp_path / "state.safetensors")
     second = trained(cifar_shape, members, workers=2, state=state)
     for p in range(3):
         assert_same_bits(whole, p, second, p)
 
 
+def test_how_often_curves_are_drawn_changes_no_weight(cifar_shape):
+    often, seldom = (
+        trained(cifar_shape, [Member(replace(LARGE, points_per_cycle=points), 0)])
+        for points in (1, 5)
+    )
+    assert often.state.recorded != seldom.state.recorded
+    for key, value in often.state.params.items():
+        assert value.tobytes() == seldom.state.params[key].tobytes()
+
+
+def test_the_strategy_of_the_first_layer_is_chosen_once_and_goes_with_the_state(cifar_shape):
+    auto = replace(LARGE, updates_at_once="auto")
+    one, many = (Population(cifar_shape, [Member(auto, p) for p in range(P)]) for P in (1, 8))
+    assert (one.state.at_once, many.state.at_once) == (1, 2)
+    few = many.take([0])
+    assert few.state.at_once == 2
+    assert few.record_points() == many.record_points()
+    other = Population(
+        cifar_shape, [Member(replace(auto, optimiser="momentum"), p) for p in range(8)]
+    )
+    assert other.state.at_once == 1
+
+
 @pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_one_update_is_the_parameter_minus_rate_times_gradient(digits, brief, batch_norm, l2):
-    data = Standardised(digits, np.float64)
+    data = Feed(digits, np.float64)
     settings = replace(brief, batch_norm=batch_norm, l2=l2, lr_max=0.3, dtype="float64")
     members = [Member(replace(settings, lr_min=0.02 * (p + 1)), p) for p in range(3)]
     population = Population(data, members)
     before = {key: value.copy() for key, value in population.state.params.items()}
-    X, labels = data["train"]
+    X, labels = data["train"].X, data["train"].labels
     rows = np.random.default_rng(np.random.SeedSequence([0, 0])).permutation(len(X))[:50]
     _, _, grads = population.network.loss_and_grads(before, X[rows], labels[rows], l2)
-    population.train(until=1)
+    Trainer(population).train(until=1)
     for key, value in before.items():
         for p in range(3):
             # To rounding: W - r (g + 2 l W) is computed as (1 - 2 l r) W - r g.
@@ -148,7 +190,7 @@ def test_the_order_seed_changes_the_batches_and_not_the_start(digits32, brief):
     )
     assert (one.state.params["W1"] == other.state.params["W1"]).all()
     for population in (one, other):
-        population.train(until=1)
+        Trainer(population).train(until=1)
     assert (one.state.params["W1"] != other.state.params["W1"]).any()
 
 
@@ -167,7 +209,7 @@ def test_a_network_that_diverges_is_frozen_flagged_and_harms_no_other(digits32, 
     assert np.isnan(together.final["accuracy"][1])
     frozen = {key: value[1].copy() for key, value in together.state.params.items()}
     together.state.update -= 1
-    together.train()
+    Trainer(together).train()
     for key, value in frozen.items():
         assert value.tobytes() == together.state.params[key][1].tobytes()
 
@@ -200,37 +242,65 @@ def test_training_in_two_parts_gives_the_bits_of_training_in_one(digits32, brief
     assert second.state.recorded == whole.state.recorded == whole.record_points()
 
 
-def test_an_interrupt_leaves_all_networks_at_the_same_update(digits32, brief):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_interrupt_or_an_error_leaves_all_networks_at_the_same_update(digits32, brief, error):
     members = [Member(brief, p) for p in range(6)]
     whole = trained(digits32, members)
 
-    class Stop:
-        calls = 0
+    def stop(done):
+        raise error
 
-        def __call__(self, done):
-            raise KeyboardInterrupt
-
+    population = Population(digits32, members, chunk=1)
     with Engine(2) as engine:
-        population = Population(digits32, members, engine=engine, chunk=1)
-        with pytest.raises(KeyboardInterrupt):
-            population.train(on_progress=Stop())
-        assert population.consistent
+        trainer = Trainer(population, engine)
+        with pytest.raises(error):
+            trainer.train(on_progress=stop)
+        assert trainer.consistent
         assert population.state.update < population.total_updates
-        population.train()
-        population.final = population.evaluate("test")
+        trainer.train()  # on the same engine
+        population.final = population.evaluate("test", engine)
     for p in range(6):
         assert_same_bits(whole, p, population, p)
+
+
+def test_an_engine_that_is_entered_twice_or_again_trains_as_any_other(digits32, brief):
+    whole = trained(digits32, [Member(brief, 0)])
+    engine = Engine(1)
+    for stop in (10, 20):
+        population = Population(digits32, [Member(brief, 0)])
+        with engine:
+            with engine:
+                Trainer(population, engine).train(until=stop)
+            Trainer(population, engine).train()
+        population.final = population.evaluate("test")
+        assert_same_bits(whole, 0, population, 0)
+
+
+def test_an_engine_that_is_not_open_does_not_work():
+    engine = Engine(1)
+    with engine:
+        pass
+    with pytest.raises(KlayerError, match="works only while it is open"):
+        engine.map(lambda item, ws: item, [1])
+
+
+def test_no_update_is_reported_that_was_not_made(digits32, brief, monkeypatch):
+    population = Population(digits32, [Member(brief, 0)])
+    monkeypatch.setattr(Engine, "map", lambda *args: [])
+    with pytest.raises(RuntimeError, match="stopped at update 0 of"):
+        Trainer(population, Engine(1)).advance(10)
+    assert population.state.update == 0
 
 
 def test_networks_taken_out_of_a_population_go_on_to_the_same_bits(digits32, brief):
     members = [Member(brief, p) for p in range(5)]
     whole = trained(digits32, members)
     with Engine(1) as engine:
-        population = Population(digits32, members, engine=engine)
-        population.train(until=20)
+        population = Population(digits32, members)
+        Trainer(population, engine).train(until=20)
         few = population.take([4, 1])
-        few.train()
-        few.final = few.evaluate("test")
+        Trainer(few, engine).train()
+        few.final = few.evaluate("test", engine)
     assert_same_bits(few, 0, whole, 4)
     assert_same_bits(few, 1, whole, 1)
 
@@ -256,8 +326,8 @@ def test_the_last_point_of_a_curve_is_the_accuracy_of_the_whole_split(digits32, 
 
 def test_accuracy_and_loss_are_those_of_the_predicted_probabilities(digits32, brief):
     population = trained(digits32, [Member(brief, 0), Member(brief, 1)])
-    X, labels = digits32["test"]
-    probs = population.predict(X)
+    X, labels = digits32["test"].X, digits32["test"].labels
+    probs = population.network.probs(population.state.params, X, population.state.running)
     np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
     accuracy = (probs.argmax(axis=-1) == labels).mean(axis=-1)
     np.testing.assert_allclose(population.final["accuracy"], accuracy)
@@ -276,6 +346,106 @@ def test_float64_trains_too(digits, brief):
     population = fit(digits, settings)
     assert population.state.params["W1"].dtype == np.float64
     assert population.evaluate("test")["accuracy"][0] > 0.5
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("batch_norm", ["none", "hidden"])
+def test_every_optimiser_keeps_the_bits_alone_or_among_others_resumed_or_not(
+    digits32, brief, optimiser, batch_norm, tmp_path
+):
+    settings = replace(brief, optimiser=optimiser, batch_norm=batch_norm)
+    members = [
+        Member(replace(settings, l2=1e-3 * p, momentum=0.5 + 0.1 * p, lr_max=0.1 / (1 + p)), p)
+        for p in range(4)
+    ]
+    together = trained(digits32, members, workers=2, chunk=3)
+    assert together.final["accuracy"][0] > 0.5
+    for p in (0, 3):
+        assert_same_bits(together, p, trained(digits32, members[p : p + 1]), 0)
+    first = trained(digits32, members, until=17)
+    first.state.save(tmp_path / "state.safetensors")
+    state = TrainingState.load(tmp_path / "state.safetensors")
+    assert state.slots.keys() == together.state.slots.keys()
+    parts = TrainingState.join([state.take([0, 1]), state.take([2, 3])])
+    second = trained(digits32, members, state=parts)
+    for p in range(4):
+        assert_same_bits(together, p, second, p)
+        for slot, group in together.state.slots.items():
+            for key, value in group.items():
+                assert value[p].tobytes() == second.state.slots[slot][key][p].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "options"), [("sgd", {}), ("momentum", {"momentum": 0.8})], ids=str
+)
+def test_every_optimiser_matches_pytorch_for_fifty_updates(optimiser, options, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is the independent reference here")
+    from klayer.nn.gradients import ArrayGradient
+
+    W, lr, l2 = rng.standard_normal((1, 4, 3)), np.full((1, 1, 1), 0.05), 0.01
+    numbers = Numbers(
+        lr,
+        -lr,
+        np.full((1, 1, 1), 2 * l2),
+        1 - 2 * lr * l2,
+        {name: np.full((1, 1, 1), value) for name, value in options.items()},
+    )
+    theirs = torch.tensor(W[0].copy(), requires_grad=True)
+    peer = torch.optim.SGD([theirs], lr=0.05, weight_decay=2 * l2, **options)
+    slots = {name: group["W"] for name, group in OPTIMISERS[optimiser].init({"W": W}).items()}
+    for _ in range(50):
+        g = rng.standard_normal(W.shape)
+        theirs.grad = torch.tensor(g[0].copy())
+        peer.step()
+        OPTIMISERS[optimiser].update(W, ArrayGradient(g), slots, numbers)
+    np.testing.assert_allclose(W[0], theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_every_optimiser_has_a_reference():
+    assert set(OPTIMISERS) == {"sgd", "momentum"}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_gives_each_network_its_rates_however_updates_are_cut(schedule):
+    function = SCHEDULES[schedule]
+    low, high = np.array([1e-5, 0.0, 0.01]), np.array([0.1, 0.3, 0.01])
+    together = function(np.arange(40)[:, None], low, high, 7)
+    assert together.shape == (40, 3)
+    assert ((together >= low) & (together <= high)).all()
+    for t in range(40):
+        for p in range(3):
+            assert function(t, low[p], high[p], 7) == together[t, p]
+        assert (function(np.arange(t, 40)[:, None], low, high, 7)[0] == together[t]).all()
+
+
+def test_states_that_do_not_stand_at_one_update_are_not_joined(digits32, brief):
+    states = [trained(digits32, [Member(brief, 0)], until=t).state for t in (10, 20)]
+    with pytest.raises(KlayerError, match="at one update"):
+        TrainingState.join(states)
+
+
+def test_bytes_are_standardised_on_the_way_and_other_numbers_once(digits32, cifar_shape):
+    raw = digits32.dataset.splits["train"].features
+    assert raw.dtype == np.uint8
+    assert digits32["train"].stored is raw
+    np.testing.assert_array_equal(digits32["train"].X, digits32.dataset.standardised("train"))
+    assert cifar_shape.dataset.splits["train"].features.dtype == np.float32
+    assert np.shares_memory(cifar_shape["train"].X, cifar_shape["train"].stored)
+
+
+def test_a_data_set_without_other_splits_can_be_trained_on(digits, brief):
+    class OneSplit:
+        n_features, n_classes, standardiser = digits.n_features, 10, digits.standardiser
+        splits = {"train": digits.splits["train"]}  # noqa: RUF012
+
+    population = trained_on_train(OneSplit(), brief)
+    assert set(population.state.history) == {"train_cost", "train_loss", "train_accuracy"}
+
+
+def trained_on_train(dataset, settings):
+    population = Population(Feed(dataset), [Member(settings, 0)])
+    Trainer(population).train()
+    return population
 
 
 @pytest.mark.parametrize(

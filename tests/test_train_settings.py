@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
         ({"lr_min": 0.2}, r"`0 <= lr_min <= lr_max` must hold, but got lr_min=0.2, lr_max=0.1\."),
         ({"l2": -1}, "`l2` must be a number >= 0, but got l2=-1"),
         ({"l2": float("nan")}, "`l2` must be a number >= 0, but got l2=nan"),
-        ({"updates_at_once": 0}, "`updates_at_once` must be >= 1, but got updates_at_once=0"),
+        ({"updates_at_once": 0}, "`updates_at_once` must be 'auto' or >= 1, but got updates_at_once=0"),
         ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
         ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),

@@ -80,7 +80,7 @@ def train(
         return _run(resume, "train", None, data_dir, workers, as_json, quiet)
     if networks is not None and networks < 1:
         raise KlayerError(f"`--networks` must be >= 1, but got {networks}.")
-    where = str(config) if config else "klayer train"
+    where = str(config or "")
     file = read_toml(config) if config else {}
     of_file: dict[str, Any] = {"data": "digits", "networks": 1, "seed": 0}
     of_file |= {name: file.pop(name) for name in of_file if name in file}

@@ -13,9 +13,9 @@ from klayer.gradcheck.checker import run_check
 from klayer.gradcheck.objective import Params, as_params
 from klayer.gradcheck.replay import Reference
 from klayer.gradcheck.result import Cause, Check
-from klayer.nn import Initialiser, Network, Workspace
-from klayer.nn.layers import WeightGradient, as_array
-from klayer.nn.losses import softmax_cross_entropy
+from klayer.nn import ACTIVATIONS, Batch, DelayedWeights, Initialiser, Network, Plan, Workspace
+from klayer.nn.gradients import Gradient
+from klayer.nn.plan import Use
 
 __all__ = ["check_network", "generic_params"]
 
@@ -41,10 +41,10 @@ def check_network(
 ) -> Check:
     """Check the gradients of a klayer network, or of a population of P networks at once.
 
-    Checked is :meth:`klayer.nn.Network.propagate`, the function that training calls, and the way
-    training calls it: each gradient moves its parameter before the next one is computed. The same
-    entry of all P networks is perturbed at once, since networks do not depend on each other. With
-    ``l2 > 0`` the data term and the L2 term are checked apart, and their sum as well.
+    Checked is :class:`klayer.nn.Plan`, what training runs, and the way training runs it: each gradient
+    moves its parameter before the next one is computed, and two updates of the first layer are carried
+    out at once. The same entry of all P networks is perturbed at once, since networks do not depend on
+    each other. With ``l2 > 0`` the data term and the L2 term are checked apart, and their sum as well.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def check_network(
         kinks=objective.pre_activations,
         notes=notes,
     )
-    cause = objective.in_place()
+    # The second rests on gradients that are right.
+    cause = objective.in_place() or (objective.at_once() if check.verdict != "wrong" else None)
     if cause is not None:
         check = replace(check, verdict="wrong", causes=(cause, *check.causes), origin=cause.arrays)
     return check
@@ -147,7 +148,7 @@ def generic_params(
 
 
 class _NetworkObjective:
-    """A population on one batch; terms and gradients by ``Network.propagate``."""
+    """A population on one batch; terms and gradients by a :class:`klayer.nn.Plan`."""
 
     loss_dtype = np.dtype(np.float64)
 
@@ -163,14 +164,17 @@ class _NetworkObjective:
 
     def losses(self, params: Params) -> NDArray:
         self.evaluations += 1
-        return self._losses(params, self.l2)
+        return self._losses(self._plan(params), params, self.l2)
 
-    def _losses(self, params: Params, l2: NDArray) -> NDArray:
+    def _plan(self, params: Params, use: Use | None = None) -> Plan:
         dtype = params["W1"].dtype
-        ws = self._ws[dtype]
-        # The forward half of propagate; `evaluate` sees to it that both give the same loss.
-        logits = self.network.forward(params, self._x[dtype], ws=ws).logits
-        loss, _ = softmax_cross_entropy(logits, self.labels, ws)
+        batch = Batch(self._x[dtype], self.labels)
+        return self.network.plan(params, batch, use=use, ws=self._ws[dtype])
+
+    def _losses(self, plan: Plan, params: Params, l2: NDArray) -> NDArray:
+        # The forward half of an update; `evaluate` sees to it that both give the same loss.
+        plan.forward()
+        loss = plan.losses().copy()
         if len(self.terms) == 1:
             return loss[None]
         penalty = self.network.penalty(params, l2)
@@ -187,12 +191,12 @@ class _NetworkObjective:
         copies = int(min(m, max(1, STACK_BYTES // size)))
         stack = {key: np.concatenate([value] * copies) for key, value in params.items()}
         work = stack[name].reshape(copies, P, -1)
-        base, l2 = params[name].reshape(P, -1), np.tile(self.l2, copies)
+        base, l2, plan = params[name].reshape(P, -1), np.tile(self.l2, copies), self._plan(stack)
         found = np.empty((len(self.terms), P, m), values.dtype)
         for start in range(0, m, copies):
             some = np.arange(start, min(start + copies, m))
             work[some - start, :, entries[some]] = values[:, some].T
-            losses = self._losses(stack, l2).reshape(-1, copies, P)
+            losses = self._losses(plan, stack, l2).reshape(-1, copies, P)
             found[:, :, some] = losses[:, : len(some)].transpose(0, 2, 1)
             work[some - start, :, entries[some]] = base[:, entries[some]].T
         self.evaluations += m
@@ -203,7 +207,7 @@ class _NetworkObjective:
         loss, cost = self._propagate(params, self.l2)
         if not np.array_equal(loss, losses[0], equal_nan=True):
             raise KlayerError(
-                "`Network.propagate` and `Network.forward` must give the same loss, but got "
+                "`Plan.update` and `Plan.forward` must give the same loss, but got "
                 f"{loss} and {losses[0]}."
             )
         if len(self.terms) == 1:
@@ -235,23 +239,81 @@ class _NetworkObjective:
             0.0,
         )
 
+    def at_once(self) -> Cause | None:
+        """Carry out two updates of the first layer at once, as training does it; compare.
+
+        The second one's logits and gradient rest on weights that have not been written down. One by
+        one, the same two updates are made of gradients that have been checked.
+        """
+        x = self._x[np.dtype(np.float64)]
+        rate, N = 0.5, len(x)
+        one_by_one = {key: value.copy() for key, value in self.params.items()}
+        for _ in range(2):
+            _, grads = self._propagate(one_by_one, self.l2)
+            for key, grad in grads.items():
+                one_by_one[key] -= rate * grad
+
+        params = {key: value.copy() for key, value in self.params.items()}
+        ws = Workspace()
+        block = np.concatenate([x, x])
+        overlaps = [x @ block[:0].T, x @ block[:N].T]
+        delayed = DelayedWeights(params["W1"], block, overlaps, self.l2, ws)
+        rates, index = np.full(len(self.l2), rate), 0
+
+        def use(key: str, gradient: Gradient):
+            if key == "W1":
+                return lambda: delayed.descend(index, gradient.g, rates)
+            keep = 1 - 2 * rate * self.l2 if key in self.network.weights else np.ones_like(self.l2)
+            shape = (-1, *(1,) * (params[key].ndim - 1))
+            c = np.full(len(keep), -rate)
+            return lambda: gradient.add_to(params[key], keep.reshape(shape), c.reshape(shape))
+
+        plan = self.network.plan(params, Batch(x, self.labels), use=use, ws=ws)
+        first = plan.passes[0]
+        first.product = lambda: delayed.multiply(index, out=first.y)
+        for index in range(2):  # noqa: B007
+            plan.update()
+        delayed.settle()
+        scale = max(np.abs(value).max() for value in one_by_one.values())
+        moved = tuple(
+            key
+            for key, value in one_by_one.items()
+            if not np.allclose(params[key], value, rtol=1e-9, atol=1e-12 * scale, equal_nan=True)
+        )
+        if not moved:
+            return None
+        return Cause(
+            "at-once",
+            moved,
+            "carried out at once, as training does it for large first layers, two updates give "
+            f"another {', '.join(moved)} than one after the other.",
+            0.0,
+        )
+
     def _propagate(self, params: Params, l2: NDArray, lr: float = 0.0) -> tuple[NDArray, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}
 
-        dtype = params["W1"].dtype
-        ws = self._ws[dtype]
+        def use(name: str, gradient: Gradient):
+            def step() -> None:
+                grads[name][...] = gradient.value()
+                if name in self.network.weights:
+                    slope = self.network.penalty_slope(l2)
+                    grads[name] += slope[:, None, None] * params[name]
+                if lr:
+                    params[name] -= lr * grads[name]
 
-        def emit(name: str, grad: NDArray | WeightGradient) -> None:
-            grads[name] = as_array(grad, params[name], ws)
-            if lr:
-                params[name] -= lr * grads[name]
+            return step
 
-        loss, _ = self.network.propagate(params, self._x[dtype], self.labels, l2, emit, ws)
-        return loss.copy(), grads
+        plan = self._plan(params, use)
+        plan.update()
+        return plan.losses().copy(), grads
 
     def pre_activations(self) -> list[NDArray]:
-        dtype = np.dtype(np.float64)
-        return self.network.forward(self.params, self._x[dtype], ws=self._ws[dtype]).pre_activations
+        if not ACTIVATIONS[self.network.activation].kink:
+            return []
+        plan = self._plan(self.params)
+        plan.forward()
+        return plan.pre_activations
 
 
 def _batch(network: Network, x, labels, samples: int, rng) -> tuple[NDArray, NDArray]:

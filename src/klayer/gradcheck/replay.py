@@ -149,7 +149,7 @@ def _forward(reference: Reference, params: Params) -> dict[int, dict[str, NDArra
         here = {"x": x, "linear": linear, "s": s}
         if network.normalises(layer):
             here["mean"], here["var"] = s.mean(axis=0), s.var(axis=0)
-            here["hat"] = (s - here["mean"]) / np.sqrt(here["var"] + network.eps)
+            here["hat"] = (s - here["mean"]) / np.sqrt(here["var"] + network.bn_eps)
             z = params[f"gamma{layer}"] * here["hat"] + params[f"beta{layer}"]
         else:
             z = s + params[f"b{layer}"]
@@ -180,7 +180,7 @@ def _backward(reference, params, kept, mistake="", layers=(), other=0) -> Params
             hat = here["z"] if fault == "gamma-shifted" else here["hat"]
             grads[f"gamma{layer}"] = (g * hat).sum(axis=0)
             grads[f"beta{layer}"] = g.sum(axis=0)
-            g = _through_bn(g, here, params[f"gamma{layer}"], network.eps, fault)
+            g = _through_bn(g, here, params[f"gamma{layer}"], network.bn_eps, fault)
         else:
             grads[f"b{layer}"] = g.sum(axis=0)
         W = params[f"W{layer}"]

@@ -1,11 +1,24 @@
-"""The mathematics: layers, losses, initialisers, the network; every forward beside its backward.
+"""The mathematics: pieces, losses, initialisers, the network; every forward beside its backward.
 
 Imports NumPy and nothing else. Derivations with numbered equations: ``docs/derivations.md``.
 """
 
-from klayer.nn.delayed import DelayedWeights
+from klayer.nn.first_layer import DelayedWeights
 from klayer.nn.initialisers import Initialiser
-from klayer.nn.network import BATCH_NORM, Forward, Network
+from klayer.nn.losses import LOSSES
+from klayer.nn.network import BATCH_NORM, Network
+from klayer.nn.pieces import ACTIVATIONS, Batch
+from klayer.nn.plan import Plan
 from klayer.nn.workspace import Workspace
 
-__all__ = ["BATCH_NORM", "DelayedWeights", "Forward", "Initialiser", "Network", "Workspace"]
+__all__ = [
+    "ACTIVATIONS",
+    "BATCH_NORM",
+    "LOSSES",
+    "Batch",
+    "DelayedWeights",
+    "Initialiser",
+    "Network",
+    "Plan",
+    "Workspace",
+]

@@ -83,6 +83,6 @@ class Initialiser:
 
     def std(self, fan_in: int) -> float:
         """Return the standard deviation for a layer with ``fan_in`` >= 1 inputs."""
-        if self.name == "gaussian":
+        if self.sigma is not None:
             return float(self.sigma)
         return math.sqrt((2 if self.name == "he" else 1) / fan_in)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Workspace"]
 
@@ -23,9 +25,9 @@ class Workspace:
     """
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple, NDArray] = {}
+        self._arrays: dict[tuple[Any, ...], NDArray[Any]] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], dtype) -> NDArray:
+    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return the scratch array ``name`` with this shape and dtype."""
         key = (name, shape, dtype)
         found = self._arrays.get(key)
@@ -33,7 +35,7 @@ class Workspace:
             found = self._arrays[key] = np.empty(shape, dtype)
         return found
 
-    def ones(self, n: int, dtype) -> NDArray:
+    def ones(self, n: int, dtype: DTypeLike) -> NDArray[Any]:
         """Return a row of ones, shape (1, n): a product with it sums over samples."""
         key = ("ones", n, dtype)
         found = self._arrays.get(key)

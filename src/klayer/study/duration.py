@@ -11,7 +11,7 @@ from klayer.study.execute import Executor, Unheard, open_executor
 from klayer.study.search.options import Search
 from klayer.study.study import Study
 from klayer.study.training import part_of, planned, updates
-from klayer.train import Member, TrainingState
+from klayer.train import Member
 
 __all__ = ["Duration", "durations"]
 
@@ -89,10 +89,10 @@ def _search(search: Search, executor: Executor) -> list[Duration]:
 def _seconds(one: Pack, executor: Executor) -> float:
     dataset, settings = executor.dataset, one.settings
     total = updates(dataset, settings)
-    state: TrainingState | None = None
+    state = executor.start_part(part_of(one, dataset))
     per_update, spent, until = 0.0, 0.0, 1
-    while state is None or (spent < SAMPLE_SECONDS and state.update < total):
-        part, before = part_of(one, dataset, min(until, total)), state.update if state else 0
+    while not state.update or (spent < SAMPLE_SECONDS and state.update < total):
+        part, before = part_of(one, dataset, min(until, total)), state.update
         started = time.perf_counter()
         state = executor.train_part(part, state, Unheard())
         took = time.perf_counter() - started

@@ -59,6 +59,9 @@ class NetworkRecord:
         The population that it was trained in: the name of the file of its weights.
     lane : int, >= 0
         Its place in that population.
+    at_once : int or None
+        How many updates of the first layer were carried out at once: with this and the same settings
+        it has the same bits again. None in runs of schema 1, which don't say.
     seconds : float
         Its share of the time that the population took.
     history : mapping of str to list
@@ -69,7 +72,7 @@ class NetworkRecord:
     Examples
     --------
     >>> record = NetworkRecord("arms", "a", 0, "trained", None, {"train": Score(0.5, 1.0, 1.5)},
-    ...                        Settings(), "p", 0, 0.1, {"update": [0], "train_cost": [2.0]})
+    ...                        Settings(), "p", 0, 1, 0.1, {"update": [0], "train_cost": [2.0]})
     >>> record.accuracy("train"), record.accuracy("test")
     (0.5, None)
     >>> NetworkRecord.from_json(record.to_json()) == record
@@ -85,6 +88,7 @@ class NetworkRecord:
     settings: Settings
     population: str
     lane: int
+    at_once: int | None
     seconds: float
     history: Mapping[str, list[Any]]
 
@@ -119,6 +123,7 @@ class NetworkRecord:
             "settings": self.settings.as_dict(),
             "population": self.population,
             "lane": self.lane,
+            "at_once": self.at_once,
             "seconds": self.seconds,
             "history": dict(self.history),
         }
@@ -156,6 +161,7 @@ class NetworkRecord:
                 )
         settings = Settings.from_stored(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
+        at_once = take("at_once", int, type(None)) if "at_once" in rest else None
         seconds = take("seconds", int, float)
         history = take("history", dict)
         lengths = {
@@ -176,6 +182,7 @@ class NetworkRecord:
             settings,
             population,
             lane,
+            at_once,
             seconds,
             history,
         )

@@ -41,7 +41,7 @@ from klayer.model import Model
 from klayer.nn import Network
 from klayer.study.record import Key, NetworkRecord
 from klayer.study.search.search_file import SearchFile
-from klayer.study.stored_network import describe_network, network_from
+from klayer.study.stored_network import network_from
 from klayer.study.study import Study
 from klayer.train import TrainingState, available_cores
 
@@ -342,7 +342,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         arrays = {f"params/{key}": value for key, value in state.params.items()}
         arrays |= {f"running/{key}": value for key, value in state.running.items()}
-        about = {"network": describe_network(network), "seeds": [int(seed) for seed in seeds]}
+        about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
         write_arrays(folder / f"{name}.safetensors", arrays, about)
 
     def checkpoint(self, name: str) -> Path:

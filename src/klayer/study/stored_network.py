@@ -1,4 +1,4 @@
-"""The architecture of a stored network: how it is made, written down, and made again."""
+"""The architecture of a network: what settings ask for, and what stored weights describe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from klayer.data import Dataset
 from klayer.nn import Network
 from klayer.train import Settings
 
-__all__ = ["describe_network", "network_for", "network_from"]
+__all__ = ["network_for", "network_from"]
 
 
 def network_for(settings: Settings, dataset: Dataset) -> Network:
@@ -20,27 +20,22 @@ def network_for(settings: Settings, dataset: Dataset) -> Network:
         dataset.n_classes,
         settings.batch_norm,
         settings.bn_eps,
+        settings.activation,
     )
-
-
-def describe_network(network: Network) -> dict[str, Any]:
-    """Return plain values that :func:`network_from` reads back."""
-    return {
-        "n_features": network.n_features,
-        "hidden": network.hidden,
-        "n_classes": network.n_classes,
-        "batch_norm": network.batch_norm,
-        "eps": network.eps,
-    }
 
 
 def network_from(about: Mapping[str, Any]) -> Network:
     """Return the architecture that the metadata of stored weights describe.
 
-    Schema 1 had it flat, under other names.
+    Schema 1 had it flat and under other names; all its networks were of one kind.
+
+    Raises
+    ------
+    KlayerError
+        For a piece that this version doesn't know.
     """
-    if "network" not in about:
-        return Network(
-            about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
-        )
-    return Network(**about["network"])
+    if "network" in about:
+        return Network.from_description(about["network"])
+    return Network(
+        about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
+    )

@@ -15,8 +15,7 @@ from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
 from klayer.study.stored_network import network_for
-from klayer.train import Settings, TrainingState
-from klayer.train.schedules import SCHEDULES
+from klayer.train import SCHEDULES, Settings, TrainingState
 
 __all__ = [
     "Reporter",
@@ -167,6 +166,7 @@ def train_pack(
     """Train a population, by default to its end, with checkpoints; return its state and the seconds."""
     started = time.monotonic()
     part = part_of(one, executor.dataset, until)
+    state = state or executor.start_part(part)
     state = executor.train_part(part, state, _Watch(run, one, reporter))
     return state, time.monotonic() - started
 
@@ -246,6 +246,7 @@ def _records(
                 settings=job.member.settings,
                 population=one.name,
                 lane=p,
+                at_once=state.at_once,
                 seconds=float(seconds[p]),
                 history=history,
             )

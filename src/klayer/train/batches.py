@@ -41,9 +41,9 @@ class Batches:
         self.order_seed = order_seed
         full, rest = divmod(samples, self.batch_size)
         self.per_epoch = full + (1 if rest and last_batch == "keep" else 0)
-        self._latest: tuple[int, NDArray | None] = (-1, None)  # epoch, order
+        self._latest: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))  # epoch, order
 
-    def __getitem__(self, t: int) -> NDArray:
+    def __getitem__(self, t: int) -> NDArray[np.intp]:
         """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
         epoch, b = divmod(t, self.per_epoch)
         known, order = self._latest

@@ -13,9 +13,14 @@ from threadpoolctl import threadpool_limits
 from klayer.errors import KlayerError
 from klayer.nn import Workspace
 
-__all__ = ["Engine", "available_cores"]
+__all__ = ["BLAS_THREADS", "Engine", "available_cores"]
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+
+# Threads of a product. One: threads over networks are faster than threads inside the BLAS, and a
+# network's bits then depend on no number of threads.
+BLAS_THREADS = 1
 
 
 def available_cores() -> int:
@@ -55,28 +60,49 @@ class Engine:
         self.workers = workers or available_cores()
         self.stopped = False
         self._local = threading.local()
+        self._entered = 0
 
     def __enter__(self) -> Engine:
-        self._limits = threadpool_limits(limits=1, user_api="blas")
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="klayer")
+        """Open the engine; entered once more, it stays open until it is left as often."""
+        if not self._entered:
+            self._limits = threadpool_limits(limits=BLAS_THREADS, user_api="blas")
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="klayer")
+        self._entered += 1
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
         self.stopped = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._limits.restore_original_limits()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has its threads."""
+        return self._entered > 0
+
     def map(
         self,
-        function: Callable[..., T],
-        items: Iterable,
+        function: Callable[[Item, Workspace], T],
+        items: Iterable[Item],
         on_wait: Callable[[], None] | None = None,
     ) -> list[T]:
         """Call ``function(item, workspace)`` for each item; return the results in order.
 
         ``on_wait`` is called in the calling thread some times a second until all are done. If it, or
-        the user's Ctrl-C, raises, running functions are told by :attr:`stopped` to end early.
+        the user's Ctrl-C, raises, running functions are told by :attr:`stopped` to end early: what
+        they have not done is theirs to know.
+
+        Raises
+        ------
+        KlayerError
+            If the engine is not open.
         """
+        if not self.is_open:
+            raise KlayerError("an engine works only while it is open: use it in a `with` block.")
+        self.stopped = False
         futures = [self._pool.submit(self._call, function, item) for item in items]
         pending = set(futures)
         try:
@@ -90,11 +116,11 @@ class Engine:
             raise
         return [future.result() for future in futures]
 
-    def ahead(self, function: Callable, *args) -> None:
+    def ahead(self, function: Callable[..., object], *args: object) -> None:
         """Let an idle worker call ``function(*args)``, for what it leaves behind."""
         self._pool.submit(function, *args)
 
-    def share(self, function: Callable[..., None], items: Sequence) -> None:
+    def share(self, function: Callable[[Item, Workspace], None], items: Sequence[Item]) -> None:
         """Call ``function(item, workspace)`` for each item, in a worker with the help of idle ones."""
         futures = [self._pool.submit(self._call, function, item) for item in items[1:]]
         self._call(function, items[0])
@@ -104,7 +130,8 @@ class Engine:
             else:
                 future.result()
 
-    def _call(self, function: Callable[..., T], item) -> T:
+    def _call(self, function: Callable[[Item, Workspace], T], item: Item) -> T:
         if not hasattr(self._local, "ws"):
             self._local.ws = Workspace()
-        return function(item, self._local.ws)
+        ws: Workspace = self._local.ws
+        return function(item, ws)

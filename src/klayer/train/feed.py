@@ -1,98 +1,176 @@
-"""Mini-batches on their way to the workers: gathered once, for all that train on them."""
+"""The one door for data: raw rows -> (augmentation) -> standardisation -> batch.
+
+Rows of 8-bit integers stay what they are in memory, a quarter of float32, and are standardised when a
+batch is gathered; others are standardised once.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from threading import Lock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from klayer.train.batches import Batches
+__all__ = ["Augment", "Feed", "Rows"]
 
-__all__ = ["Block", "Feed"]
-
-# Blocks held: as many as one worker may be ahead of another without gathering anything twice.
-HELD = 8
+Array = NDArray[Any]
+Index = slice | NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Block:
-    """The mini-batches of some successive updates, and what their delay needs to know.
+class Augment(Protocol):
+    """Changes the raw rows (N, D) of the batch of an update, counted from 0."""
 
-    Attributes
-    ----------
-    start : int
-        The first update.
-    x : array, shape (N, D)
-        The samples of all batches, one below another.
-    labels : list of int array, shape (n_i,)
-    rows : list of slice
-        Where each batch lies in ``x``.
-    overlaps : list of array
-        For each batch its products with the samples before it, (n_i, N_{<i}).
-    """
-
-    start: int
-    x: NDArray
-    labels: list[NDArray]
-    rows: list[slice]
-    overlaps: list[NDArray]
+    def __call__(self, rows: Array, *, update: int) -> Array: ...
 
 
-class Feed:
-    """Blocks of mini-batches, for several threads at once.
+class Standardises(Protocol):
+    """What turns raw rows into standardised ones; :class:`klayer.data.Standardiser`."""
+
+    def transform(self, features: Array, dtype: DTypeLike) -> Array: ...
+
+
+class Part(Protocol):
+    """A split: raw rows and their labels."""
+
+    @property
+    def features(self) -> Array: ...
+
+    @property
+    def labels(self) -> Array: ...
+
+
+class Data(Protocol):
+    """What training needs of a data set; :class:`klayer.data.Dataset` has it."""
+
+    @property
+    def n_features(self) -> int: ...
+
+    @property
+    def n_classes(self) -> int: ...
+
+    @property
+    def splits(self) -> Mapping[str, Part]: ...
+
+    @property
+    def standardiser(self) -> Standardises: ...
+
+
+class Rows:
+    """The rows of a split as training sees them.
 
     Parameters
     ----------
-    X : array, shape (N, D)
+    stored : array, shape (N, D)
+        Raw, if ``standardiser`` is given; else standardised.
     labels : int array, shape (N,)
-    batches : Batches
+    dtype : dtype
+    standardiser : optional
+    """
+
+    def __init__(
+        self,
+        stored: Array,
+        labels: Array,
+        dtype: np.dtype[Any],
+        standardiser: Standardises | None = None,
+    ) -> None:
+        self.stored, self.labels, self.dtype, self.standardiser = (
+            stored,
+            labels,
+            dtype,
+            standardiser,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def X(self) -> Array:
+        """All rows, standardised, shape (N, D)."""
+        return self.take(slice(None))
+
+    def take(self, index: Index, augment: Callable[[Array], Array] | None = None) -> Array:
+        """Return some rows, standardised, shape (n, D); ``augment`` sees them raw."""
+        if isinstance(index, slice):
+            rows = self.stored[index]
+        else:
+            rows = np.take(self.stored, index, axis=0, mode="clip")
+        if self.standardiser is None:
+            return rows
+        return self.standardiser.transform(augment(rows) if augment else rows, self.dtype)
+
+    def blocks(self, size: int) -> Iterator[tuple[Array, Array]]:
+        """Yield rows and labels, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            some = slice(start, start + size)
+            yield self.take(some), self.labels[some]
+
+    def some(self, index: NDArray[np.intp]) -> Rows:
+        """Return these rows alone, as a copy."""
+        return Rows(self.stored[index], self.labels[index], self.dtype, self.standardiser)
+
+
+class Feed:
+    """The splits of a data set on their way to networks, shared by all populations.
+
+    Parameters
+    ----------
+    dataset : klayer.data.Dataset
+    dtype : float32 or float64
+    augment : callable ``(rows, update=t) -> rows``, optional
+        Changes the rows of each training batch. It must follow from its arguments alone, so that a
+        training can go on from any update.
+
+    Attributes
+    ----------
+    dataset : klayer.data.Dataset
+    n_features, n_classes : int
+    dtype : dtype
 
     Examples
     --------
-    >>> X, labels = np.arange(12.0).reshape(6, 2), np.arange(6)
-    >>> feed = Feed(X, labels, Batches(samples=6, batch_size=2, order_seed=0))
-    >>> block = feed.block(0, 2)
-    >>> block.x.shape, block.rows, [overlap.shape for overlap in block.overlaps]
-    ((4, 2), [slice(0, 2, None), slice(2, 4, None)], [(2, 0), (2, 2)])
-    >>> feed.block(0, 2) is block
-    True
+    >>> import klayer as kl
+    >>> feed = Feed(kl.load("digits"))
+    >>> train = feed["train"]
+    >>> train.X.dtype, len(train.X) == len(train.labels), feed.n_features
+    (dtype('float32'), True, 64)
     """
 
-    def __init__(self, X: NDArray, labels: NDArray, batches: Batches) -> None:
-        self.X, self.labels, self.batches = X, labels, batches
-        self._lock = Lock()
-        self._blocks: dict[tuple[int, int], Future[Block]] = {}
+    def __init__(
+        self, dataset: Data, dtype: DTypeLike = np.float32, augment: Augment | None = None
+    ) -> None:
+        self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
+        self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
+        self._rows: dict[str, Rows] = {}
 
-    def block(self, start: int, stop: int) -> Block:
-        """Return the batches of updates ``start`` to ``stop``, gathered once for all who ask."""
-        self.prepare(start, stop)
-        with self._lock:
-            promise = self._blocks.get((start, stop))
-        return promise.result() if promise else self.block(start, stop)
+    @property
+    def splits(self) -> Sequence[str]:
+        """Names of the splits that there are; ``train`` is one of them."""
+        return tuple(self.dataset.splits)
 
-    def prepare(self, start: int, stop: int) -> None:
-        """Gather the batches of some updates, unless somebody does or has done it."""
-        with self._lock:
-            if (start, stop) in self._blocks:
-                return
-            promise = self._blocks[start, stop] = Future()
-            if len(self._blocks) > HELD:
-                del self._blocks[next(iter(self._blocks))]
-        try:
-            promise.set_result(self.gather(start, stop))
-        except BaseException as error:
-            promise.set_exception(error)
-            raise
+    def __getitem__(self, split: str) -> Rows:
+        """Return the rows of a split."""
+        if split not in self._rows:
+            part, standardiser = self.dataset.splits[split], self.dataset.standardiser
+            labels = np.ascontiguousarray(part.labels)
+            raw = part.features
+            if (raw.dtype.kind in "ui" and raw.itemsize == 1) or (
+                self.augment and split == "train"
+            ):
+                self._rows[split] = Rows(raw, labels, self.dtype, standardiser)
+            else:
+                self._rows[split] = Rows(
+                    standardiser.transform(raw, self.dtype), labels, self.dtype
+                )
+        return self._rows[split]
 
-    def gather(self, start: int, stop: int) -> Block:
-        """Return the batches of updates ``start`` to ``stop``, gathered for the caller alone."""
-        chosen = [self.batches[t] for t in range(start, stop)]
-        ends = list(accumulate(map(len, chosen), initial=0))
-        rows = [slice(first, last) for first, last in pairwise(ends)]
-        x = np.take(self.X, np.concatenate(chosen), axis=0, mode="clip")
-        overlaps = [x[here] @ x[: here.start].T for here in rows]  # (n_i, D) @ (D, N_{<i})
-        return Block(start, x, [self.labels[one] for one in chosen], rows, overlaps)
+    def sample(self, split: str, size: int) -> Rows:
+        """Return ``size`` rows of a split, the first of a fixed random order; or all of it."""
+        key = f"{split}:{size}"
+        if key not in self._rows:
+            rows = self[split]
+            if size < len(rows):
+                rows = rows.some(np.random.default_rng(0).permutation(len(rows))[:size])
+            self._rows[key] = rows
+        return self._rows[key]

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from klayer.errors import KlayerError, invalid, located, unknown_name
-from klayer.nn import BATCH_NORM, Initialiser
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser
 from klayer.train.batches import Batches
+from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
 from klayer.train.setting import Setting, rows_of, setting
 
@@ -141,6 +142,18 @@ class Settings:
         label="maximum learning rate",
         symbol="max. rate",
     )
+    activation: str = setting(
+        "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
+    )
+    optimiser: str = setting("sgd", "How the weights move: {choices}.", choices=OPTIMISERS)
+    momentum: float = setting(
+        0.9,
+        "How much of its velocity the optimiser momentum keeps from update to update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+    )
     schedule: str = setting(
         "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
     )
@@ -176,10 +189,10 @@ class Settings:
         rule="must be a whole number >= 0",
     )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
-    updates_at_once: int = setting(
-        2,
-        "Updates of a large first layer carried out at once, the same to rounding; 1 is faster for "
-        "fewer than four networks.",
+    updates_at_once: Literal["auto"] | int = setting(
+        "auto",
+        "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
+        "it is faster.",
         at_least=1,
     )
 
@@ -228,7 +241,7 @@ class Settings:
         Examples
         --------
         >>> Settings.per_network()
-        ('init', 'l2', 'lr_min', 'lr_max')
+        ('init', 'l2', 'lr_min', 'lr_max', 'momentum')
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 

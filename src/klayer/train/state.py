@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
+from klayer.train.evaluate import SPLITS_OF_CURVES
+from klayer.train.optimisers import Slots
 
 __all__ = ["CURVES", "Failure", "TrainingState"]
 
-# The recorded curves, each of shape (P, T).
-CURVES = (
-    "train_cost",
-    "train_loss",
-    "train_accuracy",
-    "validation_cost",
-    "validation_loss",
-    "validation_accuracy",
+Array = NDArray[Any]
+
+# The curves that may be recorded, each of shape (P, T): those of the splits that there are.
+CURVES = tuple(
+    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", "accuracy")
 )
 
 
@@ -53,6 +54,11 @@ class TrainingState:
     params : dict of array, shape (P, ...)
     running : dict of array, shape (P, H)
         Running statistics of batch normalisation.
+    slots : dict of dict of array, shape (P, ...)
+        What the optimiser remembers: slot -> key of the parameter -> array.
+    at_once : int, >= 1
+        The first layer's strategy: how many of its updates are carried out at once. It belongs to the
+        bits of what follows, as the settings do.
     update : int
         Number of updates done. The order of the mini-batches and the learning rate follow from it.
     failures : list of Failure or None, length P
@@ -60,20 +66,21 @@ class TrainingState:
     recorded : list of int, length T
         Updates at which the curves were recorded.
     history : dict of array, shape (P, T)
-        The curves, keys :data:`CURVES`.
+        The curves, keys among :data:`CURVES`.
     """
 
-    params: dict[str, NDArray]
-    running: dict[str, NDArray]
+    params: dict[str, Array]
+    running: dict[str, Array]
+    slots: Slots = field(default_factory=dict)
     update: int = 0
+    at_once: int = 1
     failures: list[Failure | None] = field(default_factory=list)
     recorded: list[int] = field(default_factory=list)
-    history: dict[str, NDArray] = field(default_factory=dict)
+    history: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        P = len(self.params["W1"])
+        P = len(next(iter(self.params.values())))
         self.failures = self.failures or [None] * P
-        self.history = self.history or {curve: np.empty((P, 0)) for curve in CURVES}
 
     def __len__(self) -> int:
         return len(self.failures)
@@ -81,24 +88,67 @@ class TrainingState:
     def take(self, lanes: Sequence[int]) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
         lanes = list(lanes)
+
+        def chosen(group: dict[str, Array]) -> dict[str, Array]:
+            return {key: value[lanes] for key, value in group.items()}
+
         return TrainingState(
-            params={key: value[lanes] for key, value in self.params.items()},
-            running={key: value[lanes] for key, value in self.running.items()},
+            params=chosen(self.params),
+            running=chosen(self.running),
+            slots={slot: chosen(group) for slot, group in self.slots.items()},
             update=self.update,
+            at_once=self.at_once,
             failures=[self.failures[p] for p in lanes],
             recorded=list(self.recorded),
-            history={key: value[lanes] for key, value in self.history.items()},
+            history=chosen(self.history),
         )
 
-    def record(self, values: dict[str, NDArray]) -> None:
+    @classmethod
+    def join(cls, states: Sequence[TrainingState]) -> TrainingState:
+        """Return one state of the networks of several, in their order: the inverse of :meth:`take`.
+
+        Raises
+        ------
+        KlayerError
+            If they don't stand at the same update, with the same points and the same strategy.
+        """
+        first = states[0]
+        for state in states:
+            if (state.update, state.recorded, state.at_once) != (
+                first.update,
+                first.recorded,
+                first.at_once,
+            ):
+                raise KlayerError(
+                    "states are joined at one update, with the same recorded points and updates at "
+                    f"once, but got update {state.update} beside {first.update}."
+                )
+
+        def joined(groups: Sequence[dict[str, Array]]) -> dict[str, Array]:
+            return {key: np.concatenate([one[key] for one in groups]) for key in groups[0]}
+
+        return cls(
+            params=joined([state.params for state in states]),
+            running=joined([state.running for state in states]),
+            slots={slot: joined([state.slots[slot] for state in states]) for slot in first.slots},
+            update=first.update,
+            at_once=first.at_once,
+            failures=[failure for state in states for failure in state.failures],
+            recorded=list(first.recorded),
+            history=joined([state.history for state in states]),
+        )
+
+    def record(self, values: dict[str, Array]) -> None:
         """Append a point, arrays of shape (P,), to each curve."""
         self.recorded.append(self.update)
-        for curve in CURVES:
-            self.history[curve] = np.column_stack([self.history[curve], values[curve]])
+        for curve, value in values.items():
+            before = self.history.get(curve, np.empty((len(self), 0)))
+            self.history[curve] = np.column_stack([before, value])
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
         groups = {"params": self.params, "running": self.running, "history": self.history}
+        groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
         arrays = {
             f"{group}/{key}": value
             for group, items in groups.items()
@@ -106,6 +156,7 @@ class TrainingState:
         }
         plain = {
             "update": self.update,
+            "at_once": self.at_once,
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
@@ -115,9 +166,19 @@ class TrainingState:
     def load(cls, path: Path) -> TrainingState:
         """Read what :meth:`save` wrote."""
         arrays, plain = read_arrays(path)
-        groups: dict[str, dict[str, NDArray]] = {"params": {}, "running": {}, "history": {}}
+        groups: dict[str, dict[str, Array]] = {"params": {}, "running": {}, "history": {}}
+        slots: Slots = {}
         for name, value in arrays.items():
-            group, key = name.split("/")
-            groups[group][key] = value
-        failures = [failure and Failure(**failure) for failure in plain["failures"]]
-        return cls(**groups, update=plain["update"], recorded=plain["recorded"], failures=failures)
+            group, key = name.rsplit("/", 1)
+            if group.startswith("slots/"):
+                slots.setdefault(group.removeprefix("slots/"), {})[key] = value
+            else:
+                groups[group][key] = value
+        return cls(
+            **groups,
+            slots=slots,
+            update=plain["update"],
+            at_once=plain.get("at_once", 1),  # older states have none; the same to rounding
+            recorded=plain["recorded"],
+            failures=[failure and Failure(**failure) for failure in plain["failures"]],
+        )

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from klayer.data import Dataset
 from klayer.errors import unknown_name
 from klayer.study.execute.local import Local
-from klayer.study.execute.part import Executor, Listener, PartSpec, Unheard, join
+from klayer.study.execute.part import Executor, Listener, PartSpec, Unheard
 
-__all__ = ["EXECUTORS", "Executor", "Listener", "PartSpec", "Unheard", "join", "open_executor"]
+__all__ = ["EXECUTORS", "Executor", "Listener", "PartSpec", "Unheard", "open_executor"]
 
 # A new executor is a class with :class:`Executor`'s methods and a row here.
 EXECUTORS: dict[str, Callable[[Dataset, int | None], Executor]] = {"local": Local}

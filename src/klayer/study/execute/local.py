@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.execute.part import Listener, PartSpec
-from klayer.train import Engine, Population, Standardised, TrainingState
+from klayer.train import Engine, Feed, Population, Trainer, TrainingState
 
 __all__ = ["Local"]
 
@@ -27,7 +27,7 @@ class Local:
     def __init__(self, dataset: Dataset, workers: int | None = None) -> None:
         self.dataset = dataset
         self._engine = Engine(workers)
-        self._standardised: dict[str, Standardised] = {}
+        self._feeds: dict[str, Feed] = {}
 
     def __enter__(self) -> Local:
         self._engine.__enter__()
@@ -41,27 +41,30 @@ class Local:
     ) -> None:
         self._engine.__exit__(kind, error, trace)
 
-    def train_part(
-        self, spec: PartSpec, state: TrainingState | None, listener: Listener
-    ) -> TrainingState:
+    def start_part(self, spec: PartSpec) -> TrainingState:
+        """Return the state before the first update; see :class:`klayer.study.execute.Executor`."""
+        return self._population(spec).state
+
+    def train_part(self, spec: PartSpec, state: TrainingState, listener: Listener) -> TrainingState:
         """Train from a state to ``spec.until``; see :class:`klayer.study.execute.Executor`."""
         population = self._population(spec, state)
+        trainer = Trainer(population, self._engine)
         try:
-            population.train(spec.until, on_progress=listener.progress, on_record=listener.record)
+            trainer.train(spec.until, on_progress=listener.progress, on_record=listener.record)
         except KeyboardInterrupt:
-            if population.consistent:
+            if trainer.consistent:
                 listener.interrupted(population.state)
             raise
         return population.state
 
     def evaluate_part(
         self, spec: PartSpec, state: TrainingState, split: str
-    ) -> dict[str, NDArray[np.float64]]:
+    ) -> dict[str, NDArray[Any]]:
         """Return accuracy, loss and cost of each network on a whole split."""
-        return self._population(spec, state).evaluate(split)
+        return self._population(spec, state).evaluate(split, self._engine)
 
-    def _population(self, spec: PartSpec, state: TrainingState | None) -> Population:
+    def _population(self, spec: PartSpec, state: TrainingState | None = None) -> Population:
         dtype = spec.settings.dtype
-        if dtype not in self._standardised:
-            self._standardised[dtype] = Standardised(self.dataset, np.dtype(dtype))
-        return Population(self._standardised[dtype], spec.members, state, self._engine)
+        if dtype not in self._feeds:
+            self._feeds[dtype] = Feed(self.dataset, dtype)
+        return Population(self._feeds[dtype], spec.members, state)

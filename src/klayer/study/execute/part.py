@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset
-from klayer.errors import KlayerError
 from klayer.train import Member, Settings, TrainingState
 
-__all__ = ["Executor", "Listener", "PartSpec", "Unheard", "join"]
+__all__ = ["Executor", "Listener", "PartSpec", "Unheard"]
 
 
 @dataclass(frozen=True)
@@ -81,49 +78,20 @@ class Executor(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def train_part(
-        self, spec: PartSpec, state: TrainingState | None, listener: Listener
-    ) -> TrainingState:
-        """Train from a state (None: from the start) to ``spec.until``; return where that ends.
+    def start_part(self, spec: PartSpec) -> TrainingState:
+        """Return the state before the first update.
+
+        It says how the first layer is updated, which is chosen for the part as a whole: whoever cuts
+        a part must cut this state (``take``), and join (``TrainingState.join``) what comes of it.
+        """
+
+    def train_part(self, spec: PartSpec, state: TrainingState, listener: Listener) -> TrainingState:
+        """Train from a state to ``spec.until``; return where that ends.
 
         The state that was passed belongs to the executor from then on.
         """
 
     def evaluate_part(
         self, spec: PartSpec, state: TrainingState, split: str
-    ) -> dict[str, NDArray[np.float64]]:
+    ) -> dict[str, NDArray[Any]]:
         """Return ``accuracy``, ``loss`` and ``cost`` on a whole split, each of shape (P,)."""
-
-
-def join(states: Sequence[TrainingState]) -> TrainingState:
-    """Put states of one architecture side by side: the networks of the first, then of the second ...
-
-    Undone by ``take``. All must stand at the same update, with the same recorded points.
-
-    Raises
-    ------
-    KlayerError
-        If there is nothing to join, or the states stand at different updates.
-    """
-    if not states:
-        raise KlayerError("at least one state must be joined, but got none.")
-    stands = {(state.update, tuple(state.recorded)) for state in states}
-    if len(stands) > 1:
-        found = ", ".join(str(state.update) for state in states)
-        raise KlayerError(
-            "states that are joined must stand at the same update with the same recorded points, "
-            f"but got updates {found}."
-        )
-
-    def beside(name: str) -> dict[str, NDArray[Any]]:
-        groups = [getattr(state, name) for state in states]
-        return {key: np.concatenate([group[key] for group in groups]) for key in groups[0]}
-
-    return TrainingState(
-        params=beside("params"),
-        running=beside("running"),
-        update=states[0].update,
-        failures=[failure for state in states for failure in state.failures],
-        recorded=list(states[0].recorded),
-        history=beside("history"),
-    )

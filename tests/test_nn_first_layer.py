@@ -5,10 +5,11 @@ import weakref
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-from klayer.nn import DelayedWeights, Workspace, delayed
-from klayer.nn.delayed import delay_pays, lay_out
-from klayer.nn.layers import in_column_order
+from klayer.nn import DelayedWeights, Workspace, first_layer
+from klayer.nn.first_layer import best_at_once, can_delay, lay_out
+from klayer.nn.gradients import in_column_order
 
 P, D, H = 3, 900, 40
 
@@ -44,67 +45,88 @@ def test_delayed_weights_equal_updates_one_by_one(rng, dtype, sizes, order):
     overlaps = [one @ x[:end].T for one, end in zip(xs, ends, strict=False)]
     block = DelayedWeights(moving, x, overlaps, l2, Workspace())
     for i, expected in enumerate(products):
-        np.testing.assert_allclose(block.multiply(i), expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(multiplied(block, i), expected, rtol=1e-9, atol=1e-9)
         block.descend(i, gs[i], lrs[i])
     np.testing.assert_array_equal(moving, W)
     block.settle()
     np.testing.assert_allclose(moving, after, rtol=1e-10, atol=1e-10)
 
 
-def a_block(W, x, g, threads=1, run=None):
+def multiplied(block, i):
+    product = np.empty((len(block.W), len(block.overlaps[i]), H), block.W.dtype)
+    block.multiply(i, out=product)
+    return product
+
+
+def a_block(W, x, g, threads=1, spread=None, blas_threads=1):
     """Do two updates at once; return what they multiplied to, and the weights."""
     moving = lay_out(W)
     half = len(x) // 2
     overlaps = [x[:half] @ x[:0].T, x[half:] @ x[:half].T]
     l2, lr = np.full(len(W), 0.1, W.dtype), np.full(len(W), 0.05, W.dtype)
-    block = DelayedWeights(moving, x, overlaps, l2, Workspace(), threads, run)
+    block = DelayedWeights(moving, x, overlaps, l2, Workspace(), threads, spread, blas_threads)
     products = []
     for i in range(2):
-        products.append(block.multiply(i).copy())
+        products.append(multiplied(block, i))
         block.descend(i, g[:, i * half : (i + 1) * half], lr)
     block.settle()
     return *products, moving
 
 
-def in_threads(function, pieces):
-    for piece in reversed(pieces):
-        function(piece, Workspace())
+def in_threads(function, shares):
+    for share in reversed(shares):
+        function(share, Workspace())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("trusted", [True, False], ids=["as tried", "as if the trial had failed"])
 def test_a_network_has_the_bits_that_it_has_alone(rng, dtype, trusted, monkeypatch):
     if not trusted:
-        monkeypatch.setattr(delayed, "_same_bits", lambda *_: False)
+        monkeypatch.setattr(first_layer, "_same_bits", lambda *_: False)
     x = rng.standard_normal((60, D)).astype(dtype)
     W, g = weights(rng, dtype, 5), rng.standard_normal((5, 60, H)).astype(dtype)
-    together = a_block(W, x, g)
-    for p in range(5):
-        for threads in (1, 2, 3):
-            alone = a_block(W[p : p + 1], x, g[p : p + 1], threads, in_threads)
-            for one, other in zip(alone, together, strict=True):
-                assert one[0].tobytes() == other[p].tobytes()
+    with threadpool_limits(limits=1, user_api="blas"):  # as in the engine
+        together = a_block(W, x, g)
+        for p in range(5):
+            for threads in (1, 2, 3):
+                alone = a_block(W[p : p + 1], x, g[p : p + 1], threads, in_threads)
+                for one, other in zip(alone, together, strict=True):
+                    assert one[0].tobytes() == other[p].tobytes()
+
+
+def test_the_trial_counts_for_the_number_of_threads_that_it_was_made_on(monkeypatch):
+    made = []
+    monkeypatch.setattr(first_layer, "_same_bits", lambda *a: bool(made.append(a[-1])) or True)
+    for blas_threads in (1, 2):
+        first_layer._shares(lay_out(np.zeros((2, D, H))), 30, 1, blas_threads)
+    assert made == [1, 2]
+
+
+def test_without_a_known_number_of_threads_each_network_has_its_own_products():
+    assert len(first_layer._shares(lay_out(np.zeros((3, D, H))), 30, 1, None)) == 3
 
 
 def test_the_trial_finds_a_product_with_other_bits(monkeypatch):
-    delayed._same_bits.cache_clear()
-    shape = (2, (0, 30), (0, D), (30, D, H), np.dtype(np.float32))
-    multiply = delayed._multiply
+    first_layer._same_bits.cache_clear()
+    shape = (2, (0, 30), (0, D), (30, D, H), np.dtype(np.float32), 1)
+    multiply = first_layer._multiply
 
     def other_bits_side_by_side(x, W, s):
         multiply(x, W, s)
         if len(W) > 1:
             s[-1, -1, -1] = np.nextafter(s[-1, -1, -1], np.float32(np.inf))
 
-    monkeypatch.setattr(delayed, "_multiply", other_bits_side_by_side)
-    assert not delayed._same_bits(*shape)
-    delayed._same_bits.cache_clear()
+    monkeypatch.setattr(first_layer, "_multiply", other_bits_side_by_side)
+    assert not first_layer._same_bits(*shape)
+    first_layer._same_bits.cache_clear()
 
 
-def test_delay_pays_for_large_weights_and_batches_that_are_not():
-    large, small = np.zeros((2, 3072, 50), np.float32), np.zeros((2, 64, 50), np.float32)
-    assert [delay_pays(large, batch) for batch in (50, 100, 101)] == [True, True, False]
-    assert not delay_pays(small, 100)
+def test_delay_is_for_large_weights_small_batches_and_many_networks():
+    large, small = np.zeros((8, 3072, 50), np.float32), np.zeros((8, 64, 50), np.float32)
+    assert [can_delay(large, batch) for batch in (50, 100, 101)] == [True, True, False]
+    assert not can_delay(small, 100)
+    assert [best_at_once(large[:P], 100) for P in (1, 7, 8)] == [1, 1, 2]
+    assert best_at_once(large, 101) == best_at_once(small, 100) == 1
 
 
 def test_a_block_is_freed_as_soon_as_it_is_done(rng):

@@ -14,24 +14,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.layers import GAP, add_product, in_column_order, is_large
+from klayer.nn.gradients import GAP, add_product, in_column_order, is_large
 from klayer.nn.workspace import Workspace
 
-__all__ = ["DelayedWeights", "delay_pays", "lay_out"]
+__all__ = ["DelayedWeights", "best_at_once", "can_delay", "lay_out"]
 
 # Memory for the products of networks side by side; on CIFAR-10 shape 16 networks take 10 MB.
 ABREAST_BYTES = 1 << 24
 
-Piece = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
-Run = Callable[[Callable[[Piece, Workspace], None], Sequence[Piece]], None]
+Array = NDArray[Any]
+Share = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
+Spread = Callable[[Callable[[Share, Workspace], None], Sequence[Share]], None]
 
 
-def delay_pays(W: NDArray, batch: int) -> bool:
-    """Whether updates of ``W``, shape (P, D, H), are faster carried out several at a time.
+# From so many networks on, carrying out two updates at once pays: see docs/benchmarks.md.
+PAYS_FROM = 8
+
+
+def can_delay(W: Array, batch: int) -> bool:
+    """Whether updates of ``W``, shape (P, D, H), may be carried out several at a time to advantage.
 
     That is where the weights are large, and the products between batches, ``batch^2 D`` operations, are
     few beside the layer's own, ``4 batch D H``.
@@ -39,7 +45,18 @@ def delay_pays(W: NDArray, batch: int) -> bool:
     return is_large(W) and batch <= 2 * W.shape[2]
 
 
-def lay_out(W: NDArray) -> NDArray:
+def best_at_once(W: Array, batch: int) -> int:
+    """Return how many updates of ``W``, shape (P, D, H), are best carried out at once, 1 or 2.
+
+    Examples
+    --------
+    >>> [best_at_once(np.empty((P, 3072, 50), np.float32), batch=100) for P in (1, 30)]
+    [1, 2]
+    """
+    return 2 if len(W) >= PAYS_FROM and can_delay(W, batch) else 1
+
+
+def lay_out(W: Array) -> Array:
     """Return ``W``, (P, D, H), with each matrix in column order: then networks fit side by side."""
     if in_column_order(W):
         return W
@@ -64,8 +81,11 @@ class DelayedWeights:
     ws : Workspace
     threads : int, >= 1
         How many may work on a single network.
-    run : callable ``(function, pieces)``, optional
-        Calls ``function(piece, workspace)`` for all pieces, on these threads.
+    spread : callable ``(function, shares)``, optional
+        Calls ``function(share, workspace)`` for all shares, on these threads.
+    blas_threads : int, optional
+        On how many threads a product runs. Networks share products only where a trial on just so many
+        has shown that this changes no bit; not known, each network has products of its own.
 
     Examples
     --------
@@ -73,10 +93,13 @@ class DelayedWeights:
 
     >>> x, W = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([[[0.5], [1.0]]])
     >>> delayed = DelayedWeights(W, x, [np.empty((1, 0)), x[1:] @ x[:1].T], np.zeros(1), Workspace())
-    >>> delayed.multiply(0).tolist()
+    >>> product = np.empty((1, 1, 1))
+    >>> delayed.multiply(0, out=product)
+    >>> product.tolist()
     [[[2.5]]]
     >>> delayed.descend(0, g=np.array([[[1.0]]]), lr=np.array([0.5]))
-    >>> delayed.multiply(1).tolist(), W.ravel().tolist()
+    >>> delayed.multiply(1, out=product)
+    >>> product.tolist(), W.ravel().tolist()
     ([[[0.0]]], [0.5, 1.0])
     >>> delayed.settle()
     >>> W.ravel().tolist()
@@ -85,16 +108,17 @@ class DelayedWeights:
 
     def __init__(
         self,
-        W: NDArray,
-        x: NDArray,
-        overlaps: Sequence[NDArray],
-        l2: NDArray,
+        W: Array,
+        x: Array,
+        overlaps: Sequence[Array],
+        l2: Array,
         ws: Workspace,
         threads: int = 1,
-        run: Run | None = None,
+        spread: Spread | None = None,
+        blas_threads: int | None = None,
     ) -> None:
         self.W, self.x, self.overlaps, self.l2, self.ws = W, x, overlaps, l2, ws
-        self.threads, self.run = threads, run
+        self.threads, self.spread, self.blas_threads = threads, spread, blas_threads
         self.keep = np.ones_like(l2)
         self.known = 0  # rows of x that updates have come from
         P, _, H = W.shape
@@ -102,31 +126,28 @@ class DelayedWeights:
         self._s, self._g = (
             ws.array(name, (len(x), P, H), W.dtype).transpose(1, 0, 2) for name in ("x W", "g")
         )
-        self._each_piece(self._product, len(x))
+        self._each_share(self._product, len(x))
 
     def part(self, lanes: slice) -> DelayedWeights:
         """Return the same block for the networks ``lanes`` alone."""
         part = object.__new__(DelayedWeights)
-        part.__dict__.update(self.__dict__, run=None, threads=1)
+        part.__dict__.update(self.__dict__, spread=None, threads=1)
         for name in ("W", "l2", "keep", "_s", "_g"):
             setattr(part, name, getattr(self, name)[lanes])
         return part
 
-    def multiply(self, i: int) -> NDArray:
-        """Return ``x_i (keep W + x_{<i}^T g)``, shape (P, n_i, H), a scratch array (equation 16)."""
+    def multiply(self, i: int, out: Array) -> None:
+        """Write ``x_i (keep W + x_{<i}^T g)`` to ``out``, shape (P, n_i, H) (equation 16)."""
         overlap = self.overlaps[i]
         before = overlap.shape[1]
         rows = slice(before, before + len(overlap))
-        shape = (len(self.W), len(overlap), self.W.shape[2])
-        s = self.ws.array("s1", shape, self.W.dtype)
-        np.multiply(self._s[:, rows], self.keep[:, None, None], out=s)
+        np.multiply(self._s[:, rows], self.keep[:, None, None], out=out)
         if before:
-            moved = self.ws.array("moved", shape, self.W.dtype)
+            moved = self.ws.array("moved", out.shape, out.dtype)
             np.matmul(overlap, self._g[:, :before], out=moved)  # (n_i, N_{<i}) @ (P, N_{<i}, H)
-            s += moved
-        return s
+            out += moved
 
-    def descend(self, i: int, g: NDArray, lr: NDArray) -> None:
+    def descend(self, i: int, g: Array, lr: Array) -> None:
         """Go down the gradient ``x_i^T g + 2 lambda W`` by the rate ``lr``, shape (P,)."""
         before = self.known
         self.known += len(self.overlaps[i])
@@ -139,27 +160,27 @@ class DelayedWeights:
     def settle(self) -> None:
         """Carry out the updates: ``W`` becomes what it stood for."""
         if self.known:
-            self._each_piece(self._settle, self.known)
+            self._each_share(self._settle, self.known)
 
-    def _product(self, piece: Piece, _ws: Workspace) -> None:
-        lanes, rows, _ = piece
+    def _product(self, share: Share, _ws: Workspace) -> None:
+        lanes, rows, _ = share
         _multiply(self.x[rows], self.W[lanes], self._s[lanes, rows])
 
-    def _settle(self, piece: Piece, ws: Workspace) -> None:
-        lanes, _, features = piece
+    def _settle(self, share: Share, ws: Workspace) -> None:
+        lanes, _, features = share
         x, g = self.x[: self.known, features], self._g[lanes, : self.known]
         add_product(self.W[lanes, features], self.keep[lanes], x, g, ws)
 
-    def _each_piece(self, function: Callable[[Piece, Workspace], None], rows: int) -> None:
-        pieces = _pieces(self.W, rows, self.threads)
-        if self.run:
-            self.run(function, pieces)
+    def _each_share(self, function: Callable[[Share, Workspace], None], rows: int) -> None:
+        shares = _shares(self.W, rows, self.threads, self.blas_threads)
+        if self.spread:
+            self.spread(function, shares)
         else:
-            for piece in pieces:
-                function(piece, self.ws)
+            for share in shares:
+                function(share, self.ws)
 
 
-def _multiply(x: NDArray, W: NDArray, s: NDArray) -> None:
+def _multiply(x: Array, W: Array, s: Array) -> None:
     """Write ``x W`` to ``s``, shape (P, N, H): one product for all networks if ``W`` is by columns."""
     P, D, H = W.shape
     if in_column_order(W):
@@ -169,25 +190,27 @@ def _multiply(x: NDArray, W: NDArray, s: NDArray) -> None:
         np.matmul(x, W, out=s)  # (N, D) @ (P, D, H) -> (P, N, H)
 
 
-def _pieces(W: NDArray, rows: int, threads: int) -> list[Piece]:
+def _shares(W: Array, rows: int, threads: int, blas_threads: int | None) -> list[Share]:
     """Cut a layer's products with a batch: into many networks each, or a network for many threads."""
     P, D, H = W.shape
     whole = slice(0, rows), slice(0, D)
-    if not in_column_order(W):
-        return [(slice(0, P), *whole)]
+    alone = [(slice(p, p + 1), *whole) for p in range(P)]
+    if not in_column_order(W) or blas_threads is None:
+        return alone
     if P == 1:
         cuts = zip(_cut(rows, threads), _cut(D, threads), strict=True)
-        pieces = [(slice(0, 1), *cut) for cut in cuts]
+        shares = [(slice(0, 1), *cut) for cut in cuts]
     else:
         most = max(1, ABREAST_BYTES // (D * H * W.itemsize))
-        pieces = [(slice(p, min(p + most, P)), *whole) for p in range(0, P, most)]
+        shares = [(slice(p, min(p + most, P)), *whole) for p in range(0, P, most)]
     kinds = {
         (lanes.stop - lanes.start, *((cut.start, cut.stop) for cut in cuts))
-        for lanes, *cuts in pieces
+        for lanes, *cuts in shares
     }
-    if all(_same_bits(*kind, (rows, D, H), W.dtype) for kind in kinds):
-        return pieces
-    return [(slice(p, p + 1), *whole) for p in range(P)]
+    shape = rows, D, H
+    if all(_same_bits(*kind, shape, W.dtype, blas_threads) for kind in kinds):
+        return shares
+    return alone
 
 
 def _cut(size: int, parts: int) -> list[slice]:
@@ -202,12 +225,14 @@ def _same_bits(
     rows: tuple[int, int],
     features: tuple[int, int],
     shape: tuple[int, int, int],
-    dtype: np.dtype,
+    dtype: np.dtype[Any],
+    blas_threads: int,  # noqa: ARG001
 ) -> bool:
-    """Try whether a piece of the products of some networks has the bits that each has alone.
+    """Try whether a share of the products of some networks has the bits that each has alone.
 
-    What a BLAS does depends on the shapes and not on the values, so that one trial on random numbers
-    answers for all. (OpenBLAS on one thread: true for all but small products and some float64 ones.)
+    What a BLAS does depends on the shapes and on its threads, and not on the values, so that one
+    trial on random numbers, kept by number of threads, answers for all. (OpenBLAS on one thread: true
+    for all but small products and some float64 ones.)
     """
     N, D, H = shape
     rng, ws = np.random.default_rng(0), Workspace()
@@ -216,7 +241,7 @@ def _same_bits(
     W = rng.random((networks, H, D)).astype(dtype).transpose(0, 2, 1)
     keep = np.ones(networks, dtype)
 
-    def products(lanes: slice, rows: slice, features: slice) -> tuple[NDArray, NDArray]:
+    def products(lanes: slice, rows: slice, features: slice) -> tuple[Array, Array]:
         s, moved = np.copy(g, order="K"), np.copy(W, order="K")
         _multiply(x[rows], W[lanes], s[lanes, rows])
         add_product(moved[lanes, features], keep[lanes], x[:, features], g[lanes], ws)

@@ -1,0 +1,129 @@
+"""Mini-batches of successive updates, gathered once for all that train on them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.train.batches import Batches
+from klayer.train.feed import Augment, Rows
+
+__all__ = ["Block", "Blocks", "spans"]
+
+Array = NDArray[Any]
+Span = tuple[int, int]
+
+# Blocks held: as many as one worker may be ahead of another without gathering anything twice.
+HELD = 8
+
+
+def spans(start: int, until: int, size: int) -> list[Span]:
+    """Cut updates into blocks on a fixed grid, counted from update 0.
+
+    Examples
+    --------
+    >>> spans(start=0, until=7, size=3)
+    [(0, 3), (3, 6), (6, 7)]
+    >>> spans(start=4, until=7, size=3)
+    [(4, 6), (6, 7)]
+    """
+    ends = [*range(start - start % size + size, until, size), until]
+    return list(pairwise([start, *ends])) if start < until else []
+
+
+@dataclass(frozen=True)
+class Block:
+    """The mini-batches of some successive updates.
+
+    Attributes
+    ----------
+    start : int
+        The first update.
+    x : array, shape (N, D)
+        The samples of all batches, one below another.
+    batches : list of (array (n_i, D), int array (n_i,))
+        Each batch: its rows of ``x``, and its labels.
+    overlaps : list of array
+        For each batch its products with the samples before it, (n_i, N_{<i}): what updates that are
+        carried out at once need. Empty where they are not.
+    """
+
+    start: int
+    x: Array
+    batches: list[tuple[Array, Array]]
+    overlaps: list[Array]
+
+
+class Blocks:
+    """Blocks of mini-batches, for several threads at once.
+
+    Parameters
+    ----------
+    rows : Rows
+    batches : Batches
+    overlaps : bool
+        Whether blocks know the products between their batches.
+    augment : callable, optional
+
+    Examples
+    --------
+    >>> X, labels = np.arange(12.0).reshape(6, 2), np.arange(6)
+    >>> rows, batches = Rows(X, labels, X.dtype), Batches(samples=6, batch_size=2, order_seed=0)
+    >>> blocks = Blocks(rows, batches, overlaps=True)
+    >>> block = blocks.get((0, 2))
+    >>> block.x.shape, [x.shape for x, _ in block.batches], [one.shape for one in block.overlaps]
+    ((4, 2), [(2, 2), (2, 2)], [(2, 0), (2, 2)])
+    >>> blocks.get((0, 2)) is block
+    True
+    """
+
+    def __init__(
+        self, rows: Rows, batches: Batches, overlaps: bool, augment: Augment | None = None
+    ) -> None:
+        self.rows, self.batches, self.overlaps, self.augment = rows, batches, overlaps, augment
+        self._lock = Lock()
+        self._blocks: dict[Span, Future[Block]] = {}
+
+    def get(self, span: Span) -> Block:
+        """Return the batches of some updates, gathered once for all who ask."""
+        self.prepare(span)
+        with self._lock:
+            promise = self._blocks.get(span)
+        return promise.result() if promise else self.get(span)
+
+    def prepare(self, span: Span) -> None:
+        """Gather the batches of some updates, unless somebody does or has done it."""
+        with self._lock:
+            if span in self._blocks:
+                return
+            promise = self._blocks[span] = Future()
+            if len(self._blocks) > HELD:
+                del self._blocks[next(iter(self._blocks))]
+        try:
+            promise.set_result(self._gather(span))
+        except BaseException as error:
+            promise.set_exception(error)
+            raise
+
+    def _gather(self, span: Span) -> Block:
+        chosen = [self.batches[t] for t in range(*span)]
+        ends = list(accumulate(map(len, chosen), initial=0))
+        here = [slice(first, last) for first, last in pairwise(ends)]
+        if self.augment is None:
+            x = self.rows.take(np.concatenate(chosen))
+        else:
+            updates = enumerate(chosen, start=span[0])
+            x = np.concatenate(
+                [self.rows.take(one, partial(self.augment, update=t)) for t, one in updates]
+            )
+        labels = self.rows.labels[np.concatenate(chosen)]
+        # (n_i, D) @ (D, N_{<i})
+        overlaps = [x[rows] @ x[: rows.start].T for rows in here] if self.overlaps else []
+        return Block(span[0], x, [(x[rows], labels[rows]) for rows in here], overlaps)

@@ -1,0 +1,191 @@
+"""Networks that are trained side by side: a chunk of a population, on one worker.
+
+When a chunk is set up, its plan is made: every view, buffer and constant of an update. An update is then
+a straight line of array calls. Every product and every elementwise pass serves all networks at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.nn import Batch, DelayedWeights, Plan, Workspace
+from klayer.nn.gradients import Gradient
+from klayer.nn.pieces.affine import AffinePass
+from klayer.train.blocks import Block
+from klayer.train.engine import BLAS_THREADS, Engine
+from klayer.train.lanes import slices
+from klayer.train.optimisers import OPTIMISERS, Numbers
+from klayer.train.population import Population
+from klayer.train.state import Failure
+
+__all__ = ["Chunk"]
+
+Array = NDArray[Any]
+
+
+class Chunk:
+    """Some neighbouring networks of a population, ready to be trained.
+
+    Parameters
+    ----------
+    population : Population
+        Its state is what moves.
+    lanes : slice
+        Which networks.
+    ws : Workspace
+        Of the worker; chunks of one worker share it.
+    engine : Engine
+    threads : int, >= 1
+        How many workers may help with a single network.
+    """
+
+    def __init__(
+        self, population: Population, lanes: slice, ws: Workspace, engine: Engine, threads: int
+    ) -> None:
+        self.population, self.lanes, self.ws = population, lanes, ws
+        self.engine, self.threads = engine, threads
+        self.params, self.running = (
+            {key: value[lanes] for key, value in group.items()}
+            for group in (population.state.params, population.state.running)
+        )
+        self.rates = Rates(population, lanes)
+        self.first_layer: DelayedWeights | None = None
+        self._index = 0
+        self._plans: dict[int, Plan] = {}
+
+    def train(self, block: Block) -> list[Chunk]:
+        """Do the updates of a block; return what still trains: this chunk, or parts of it."""
+        if self.population.state.at_once > 1:
+            self.first_layer = DelayedWeights(
+                self.params["W1"],
+                block.x,
+                block.overlaps,
+                self.rates.l2,
+                self.ws,
+                self.threads,
+                self.engine.share if self.threads > 1 else None,
+                BLAS_THREADS,
+            )
+        return self._updates(block, 0)
+
+    def _updates(self, block: Block, first: int) -> list[Chunk]:
+        """Do the updates of a block from a given one on."""
+        self.rates.prepare(range(block.start, block.start + len(block.batches)))
+        for i in range(first, len(block.batches)):
+            x, labels = block.batches[i]
+            plan = self._plans.get(len(x)) or self._plan(x, labels)
+            batch = plan.batch
+            batch.x, batch.labels, batch.update = x, labels, block.start + i
+            self._index = i
+            self.rates.use(i)
+            if not plan.update():
+                return self._without_failures(plan, block, i)
+        if self.first_layer:
+            self.first_layer.settle()
+        return [self]
+
+    def _without_failures(self, plan: Plan, block: Block, i: int) -> list[Chunk]:
+        """Freeze the networks whose loss is not finite, as they were; go on with the others."""
+        finite = np.isfinite(plan.losses())
+        survivors = []
+        for j, p in enumerate(range(self.lanes.start, self.lanes.stop)):
+            if finite[j]:
+                survivors.append(p)
+                continue
+            failure = Failure(block.start + i, plan.first_not_finite(j))
+            self.population.state.failures[p] = failure
+            if self.first_layer:
+                self.first_layer.part(slice(j, j + 1)).settle()
+        kept = []
+        for some in slices(survivors, self.population.chunk):
+            part = Chunk(self.population, some, self.ws, self.engine, self.threads)
+            if self.first_layer:
+                here = slice(some.start - self.lanes.start, some.stop - self.lanes.start)
+                part.first_layer = self.first_layer.part(here)
+            kept += part._updates(block, i)
+        return kept
+
+    # The plan.
+
+    def _plan(self, x: Array, labels: Array) -> Plan:
+        """Make the plan for batches of this size."""
+        plan = self.population.network.plan(
+            self.params, Batch(x, labels), running=self.running, use=self._use, ws=self.ws
+        )
+        first = plan.passes[0]
+        if self.population.state.at_once > 1 and isinstance(first, AffinePass):
+            first.product = lambda: self._delayed.multiply(self._index, out=first.y)
+        self._plans[len(x)] = plan
+        return plan
+
+    def _use(self, key: str, gradient: Gradient) -> Callable[[], None]:
+        """Return what moves a parameter."""
+        param, lr = self.params[key], self.rates.lr
+        if key == "W1" and self.population.state.at_once > 1:
+            return lambda: self._delayed.descend(self._index, gradient.g, lr)  # type: ignore[attr-defined]
+        optimiser = OPTIMISERS[self.population.settings.optimiser]
+        slots = {name: slot[key][self.lanes] for name, slot in self.population.state.slots.items()}
+        numbers = self.rates.numbers(param.ndim, key in self.population.network.weights)
+        return partial(optimiser.update, param, gradient, slots, numbers)
+
+    @property
+    def _delayed(self) -> DelayedWeights:
+        assert self.first_layer is not None
+        return self.first_layer
+
+
+class Rates:
+    """The numbers of some networks, update by update.
+
+    Parameters
+    ----------
+    population : Population
+    lanes : slice
+
+    Attributes
+    ----------
+    lr, l2 : array, shape (P,)
+        In the parameters' dtype; ``lr`` is that of the update at hand.
+    """
+
+    def __init__(self, population: Population, lanes: slice) -> None:
+        self._population, self._lanes = population, lanes
+        dtype = population.dtype
+        self._values = {
+            name: value[lanes].astype(dtype) for name, value in population.numbers.items()
+        }
+        self.l2 = self._values["l2"]
+        self._slope = population.network.penalty_slope(self.l2)
+        self.lr, self._minus_lr, self._keep = (np.empty_like(self.l2) for _ in range(3))
+
+    def prepare(self, updates: range) -> None:
+        """Look ahead: compute the rates of some updates."""
+        lr = self._population.learning_rates(np.array(updates))[:, self._lanes]
+        self._lrs = lr.astype(self.l2.dtype)  # (T, P)
+        self._minus = -self._lrs
+        self._keeps = 1 + self._minus * self._slope
+
+    def use(self, i: int) -> None:
+        """Make those of the i-th of the updates the ones that :meth:`numbers` shows."""
+        self.lr[...] = self._lrs[i]
+        self._minus_lr[...] = self._minus[i]
+        self._keep[...] = self._keeps[i]
+
+    def numbers(self, ndim: int, penalised: bool) -> Numbers:
+        """Return views for a parameter with so many axes; they follow :meth:`use`."""
+
+        def fit(values: Array) -> Array:
+            return values.reshape(-1, *(1,) * (ndim - 1))
+
+        return Numbers(
+            fit(self.lr),
+            fit(self._minus_lr),
+            fit(self._slope) if penalised else None,
+            fit(self._keep) if penalised else None,
+            {name: fit(value) for name, value in self._values.items()},
+        )

@@ -1,0 +1,229 @@
+"""How a population is trained: cut into chunks, on an engine's workers, in lockstep.
+
+A network's numbers depend on nothing but its own settings, its seed, the order of the mini-batches and
+the strategy of the first layer, which is stored with them: the same bits for any population, chunk size
+and number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from klayer.nn import Workspace
+from klayer.train.blocks import Block, Blocks, Span, spans
+from klayer.train.chunk import Chunk
+from klayer.train.engine import Engine
+from klayer.train.evaluate import SPLITS_OF_CURVES
+from klayer.train.feed import Data, Feed
+from klayer.train.lanes import slices
+from klayer.train.population import Member, Population
+from klayer.train.settings import Settings
+from klayer.train.state import Failure, TrainingState
+
+__all__ = ["Trainer", "fit"]
+
+# Networks that one worker trains at a time, at the most.
+GROUP = 16
+
+# A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
+BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+
+
+class Trainer:
+    """Trains a population.
+
+    Parameters
+    ----------
+    population : Population
+    engine : Engine, optional
+        By default one with all cores, opened for each call. An engine that is open is used as it is.
+
+    Attributes
+    ----------
+    consistent : bool
+        Whether all networks stand at ``population.state.update``, so that the state may be written
+        down. It is False only after a second error or Ctrl-C in the middle of an update: after the
+        first one all networks are brought to the same update before it is raised.
+
+    Examples
+    --------
+    >>> import klayer as kl
+    >>> feed = Feed(kl.load("digits"))
+    >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
+    >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
+    >>> Trainer(population).train()
+    >>> population.evaluate("test")["accuracy"].shape
+    (2,)
+    """
+
+    def __init__(self, population: Population, engine: Engine | None = None) -> None:
+        self.population, self.engine = population, engine or Engine()
+        self.consistent = True
+
+    def train(
+        self,
+        until: int | None = None,
+        on_progress: Callable[[float], None] | None = None,
+        on_record: Callable[[TrainingState], None] | None = None,
+    ) -> None:
+        """Train to update ``until`` (by default to the end), recording the curves on the way.
+
+        A network whose cost stops being finite is frozen and flagged in ``state.failures``; the
+        others go on as if it had never been there.
+
+        Parameters
+        ----------
+        until : int, optional
+            Update index, rounded up to the grid of updates that are carried out at once; by default the
+            end of the last cycle. Stopping and going on changes no bit of what follows.
+        on_progress : callable, optional
+            Called some times a second with the number of updates done, as a float.
+        on_record : callable, optional
+            Called with the state after each recorded point. The state is then consistent: this is the
+            moment to write it down.
+        """
+        population, state = self.population, self.population.state
+        until = population.on_grid(population.total_updates if until is None else until)
+        points = [t for t in population.record_points() if state.update <= t <= until]
+        with self.engine:
+            for t in points if points[-1:] == [until] else [*points, until]:
+                self.advance(t, on_progress)
+                if t in points and t not in state.recorded:
+                    self.record()
+                    if on_record:
+                        on_record(state)
+
+    def advance(self, until: int, on_progress: Callable[[float], None] | None = None) -> None:
+        """Do the updates up to ``until``, rounded up to the grid, and record nothing."""
+        with self.engine:
+            self._advance(self.population.on_grid(until), on_progress)
+
+    def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+        state, engine = self.population.state, self.engine
+        groups = self._groups()
+        done = [state.update] * len(groups)
+        threads = max(1, engine.workers // max(1, len(groups)))
+        blocks = self._blocks()
+
+        def run(index: int, ws: Workspace) -> None:
+            for t in self._group(groups[index], blocks, (done[index], goal), threads, ws):
+                done[index] = t
+
+        def report() -> None:
+            if on_progress:
+                on_progress(sum(done) / len(done))
+
+        def behind() -> list[int]:
+            return [index for index, t in enumerate(done) if t < goal]
+
+        goal = max(until, state.update)
+        if behind():
+            self.consistent = False
+            try:
+                engine.map(run, behind(), report)
+            except BaseException:
+                # The workers stopped at different updates: bring all to the furthest one.
+                goal = max(done)
+                engine.map(run, behind())
+                state.update, self.consistent = goal, True
+                raise
+            if behind():
+                raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
+        state.update, self.consistent = goal, True
+
+    def _group(
+        self, lanes: list[slice], blocks: Blocks, span: Span, threads: int, ws: Workspace
+    ) -> Iterator[int]:
+        """Train the chunks of a group; yield the update reached."""
+        chunks = [Chunk(self.population, one, ws, self.engine, threads) for one in lanes]
+        cuts = spans(*span, self._block_size())
+        with np.errstate(all="ignore"):
+            for cut, following in pairwise([*cuts, None]):
+                if self.engine.stopped or cut is None:
+                    return
+                block = self._fetch(blocks, cut, following, threads)
+                chunks = [kept for chunk in chunks for kept in chunk.train(block)]
+                yield cut[1]
+
+    def _fetch(self, blocks: Blocks, cut: Span, following: Span | None, threads: int) -> Block:
+        """Return a block; where a worker is idle, it gathers the next one meanwhile."""
+        block = blocks.get(cut)
+        if following and block.x.nbytes > BLOCK_BYTES:
+            if threads > 1:
+                self.engine.ahead(blocks.prepare, following)
+            else:
+                blocks.prepare(following)
+        return block
+
+    def _blocks(self) -> Blocks:
+        population = self.population
+        feed = population.feed
+        batches = population.settings.batches(len(feed["train"]))
+        return Blocks(feed["train"], batches, population.state.at_once > 1, feed.augment)
+
+    def _block_size(self) -> int:
+        """Updates a block: those carried out at once, or as many as stay in the cache."""
+        population = self.population
+        if population.state.at_once > 1:
+            return population.state.at_once
+        batch = population.batches.batch_size * population.feed.n_features
+        return min(BLOCK_UPDATES, 1 + BLOCK_BYTES // (batch * population.dtype.itemsize))
+
+    def _groups(self) -> list[list[slice]]:
+        """Cut the networks that still train into groups of chunks; a frozen one lies in none."""
+        alive = self.population.alive
+        if not alive:
+            return []
+        workers = self.engine.workers
+        groups = min(len(alive), workers * -(-len(alive) // (workers * GROUP)))
+        return [
+            slices(part.tolist(), self.population.chunk)
+            for part in np.array_split(np.array(alive), groups)
+        ]
+
+    def record(self) -> None:
+        """Append a point to the curves, of each split that there is."""
+        population, state = self.population, self.population.state
+        values = {}
+        with self.engine:
+            for split in SPLITS_OF_CURVES:
+                if split in population.feed.splits:
+                    sample = population.feed.sample(split, population.settings.curve_samples)
+                    for name, value in population.evaluate_rows(sample, self.engine).items():
+                        values[f"{split}_{name}"] = value
+        for p, cost in enumerate(values["train_cost"]):
+            if state.failures[p] is None and not np.isfinite(cost):
+                state.failures[p] = Failure(state.update, 0)
+        state.record(values)
+
+
+def fit(
+    dataset: Data,
+    settings: Settings | None = None,
+    seeds: Sequence[int] = (0,),
+    workers: int | None = None,
+) -> Population:
+    """Train one network for each seed, all at once.
+
+    Parameters
+    ----------
+    dataset : klayer.data.Dataset
+    settings : Settings, optional
+    seeds : sequence of int, each >= 0
+    workers : int, optional
+        Threads; by default all cores.
+
+    Returns
+    -------
+    population : Population
+        Trained: ask it to :meth:`~Population.evaluate`, or for its :meth:`~Population.model`.
+    """
+    settings = settings or Settings()
+    population = Population(
+        Feed(dataset, settings.dtype), [Member(settings, seed) for seed in seeds]
+    )
+    Trainer(population, Engine(workers)).train()
+    return population
