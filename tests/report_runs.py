@@ -1,8 +1,11 @@
 """Small runs that the tests of the report look at."""
 
+import json
+import shutil
+
 import numpy as np
 
-from klayer.study import Study
+from klayer.study import Run, Study
 from klayer.study.launch import run_study
 
 BRIEF = {"batch_size": 50, "cycles": 1, "half_cycle": "2 epochs", "points_per_cycle": 4, "l2": 1e-3}
@@ -34,3 +37,22 @@ def make_npz(path, rng):
     X = rng.normal(size=(300, 12)) + 2 * np.eye(3, 12)[y]
     np.savez(path, X=X, y=y)
     return path
+
+
+def without_split(run, copy, *splits):
+    """Copy a run as if its data had no such splits."""
+    shutil.copytree(run.path, copy)
+    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    for split in splits:
+        del info["data"]["samples"][split]
+    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    lines = []
+    for record in run.networks:
+        values = record.to_json()
+        for split in splits:
+            for kind in ("accuracy", "loss", "cost"):
+                del values[f"{split}_{kind}"]
+                values["history"].pop(f"{split}_{kind}", None)
+        lines.append(json.dumps(values) + "\n")
+    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
+    return Run(copy)

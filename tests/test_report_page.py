@@ -11,8 +11,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from klayer.cli.output import print_summary
 from klayer.errors import KlayerError
 from klayer.report import finish, render
+from klayer.report import page as page_module
+from klayer.report import table as table_module
 from klayer.report.comparisons import analyse
 from klayer.report.examination import examine
 from klayer.report.page import Page
@@ -20,9 +23,10 @@ from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.how_made import toml
+from klayer.report.sections.section import Part, Section, block
 from klayer.study import Run, Study
 from klayer.study.launch import run_study
-from report_runs import BRIEF, make_study
+from report_runs import BRIEF, make_study, without_split
 
 
 @pytest.fixture(scope="module")
@@ -359,6 +363,32 @@ def test_ids_of_sections_differ():
     assert len(set(ids)) == len(ids)
 
 
+def test_new_section_is_one_row_of_the_table(one, monkeypatch):
+    row = Section("more", "One more", lambda _: True, lambda _: [Part([block("text", text="Hm.")])])
+    monkeypatch.setattr(page_module, "SECTIONS", (row, *SECTIONS))
+    text = page_of(one[0].path)
+    assert '<span class="number">1</span>One more</h2>' in text
+    assert '<span class="number">2</span>2-layer network</h2>' in text
+    assert "<p>Hm.</p>" in text
+
+
+def test_new_column_is_one_row_of_the_table(study, monkeypatch, capsys):
+    column = table_module.Column(
+        "Widths",
+        lambda arm: str(list(arm.settings.hidden)),
+        lambda arm: {"widths": len(arm.settings.hidden)},
+        word="widths",
+    )
+    monkeypatch.setattr(table_module, "COLUMNS", (*table_module.COLUMNS, column))
+    view = RunView(study)
+    found = table_module.result_table(view.arms, "results", "All of them.")
+    assert (found.head[-1], found.body[0][-1]) == ("Widths", "[16]")
+    assert (found.raw_head[-1], found.raw[0][-1]) == ("widths", 1)
+    monkeypatch.setenv("COLUMNS", "200")
+    print_summary(study)
+    assert "widths" in capsys.readouterr().out
+
+
 def test_panels_of_a_saved_figure_show_their_own_curves(study):
     svg = (study.path / "figures" / "curves-5-layer-he.svg").read_text(encoding="utf-8")
     lines = re.findall(r'<path d="([^"]+)"[^>]* stroke-width="1.8"', svg)
@@ -379,23 +409,15 @@ def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
         render(copy)
 
 
-def without_split(run, copy, *splits):
-    """Copy a run as if its data had no such splits."""
-    shutil.copytree(run.path, copy)
-    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
-    for split in splits:
-        del info["data"]["samples"][split]
-    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
-    lines = []
-    for record in run.networks:
-        values = record.to_json()
-        for split in splits:
-            for kind in ("accuracy", "loss", "cost"):
-                del values[f"{split}_{kind}"]
-                values["history"].pop(f"{split}_{kind}", None)
-        lines.append(json.dumps(values) + "\n")
-    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
-    return Run(copy)
+def test_network_with_an_unknown_piece_is_said_not_shown(one, monkeypatch):
+    def refuse(run, record):
+        raise KlayerError("unknown piece 'attention': made by a later version?")
+
+    monkeypatch.setattr(Run, "model", refuse)
+    page = page_of(one[0].path)
+    assert "The network can&#39;t be read here" in page
+    assert "unknown piece &#39;attention&#39;" in page
+    assert 'id="confusion"' not in page
 
 
 def test_without_a_test_split_networks_are_judged_by_validation(study, tmp_path):

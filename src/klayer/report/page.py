@@ -84,11 +84,7 @@ class Page:
             title = f"A search on {data}"
         kicker = f"{data} · {info['created'][:10]} · {view.path.name}"
         return render(
-            title=title,
-            kicker=kicker,
-            summary=self.summary,
-            parts=self.parts,
-            numbers=self.numbers,
+            title=title, kicker=kicker, summary=self.summary, parts=self.parts, numbers=self.numbers
         )
 
     def save(self) -> list[Path]:

@@ -129,11 +129,7 @@ def ruler(values: list[Spec], tooltip: list[Spec]) -> Spec:
     ends = zip(values, [at[0], *middles], [*middles, at[-1]], strict=True)
     lit = {"condition": {"param": "hover", "empty": False, "value": 0.7}, "value": 0}
     line = {"x": channel("e:Q", title="epoch"), "opacity": lit}
-    stripe = {
-        "x": channel("from:Q", title="epoch"),
-        "x2": {"field": "to"},
-        "tooltip": tooltip,
-    }
+    stripe = {"x": channel("from:Q", title="epoch"), "x2": {"field": "to"}, "tooltip": tooltip}
     return layers(
         mark("rule", line, color=MUTED, strokeWidth=1, tooltip=None),
         {"name": "stripes", **mark("rect", stripe, opacity=0, clip=True)},

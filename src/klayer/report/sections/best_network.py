@@ -24,10 +24,13 @@ def build(material: Material) -> list[Part]:
     view, record = material.view, material.view.best
     assert record is not None
     blocks = [block("text", text=_text(view, record))]
+    what = "data"
     try:
-        found = examine(view, record, view.run.load_data(may_download=False))
+        dataset = view.run.load_data(may_download=False)
+        what = "network"
+        found = examine(view, record, dataset)
     except (KlayerError, OSError) as error:
-        text = f"The data can't be read here, so its mistakes aren't shown: {error}"
+        text = f"The {what} can't be read here, so its mistakes aren't shown: {error}"
         return [Part([*blocks, block("text", text=text, kind="banner")])]
     material.table(_confusion_table(found))
     table = material.table(_class_table(found))
