@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SI
 
 HEAVY = ["optuna", "sqlalchemy", "sklearn.datasets", "klayer.study.launch", "alembic.command"]
 MOMENTS = 20
+KILLS = 4  # of one run, one after another
 MODES = (False, True)
 each_mode = pytest.mark.parametrize("prune", MODES, ids=["whole", "pruned"])
 
@@ -88,6 +90,14 @@ def work(path, prune, deadly=None):
     run_search(small(prune), out=path)
 
 
+def go_on(path, _prune):
+    """Go on in a process of its own, with checkpoints as often as can be."""
+    import klayer.study.training
+
+    klayer.study.training.CHECKPOINT_SECONDS = 0.0
+    resume_search(path)
+
+
 def torn(path):
     """Search, and be killed when half of the first population's lines are written."""
 
@@ -154,10 +164,21 @@ def check(run, expected):
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """What the search results in without a kill: whole, and pruned."""
-    folder = tmp_path_factory.mktemp("expected")
-    return {prune: comparable(run_search(small(prune), out=folder / str(prune))) for prune in MODES}
+def finished(tmp_path_factory):
+    """The search without a kill: whole, and pruned."""
+    folder = tmp_path_factory.mktemp("finished")
+    return {prune: run_search(small(prune), out=folder / str(prune)) for prune in MODES}
+
+
+@pytest.fixture(scope="module")
+def expected(finished):
+    return {prune: comparable(run) for prune, run in finished.items()}
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """Copy a finished search, to be harmed."""
+    return lambda prune=False: Run(shutil.copytree(finished[prune].path, tmp_path / "run"))
 
 
 def killed(process):
@@ -167,26 +188,27 @@ def killed(process):
 
 @each_mode
 def test_a_search_killed_at_random_moments_is_gone_on_with(processes, expected, tmp_path, prune):
+    """Killed again and again, also while it goes on from the last kill, and then left in peace."""
     started = time.monotonic()
     process = processes.Process(target=work, args=(tmp_path / "whole", prune))
     process.start()
     process.join()
     whole = time.monotonic() - started
     assert process.exitcode == 0
-    rng, kills = random.Random(7 + prune), 0
+    rng, kills, runs = random.Random(7 + prune), 0, 0
     while kills < MOMENTS // 2:
-        path = tmp_path / f"{kills}"
-        process = processes.Process(target=work, args=(path, prune))
-        process.start()
-        while not (path / "run.json").exists() and process.is_alive():
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, whole))
-        process.kill()
-        if killed(process):
+        path, runs = tmp_path / f"{runs}", runs + 1
+        for nth in range(KILLS):
+            process = processes.Process(target=go_on if nth else work, args=(path, prune))
+            process.start()
+            while not (path / "run.json").exists() and process.is_alive():
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, whole / 3))
+            process.kill()
+            if not killed(process):  # it came to its end in time: the machine has less to do now
+                whole *= 0.7
+                break
             kills += 1
-        else:
-            path.rename(tmp_path / f"in time {time.monotonic()}")
-            continue
         check(resume_search(path), expected[prune])
 
 
@@ -270,8 +292,8 @@ def test_results_torn_in_the_middle_of_a_line_are_trained_again(processes, expec
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "noise"])
-def test_a_damaged_storage_is_made_again(expected, tmp_path, damage):
-    run = run_search(small(), out=tmp_path / "run")
+def test_a_damaged_storage_is_made_again(expected, copied, damage):
+    run = copied()
     file = run.path / "search.db"
     whole = file.read_bytes()
     if damage == "missing":
@@ -286,9 +308,9 @@ def test_a_damaged_storage_is_made_again(expected, tmp_path, damage):
 
 @each_mode
 def test_a_finished_search_may_be_resumed_and_nothing_is_trained(
-    expected, tmp_path, monkeypatch, prune
+    expected, copied, monkeypatch, prune
 ):
-    run = run_search(small(prune), out=tmp_path / "run")
+    run = copied(prune)
     before = (run.path / "networks.jsonl").read_bytes()
     monkeypatch.setattr("klayer.train.Trainer.train", None)
     check(resume_search(run.path), expected[prune])
@@ -311,15 +333,15 @@ def test_another_kind_of_run_is_not_resumed_as_a_search(tmp_path):
         resume_search(run.path)
 
 
-def test_a_plan_that_is_not_json_is_named(tmp_path):
-    run = run_search(small(), out=tmp_path / "run")
+def test_a_search_file_that_is_not_json_is_named(copied):
+    run = copied()
     (run.path / "search.json").write_text("{")
     with pytest.raises(KlayerError, match=r"search\.json must be JSON, but"):
         resume_search(run.path)
 
 
-def test_one_process_at_a_time(tmp_path):
-    run = run_search(small(), out=tmp_path / "run")
+def test_one_process_at_a_time(copied):
+    run = copied()
     if sys.platform == "win32":
         pytest.skip("no file locks there")
     with run, pytest.raises(KlayerError, match="one process at a time may write a run"):
