@@ -505,7 +505,7 @@ def test_a_reference_of_another_cost_is_not_used():
 def test_importing_the_checker_imports_numpy_and_nothing_heavier():
     code = (
         "import sys, klayer.gradcheck; heavy = {'typer', 'rich', 'jinja2', 'scipy', 'sklearn', "
-        "'torch', 'jax', 'optuna', 'altair', "
+        "'torch', 'jax', 'optuna', 'vl_convert', "
         "'pydantic'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
