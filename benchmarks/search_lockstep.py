@@ -63,9 +63,8 @@ def main() -> int:
         alone, alone_training, different = 0.0, 0.0, 0
         for row in rows:
             run = Path(folder) / row["trial"]
-            (seed,) = json.loads(row["seeds"])
             alone += timed(
-                "train", *common, "--l2", row["l2"], "--seed", str(seed), "--out", str(run)
+                "train", *common, "--l2", row["l2"], "--seed", row["seed"], "--out", str(run)
             )
             alone_training += seconds_of(run)
             record = json.loads((run / "networks.jsonl").read_text())

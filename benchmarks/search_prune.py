@@ -18,33 +18,33 @@ import time
 from pathlib import Path
 
 from klayer.data import load
-from klayer.study.config import StudyConfig
-from klayer.study.search import search, trial_table
+from klayer.study import Study
+from klayer.study.launch import run_search
+from klayer.study.search.tables import trial_table
 
 
 def run(
     options: argparse.Namespace, seed: int, prune: bool, folder: str
 ) -> tuple[list[dict], float]:
-    config = StudyConfig(
-        data=options.data,
-        search={
-            "stages": [{"l2": "10^-5:10^-1"}],
-            "trials": options.trials,
-            "seed": seed,
-            "prune": prune,
-            "keep": options.keep,
-            "settings": {
-                "hidden": [50, 50],
-                "batch_norm": "hidden",
-                "batch_size": 20 if options.data == "digits" else 100,
-                "cycles": options.cycles,
-                "half_cycle": options.half_cycle,
-            },
-            "finalists": {"top": 0},
+    search = {
+        "stages": [{"l2": "10^-5:10^-1"}],
+        "trials": options.trials,
+        "seed": seed,
+        "prune": prune,
+        "keep": options.keep,
+        "settings": {
+            "hidden": [50, 50],
+            "batch_norm": "hidden",
+            "batch_size": 20 if options.data == "digits" else 100,
+            "cycles": options.cycles,
+            "half_cycle": options.half_cycle,
         },
-    )
+        "finalists": {"top": 0},
+    }
+    study = Study.from_values({"data": options.data, "search": search})
     started = time.process_time()
-    done = search(config, out=Path(folder) / f"{seed}-{prune}", data_dir=options.data_dir)
+    out = Path(folder) / f"{seed}-{prune}"
+    done = run_search(study, out=out, data_dir=options.data_dir)
     return trial_table(done), time.process_time() - started
 
 

@@ -38,3 +38,27 @@ def cifar10():
     if not folder or not (Path(folder) / "cifar-10-batches-bin").is_dir():
         pytest.skip("KLAYER_DATA names no folder with cifar-10-batches-bin")
     return load("cifar10", data_dir=folder)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory):
+    """A study of 24 networks with its page, figures and tables; not to be changed."""
+    from klayer.report import finish
+    from report_runs import make_study
+
+    run = make_study(tmp_path_factory.mktemp("runs") / "small")
+    finish(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def study_of_vectors(tmp_path_factory):
+    """The same study of data that are no images; not to be changed."""
+    from klayer.report import finish
+    from report_runs import make_npz, make_study
+
+    folder = tmp_path_factory.mktemp("vectors")
+    data = make_npz(folder / "three.npz", np.random.default_rng(20))
+    run = make_study(folder / "run", data=str(data), published=[], seeds=2)
+    finish(run)
+    return run

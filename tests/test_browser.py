@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from klayer.report import compare, finish
-from test_report_page import make_npz, make_study
+from klayer.report import compare
+from report_runs import make_study
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -29,10 +29,8 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    run = make_study(tmp_path_factory.mktemp("runs") / "small")
-    finish(run)
-    return run
+def study(small_study):
+    return small_study
 
 
 class Opened:
@@ -101,57 +99,59 @@ def opened(browser):
         context.close()
 
 
-def test_page_draws_every_chart_offline_without_a_word_on_the_console(opened, study):
-    found = opened(study.path / "report.html")
+@pytest.fixture(scope="module")
+def light(browser, study):
+    """The page in a wide window with light colours, every chart drawn."""
+    found = Opened(browser, study.path / "report.html", color_scheme="light")
     found.draw_all()
-    assert found.messages == []
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in found.requests)
-    charts = found.page.locator(".chart").count()
-    assert charts == found.page.locator(".chart.drawn").count() >= 14
+    yield found
+    found.context.close()
+
+
+def test_page_draws_every_chart_offline_without_a_word_on_the_console(light):
+    assert light.messages == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in light.requests)
+    charts = light.page.locator(".chart").count()
+    assert charts == light.page.locator(".chart.drawn").count() >= 14
     for name in ("Conclusion", "Published and measured", "The best network", "How it was made"):
-        assert found.page.get_by_role("heading", name=name).is_visible()
-    found.picture("light")
+        assert light.page.get_by_role("heading", name=name).is_visible()
+    assert light.overflow() <= 0
+    light.picture("light")
 
 
-def test_pointing_at_a_curve_shows_the_values_there(opened, study):
-    found = opened(study.path / "report.html")
-    found.draw_all()
-    chart = found.page.locator("#curves-2-layer-he .chart").nth(2)
+def test_pointing_at_a_curve_shows_the_values_there(light):
+    chart = light.page.locator("#curves-2-layer-he .chart").nth(2)
     chart.scroll_into_view_if_needed()
-    text = found.hover(chart)
+    text = light.hover(chart)
     for word in ("epoch", "no BN, train", "BN, validation", "learning rate", "%"):
         assert word in text
     assert "undefined" not in text
 
 
-def test_control_and_wheel_zoom_and_the_bare_wheel_scrolls_the_page(opened, study):
-    found = opened(study.path / "report.html")
-    found.draw_all()
-    chart = found.page.locator("#curves-2-layer-he .chart").first
-    chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    found.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    before = chart.locator(".role-axis-label").first.text_content()
-    found.page.keyboard.down("Control")
-    found.page.mouse.wheel(0, -400)
-    found.page.keyboard.up("Control")
-    found.page.wait_for_timeout(300)
-    assert chart.locator(".role-axis-label").first.text_content() != before
-    top = found.page.evaluate("window.scrollY")
-    found.page.mouse.wheel(0, 300)
-    found.page.wait_for_function("top => window.scrollY !== top", arg=top)
-    assert found.messages == []
-
-
-def test_grid_names_network_seed_and_accuracy_on_hover(opened, study):
-    found = opened(study.path / "report.html")
-    found.draw_all()
-    text = found.hover(found.page.locator("#grid .live .mark-rect path").first)
+def test_grid_names_network_seed_and_accuracy_on_hover(light):
+    text = light.hover(light.page.locator("#grid .live .mark-rect path").first)
     for word in ("2-layer", "seed", "test accuracy"):
         assert word in text
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_control_and_wheel_zoom_and_the_bare_wheel_scrolls_the_page(light):
+    chart = light.page.locator("#curves-2-layer-he .chart").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    light.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    label = chart.locator(".role-axis-label").first
+    before = label.text_content()
+    light.page.keyboard.down("Control")
+    light.page.mouse.wheel(0, -400)
+    light.page.keyboard.up("Control")
+    playwright.expect(label).not_to_have_text(before)
+    top = light.page.evaluate("window.scrollY")
+    light.page.mouse.wheel(0, 300)
+    light.page.wait_for_function("top => window.scrollY !== top", arg=top)
+    assert light.messages == []
+
+
+@pytest.mark.parametrize("width", [390, 768])
 def test_page_is_never_wider_than_its_window(opened, study, width):
     found = opened(study.path / "report.html", viewport={"width": width, "height": 844})
     found.draw_all()
@@ -160,15 +160,22 @@ def test_page_is_never_wider_than_its_window(opened, study, width):
         found.picture("phone")
 
 
-def test_dark_scheme_reaches_text_charts_and_tooltips(opened, study):
-    found = opened(study.path / "report.html", color_scheme="dark")
+@pytest.fixture(scope="module")
+def dark(browser, study):
+    """The page with dark colours, every chart drawn."""
+    found = Opened(browser, study.path / "report.html", color_scheme="dark")
     found.draw_all()
+    yield found
+    found.context.close()
+
+
+def test_dark_scheme_reaches_text_charts_and_tooltips(dark):
     colour = "e => getComputedStyle(e).{}"
-    paper = found.page.locator("body").evaluate(colour.format("backgroundColor"))
-    line = found.page.locator("#curves-2-layer-he .live path[stroke='#b4450d']").first
+    paper = dark.page.locator("body").evaluate(colour.format("backgroundColor"))
+    line = dark.page.locator("#curves-2-layer-he .live path[stroke='#b4450d']").first
     assert paper == "rgb(21, 23, 27)"
     assert line.evaluate(colour.format("stroke")) == "rgb(240, 129, 74)"
-    found.picture("dark")
+    dark.picture("dark")
 
 
 def test_button_changes_the_scheme_and_says_so(opened, study):
@@ -195,8 +202,8 @@ def contrast(a, b):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_colours_have_contrast_aa_on_their_ground(opened, study, scheme):
-    found = opened(study.path / "report.html", color_scheme=scheme)
+def test_all_text_colours_have_contrast_aa_on_their_ground(light, dark, scheme):
+    found = light if scheme == "light" else dark
     value = "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
     colours = {
         name: found.page.evaluate(value, f"--{name}")
@@ -220,21 +227,19 @@ def test_without_scripts_the_static_pictures_stand_in(opened, study):
     assert picture.bounding_box()["height"] > 100
 
 
-def test_print_shows_static_pictures_in_light_colours(opened, study):
-    found = opened(study.path / "report.html", color_scheme="dark")
-    found.draw_all()
+def test_print_shows_static_pictures_in_light_colours(dark):
+    found = dark
     found.page.emulate_media(media="print")
     assert found.page.locator("#grid .static svg").is_visible()
     assert not found.page.locator("#grid .live").is_visible()
     colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
     assert colour == "rgb(255, 255, 255)"
     found.picture("print")
+    found.page.emulate_media(media="screen")
 
 
-def test_page_of_data_without_images_is_complete(opened, tmp_path, rng):
-    data = make_npz(tmp_path / "three.npz", rng)
-    run = make_study(tmp_path / "run", data=str(data), published=[], seeds=2)
-    found = opened(finish(run)[0])
+def test_page_of_data_without_images_is_complete(opened, study_of_vectors):
+    found = opened(study_of_vectors.path / "report.html")
     found.draw_all()
     assert found.messages == []
     assert found.page.get_by_role("heading", name="The best network").is_visible()
@@ -243,7 +248,8 @@ def test_page_of_data_without_images_is_complete(opened, tmp_path, rng):
 
 
 def test_comparing_page_draws_offline(opened, study, tmp_path):
-    other = make_study(tmp_path / "other", seeds=2)
+    grid = {"hidden": [[16]], "batch_norm": ["none", "hidden"], "init": ["he", "gaussian:0.0001"]}
+    other = make_study(tmp_path / "other", seeds=2, grid=grid)
     found = opened(compare(study, other, tmp_path / "both.html"))
     found.draw_all()
     assert found.messages == []

@@ -1,15 +1,16 @@
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from klayer.cli.app import app, main
 from klayer.study import Run
+from klayer.train import SETTINGS
+from klayer.train.settings import SEARCHABLE
 
 BRIEF = ["--hidden", "12", "--batch-size", "50", "--cycles", "1", "--half-cycle", "1 epoch"]
 
@@ -49,6 +50,13 @@ def test_train_ends_with_a_table_and_a_run_directory(trained):
     assert (out / "figures" / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.fixture
+def no_page(monkeypatch):
+    """The page has its own tests."""
+    monkeypatch.setattr("klayer.report.finish", lambda _run, pdf=False: [])
+
+
+@pytest.mark.usefixtures("no_page")
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
     path = tmp_path / "my.toml"
     path.write_text("hidden = [9]\nl2 = 0.25\nbatch_size = 40\nnetworks = 2\nseed = 3\n")
@@ -64,6 +72,72 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
     assert settings["lr_max"] == 0.1
 
 
+@pytest.mark.usefixtures("no_page")
+@pytest.mark.parametrize(
+    ("flags", "data", "seeds"),
+    [
+        ([], "digits", [3, 4]),
+        (["--data", "synthetic:samples=100"], "synthetic", [3, 4]),
+        (["--networks", 3], "digits", [3, 4, 5]),
+        (["--seed", 0], "digits", [0, 1]),
+    ],
+)
+def test_flags_win_over_data_networks_and_seed_of_the_file(tmp_path, flags, data, seeds):
+    path = tmp_path / "my.toml"
+    path.write_text(
+        "data = 'digits'\nnetworks = 2\nseed = 3\nhidden = [4]\ncycles = 1\nhalf_cycle = 3\n"
+    )
+    out = tmp_path / "run"
+    result = klayer("train", "--config", path, *flags, "--out", out, "-q")
+    assert result.exit_code == 0, result.output
+    run = Run(out)
+    assert [record.seed for record in run.networks] == seeds
+    assert run.info["data"]["name"].partition(":")[0] == data
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("networks = 0", r"my.toml: `networks` must be a whole number >= 1, but got 0"),
+        ("networks = 'x'", r"my.toml: `networks` must be a whole number >= 1, but got 'x'"),
+        ("seed = -1", r"my.toml: `seed` must be a whole number >= 0, but got -1"),
+        ("l_2 = 1", "unknown setting 'l_2': did you mean 'l2'?"),
+        ("batch_size = 'x'", "`batch_size`: Input should be a valid integer"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path, monkeypatch, capsys, line, message):
+    path = tmp_path / "my.toml"
+    path.write_text(line)
+    code, err = fails(monkeypatch, capsys, "train", "--config", path)
+    assert code == 2
+    assert message in err
+
+
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_every_setting_is_an_option_with_its_help_and_default(command):
+    result = CliRunner(env={"COLUMNS": "500"}).invoke(app, [command, "--help"])
+    lines = result.output.splitlines()
+    for name, row in {**SETTINGS, **(SEARCHABLE if command == "search" else {})}.items():
+        [line] = [line for line in lines if ",".join(row.flags) in line.split()[1:2]]
+        assert row.sentence.rstrip(".") in line, name
+        if command == "train":
+            assert f"[default: {row.shown_default}]" in line
+        elif row.search == "choices":
+            assert "given more than once" in line
+        elif row.search:
+            assert f"LOW:HIGH[:{row.search}" in line
+
+
+def test_a_new_row_of_the_table_is_an_option(monkeypatch):
+    row = replace(
+        SETTINGS["l2"], name="momentum", flags=("--momentum",), help="How much.", default=0.9
+    )
+    monkeypatch.setattr("klayer.train.SETTINGS", {**SETTINGS, "momentum": row})
+    output = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["train", "--help"]).output
+    assert re.search(r"--momentum +<float> +How much\. \[default: 0\.9\]", output)
+
+
+@pytest.mark.usefixtures("no_page")
 def test_depth_and_width_make_hidden_layers(tmp_path):
     out = tmp_path / "run"
     klayer("train", "--depth", 4, "--width", 6, "--half-cycle", 2, "--out", out, "-q")
@@ -71,6 +145,7 @@ def test_depth_and_width_make_hidden_layers(tmp_path):
     assert record["settings"]["hidden"] == [6, 6, 6]
 
 
+@pytest.mark.usefixtures("no_page")
 def test_json_is_all_that_train_prints_on_stdout(tmp_path):
     result = klayer("train", *BRIEF, "--out", tmp_path / "run", "--json")
     summary = json.loads(result.stdout)
@@ -87,7 +162,7 @@ def test_predict_labels_rows_with_the_best_network(trained, tmp_path, digits):
     result = klayer("predict", out, tmp_path / "rows.npy")
     assert result.exit_code == 0, result.output
     names = [line.split("\t")[1] for line in result.stdout.splitlines()]
-    labels = Run(out).model().predict(rows)
+    labels = Run(out).model().predict_labels(rows)[0]
     assert names == [digits.class_names[label] for label in labels]
     assert len(set(names)) > 5
     as_json = klayer("predict", out, tmp_path / "rows.npy", "--seed", 6, "--json")
@@ -110,7 +185,7 @@ def test_a_study_of_a_toml_file_ends_in_a_page(tmp_path):
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("klayer.study.estimate.SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr("klayer.study.duration.SAMPLE_SECONDS", 0.01)
     result = klayer("study", "--preset", "quick", "--dry-run")
     assert result.exit_code == 0, result.output
     for words in ("search, stage 4", "finalists", "nothing was trained"):
@@ -171,7 +246,7 @@ def test_debug_shows_the_traceback(monkeypatch):
 
 
 def test_importing_klayer_imports_nothing_heavy():
-    heavy = ["sklearn", "optuna", "altair", "typer", "scipy", "pydantic", "rich"]
+    heavy = ["sklearn", "optuna", "vl_convert", "typer", "scipy", "pydantic", "rich"]
     code = f"import sys, klayer; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -182,7 +257,7 @@ def test_help_imports_nothing_heavy():
         "import sys; sys.argv = ['klayer', '--help']\n"
         "from klayer.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = ['sklearn', 'optuna', 'altair', 'scipy', 'pydantic', 'numpy', 'jinja2']\n"
+        "heavy = ['sklearn', 'optuna', 'vl_convert', 'scipy', 'pydantic', 'numpy', 'jinja2']\n"
         "print('HEAVY', [m for m in heavy if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -191,20 +266,26 @@ def test_help_imports_nothing_heavy():
         assert f" {command} " in found.stdout
 
 
+@pytest.mark.usefixtures("no_page")
 def test_ctrl_c_says_how_to_go_on_and_resume_does(tmp_path):
     out = tmp_path / "run"
     # A shell that started the tests in the background has them, and so the child, ignore Ctrl-C.
+    # The child is interrupted a moment after its first recorded point.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from klayer.cli import main; main()"
+        "import os, signal, threading; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from klayer.cli import main\n"
+        "from klayer.cli.progress import Bars\n"
+        "press = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "started = []\n"
+        "def record(self, pack, state):\n"
+        "    if not started:\n"
+        "        started.append(threading.Timer(0.05, press)); started[0].start()\n"
+        "Bars.record = record\n"
+        "main()"
     )
     command = [sys.executable, "-c", code]
-    long = ["train", "--networks", "4", "--cycles", "20", "--batch-size", "20", "--out", str(out)]
+    long = ["train", "--networks", "4", "--cycles", "10", "--batch-size", "20", "--out", str(out)]
     child = subprocess.Popen([*command, *long], stderr=subprocess.PIPE, text=True)
-    while not (out / "checkpoints").exists() and child.poll() is None:
-        time.sleep(0.05)
-    time.sleep(1)
-    child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
     message = re.sub(r"\s+", " ", err)

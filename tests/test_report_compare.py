@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from klayer.cli.report import report
 from klayer.errors import KlayerError
 from klayer.report import compare, pdf
-from klayer.report.side_by_side import pairs
-from klayer.report.view import RunView
-from klayer.study.config import StudyConfig
-from klayer.study.study import run_study
+from klayer.report.run_view import RunView
+from klayer.report.two_runs import pairs
+from klayer.study import Study
+from klayer.study.launch import run_study
+from report_runs import without_split
 
 ARM = {"hidden": [10], "batch_size": 50, "cycles": 1, "half_cycle": "1 epoch", "l2": 1e-3}
 
@@ -24,7 +25,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = []
     for name, seeds, batch_norm in (("a", 3, "none"), ("b", [1, 2, 3], "none"), ("c", 2, "hidden")):
-        config = StudyConfig(data="digits", seeds=seeds, arms=[{**ARM, "batch_norm": batch_norm}])
+        arms = [{**ARM, "batch_norm": batch_norm}]
+        config = Study.from_values({"data": "digits", "seeds": seeds, "arms": arms})
         found.append(run_study(config, out=folder / name, kind="train", workers=1))
     return found
 
@@ -68,6 +70,15 @@ def test_runs_without_a_common_arm_are_refused(runs, tmp_path):
     (copy / "networks.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(KlayerError, match="no arm with the same settings or the same name"):
         compare(runs[0].path, copy, tmp_path / "both.html")
+
+
+def test_runs_are_compared_on_a_split_that_both_have(runs, tmp_path):
+    other = without_split(runs[1], tmp_path / "other", "test")
+    for first, second in ((runs[0], other), (other, runs[0])):
+        text = compare(first, second, tmp_path / "both.html").read_text(encoding="utf-8")
+        assert "Validation accuracy: " in text
+        assert "Test accuracy" not in text
+        assert "have the same accuracies, seed by seed" in text
 
 
 def test_run_without_results_is_refused(runs, tmp_path):

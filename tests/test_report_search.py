@@ -5,27 +5,30 @@ import re
 import pytest
 
 from klayer.report import finish
-from klayer.report.search import search_part
-from klayer.report.view import RunView
-from klayer.study.config import StudyConfig
-from klayer.study.search import search
+from klayer.report.page import Page
+from klayer.report.run_view import RunView
+from klayer.study import Run, Study
+from klayer.study.launch import run_search
+from klayer.study.search.tables import trial_table
 
 BRIEF = {"hidden": [8], "batch_size": 100, "cycles": 1, "half_cycle": "1 epoch"}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    config = StudyConfig(
-        data="digits",
-        settings=BRIEF,
-        search={
-            "stages": [{"l2": "1e-5:1e-1"}, {"l2": "1e-4:1e-2"}],
-            "trials": 4,
-            "finalists": {"top": 1, "cycles": 1, "seeds": 2},
-            "published": [{"l2": 0.005, "test": 0.5355, "source": "somewhere"}],
-        },
+    config = Study.from_values(
+        {
+            "data": "digits",
+            "settings": BRIEF,
+            "search": {
+                "stages": [{"l2": "1e-5:1e-1"}, {"l2": "1e-4:1e-2"}],
+                "trials": 4,
+                "finalists": {"top": 1, "cycles": 1, "seeds": 2},
+                "published": [{"l2": 0.005, "test": 0.5355, "source": "somewhere"}],
+            },
+        }
     )
-    run = search(config, out=tmp_path_factory.mktemp("runs") / "search", workers=1)
+    run = run_search(config, out=tmp_path_factory.mktemp("runs") / "search", workers=1)
     finish(run)
     return run
 
@@ -48,16 +51,17 @@ def test_search_is_a_section_with_a_scatter_and_a_table_a_stage(run, html):
 
 
 def test_trials_of_a_stage_are_sorted_by_validation_accuracy(run):
-    table = search_part(RunView(run)).stages[0].table
+    tables = Page(RunView(run)).material.tables
+    table = next(one for one in tables if one.name == "search-stage-1")
     values = [row[table.raw_head.index("validation_accuracy")] for row in table.raw]
     assert values == sorted(values, reverse=True)
-    stored = [r["validation_accuracy"] for r in run.networks if r["part"] == "search"]
+    stored = [r.accuracy("validation") for r in run.networks if r.part == "search"]
     assert set(values) <= set(stored)
 
 
 def test_finalists_are_the_only_ones_with_a_test_accuracy(run, html):
-    tested = [r for r in run.networks if r.get("test_accuracy") is not None]
-    assert {r["part"] for r in tested} == {"finalists"}
+    tested = [r for r in run.networks if r.accuracy("test") is not None]
+    assert {r.part for r in tested} == {"finalists"}
     assert "Of the search, only these networks have seen the test split" in html
     assert "The search ends at λ = " in html
 
@@ -70,6 +74,20 @@ def test_published_finalists_stand_beside_the_measured_ones(html):
 def test_page_without_a_search_has_no_search_section(run):
     (run.path / "search.json").rename(run.path / "hidden.json")
     try:
-        assert search_part(RunView(run)) is None
+        view = RunView(Run(run.path))
+        assert not trial_table(view.run)
+        assert "search" not in Page(view).numbers
     finally:
         (run.path / "hidden.json").rename(run.path / "search.json")
+
+
+def test_search_of_two_parameters_has_a_panel_each_on_page_and_in_files(tmp_path):
+    stages = [{"l2": "1e-5:1e-1", "batch_norm": ["none", "all"]}]
+    values = {"data": "digits", "settings": BRIEF, "search": {"stages": stages, "trials": 4}}
+    config = Study.from_values(values)
+    run = run_search(config, out=tmp_path / "two", workers=1)
+    page = finish(run)[0].read_text(encoding="utf-8")
+    assert 'id="spec-trials-1"' in page
+    svg = (run.path / "figures" / "trials.svg").read_text(encoding="utf-8")
+    assert "λ" in svg
+    assert "batch norm" in svg

@@ -7,26 +7,22 @@ import pytest
 
 from klayer.data import load
 from klayer.errors import KlayerError
-from klayer.study import Run
-from klayer.study.config import StudyConfig
-from klayer.study.run import record_key
-from klayer.study.search import (
-    Range,
-    Space,
+from klayer.study import Run, Study, launch
+from klayer.study.execute import open_executor
+from klayer.study.launch import run_search, run_study
+from klayer.study.search import stages as engine
+from klayer.study.search.halving import survivors
+from klayer.study.search.next_space import next_space
+from klayer.study.search.samplers import SAMPLERS
+from klayer.study.search.space import Range, Space
+from klayer.study.search.stages import search_stages
+from klayer.study.search.tables import (
     finalist_table,
     importance,
-    read_search,
-    run_search,
-    search,
     sorted_rows,
     stage_table,
     trial_table,
 )
-from klayer.study.search import stages as engine
-from klayer.study.search.auto import next_space
-from klayer.study.search.halving import survivors
-from klayer.study.study import run_study
-from klayer.train import Standardised
 
 FAST = {
     "hidden": [12],
@@ -38,7 +34,11 @@ FAST = {
 }
 
 
-def config(**values):
+def parsed(**values):
+    return Study.from_values(values)
+
+
+def config(others=(), **values):
     values = {
         "stages": [{"l2": "1e-4:1e-1"}],
         "trials": 6,
@@ -46,7 +46,7 @@ def config(**values):
         **values,
     }
     values["settings"] = {**FAST, **values.get("settings", {})}
-    return StudyConfig(search=values)
+    return parsed(search=values, **dict(others))
 
 
 def optuna_trials(run):
@@ -60,21 +60,21 @@ def optuna_trials(run):
 def plain(tmp_path_factory):
     """Two stages of six trials, two finalists."""
     stages = [{"l2": "1e-4:1e-1"}, {"l2": "1e-3:2e-2:linear"}]
-    return search(config(stages=stages), out=tmp_path_factory.mktemp("search") / "run")
+    return run_search(config(stages=stages), out=tmp_path_factory.mktemp("search") / "run")
 
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory):
     """The first of those stages, pruned."""
     one = config(prune=True, finalists={"top": 1, "cycles": 1, "seeds": 1})
-    return search(one, out=tmp_path_factory.mktemp("search") / "run")
+    return run_search(one, out=tmp_path_factory.mktemp("search") / "run")
 
 
 def test_every_trial_has_one_row_and_one_network(plain):
     rows = trial_table(plain)
     assert [row["trial"] for row in rows] == list(range(12))
     assert [row["stage"] for row in rows] == [1] * 6 + [2] * 6
-    trained = [record_key(record) for record in plain.networks if record["part"] == "search"]
+    trained = [record.key for record in plain.networks if record.part == "search"]
     assert trained == [("search", f"trial {n}", n) for n in range(12)]
     assert all(Range(1e-4, 1e-1).contains(row["l2"]) for row in rows[:6])
     assert all(Range(1e-3, 2e-2).contains(row["l2"]) for row in rows[6:])
@@ -82,11 +82,11 @@ def test_every_trial_has_one_row_and_one_network(plain):
 
 def test_a_row_holds_what_its_network_reached(plain):
     for row, record in zip(trial_table(plain), plain.networks, strict=False):
-        assert record["settings"]["l2"] == row["l2"]
-        assert row["validation_accuracy"] == record["validation_accuracy"]
-        assert row["train_accuracy"] == record["train_accuracy"]
+        assert record.settings.l2 == row["l2"]
+        assert row["validation_accuracy"] == record.accuracy("validation")
+        assert row["train_accuracy"] == record.accuracy("train")
         assert (row["validation_sd"], row["failure"]) == (None, None)
-        assert row["updates"] == record["history"]["update"][-1]
+        assert row["updates"] == record.updates
 
 
 def test_the_tables_are_written(plain):
@@ -115,11 +115,11 @@ def test_finalists_are_the_best_two_by_validation_accuracy(plain):
     finalists = finalist_table(plain)
     assert [one["trial"] for one in finalists] == [row["trial"] for row in rows[:2]]
     for one in finalists:
-        records = [record for record in plain.networks if record["arm"] == one["arm"]]
-        assert [record["seed"] for record in records] == [0, 1] == one["seeds"]
-        assert {record["settings"]["cycles"] for record in records} == {1}
-        assert {record["settings"]["l2"] for record in records} == {one["l2"]}
-        tests = [record["test_accuracy"] for record in records]
+        records = [record for record in plain.networks if record.arm == one["arm"]]
+        assert [record.seed for record in records] == [0, 1] == one["seeds"]
+        assert {record.settings.cycles for record in records} == {1}
+        assert {record.settings.l2 for record in records} == {one["l2"]}
+        tests = [record.accuracy("test") for record in records]
         assert one["test_accuracy"] == pytest.approx(sum(tests) / 2)
         assert one["test_sd"] == pytest.approx(abs(tests[0] - tests[1]) / math.sqrt(2))
 
@@ -129,10 +129,10 @@ def test_finalists_are_the_best_two_by_validation_accuracy(plain):
 
 def test_a_trial_in_lockstep_is_the_network_that_training_it_alone_gives(plain, tmp_path):
     for row in trial_table(plain)[:4]:
-        alone = StudyConfig(seeds=row["seeds"], settings={**FAST, "l2": row["l2"]})
+        alone = parsed(seeds=row["seeds"], settings={**FAST, "l2": row["l2"]})
         run = run_study(alone, out=tmp_path / str(row["trial"]), kind="train")
         for split in ("train", "validation"):
-            assert run.networks[0][f"{split}_accuracy"] == row[f"{split}_accuracy"]
+            assert run.networks[0].accuracy(split) == row[f"{split}_accuracy"]
         with_others = plain.model(plain.networks[row["trial"]]).params
         for key, value in run.model().params.items():
             assert np.array_equal(value, with_others[key])
@@ -143,7 +143,7 @@ def test_a_trial_in_lockstep_is_the_network_that_training_it_alone_gives(plain, 
 
 def test_no_trial_carries_a_test_number(plain):
     for record in plain.networks:
-        assert ("test_accuracy" in record) == (record["part"] == "finalists")
+        assert ("test" in record.scores) == (record.part == "finalists")
     assert not any("test" in name for row in trial_table(plain) for name in row)
     assert not any("test" in name for one in optuna_trials(plain) for name in one.user_attrs)
 
@@ -174,17 +174,17 @@ def test_the_test_split_is_first_touched_for_the_finalists(tmp_path, monkeypatch
         return real(*args)
 
     monkeypatch.setattr(engine, "_finalists", choose)
-    run = Run.create(tmp_path / "run", "search", one.model_dump(exclude_none=True), dataset)
+    run = Run.create(tmp_path / "run", "search", one.document, dataset)
     splits.asked.clear()
-    with run:
-        run_search(one, run, Standardised(dataset))
+    with run, open_executor("local", dataset) as executor:
+        search_stages(run, one.search, executor)
     assert touched == [False]
     assert "test" in splits.asked
 
 
 def test_no_choice_depends_on_the_test_split(tmp_path, monkeypatch):
     one = config(stages=[{"l2": "1e-4:1e-1"}], auto=2, sampler="tpe", batch=3)
-    honest = search(one, out=tmp_path / "honest")
+    honest = run_search(one, out=tmp_path / "honest")
 
     def poisoned(*args, **kwargs):
         dataset = load(*args, **kwargs)
@@ -192,8 +192,8 @@ def test_no_choice_depends_on_the_test_split(tmp_path, monkeypatch):
         labels[:] = (labels + 1) % 10
         return dataset
 
-    monkeypatch.setattr(engine, "load", poisoned)
-    fooled = search(one, out=tmp_path / "fooled")
+    monkeypatch.setattr(launch, "load", poisoned)
+    fooled = run_search(one, out=tmp_path / "fooled")
     assert trial_table(fooled) == trial_table(honest)
     assert stage_table(fooled) == stage_table(honest)
     true, false = finalist_table(honest), finalist_table(fooled)
@@ -211,18 +211,20 @@ def test_no_choice_depends_on_the_test_split(tmp_path, monkeypatch):
 
 def test_own_seeds_differ_between_trials_and_common_seeds_do_not(tmp_path):
     none = {"top": 0}
-    own = search(config(trials=3, seeds_per_trial=2, seed=5, finalists=none), out=tmp_path / "own")
+    own = run_search(
+        config(trials=3, seeds_per_trial=2, seed=5, finalists=none), out=tmp_path / "own"
+    )
     assert [row["seeds"] for row in trial_table(own)] == [[5, 6], [7, 8], [9, 10]]
     common = config(trials=3, seeds_per_trial=2, seed=5, seeds="common", finalists=none)
-    rows = trial_table(search(common, out=tmp_path / "common"))
+    rows = trial_table(run_search(common, out=tmp_path / "common"))
     assert [row["seeds"] for row in rows] == [[5, 6]] * 3
 
 
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds(tmp_path):
-    run = search(config(trials=2, seeds_per_trial=3), out=tmp_path / "run")
+    run = run_search(config(trials=2, seeds_per_trial=3), out=tmp_path / "run")
     for row, stored in zip(trial_table(run), optuna_trials(run), strict=True):
         values = [
-            record["validation_accuracy"] for record in run.networks if record["arm"] == row["arm"]
+            record.accuracy("validation") for record in run.networks if record.arm == row["arm"]
         ]
         assert row["validation_accuracy"] == pytest.approx(sum(values) / 3)
         assert row["validation_sd"] == pytest.approx(np.std(values, ddof=1))
@@ -231,7 +233,7 @@ def test_the_value_of_a_trial_is_the_mean_over_its_seeds(tmp_path):
 
 
 def test_another_seed_draws_other_trials(plain, tmp_path):
-    other = search(config(trials=2, seed=1, finalists={"top": 0}), out=tmp_path / "run")
+    other = run_search(config(trials=2, seed=1, finalists={"top": 0}), out=tmp_path / "run")
     assert trial_table(other)[0]["l2"] != trial_table(plain)[0]["l2"]
     assert finalist_table(other) == []
 
@@ -260,9 +262,9 @@ def test_what_pruning_keeps_and_drops_is_what_it_was_without(pruned, plain):
     """Survivors to the last bit; the dropped to the accuracy at their end; by the same ranking."""
     at_rung = {}
     for row, all_the_way in zip(trial_table(pruned), trial_table(plain), strict=False):
-        record = next(one for one in plain.networks if one["arm"] == row["arm"])
+        record = next(one for one in plain.networks if one.arm == row["arm"])
         history = dict(
-            zip(record["history"]["update"], record["history"]["validation_accuracy"], strict=True)
+            zip(record.history["update"], record.history["validation_accuracy"], strict=True)
         )
         at_rung[row["trial"]] = history[max(history) // 2]
         if row["state"] == "trained":
@@ -274,10 +276,37 @@ def test_what_pruning_keeps_and_drops_is_what_it_was_without(pruned, plain):
     assert kept == sorted(best)
 
 
+@pytest.mark.parametrize("change", [{"prune": True}, {"settings": {"points_per_cycle": 3}}])
+def test_pruning_and_curves_change_no_bit_of_a_large_first_layer(tmp_path, change):
+    """Updates two at once are counted from the first, wherever a cycle or a point of a curve ends."""
+    large = {
+        "hidden": [24],
+        "batch_norm": "none",
+        "batch_size": 20,
+        "cycles": 1.5,
+        "half_cycle": 53,
+        "points_per_cycle": 5,
+        "updates_at_once": 2,
+    }
+    runs = []
+    for name, other in (("one", {}), ("other", change)):
+        values = {"trials": 4, "finalists": {"top": 0}, **other}
+        values["settings"] = {**large, **values.get("settings", {})}
+        data = {"data": "synthetic:samples=500,features=1500"}
+        runs.append(run_search(config(data, **values), out=tmp_path / name))
+    one, other = runs
+    for record in other.networks:
+        assert record.at_once == 2
+        if record.state == "trained":
+            theirs = one.model(one.find(record.key)).params
+            ours = other.model(record).params
+            assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+
+
 def test_pruned_networks_have_their_weights_and_no_part_in_the_finals(pruned):
-    dropped = next(record for record in pruned.networks if record["state"] == "pruned")
-    probs = pruned.model(dropped).probs(np.zeros((2, 64)))
-    assert probs.shape == (2, 10)
+    dropped = next(record for record in pruned.networks if record.state == "pruned")
+    probs = pruned.model(dropped).predict_probs(np.zeros((2, 64)))
+    assert probs.shape == (1, 2, 10)
     chosen = finalist_table(pruned)[0]["trial"]
     assert next(row["state"] for row in trial_table(pruned) if row["trial"] == chosen) == "trained"
     assert list((pruned.path / "checkpoints").iterdir()) == []
@@ -286,7 +315,7 @@ def test_pruned_networks_have_their_weights_and_no_part_in_the_finals(pruned):
 def test_pruning_ranks_all_populations_of_a_stage_together(tmp_path):
     """One architecture can't learn: its trials go, however many there are of the other."""
     stages = [{"l2": "1e-4:1e-3", "init": ["he"], "hidden": [[12], [1, 1, 1]]}]
-    run = search(config(stages=stages, trials=8, prune=True, seed=2), out=tmp_path / "run")
+    run = run_search(config(stages=stages, trials=8, prune=True, seed=2), out=tmp_path / "run")
     rows = trial_table(run)
     wide = [row for row in rows if row["hidden"] == [12]]
     assert 0 < len(wide) < 8
@@ -298,7 +327,7 @@ def test_pruning_ranks_all_populations_of_a_stage_together(tmp_path):
 
 def test_three_cycles_have_two_rounds_of_pruning(tmp_path):
     one = config(trials=8, prune=True, keep=0.5, settings={"cycles": 3}, finalists={"top": 0})
-    rows = trial_table(search(one, out=tmp_path / "run"))
+    rows = trial_table(run_search(one, out=tmp_path / "run"))
     updates = sorted(row["updates"] for row in rows)
     cycle = updates[0]
     assert updates == [cycle] * 4 + [2 * cycle] * 2 + [3 * cycle] * 2
@@ -312,7 +341,7 @@ def test_three_cycles_have_two_rounds_of_pruning(tmp_path):
 def test_a_diverged_trial_is_a_result(tmp_path, prune):
     stages = [{"lr_max": "0.05:1e12"}]
     one = config(stages=stages, trials=6, prune=prune, settings={"batch_norm": "none"}, seed=1)
-    run = search(one, out=tmp_path / "run")
+    run = run_search(one, out=tmp_path / "run")
     rows = trial_table(run)
     failed = [row for row in rows if row["state"] == "diverged"]
     assert 0 < len(failed) < 6
@@ -333,7 +362,7 @@ def test_one_diverged_seed_fails_its_trial(tmp_path):
         auto=1,
         settings={"batch_norm": "none", "lr_min": 1e-5},
     )
-    run = search(one, out=tmp_path / "run")
+    run = run_search(one, out=tmp_path / "run")
     assert all("of 2 seeds: cost not finite" in row["failure"] for row in trial_table(run))
     stored = json.loads((run.path / "trials.json").read_text())
     assert stored["stopped"] == "stage 2 needs two trials of stage 1 that ran to their end"
@@ -390,7 +419,7 @@ def test_too_few_results_give_no_next_stage():
 
 
 def test_auto_stages_follow_and_their_reasons_are_stored(tmp_path):
-    run = search(config(auto=2), out=tmp_path / "run")
+    run = run_search(config(auto=2), out=tmp_path / "run")
     stages = stage_table(run)
     assert [stage["stage"] for stage in stages] == [1, 2, 3]
     assert stages[0]["reason"] == "given"
@@ -406,8 +435,8 @@ def test_auto_stages_follow_and_their_reasons_are_stored(tmp_path):
 def test_categories_share_a_stage_and_importance_is_told(tmp_path):
     stages = [{"l2": "1e-5:1e-4", "lr_max": "1e-4:0.3", "batch_norm": ["none", "hidden"]}]
     one = config(stages=stages, trials=16, sampler="qmc", finalists={"top": 0})
-    run = search(one, out=tmp_path / "run")
-    populations = {record["population"] for record in run.networks}
+    run = run_search(one, out=tmp_path / "run")
+    populations = {record.population for record in run.networks}
     assert len(populations) == 2
     found = importance(run)
     assert set(found) == {"l2", "lr_max", "batch_norm"}
@@ -422,18 +451,18 @@ def test_one_parameter_has_no_importance(plain):
 
 def test_equal_settings_are_one_finalist(tmp_path):
     one = config(stages=[{"init": ["he", "xavier"]}], trials=6)
-    rows = finalist_table(search(one, out=tmp_path / "run"))
+    rows = finalist_table(run_search(one, out=tmp_path / "run"))
     assert sorted(row["init"] for row in rows) == ["he", "xavier"]
 
 
-@pytest.mark.parametrize("sampler", ["qmc", "tpe", "gp"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_searches(tmp_path, sampler):
     if sampler == "gp":
         pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
-    batch = {} if sampler == "qmc" else {"batch": 12 if sampler == "gp" else 4}
+    batch = {"batch": 12 if sampler == "gp" else 4} if SAMPLERS[sampler].learns else {}
     trials = 13 if sampler == "gp" else 10
     one = config(sampler=sampler, trials=trials, finalists={"top": 0}, **batch)
-    rows = trial_table(search(one, out=tmp_path / "run"))
+    rows = trial_table(run_search(one, out=tmp_path / "run"))
     assert len({row["l2"] for row in rows}) == trials
 
 
@@ -446,7 +475,7 @@ def test_the_storage_shows_values_curves_and_attributes(plain):
     for one, row, record in zip(stored, rows, plain.networks, strict=False):
         assert (one.state.name, one.value) == ("COMPLETE", row["validation_accuracy"])
         assert one.params == {"l2": row["l2"]}
-        history = record["history"]
+        history = record.history
         assert one.intermediate_values == dict(
             zip(history["update"], history["validation_accuracy"], strict=True)
         )
@@ -465,30 +494,26 @@ def test_pruned_trials_are_pruned_in_the_storage(pruned):
 
 def test_published_finalists_stand_beside_the_measured_ones(tmp_path):
     published = [{"l2": 0.005, "test": 0.5}]
-    run = search(config(trials=2, published=published), out=tmp_path / "run")
+    run = run_search(config(trials=2, published=published), out=tmp_path / "run")
     assert json.loads((run.path / "trials.json").read_text())["published"] == published
 
 
 def test_a_run_without_a_search_has_no_trials(tmp_path):
-    run = run_study(StudyConfig(seeds=1, settings=FAST), out=tmp_path / "run")
+    run = run_study(parsed(seeds=1, settings=FAST), out=tmp_path / "run")
     assert trial_table(run) == finalist_table(run) == stage_table(run) == []
     assert importance(run) == {}
 
 
 def test_a_search_fills_its_part_of_a_study(tmp_path):
-    """The lead of a study calls the search on the study's own run."""
-    dataset = load("digits")
-    one = config(trials=3).model_copy(update={"seeds": 2, "settings": FAST})
+    one = config({"seeds": 2, "settings": FAST}, trials=3)
     run = run_study(one, out=tmp_path / "run")
-    with run:
-        run_search(one, run, Standardised(dataset))
-    parts = [record["part"] for record in run.networks]
+    parts = [record.part for record in run.networks]
     assert parts == ["arms"] * 2 + ["search"] * 3 + ["finalists"] * 4
     assert len(trial_table(run)) == 3
 
 
 def test_a_search_checks_itself_before_it_starts(tmp_path):
     with pytest.raises(KlayerError, match="stage 1: unknown parameter 'l3'"):
-        search(config(stages=[{"l3": "1:2"}]), out=tmp_path / "run")
+        run_search(config(stages=[{"l3": "1:2"}]), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert read_search(config())[0].trials == 6
+    assert config().search.trials_of(1) == 6

@@ -6,10 +6,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from klayer.cli.options import SearchCommand
 from klayer.cli.search import search as command
 from klayer.errors import KlayerError
+from klayer.report import finish
 from klayer.study import Run
-from klayer.study.search import finalist_table, stage_table, trial_table
+from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
 QUICK = [
     *("--hidden", "6", "--batch-size", "50", "--half-cycle", "1 epoch", "--cycles", "1"),
@@ -17,7 +19,7 @@ QUICK = [
 ]
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(command)
+app.command(cls=SearchCommand)(command)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +72,23 @@ def test_one_value_is_fixed_and_several_are_searched(tmp_path):
         "lr_max": "0.1:1.0:log",
         "batch_norm": ["none", "hidden"],
     }
-    assert {record["settings"]["l2"] for record in run.networks} == {0.01}
-    assert {record["settings"]["init"] for record in run.networks} == {"gaussian:0.1"}
+    assert {record.settings.l2 for record in run.networks} == {0.01}
+    assert {record.settings.init for record in run.networks} == {"gaussian:0.1"}
+
+
+def test_the_page_of_a_search_over_a_range_and_choices_has_a_chart_of_each(tmp_path):
+    out = tmp_path / "run"
+    klayer_search("--lr-max", "0.1:1", "--bn", "none", "--bn", "hidden", *QUICK, "--out", out, "-q")
+    finish(Run(out))
+    assert (out / "figures" / "trials.svg").exists()
+
+
+def test_any_setting_may_be_fixed_for_all_trials(tmp_path):
+    out = tmp_path / "run"
+    flags = ("--schedule", "constant", "--order-seed", 3, "--points-per-cycle", 2)
+    klayer_search("--l2", "1e-4:1e-1", *flags, *QUICK, "--out", out, "--quiet")
+    settings = [record.settings for record in Run(out).networks]
+    assert {(one.schedule, one.order_seed) for one in settings} == {("constant", 3)}
 
 
 def test_json_is_the_only_output(tmp_path):
@@ -147,6 +164,11 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
         ),
         (["--l2", "0.1"], "`l2` is what this search varies, so it can't be 0.1 for all trials"),
         (["--sigma", "1e-3:1", "--init", "he"], "`init` is what this search varies, so"),
+        (
+            ["--sigma", "0.1", "--init", "he", "--l2", "1e-3:1"],
+            "`--sigma` stands for --init, so give one of the two.",
+        ),
+        (["--l2", "1e-3:1", "--schedule", "constnt"], "did you mean 'constant'?"),
     ],
 )
 def test_mistakes_are_named(tmp_path, monkeypatch, args, message):
@@ -161,6 +183,13 @@ def test_a_study_without_a_search_is_named(tmp_path):
     file.write_text('data = "digits"\n')
     with pytest.raises(KlayerError, match=r"plain\.toml has no search: give it a table \[search\]"):
         klayer_search(file)
+
+
+def test_a_search_without_stages_is_named(tmp_path):
+    file = tmp_path / "plain.toml"
+    file.write_text("[search]\ntrials = 3\n")
+    with pytest.raises(KlayerError, match=r"search, `stages`:"):
+        klayer_search(file, "--trials", 2)
 
 
 def test_the_help_shows_the_search_of_the_report():

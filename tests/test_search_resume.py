@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -12,26 +13,29 @@ from importlib import import_module
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.study import Run
-from klayer.study.config import StudyConfig
-from klayer.study.run import record_key
-from klayer.study.search import resume_search, search
-from klayer.study.study import run_study
+from klayer.study import NetworkRecord, Run, Study
+from klayer.study.launch import resume_search, run_search, run_study
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
-HEAVY = ["optuna", "sqlalchemy", "sklearn.datasets", "klayer.study.search", "alembic.command"]
+HEAVY = ["optuna", "sqlalchemy", "sklearn.datasets", "klayer.study.launch", "alembic.command"]
 MOMENTS = 20
+KILLS = 4  # of one run, one after another
 MODES = (False, True)
 each_mode = pytest.mark.parametrize("prune", MODES, ids=["whole", "pruned"])
 
 
+def parsed(**values):
+    return Study.from_values(values)
+
+
 def small(prune=False):
     """Two architectures, two seeds a trial, a derived stage, finalists: all that can be torn."""
-    return StudyConfig(
+    return parsed(
         search={
             "stages": [{"l2": "1e-4:1e-1", "batch_norm": ["none", "hidden"]}],
-            "trials": 6,
+            "trials": 4,
+            "seed": 4,  # which draws two trials of each architecture, one of which is pruned
             "auto": 1,
             "seeds_per_trial": 2,
             "prune": prune,
@@ -64,9 +68,9 @@ def work(path, prune, deadly=None):
 
     ``deadly`` names a function, the number of a call, and whether the kill comes before or after.
     """
-    import klayer.study.runner
+    import klayer.study.training
 
-    klayer.study.runner.CHECKPOINT_SECONDS = 0.0
+    klayer.study.training.CHECKPOINT_SECONDS = 0.0
     if deadly:
         module, owner, name, nth, when = deadly
         place = import_module(module)
@@ -83,24 +87,30 @@ def work(path, prune, deadly=None):
             return result
 
         setattr(place, name, wrapped)
-    search(small(prune), out=path)
+    run_search(small(prune), out=path)
+
+
+def go_on(path, _prune):
+    """Go on in a process of its own, with checkpoints as often as can be."""
+    import klayer.study.training
+
+    klayer.study.training.CHECKPOINT_SECONDS = 0.0
+    resume_search(path)
 
 
 def torn(path):
     """Search, and be killed when half of the first population's lines are written."""
 
     def append(run, records):
-        text = "".join(json.dumps(plain(record)) + "\n" for record in records)
+        text = "".join(json.dumps(record.to_json()) + "\n" for record in records)
         with (run.path / "networks.jsonl").open("ab") as out:
             out.write(text.encode()[: len(text) // 2])
             out.flush()
             os.fsync(out.fileno())
         die()
 
-    from klayer.study.run import plain
-
     Run.append = append
-    search(small(), out=path)
+    run_search(small(), out=path)
 
 
 def comparable(run):
@@ -115,9 +125,9 @@ def comparable(run):
     return {
         "plan": plan,
         "networks": {
-            record_key(record): {
+            record.key: {
                 key: value
-                for key, value in record.items()
+                for key, value in record.to_json().items()
                 if key not in ("seconds", "population", "lane")
             }
             for record in run.networks
@@ -146,7 +156,7 @@ def check(run, expected):
     for part in expected:
         assert found[part] == expected[part], part
     lines = (run.path / "networks.jsonl").read_text().splitlines()
-    keys = [record_key(json.loads(line)) for line in lines]
+    keys = [NetworkRecord.from_line(line.encode(), "").key for line in lines]
     assert len(keys) == len(set(keys)) == len(expected["networks"])
     assert {state for _, state, *_ in found["optuna"]} <= {"COMPLETE", "PRUNED"}
     assert list((run.path / "checkpoints").glob("stage-*")) == []
@@ -154,10 +164,21 @@ def check(run, expected):
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """What the search results in without a kill: whole, and pruned."""
-    folder = tmp_path_factory.mktemp("expected")
-    return {prune: comparable(search(small(prune), out=folder / str(prune))) for prune in MODES}
+def finished(tmp_path_factory):
+    """The search without a kill: whole, and pruned."""
+    folder = tmp_path_factory.mktemp("finished")
+    return {prune: run_search(small(prune), out=folder / str(prune)) for prune in MODES}
+
+
+@pytest.fixture(scope="module")
+def expected(finished):
+    return {prune: comparable(run) for prune, run in finished.items()}
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """Copy a finished search, to be harmed."""
+    return lambda prune=False: Run(shutil.copytree(finished[prune].path, tmp_path / "run"))
 
 
 def killed(process):
@@ -167,37 +188,57 @@ def killed(process):
 
 @each_mode
 def test_a_search_killed_at_random_moments_is_gone_on_with(processes, expected, tmp_path, prune):
+    """Killed again and again, also while it goes on from the last kill, and then left in peace."""
     started = time.monotonic()
     process = processes.Process(target=work, args=(tmp_path / "whole", prune))
     process.start()
     process.join()
     whole = time.monotonic() - started
     assert process.exitcode == 0
-    rng, kills = random.Random(7 + prune), 0
+    rng, kills, runs = random.Random(7 + prune), 0, 0
     while kills < MOMENTS // 2:
-        path = tmp_path / f"{kills}"
-        process = processes.Process(target=work, args=(path, prune))
-        process.start()
-        while not (path / "run.json").exists() and process.is_alive():
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, whole))
-        process.kill()
-        if killed(process):
+        path, runs = tmp_path / f"{runs}", runs + 1
+        for nth in range(KILLS):
+            process = processes.Process(target=go_on if nth else work, args=(path, prune))
+            process.start()
+            while not (path / "run.json").exists() and process.is_alive():
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, whole / 3))
+            process.kill()
+            if not killed(process):  # it came to its end in time: the machine has less to do now
+                whole *= 0.7
+                break
             kills += 1
-        else:
-            path.rename(tmp_path / f"in time {time.monotonic()}")
-            continue
         check(resume_search(path), expected[prune])
 
 
+FILE, MIRROR = "klayer.study.search.search_file", "klayer.study.search.optuna_mirror"
 DEADLY = {
     "drawn, not yet planned": ("klayer.study.search.stages", None, "draw", 1, "after"),
-    "planned, not yet asked": ("klayer.study.search.plan", "Plan", "add_trials", 2, "after"),
-    "storage made, nothing in it": ("klayer.study.search.storage", "Mirror", "_open", 1, "after"),
-    "asked in part": ("klayer.study.search.storage", "Mirror", "_add", 3, "after"),
-    "asked, not yet trained": ("klayer.study.search.storage", "Mirror", "follow", 2, "after"),
-    "weights written, results not": ("klayer.study.run", "Run", "save_population", 2, "after"),
-    "results written, not told": ("klayer.study.run", "Run", "append", 2, "after"),
+    "planned, not yet asked": (
+        "klayer.study.search.search_file",
+        "SearchFile",
+        "add_trials",
+        2,
+        "after",
+    ),
+    "storage made, nothing in it": (
+        "klayer.study.search.optuna_mirror",
+        "OptunaMirror",
+        "_open",
+        1,
+        "after",
+    ),
+    "asked in part": (MIRROR, "OptunaMirror", "_add", 3, "after"),
+    "asked, not yet trained": (
+        "klayer.study.search.optuna_mirror",
+        "OptunaMirror",
+        "follow",
+        2,
+        "after",
+    ),
+    "weights written, results not": ("klayer.study.run_dir", "Run", "save_weights", 2, "after"),
+    "results written, not told": ("klayer.study.run_dir", "Run", "append", 2, "after"),
     "told in part": ("optuna.storages", "RDBStorage", "set_trial_intermediate_value", 9, "after"),
     "in a database transaction": (
         "optuna.storages",
@@ -216,7 +257,7 @@ DEADLY = {
     "told, tables not written": ("klayer.study.search.stages", None, "write_tables", 1, "before"),
     "a table half written": ("klayer.study.search.tables", None, "_write_csv", 1, "before"),
     "finalists chosen": ("klayer.study.search.stages", None, "_finalists", 1, "after"),
-    "finalists trained": ("klayer.study.search.stages", None, "summarise", 1, "before"),
+    "finalists trained": ("klayer.study.launch", None, "summarise", 1, "before"),
 }
 
 
@@ -251,8 +292,8 @@ def test_results_torn_in_the_middle_of_a_line_are_trained_again(processes, expec
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "noise"])
-def test_a_damaged_storage_is_made_again(expected, tmp_path, damage):
-    run = search(small(), out=tmp_path / "run")
+def test_a_damaged_storage_is_made_again(expected, copied, damage):
+    run = copied()
     file = run.path / "search.db"
     whole = file.read_bytes()
     if damage == "missing":
@@ -267,11 +308,11 @@ def test_a_damaged_storage_is_made_again(expected, tmp_path, damage):
 
 @each_mode
 def test_a_finished_search_may_be_resumed_and_nothing_is_trained(
-    expected, tmp_path, monkeypatch, prune
+    expected, copied, monkeypatch, prune
 ):
-    run = search(small(prune), out=tmp_path / "run")
+    run = copied(prune)
     before = (run.path / "networks.jsonl").read_bytes()
-    monkeypatch.setattr("klayer.train.Population.train", None)
+    monkeypatch.setattr("klayer.train.Trainer.train", None)
     check(resume_search(run.path), expected[prune])
     assert (run.path / "networks.jsonl").read_bytes() == before
 
@@ -280,27 +321,27 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("klayer.train.Population.train", stop)
+    monkeypatch.setattr("klayer.train.Trainer.train", stop)
     with pytest.raises(KeyboardInterrupt, match=r"nothing is lost.*klayer search --resume .*run`"):
-        search(small(), out=tmp_path / "run")
+        run_search(small(), out=tmp_path / "run")
 
 
 def test_another_kind_of_run_is_not_resumed_as_a_search(tmp_path):
     settings = {"hidden": [5], "cycles": 1, "half_cycle": "1 epoch"}
-    run = run_study(StudyConfig(seeds=1, settings=settings), out=tmp_path / "run")
+    run = run_study(parsed(seeds=1, settings=settings), out=tmp_path / "run")
     with pytest.raises(KlayerError, match=r"was made by `klayer study`: go on with `klayer study"):
         resume_search(run.path)
 
 
-def test_a_plan_that_is_not_json_is_named(tmp_path):
-    run = search(small(), out=tmp_path / "run")
+def test_a_search_file_that_is_not_json_is_named(copied):
+    run = copied()
     (run.path / "search.json").write_text("{")
     with pytest.raises(KlayerError, match=r"search\.json must be JSON, but"):
         resume_search(run.path)
 
 
-def test_one_process_at_a_time(tmp_path):
-    run = search(small(), out=tmp_path / "run")
+def test_one_process_at_a_time(copied):
+    run = copied()
     if sys.platform == "win32":
         pytest.skip("no file locks there")
     with run, pytest.raises(KlayerError, match="one process at a time may write a run"):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,11 +20,20 @@ from klayer.study.statistics import (
 )
 
 
+@dataclass(frozen=True)
+class Network:
+    """As much of a record as the statistics need."""
+
+    seed: int
+    state: str
+    test: float | None
+
+    def accuracy(self, split):
+        return {"test": self.test}.get(split)
+
+
 def records(accuracies, state="trained"):
-    return [
-        {"seed": seed, "state": state, "test_accuracy": value}
-        for seed, value in enumerate(accuracies)
-    ]
+    return [Network(seed, state, value) for seed, value in enumerate(accuracies)]
 
 
 def test_interval_is_students_t_worked_by_hand():
@@ -128,8 +138,8 @@ def test_failures_are_described_with_their_accuracy():
 def test_a_bimodal_cell_is_shown_as_two_groups_and_has_no_mean():
     mixed = [
         *records([0.38, 0.39]),
-        {"seed": 2, "state": "at chance", "test_accuracy": 0.1},
-        {"seed": 3, "state": "diverged", "test_accuracy": None},
+        Network(2, "at chance", 0.1),
+        Network(3, "diverged", None),
     ]
     found = cell(mixed)
     assert found.kind == "mixed"

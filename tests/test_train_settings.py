@@ -1,9 +1,20 @@
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+import klayer.train.settings as table
 from klayer.errors import KlayerError
-from klayer.train import Batches, Settings
+from klayer.study.search.space import NUMBERS, Range, Space
+from klayer.train import SETTINGS, Batches, Settings
 from klayer.train.schedules import SCHEDULES, cosine, triangular
+from klayer.train.setting import rows_of, setting
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
@@ -12,7 +23,10 @@ from klayer.train.schedules import SCHEDULES, cosine, triangular
         ({"lr_min": 0.2}, r"`0 <= lr_min <= lr_max` must hold, but got lr_min=0.2, lr_max=0.1\."),
         ({"l2": -1}, "`l2` must be a number >= 0, but got l2=-1"),
         ({"l2": float("nan")}, "`l2` must be a number >= 0, but got l2=nan"),
-        ({"updates_at_once": 0}, "`updates_at_once` must be >= 1, but got updates_at_once=0"),
+        (
+            {"updates_at_once": 0},
+            "`updates_at_once` must be 'auto' or >= 1, but got updates_at_once=0",
+        ),
         ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
         ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),
@@ -50,6 +64,139 @@ def test_the_defaults_are_the_report_s():
 def test_settings_survive_a_round_trip_through_plain_values():
     settings = Settings(hidden=(3,), init="gaussian:0.001", l2=1e-4)
     assert Settings(**settings.as_dict()) == settings
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_is_described_and_takes_its_default(name):
+    row = SETTINGS[name]
+    assert row.sentence.endswith(".")
+    assert "{" not in row.sentence
+    assert row.allowed
+    assert f"{name} : {row.allowed}\n        {row.sentence}" in Settings.__doc__
+    assert row.check(row.default) == row.default == getattr(Settings(), name)
+    assert Settings.from_values({name: Settings().as_dict()[name]}, "file") == Settings()
+    assert (
+        Settings.from_values(
+            {name: row.shown_default.split(",")} if row.is_list else {name: row.shown_default},
+            "flags",
+        )
+        == Settings()
+    )
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, *table.ALIASES])
+def test_every_searchable_setting_is_a_parameter_of_a_search(name):
+    row = table.SEARCHABLE.get(name)
+    if row is None:
+        with pytest.raises(KlayerError, match=f"unknown parameter '{name}'"):
+            Space.parse({name: "1:2"})
+    elif name in NUMBERS:
+        assert Space.parse({name: "0.1:0.2"}).ranges[name].scale == row.search
+    else:
+        assert Space.parse({name: [row.default]}).categories == {name: [row.default]}
+
+
+@dataclass(frozen=True)
+class Later:
+    """Settings as they may come."""
+
+    momentum: float = setting(
+        0.9, "How much.", at_least=0, below=1, scope="network", search="linear"
+    )
+    at_once: Literal["auto"] | int = setting("auto", "How many.", at_least=1)
+    activation: str = setting("triangular", "One of {choices}.", choices=SCHEDULES)
+    clip: float | None = setting(None, "Largest norm.", above=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "message"),
+    [
+        ("momentum", 0, 1, "`0 <= momentum < 1` must hold, but got momentum=1."),
+        ("momentum", 0.5, "x", "`momentum` must be a number, but got momentum=x."),
+        (
+            "at_once",
+            "auto",
+            "aut",
+            "`at_once` must be 'auto' or a whole number, but got at_once=aut.",
+        ),
+        ("at_once", 2, 0, "`at_once` must be 'auto' or >= 1, but got at_once=0."),
+        ("activation", "cosine", "cosin", "unknown activation 'cosin': did you mean 'cosine'?"),
+        ("clip", None, 0, "`clip` must be > 0, but got clip=0."),
+    ],
+)
+def test_a_new_row_needs_no_code_of_its_own(name, good, bad, message):
+    row = rows_of(Later)[name]
+    assert row.check(good) == good
+    with pytest.raises(KlayerError) as caught:
+        row.check(bad)
+    assert str(caught.value).startswith(message)
+
+
+def test_flags_and_files_may_write_numbers_beside_words():
+    read = TypeAdapter(Later).validate_python
+    assert rows_of(Later)["at_once"].flag_type is str
+    assert read({"at_once": "2", "clip": "0.5"}) == Later(at_once=2, clip=0.5)
+    assert read({"at_once": "auto"}) == Later()
+
+
+def test_a_row_speaks_for_itself():
+    rows = rows_of(Later)
+    assert rows["activation"].sentence == "One of triangular, cosine or constant."
+    assert rows["at_once"].allowed == "auto or a whole number >= 1"
+    assert rows["momentum"].allowed == "0 <= momentum < 1"
+    assert rows["at_once"].label == rows["at_once"].symbol == "at once"
+    assert rows["momentum"].flags == ("--momentum",)
+
+
+def test_a_number_is_drawn_on_the_scale_of_its_row():
+    assert Range.parse("0.5:0.9", "linear").scale == "linear"
+    assert Range.parse("0.5:0.9:log", "linear").scale == "log"
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    """The penalty, as if it had been called `decay` once."""
+    rows = {**SETTINGS, "l2": replace(SETTINGS["l2"], was=("decay",))}
+    monkeypatch.setattr(table, "SETTINGS", rows)
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_former_name_is_understood_in_stored_runs_and_files():
+    assert Settings.from_stored({"decay": 0.25}, "runs/mine").l2 == 0.25
+    assert Settings.from_values({"decay": 0.25}, "mine.toml").l2 == 0.25
+    assert Space.parse({"decay": "0.1:0.2"}).names == ("l2",)
+    with pytest.raises(KlayerError, match=r"mine\.toml: `l2` is given twice: .* 'decay'"):
+        Settings.from_values({"l2": 0.1, "decay": 0.25}, "mine.toml")
+
+
+def test_a_stored_setting_that_this_version_does_not_know_is_refused():
+    stored = Settings(l2=0.1, hidden=(3,)).as_dict()
+    assert Settings.from_stored(stored, "runs/mine") == Settings(l2=0.1, hidden=(3,))
+    message = (
+        r"runs/mine: unknown setting 'colour' = 'red': a later version of klayer may have made"
+    )
+    with pytest.raises(KlayerError, match=message):
+        Settings.from_stored(stored | {"colour": "red"}, "runs/mine")
+    message = r"runs/mine: unknown schedule 'spiral': .* a later version of klayer may have made it"
+    with pytest.raises(KlayerError, match=message):
+        Settings.from_stored(stored | {"schedule": "spiral"}, "runs/mine")
+
+
+def test_a_setting_that_an_older_version_did_not_store_is_at_its_default():
+    stored = Settings(l2=0.1).as_dict()
+    del stored["updates_at_once"]
+    assert Settings.from_stored(stored, "runs/mine") == Settings(l2=0.1)
+
+
+def test_the_tables_in_the_documentation_are_those_of_the_settings():
+    path = ROOT / "tools" / "settings_table.py"
+    spec = importlib.util.spec_from_file_location("settings_table", path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    for page in tool.PAGES:
+        assert page.read_text(encoding="utf-8") == tool.page(page), (
+            f"{page.name} is behind: python tools/settings_table.py"
+        )
 
 
 def test_triangular_rate_climbs_and_falls_linearly():

@@ -9,15 +9,15 @@ README.md between the two markers. Needs Playwright for Python and Chromium.
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from klayer.report.run_view import RunView
+from klayer.report.table import COLUMNS
 from klayer.study import Run
-from klayer.study.config import StudyConfig
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: tools/readme.py -->", "<!-- end of results -->"
@@ -37,52 +37,31 @@ def picture(run: Run, target: Path) -> None:
         browser.close()
 
 
-def cell(arm: dict, published: float | None) -> str:
-    """Mean and standard deviation, or what became of the networks; the published number in italics."""
-    test, n = arm["test_accuracy"], arm["n"]
-    stuck = arm["at_chance"] + arm["diverged"]
-    if stuck == n:
-        text = f"never trains ({stuck} of {n})"
-    elif stuck:
-        text = f"{test['min']:.3f} to {test['max']:.3f} ({stuck} of {n} at chance)"
-    elif test["sd"] > 0.03:
-        text = f"{test['min']:.3f} to {test['max']:.3f}"
-    else:
-        text = f"{test['mean']:.4f} ± {test['sd']:.4f}"
-    return text if published is None else f"{text}; *{published:.4f}*"
-
-
 def table(run: Run) -> str:
     """Test accuracy of depth x batch normalisation x initialisation, as Markdown."""
-    summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
-    stored = {key: value for key, value in run.info["config"].items() if key != "data_dir"}
-    config = StudyConfig(**stored)
-    settings = {arm.name: arm.settings for arm in config.arm_list()}
-    arms = {arm["arm"]: arm for arm in summary["arms"] if arm["part"] == "arms"}
-    inits = list(dict.fromkeys(one.init for one in settings.values()))
+    view, study, summary = RunView(run), run.study, run.result("summary.json")
+    test = next(column for column in COLUMNS if column.split == "test")
+    inits = list(dict.fromkeys(arm.settings.init for arm in view.arms))
     lines = [
         "| network | " + " | ".join(init.replace("gaussian:", "sigma ") for init in inits) + " |",
         "|---" * (len(inits) + 1) + "|",
     ]
-    rows = dict.fromkeys((one.hidden, one.batch_norm) for one in settings.values())
-    for hidden, norm in rows:
-        cells = []
-        for init in inits:
-            name = next(
-                name
-                for name, one in settings.items()
-                if (one.hidden, one.batch_norm, one.init) == (hidden, norm, init)
-            )
-            published = next((p.test for p in config.published if p.matches(settings[name])), None)
-            cells.append(cell(arms[name], published))
-        lines.append(f"| {len(hidden) + 1}-layer{NAMES[norm]} | " + " | ".join(cells) + " |")
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for arm in view.arms:
+        settings = arm.settings
+        published = next((p.test for p in study.published if p.matches(settings)), None)
+        text = test.digits(arm) + ("" if published is None else f"; *{published:.4f}*")
+        rows.setdefault((arm.architecture, settings.batch_norm), {})[settings.init] = text
+    for (architecture, norm), cells in rows.items():
+        shown = " | ".join(cells.get(init, "") for init in inits)
+        lines.append(f"| {architecture}{NAMES[norm]} | {shown} |")
     machine, date = run.info["machine"], datetime.date.fromisoformat(run.info["created"][:10])
-    n = len(config.seed_list())
+    n = len(study.seeds)
     lines += [
         "",
-        f"Test accuracy on {config.data}, mean ± standard deviation over n = {n} seeds (the range "
+        f"Test accuracy on {study.data}, mean ± standard deviation over n = {n} seeds (the range "
         "where the seeds disagree), with the *published single run* in italics. "
-        f"`klayer study --preset {config.name} --data {config.data}`, {date:%d %B %Y}, "
+        f"`klayer study --preset {study.name} --data {study.data}`, {date:%d %B %Y}, "
         f"{machine['cpu']}, {machine['cores']} cores: {summary['seconds'] / 60:.0f} minutes in all, "
         f"{summary['peak_memory_bytes'] / 2**30:.1f} GB.",
     ]

@@ -27,14 +27,19 @@ _HOMES = {
     "Member": "klayer.train",
     "Population": "klayer.train",
     "Settings": "klayer.train",
-    "Standardised": "klayer.train",
+    "Feed": "klayer.train",
+    "Trainer": "klayer.train",
     "fit": "klayer.train",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
+    "Model": "klayer.model",
     "Run": "klayer.study",
-    "read_study": "klayer.study.config",
-    "resume_study": "klayer.study.study",
-    "run_study": "klayer.study.study",
+    "Study": "klayer.study",
+    "read_study": "klayer.study",
+    "resume_search": "klayer.study.launch",
+    "resume_study": "klayer.study.launch",
+    "run_search": "klayer.study.launch",
+    "run_study": "klayer.study.launch",
 }
 
 __all__ = sorted(["__version__", *_HOMES])

@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli import data
 from klayer.cli.gradcheck import gradcheck
+from klayer.cli.options import SearchCommand, TrainCommand
 from klayer.cli.predict import predict
 from klayer.cli.report import report
 from klayer.cli.search import search
@@ -27,8 +28,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(study)
-app.command()(train)
-app.command()(search)
+app.command(cls=TrainCommand)(train)
+app.command(cls=SearchCommand)(search)
 app.command()(gradcheck)
 app.command()(report)
 app.command()(predict)

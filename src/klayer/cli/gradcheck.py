@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.gradcheck import Check, Section
 
 __all__ = ["gradcheck"]
 
@@ -48,6 +51,7 @@ def gradcheck(
     Without a model, the networks of the report's section 1 are checked, and the table shows
     measured errors beside published ones.
     """
+    result: Check | Section
     if model is None:
         if arrays or entries is not None or tolerance is not None or method != "auto":
             raise KlayerError(
@@ -61,7 +65,7 @@ def gradcheck(
         )
         title = f"Gradient check: {model}"
     if html is not None:
-        from klayer.gradcheck.html import page
+        from klayer.gradcheck.render import page
 
         html.write_text(page(result.html(title, level=1), title), encoding="utf-8")
         print(f"written: {html}", file=sys.stderr)
@@ -69,7 +73,7 @@ def gradcheck(
     raise typer.Exit(0 if result.ok else 1)
 
 
-def _section(seed: int):
+def _section(seed: int) -> Section:
     from klayer.gradcheck import report_section
 
     show = sys.stderr.isatty()
@@ -84,7 +88,7 @@ def _section(seed: int):
     return section
 
 
-def _check(model: str, **options):
+def _check(model: str, **options: Any) -> Check:
     from klayer.gradcheck import check_gradients
     from klayer.gradcheck.load import load_model
 

@@ -1,48 +1,19 @@
-"""What the command prints when a run is over: tables, files; and what its options share."""
+"""What the command prints when a run is over: tables, files."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from klayer.errors import Interrupted, KlayerError
+if TYPE_CHECKING:
+    from klayer.study import Run
 
-__all__ = [
-    "interruptible",
-    "number",
-    "percent",
-    "print_files",
-    "print_search",
-    "print_summary",
-    "widths",
-]
-
-_SPLITS = ("train", "validation", "test")
+__all__ = ["number", "percent", "print_files", "print_search", "print_summary"]
 
 
-@contextlib.contextmanager
-def interruptible(bars) -> Iterator[None]:
-    """Take the bars away in the end, and carry a Ctrl-C's message past the command line parser."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
-    finally:
-        bars.stop()
-
-
-def widths(text: str) -> list[int]:
-    """Read hidden widths, as in ``50,30,20``."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`--hidden` must be widths with commas, as in 50,30,20, but got {text!r}."
-        ) from None
-
-
-def number(value) -> str:
+def number(value: object) -> str:
     """Write a number short, anything else as it is."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -62,44 +33,32 @@ def print_files(paths: Sequence[Path]) -> None:
         Console().print(str(path), style="green", soft_wrap=True)
 
 
-def print_summary(run, summary: dict) -> None:
+def print_summary(run: Run) -> None:
     """Print the table of a training or a study: a line for each network, or for each arm."""
     from rich.console import Console
     from rich.table import Table
 
-    arms = [arm for arm in summary["arms"] if arm["part"] == "arms"]
+    from klayer.report.run_view import RunView
+    from klayer.report.table import columns
+
+    arms = RunView(run).with_results
     single = len(arms) == 1
-    table = Table(title=f"{run.info['kind']} on {summary['data']}")
-    if single:
-        table.add_column("seed", justify="right")
-    else:
-        table.add_column("arm")
-        table.add_column("n", justify="right")
-    for name in _SPLITS:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state")
-    if single:
-        for record in summary["networks"]:
-            cells = [percent(record[f"{split}_accuracy"]) for split in _SPLITS]
-            state = record["state"] + (f": {record['failure']}" if record["failure"] else "")
-            table.add_row(str(record["seed"]), *cells, state)
+    shown = [one for one in columns(arms) if one.word and not (single and one.word == "n")]
+    table = Table(title=f"{run.info['kind']} on {run.info['data']['name']}")
+    for column in shown:
+        word = "seed" if single and column.word == "arm" else column.word
+        left = column.words and word != "seed"
+        table.add_column(word, justify="left" if left else "right", no_wrap=bool(column.split))
     for arm in arms:
-        values = [arm[f"{split}_accuracy"] for split in _SPLITS]
-        counts = [
-            f"{arm[state]} of {arm['n']} {state.replace('_', ' ')}"
-            for state in ("at_chance", "diverged")
-            if arm[state]
-        ]
-        table.add_row(
-            *(["mean"] if single else [arm["arm"], str(arm["n"])]),
-            *(percent(value["mean"], value["sd"]) for value in values),
-            ", ".join(counts),
-            style="bold" if single else None,
-        )
+        if single:
+            for record in arm.records:
+                table.add_row(*(one.plain(arm.alone(record)) for one in shown))
+            arm = replace(arm, name="mean")
+        table.add_row(*(one.plain(arm) for one in shown), style="bold" if single else None)
     Console().print(table)
 
 
-def print_search(run, results: dict) -> None:
+def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
     from rich.console import Console
     from rich.table import Table
@@ -112,8 +71,13 @@ def print_search(run, results: dict) -> None:
         console.print(f"importance for the validation accuracy: {', '.join(parts)}")
     if results["finalists"]:
         names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
+        splits = [
+            split
+            for split in ("train", "validation", "test")
+            if any(row[f"{split}_accuracy"] is not None for row in results["finalists"])
+        ]
         table = Table(title=f"finalists on {run.info['data']['name']}: mean ± sd over n seeds")
-        for name in ("trial", *names, "cycles", "n", "train", "validation", "test"):
+        for name in ("trial", *names, "cycles", "n", *splits):
             table.add_column(name, justify="right")
         for row in results["finalists"]:
             table.add_row(
@@ -121,10 +85,7 @@ def print_search(run, results: dict) -> None:
                 *(number(row[name]) for name in names),
                 f"{row['cycles']:g}",
                 str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else ""),
-                *(
-                    percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
-                    for split in ("train", "validation", "test")
-                ),
+                *(percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for split in splits),
             )
         for row in results["published"]:
             table.add_row(
@@ -132,7 +93,7 @@ def print_search(run, results: dict) -> None:
                 *(number(row[name]) if name in row else "" for name in names),
                 f"{row['cycles']:g}" if "cycles" in row else "",
                 "1",
-                *(percent(row.get(split)) for split in ("train", "validation", "test")),
+                *(percent(row.get(split)) for split in splits),
                 style="dim",
             )
         console.print(table)

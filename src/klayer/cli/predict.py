@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from klayer.errors import KlayerError
-
 __all__ = ["predict"]
 
 
@@ -40,16 +38,16 @@ def predict(
     from klayer.study import Run
 
     stored = Run(run)
-    model = stored.model(_choose(stored, arm, seed))
+    model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]
     shape = about["image_shape"]
     X, names = read_rows(
         files,
-        n_features=about["features"],
+        n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
         value_range=tuple(about["value_range"]),
     )
-    probs = model.probs(X)
+    probs = model.predict_probs(X)[0]
     rows = [
         {
             "input": name,
@@ -64,24 +62,3 @@ def predict(
         return
     for row in rows:
         typer.echo(f"{row['input']}\t{row['class']}\t{row['probability']:.3f}")
-
-
-def _choose(run, arm: str | None, seed: int | None) -> dict:
-    """Return the best network among those with this arm and seed."""
-    if arm is None and seed is None:
-        return run.best()
-    found = [
-        record
-        for record in run.networks
-        if arm in (None, record["arm"])
-        and seed in (None, record["seed"])
-        and record["validation_accuracy"] is not None
-    ]
-    if not found:
-        arms = ", ".join(dict.fromkeys(repr(record["arm"]) for record in run.networks))
-        seeds = ", ".join(str(s) for s in dict.fromkeys(record["seed"] for record in run.networks))
-        raise KlayerError(
-            f"no finished network of {run.path} has arm={arm!r} and seed={seed}. "
-            f"Arms: {arms}. Seeds: {seeds}."
-        )
-    return max(found, key=lambda record: record["validation_accuracy"])

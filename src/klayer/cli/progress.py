@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from klayer.errors import Interrupted
 from klayer.study.arms import Pack
+from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
 
-__all__ = ["Bars", "download", "prepare"]
+__all__ = ["Bars", "download", "progress"]
 
 
 class Bars:
@@ -45,7 +49,8 @@ class Bars:
             console=self.console,
             transient=True,
         )
-        self.tasks: dict[str, int] = {}
+        self.tasks: dict[str, TaskID] = {}
+        self._finished = 0.0
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Begin with a bar for everything and one for each population."""
@@ -61,7 +66,7 @@ class Bars:
             self.tasks[one.name] = self.bars.add_task(
                 title, total=work[one.name], note="", start=False
             )
-        self._finished = 0
+        self._finished = 0.0
         self.bars.start()
 
     def _task(self, pack: Pack) -> Task:
@@ -80,24 +85,25 @@ class Bars:
         self._move(pack, update * len(pack.jobs))
 
     def record(self, pack: Pack, state: TrainingState) -> None:
-        """Show the validation accuracy so far."""
-        accuracy = state.history["validation_accuracy"][:, -1]
+        """Show the validation accuracy so far; without that split, the training accuracy."""
+        split = "validation" if "validation_accuracy" in state.history else "train"
+        accuracy = state.history[f"{split}_accuracy"][:, -1]
         alive = accuracy[np.isfinite(accuracy)]
         note = "all networks diverged"
         if len(alive):
-            note = f"validation {alive.mean():.1%}"
+            note = f"{split} {alive.mean():.1%}"
             if len(alive) > 1:
                 note += f" ({alive.min():.1%} to {alive.max():.1%})"
         self.bars.update(self.tasks[pack.name], note=note)
 
-    def finish(self, pack: Pack, records: list[dict]) -> None:
+    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
         """Leave one line behind for a population."""
-        total = self._task(pack).total
+        total = self._task(pack).total or 0.0
         self._move(pack, total)
         self._finished += total
         self.bars.update(self.tasks[pack.name], visible=False)
-        seconds = sum(record["seconds"] for record in records)
-        states = [record["state"] for record in records]
+        seconds = sum(record.seconds for record in records)
+        states = [record.state for record in records]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         name = pack.name.rsplit("-", 1)[0]
         self.console.print(f"{name}: {counts} in {seconds:.1f} s", highlight=False)
@@ -111,12 +117,24 @@ class Bars:
         self.tasks = {}
 
 
-def prepare(name: str, data_dir: Path | None, quiet: bool) -> None:
-    """Download a data set that has to be, before a run begins; a folder named by hand is left alone."""
+@contextlib.contextmanager
+def progress(data: str | None, data_dir: Path | None, silent: bool) -> Iterator[Bars]:
+    """Download a data set that has to be, give bars to a run and take them away in the end.
+
+    ``data`` is None for a run that goes on; a folder named by hand is left alone. A Ctrl-C's message is
+    carried past the command line parser.
+    """
     from klayer.data import can_download
 
-    if data_dir is None and can_download(name):
-        download(name, quiet=quiet)
+    if data is not None and data_dir is None and can_download(data):
+        download(data, quiet=silent)
+    bars = Bars(quiet=silent)
+    try:
+        yield bars
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error)) from None
+    finally:
+        bars.stop()
 
 
 def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> str:
@@ -132,7 +150,7 @@ def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> st
     )
     task = None
 
-    def progress(done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         nonlocal task
         if task is None:
             bar.start()
@@ -140,7 +158,7 @@ def download(name: str, data_dir: Path | None = None, quiet: bool = False) -> st
         bar.update(task, completed=done)
 
     try:
-        return fetch(name, data_dir=data_dir, progress=progress)
+        return fetch(name, data_dir=data_dir, progress=advance)
     finally:
         if task is not None:
             bar.stop()

@@ -46,7 +46,7 @@ def report(
     else:
         names = [run.resolve().name for run in runs]
         target = out or Path(f"compare-{names[0]}-{names[1]}.html")
-        written = [compare(*runs, target)]
+        written = [compare(runs[0], runs[1], target)]
         if pdf:
             from klayer.report.pdf import print_pdf
 

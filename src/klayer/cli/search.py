@@ -3,180 +3,85 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.output import interruptible, number, percent, print_files, print_search, widths
-from klayer.cli.train import DataDir, Json, Out, Quiet, Resume, Workers
+from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
+from klayer.cli.output import number, percent, print_files, print_search
 from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.cli.progress import Bars
+    from klayer.study import Study
 
 __all__ = ["search"]
 
-_WHAT = "What to search"
-_BASE = "What all trials share"
-_HOW = "How to search"
-_RUN = "The run"
 
-_Number = "One number for all trials, or a range LOW:HIGH[:log|linear] to search."
+def _option(panel: str) -> Callable[..., Any]:
+    """Return what declares an option in a panel of the help: its sentence, its default in words."""
+
+    def option(help: str, default: str | bool = True, *flags: str, **about: Any) -> Any:
+        return typer.Option(*flags, help=help, show_default=default, rich_help_panel=panel, **about)
+
+    return option
+
+
+_what = _option("What to search")
+_base = _option("What all trials share")
+_how = _option("How to search")
+_run_of = _option("The run")
 
 
 def search(
+    ctx: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(metavar="[SEARCH]", help="A TOML file, or a preset: report, quick."),
     ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Like SEARCH, for a preset: report, quick.", rich_help_panel=_WHAT),
-    ] = None,
-    l2: Annotated[
-        str | None,
-        typer.Option("--l2", "--lambda", help=f"Penalty. {_Number}", rich_help_panel=_WHAT),
-    ] = None,
-    lr_min: Annotated[str | None, typer.Option(help=_Number, rich_help_panel=_WHAT)] = None,
-    lr_max: Annotated[str | None, typer.Option(help=_Number, rich_help_panel=_WHAT)] = None,
-    sigma: Annotated[
-        str | None,
-        typer.Option(help=f"Of a Gaussian initialisation. {_Number}", rich_help_panel=_WHAT),
-    ] = None,
-    hidden: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WIDTHS",
-            help="Hidden widths, as in 50,50; given more than once, they are searched.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    batch_norm: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--batch-norm",
-            "--bn",
-            help="none, hidden or all; given more than once, they are searched.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    batch_size: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="In samples; given more than once, they are searched.", rich_help_panel=_WHAT
-        ),
-    ] = None,
-    init: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="he, xavier or gaussian:SIGMA; given more than once, they are searched.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set.",
-            show_default="the preset's or the file's; digits",
-            rich_help_panel=_BASE,
-        ),
-    ] = None,
+    preset: Annotated[str | None, _what("Like SEARCH, for a preset: report, quick.")] = None,
+    data: Annotated[str | None, _base("Data set.", "the preset's or the file's; digits")] = None,
     data_dir: DataDir = None,
-    cycles: Annotated[
-        float | None,
-        typer.Option(help="Length of a trial, in cycles.", show_default="2", rich_help_panel=_BASE),
-    ] = None,
-    half_cycle: Annotated[
-        str | None,
-        typer.Option(
-            help="Like '5 epochs' or '2250 updates'.",
-            show_default="5 epochs",
-            rich_help_panel=_BASE,
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Trials a stage.", show_default="30", rich_help_panel=_HOW)
-    ] = None,
-    stages: Annotated[
-        int | None,
-        typer.Option(help="Only the first N stages that are given.", rich_help_panel=_HOW),
-    ] = None,
+    trials: Annotated[int | None, _how("Trials a stage.", "30")] = None,
+    stages: Annotated[int | None, _how("Only the first N stages that are given.")] = None,
     auto: Annotated[
         int | None,
-        typer.Option(
-            help="N more stages, each derived from the best quarter of the last.",
-            show_default="0",
-            rich_help_panel=_HOW,
-        ),
+        _how("N more stages, each derived from the best quarter of the last.", "0"),
     ] = None,
-    quantile: Annotated[
-        float | None,
-        typer.Option(help="Another share than a quarter, for --auto.", rich_help_panel=_HOW),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(help="random, qmc, tpe or gp.", show_default="random", rich_help_panel=_HOW),
-    ] = None,
+    quantile: Annotated[float | None, _how("Another share than a quarter, for --auto.")] = None,
+    sampler: Annotated[str | None, _how("random, qmc, tpe or gp.", "random")] = None,
     batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Trials drawn at a time by tpe and gp, which learn.",
-            show_default="10",
-            rich_help_panel=_HOW,
-        ),
+        int | None, _how("Trials drawn at a time by tpe and gp, which learn.", "10")
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of the sampler and of trial 0.", show_default="0", rich_help_panel=_HOW),
-    ] = None,
+    seed: Annotated[int | None, _how("Of the sampler and of trial 0.", "0")] = None,
     seeds_per_trial: Annotated[
-        int | None,
-        typer.Option(
-            help="Networks a trial; their mean decides.", show_default="1", rich_help_panel=_HOW
-        ),
+        int | None, _how("Networks a trial; their mean decides.", "1")
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(
-            help="own: each trial its own seeds; common: all the same, for a paired comparison.",
-            show_default="own",
-            rich_help_panel=_HOW,
+        _how(
+            "own: each trial its own seeds; common: all the same, for a paired comparison.", "own"
         ),
     ] = None,
     prune: Annotated[
         bool | None,
-        typer.Option(
-            "--prune/--no-prune",
-            help="After each cycle keep only the better trials.",
-            show_default="no-prune",
-            rich_help_panel=_HOW,
-        ),
+        _how("After each cycle keep only the better trials.", "no-prune", "--prune/--no-prune"),
     ] = None,
-    keep: Annotated[
-        float | None,
-        typer.Option(
-            help="The share that --prune keeps.", show_default="0.5", rich_help_panel=_HOW
-        ),
-    ] = None,
+    keep: Annotated[float | None, _how("The share that --prune keeps.", "0.5")] = None,
     finalists: Annotated[
-        int | None,
-        typer.Option(
-            help="How many of the best are trained for longer and tested.",
-            show_default="2",
-            rich_help_panel=_HOW,
-        ),
+        int | None, _how("How many of the best are trained for longer and tested.", "2")
     ] = None,
-    final_cycles: Annotated[
-        float | None, typer.Option(help="Their length.", show_default="7", rich_help_panel=_HOW)
-    ] = None,
-    final_seeds: Annotated[
-        int | None, typer.Option(help="Networks each.", show_default="3", rich_help_panel=_HOW)
-    ] = None,
+    final_cycles: Annotated[float | None, _how("Their length.", "7")] = None,
+    final_seeds: Annotated[int | None, _how("Networks each.", "3")] = None,
     storage: Annotated[
         str | None,
-        typer.Option(
+        _run_of(
+            "Optuna's storage.",
+            "search.db in the run directory",
             metavar="URL",
             envvar="KLAYER_STORAGE",
-            help="Optuna's storage.",
-            show_default="search.db in the run directory",
-            rich_help_panel=_RUN,
         ),
     ] = None,
     out: Out = None,
@@ -195,18 +100,7 @@ def search(
     Example, its first stage, then three that follow from it: klayer search --l2 1e-5:1e-1 --auto 3
     --batch-norm hidden
     """
-    point = {
-        "l2": l2,
-        "lr_min": lr_min,
-        "lr_max": lr_max,
-        "sigma": sigma,
-        "hidden": hidden and [widths(one) for one in hidden],
-        "batch_norm": batch_norm,
-        "batch_size": batch_size,
-        "init": init,
-    }
-    shared = {"cycles": cycles, "half_cycle": half_cycle}
-    options = {
+    options: dict[str, Any] = {
         "auto": auto,
         "quantile": quantile,
         "sampler": sampler,
@@ -219,28 +113,29 @@ def search(
         "storage": storage,
     }
     final = {"top": finalists, "cycles": final_cycles, "seeds": final_seeds}
-    point, shared, options, final = map(_given, (point, shared, options, final))
+    options, final = _given(options), _given(final)
     if resume:
         options.pop("storage", None)
-        given = (source, preset, data, out, trials, stages, point, shared, options, final)
+        given = (source, preset, data, out, trials, stages, ctx.obj, options, final)
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--storage, --data-dir, --workers, --json and --quiet."
             )
-        return _run(None, None, resume, storage, data_dir, workers, as_json, quiet)
+        return _run(resume, None, storage, data_dir, workers, as_json, quiet)
     if source and preset:
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
         )
-    fixed, space = _split(point)
-    config = _config(source or preset, data, space)
-    changed = {**config.search, **options}
+    from klayer.train.settings import ALIASES
+
+    fixed, space = _split(ctx.obj)
+    values, where = _values(source or preset, data, space)
+    changed = {**values["search"], **options}
     if space:
         changed["stages"] = [space]
     varied = {name for stage in changed.get("stages", []) for name in stage}
-    if "sigma" in varied:
-        varied.add("init")
+    varied |= {row.stands_for for name, row in ALIASES.items() if name in varied}
     for name in fixed:
         if name in varied:
             raise KlayerError(
@@ -251,85 +146,98 @@ def search(
         changed["trials"] = trials
         changed["stages"] = [
             {name: value for name, value in stage.items() if name != "trials"}
-            for stage in changed["stages"]
+            for stage in changed.get("stages", [])
         ]
     if stages is not None:
-        if not 1 <= stages <= len(changed["stages"]):
+        given_stages = len(changed.get("stages", []))
+        if not 1 <= stages <= given_stages:
             raise KlayerError(
-                f"`--stages` must be from 1 to {len(changed['stages'])}, the number of those given,"
+                f"`--stages` must be from 1 to {given_stages}, the number of those given,"
                 f" but got {stages}: for more stages use --auto."
             )
         changed["stages"] = changed["stages"][:stages]
-    changed["settings"] = {**changed.get("settings", {}), **shared, **fixed}
+    changed["settings"] = {**changed.get("settings", {}), **fixed}
     changed["finalists"] = {**changed.get("finalists", {}), **final}
-    config = config.model_copy(update={"search": changed})
-    return _run(config, out, None, None, data_dir, workers, as_json, quiet)
+    from klayer.study.study import Study
+
+    study = Study.from_values({**values, "search": changed}, where)
+    return _run(study, out, None, data_dir, workers, as_json, quiet)
 
 
-def _given(options: dict) -> dict:
-    return {name: value for name, value in options.items() if value is not None and value != []}
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _split(point: dict) -> tuple[dict, dict]:
+def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part what the flags fix from what they search: ranges, and lists of several."""
-    fixed, space = {}, {}
-    for name, value in point.items():
-        if isinstance(value, list):
-            if len(value) > 1:
-                space[name] = value
-            else:
-                fixed[name] = value[0]
+    from klayer.train.settings import ALIASES, SEARCHABLE, without_aliases
+
+    fixed: dict[str, Any] = {}
+    space: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in SEARCHABLE:
+            fixed[name] = value
+        elif isinstance(value, list):
+            (fixed if len(value) == 1 else space)[name] = value[0] if len(value) == 1 else value
         elif ":" in value:
             space[name] = value
         else:
             try:
-                number = float(value)
+                fixed[name] = float(value)
             except ValueError:
                 raise KlayerError(
-                    f"`--{name.replace('_', '-')}` must be a number, or a range like 1e-5:1e-1, "
+                    f"`{SEARCHABLE[name].flags[0]}` must be a number, or a range like 1e-5:1e-1, "
                     f"but got {value!r}."
                 ) from None
-            if name == "sigma":
-                name, number = "init", f"gaussian:{number!r}"
-            fixed[name] = number
-    return fixed, space
+    for name, row in ALIASES.items():
+        if name in fixed and row.stands_for in fixed:
+            raise KlayerError(f"`--{name}` stands for --{row.stands_for}, so give one of the two.")
+    return without_aliases(fixed), space
 
 
-def _config(source: str | None, data: str | None, space: dict):
-    """Return the study to search in: a file, a preset, or the defaults if ranges are given."""
-    from klayer.study.config import StudyConfig, read_study
+def _values(
+    source: str | None, data: str | None, space: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Return the study to search in, and where it stands: a file, a preset, or flags alone."""
+    from klayer.study.study import read_document
 
     if source or not space:
-        config = read_study(source or ("report" if data == "cifar10" else "quick"))
+        values, where = read_document(source or ("report" if data == "cifar10" else "quick"))
     else:
-        config = StudyConfig(name="search", title="A search", search={})
-    if config.search is None:
+        values, where = {"name": "search", "title": "A search", "search": {}}, ""
+    if values.get("search") is None:
         raise KlayerError(
             f"{source} has no search: give it a table [search] with stages, or pass a range such "
             "as --l2 1e-5:1e-1."
         )
-    return config.model_copy(update={"data": data} if data else {})
+    return {**values, **({"data": data} if data else {})}, where
 
 
-def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> None:
-    """Search or resume, with progress and a table a stage; then pictures, page, finalists."""
-    from klayer.cli.progress import Bars, prepare
+def _run(
+    source: Study | Path,
+    out: Path | None,
+    storage: str | None,
+    data_dir: Path | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
+    from klayer.cli.progress import progress
     from klayer.report import finish
-    from klayer.study.search import resume_search, search
+    from klayer.study.launch import resume_search, run_search
 
     silent = quiet or as_json
-    bars = Bars(quiet=silent)
-    watcher = None if silent else _Printer(bars)
-    common = {"data_dir": data_dir, "workers": workers, "reporter": bars, "watcher": watcher}
-    if config:
-        prepare(config.data, data_dir, silent)
-    with interruptible(bars):
-        if resume:
-            run = resume_search(resume, storage=storage, **common)
+    data = None if isinstance(source, Path) else source.data
+    with progress(data, data_dir, silent) as bars:
+        common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
+        common["watcher"] = None if silent else _Printer(bars)
+        if isinstance(source, Path):
+            run = resume_search(source, storage=storage, **common)
         else:
-            run = search(config, out=out, **common)
+            run = run_search(source, out=out, **common)
     written = finish(run)
-    results = json.loads((run.path / "trials.json").read_text(encoding="utf-8"))
+    results = run.result("trials.json")
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))
     elif not quiet:
@@ -340,21 +248,23 @@ def _run(config, out, resume, storage, data_dir, workers, as_json, quiet) -> Non
 class _Printer:
     """Prints a stage's reason when it begins and its table when it is over."""
 
-    def __init__(self, bars) -> None:
+    def __init__(self, bars: Bars) -> None:
         from rich.console import Console
 
         self.bars, self.console = bars, Console()
 
-    def stage_begins(self, stage) -> None:
+    def stage_begins(self, stage: Any) -> None:
+        """Say what is drawn, and why."""
         self.bars.stop()
         self.console.print(f"[bold]Stage {stage.stage}[/]: {stage.wanted} trials, {stage.space}")
         if stage.reason != "given":
             self.console.print(f"because {stage.reason}", highlight=False)
 
-    def stage_ends(self, stage, rows: list[dict]) -> None:
+    def stage_ends(self, stage: Any, rows: list[dict[str, Any]]) -> None:
+        """Print the trials, the best last."""
         from rich.table import Table
 
-        from klayer.study.search import sorted_rows
+        from klayer.study.search.tables import sorted_rows
 
         self.bars.stop()
         several = any(row["validation_sd"] is not None for row in rows)

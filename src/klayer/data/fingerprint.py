@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "standardiser_digest"]
 
 _LENGTH = 8  # bytes of a digest: among a million data sets two agree by chance once in 40 million
 
@@ -57,8 +57,13 @@ def fingerprint(
         "features": _digest(*dtypes, keys[order]),
         "labels": _digest(keys[order], labels[order]),
         "split": _digest(*(one for part in parts.items() for one in part)),
-        "standardiser": _digest(standardiser.mean, standardiser.scale),
+        "standardiser": standardiser_digest(standardiser),
     }
+
+
+def standardiser_digest(standardiser: Standardiser) -> str:
+    """Digest mean and scale, as in :func:`fingerprint`."""
+    return _digest(standardiser.mean, standardiser.scale)
 
 
 def row_keys(features: NDArray[Any]) -> NDArray[np.uint64]:

@@ -1,6 +1,6 @@
 """Results -> one offline page, figures as SVG and PNG, tables as CSV.
 
-Altair, Jinja2 and SciPy are imported when a page is made, not when this package is.
+vl-convert, Jinja2 and SciPy are imported when a page is made, not when this package is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from klayer.study.run import Run
+    from klayer.study.run_dir import Run
 
 __all__ = ["compare", "finish", "render"]
 
@@ -45,7 +45,7 @@ def render(run: Run | str | Path) -> Path:
     page : Path
     """
     from klayer.report.page import write
-    from klayer.study.run import Run
+    from klayer.study.run_dir import Run
 
     return write(run if isinstance(run, Run) else Run(run))[0]
 
@@ -63,8 +63,8 @@ def compare(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -
     -------
     page : Path
     """
-    from klayer.report.side_by_side import write
-    from klayer.study.run import Run
+    from klayer.report.two_runs import write
+    from klayer.study.run_dir import Run
 
-    runs = [run if isinstance(run, Run) else Run(run) for run in (run_a, run_b)]
-    return write(*runs, Path(out))
+    a, b = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
+    return write(a, b, Path(out))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from klayer.study.statistics import Cell, cell, percent, t_factor
+from klayer.study.statistics import Cell, Estimate, percent, t_factor
 
 __all__ = ["UNEXPLAINED", "Fidelity", "fidelity"]
 
@@ -55,52 +54,43 @@ class Fidelity:
 
 def fidelity(
     published: float,
-    records: Sequence[Mapping],
+    measured: Cell,
     *,
     source: str = "",
     arm: str = "",
-    accuracy: str = "test_accuracy",
     chance: float = 0.0,
     note: str = "",
 ) -> Fidelity:
-    """Set one published run beside the seeds of an arm.
+    """Set one published run beside the seeds of the arm that matches.
 
     It agrees if it lies in the 95 % prediction interval for one more run, or, for a mixed cell, in the
-    range of one of its two groups.
-
-    Parameters
-    ----------
-    published : float
-    records : sequence of mapping
-        The networks of the arm that matches.
-    source, arm : str
-    accuracy : str
-    chance : float
-        Accuracy up to which a network counts as never having left chance.
-    note : str
+    range of one of its two groups. A network up to an accuracy of ``chance`` counts as never having left
+    it; ``note`` is what the study's author says.
     """
-    measured = cell(records, accuracy)
     value = measured.estimate
     difference = sds = low = high = agrees = None
-    if value.n:
+    if value.mean is not None:
         difference = published - value.mean
-    if value.n > 1:
-        half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
-        low, high = value.mean - half, value.mean + half
-        agrees = low - _ROUNDING <= published <= high + _ROUNDING
-        if value.sd > 0:
-            sds = difference / value.sd
-        if agrees and measured.far_apart:
-            agrees = None
+        if value.sd is not None:
+            half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
+            low, high = value.mean - half, value.mean + half
+            agrees = low - _ROUNDING <= published <= high + _ROUNDING
+            sds = difference / value.sd if value.sd > 0 else None
+            if agrees and measured.far_apart:
+                agrees = None
     if measured.kind == "mixed":
-        agrees = any(
-            group.n and group.least - _ROUNDING <= published <= group.greatest + _ROUNDING
-            for group in (measured.result, measured.chance)
-        )
+        agrees = any(_within(published, group) for group in (measured.result, measured.chance))
     text = _explain(published, measured, agrees, (low, high), chance)
     return Fidelity(
         source, arm, published, measured, difference, sds, low, high, agrees, text, note
     )
+
+
+def _within(value: float, found: Estimate) -> bool:
+    """Whether a published value lies between the least and the greatest, but for its rounding."""
+    if found.least is None or found.greatest is None:
+        return False
+    return found.least - _ROUNDING <= value <= found.greatest + _ROUNDING
 
 
 def _explain(
@@ -118,9 +108,9 @@ def _explain(
         if published <= chance:
             return f"{text}; the published run is one that did not"
         group = measured.result
-        if group.n and group.least - _ROUNDING <= published <= group.greatest + _ROUNDING:
+        if _within(published, group):
             return f"{text}; the published run is like them"
-        side = "above" if group.n and published > group.greatest else "below"
+        side = "below" if group.greatest is None or published <= group.greatest else "above"
         return f"{text}; the published run lies {side} all that trained"
     if kind in ("at chance", "diverged") and published > chance:
         became = "leaves chance" if kind == "at chance" else "stays finite"
@@ -133,12 +123,12 @@ def _explain(
             f"our {n} seeds lie far apart ({percent(value.least)} to {percent(value.greatest)}), so "
             "that one run says little"
         )
-    if value.least - _ROUNDING <= published <= value.greatest + _ROUNDING:
+    if _within(published, value):
         return f"within the range of our {n} seeds"
     if agrees:
         return (
             f"outside the range of our {n} seeds, but where one more run could land "
             f"({percent(interval[0])} to {percent(interval[1])})"
         )
-    side = "below" if published < value.least else "above"
+    side = "below" if value.least is None or published < value.least else "above"
     return f"{side} all {n} seeds{UNEXPLAINED}"

@@ -12,14 +12,8 @@ from klayer.errors import KlayerError
 
 __all__ = ["find_chromium", "print_pdf"]
 
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "msedge",
-)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
+            "msedge")  # fmt: skip
 SECONDS = 120
 
 
@@ -36,14 +30,6 @@ def find_chromium() -> str | None:
 
 def print_pdf(page: Path) -> Path:
     """Print an HTML page to a PDF file beside it.
-
-    Parameters
-    ----------
-    page : Path
-
-    Returns
-    -------
-    pdf : Path
 
     Raises
     ------

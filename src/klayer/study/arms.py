@@ -65,6 +65,11 @@ class Pack:
     name: str
     jobs: tuple[Job, ...]
 
+    @property
+    def settings(self) -> Settings:
+        """The first job's settings; the others share all that is not a network's own."""
+        return self.jobs[0].member.settings
+
 
 def describe(settings: Settings) -> str:
     """Name settings by depth, widths, batch normalisation and initialisation.
@@ -98,9 +103,13 @@ def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:
     groups: dict[Settings, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.member.settings.shared, []).append(job)
-    packs = []
+    packs, default = [], Settings().as_dict()
     for shared, members in groups.items():
-        identity = [[*job.key, job.member.settings.as_dict()] for job in members]
+        # Only what is not at its default: a setting that a later version adds renames nothing.
+        identity = [
+            [*job.key, {k: v for k, v in job.member.settings.as_dict().items() if v != default[k]}]
+            for job in members
+        ]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{prefix}{len(shared.hidden) + 1}-layer-bn-{shared.batch_norm}-{digest}"
         packs.append(Pack(name, tuple(members)))

@@ -7,8 +7,9 @@ averaged with those that trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,7 @@ __all__ = [
     "Cell",
     "Comparison",
     "Estimate",
+    "Result",
     "cell",
     "compare",
     "counts",
@@ -41,6 +43,18 @@ def percent(value: float | None, digits: int = 1) -> str:
     ('52.8\u202f%', '–')
     """
     return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+class Result(Protocol):
+    """What the statistics need of a network; :class:`klayer.study.NetworkRecord` has it."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def state(self) -> str: ...
+
+    def accuracy(self, split: str, /) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -148,8 +162,9 @@ class Cell:
 
         Examples
         --------
-        >>> records = [{"state": "at chance", "test_accuracy": 0.1}] * 5
-        >>> cell(records).describe()
+        >>> from types import SimpleNamespace
+        >>> stuck = SimpleNamespace(seed=0, state="at chance", accuracy=lambda split: 0.1)
+        >>> cell([stuck] * 5).describe()
         '10.0\u202f%: never left chance, 5 of 5 seeds'
         """
         if self.kind == "empty":
@@ -174,18 +189,17 @@ def _range(values: Estimate) -> str:
     return low if low == high else f"{low.removesuffix(chr(0x202F) + '%')}–{high}"
 
 
-def cell(records: Sequence[Mapping], accuracy: str = "test_accuracy") -> Cell:
+def cell(records: Sequence[Result], split: str = "test") -> Cell:
     """Summarise the networks of one arm.
 
     Parameters
     ----------
-    records : sequence of mapping
-        With ``state`` ("trained", "at chance", "diverged") and ``accuracy``.
-    accuracy : str
-        Which accuracy: ``"train_accuracy"``, ``"validation_accuracy"``, ``"test_accuracy"``.
+    records : sequence of NetworkRecord
+    split : {"train", "validation", "test"}
+        Whose accuracy.
     """
     groups = {
-        state: [record.get(accuracy) for record in records if record["state"] == state]
+        state: [record.accuracy(split) for record in records if record.state == state]
         for state in ("trained", "at chance", "diverged")
     }
     return Cell(
@@ -244,7 +258,7 @@ class Comparison:
             return "not told apart"
         if self.test == "Fisher":
             return "higher" if self.trained[1] > self.trained[0] else "lower"
-        return "higher" if self.difference.mean > 0 else "lower"
+        return "higher" if (self.difference.mean or 0) > 0 else "lower"
 
 
 def paired(differences: Sequence[float]) -> Comparison:
@@ -264,7 +278,7 @@ def paired(differences: Sequence[float]) -> Comparison:
     found = estimate(differences)
     n = found.n
     empty = Comparison("", "", n, (n, n), "paired t" if n > 1 else "", found)
-    if n < 2 or found.sd == 0:
+    if found.mean is None or not found.sd:
         return empty
     t = found.mean / (found.sd / math.sqrt(n))
     return replace(
@@ -276,9 +290,9 @@ def paired(differences: Sequence[float]) -> Comparison:
 
 
 def compare(
-    a: Sequence[Mapping],
-    b: Sequence[Mapping],
-    accuracy: str = "test_accuracy",
+    a: Sequence[Result],
+    b: Sequence[Result],
+    split: str = "test",
     names: tuple[str, str] = ("", ""),
 ) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a.
@@ -289,20 +303,21 @@ def compare(
 
     Parameters
     ----------
-    a, b : sequence of mapping
-        Records with ``seed``, ``state`` and ``accuracy``.
-    accuracy : str
+    a, b : sequence of NetworkRecord
+    split : {"train", "validation", "test"}
+        Whose accuracy.
     names : (str, str)
     """
-    first = {record["seed"]: record for record in a}
-    second = {record["seed"]: record for record in b}
-    seeds = [seed for seed in first if seed in second]
-    pairs = [(first[seed], second[seed]) for seed in seeds]
-    trained = tuple(sum(pair[i]["state"] == "trained" for pair in pairs) for i in (0, 1))
+    first = {record.seed: record for record in a}
+    second = {record.seed: record for record in b}
+    pairs = [(first[seed], second[seed]) for seed in first if seed in second]
+    trained = (
+        sum(one.state == "trained" for one, _ in pairs),
+        sum(other.state == "trained" for _, other in pairs),
+    )
     if trained == (len(pairs), len(pairs)):
-        differences = [
-            y[accuracy] - x[accuracy] for x, y in pairs if None not in (x[accuracy], y[accuracy])
-        ]
+        values = [(one.accuracy(split), other.accuracy(split)) for one, other in pairs]
+        differences = [y - x for x, y in values if x is not None and y is not None]
         return replace(paired(differences), a=names[0], b=names[1], trained=trained)
     return counts(trained, (len(pairs), len(pairs)), names)
 
@@ -338,12 +353,9 @@ def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     >>> [c.p_holm for c in found]
     [0.03, 0.06, 0.06]
     """
-    order = sorted(
-        (i for i, one in enumerate(comparisons) if one.p is not None),
-        key=lambda i: comparisons[i].p,
-    )
+    known = [(one.p, i) for i, one in enumerate(comparisons) if one.p is not None]
     corrected, least = list(comparisons), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * comparisons[i].p))
+    for rank, (p, i) in enumerate(sorted(known)):
+        least = max(least, min(1.0, (len(known) - rank) * p))
         corrected[i] = replace(comparisons[i], p_holm=least)
     return corrected

@@ -1,175 +1,264 @@
-"""Run a study from its configuration to its summary: `klayer train` is one with a single arm."""
+"""What a study is: parsed once, from a TOML file or flags, into arms, seeds and search.
+
+A mistake is answered with the file, the place and the rule, and "did you mean" for names.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Sequence
+import itertools
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
-from klayer.data import load
-from klayer.data.dataset import Dataset
-from klayer.errors import KlayerError
-from klayer.study.arms import Pack, jobs, pack
-from klayer.study.config import StudyConfig, validate
-from klayer.study.run import Run, write_json
-from klayer.study.runner import Reporter, train_jobs, updates
-from klayer.study.summary import summarise
-from klayer.train import Standardised
-from klayer.train.state import read_arrays
+from klayer.errors import KlayerError, located, unknown_name
+from klayer.study.arms import Arm, Job, describe, jobs
+from klayer.study.search.options import Search
+from klayer.study.toml_values import read_toml, validate
+from klayer.train import Settings
 
-__all__ = ["open_run", "plan", "resumable", "resume_study", "run_study"]
+__all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
+
+Make = Callable[[Mapping[str, Any], str], Settings]
 
 
-def plan(config: StudyConfig, data: Standardised) -> list[tuple[Pack, int]]:
-    """Return the populations of a study, each with its number of updates."""
-    packs = pack(jobs(config.arm_list(), config.seed_list()))
-    return [(one, updates(data, one.jobs[0].member.settings)) for one in packs]
+class Published(BaseModel):
+    """An accuracy that somebody published, to be set beside the measured one.
+
+    ``where`` names the settings that an arm must have to be compared: ``{hidden = [50, 50],
+    batch_norm = "none", init = "he"}``; a list of lists or names means any of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    where: dict[str, Any]
+    source: str
+    train: float | None = None
+    validation: float | None = None
+    test: float | None = None
+    note: str = ""
+
+    def matches(self, settings: Settings) -> bool:
+        """Whether an arm with these settings is what was published."""
+        for name, wanted in self.where.items():
+            have = settings.as_dict()[name]
+            several = isinstance(wanted, list) and not (name == "hidden" and _flat(wanted))
+            if have not in (wanted if several else [wanted]):
+                return False
+        return True
 
 
-def run_study(
-    config: StudyConfig,
-    *,
-    out: str | Path | None = None,
-    kind: str = "study",
-    data_dir: str | Path | None = None,
-    workers: int | None = None,
-    reporter: Reporter | None = None,
-) -> Run:
-    """Train every arm with every seed, and write a run directory.
+def _flat(value: list[Any]) -> bool:
+    return not any(isinstance(item, list) for item in value)
 
-    Parameters
+
+class _Document(BaseModel):
+    """The keys that a study's file may have, and their kinds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = "study"
+    title: str = "A study of fully connected networks"
+    data: str = "digits"
+    seeds: int | list[int] = Field(default=5)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    arms: list[dict[str, Any]] = Field(default_factory=list)
+    gradcheck: bool = False
+    search: dict[str, Any] | None = None
+    published: list[Published] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: data, arms, seeds; with a search and a gradient check if wanted.
+
+    Attributes
     ----------
-    config : StudyConfig
-    out : path, optional
-        The run directory, new or empty; by default ``runs/DATE-TIME-KIND``.
-    kind : {"study", "train"}
-    data_dir : path, optional
-        Where the data set lies.
-    workers : int, optional
-        Threads; by default all cores.
-    reporter : Reporter, optional
+    name, title : str
+    data : str
+        Name of the data set, as :func:`klayer.load` takes it.
+    arms : tuple of Arm
+        ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
+        table of settings with an optional ``name``.
+    seeds : tuple of int
+    search : Search or None
+    published : tuple of Published
+    gradcheck : bool
+    document : mapping
+        The plain values that it was parsed from, defaults filled in: what a run stores.
+
+    Examples
+    --------
+    >>> study = Study.from_values({"seeds": 2, "grid": {"init": ["he", "xavier"]}})
+    >>> [arm.name for arm in study.arms], study.seeds
+    (['3-layer [50, 50], no BN, he', '3-layer [50, 50], no BN, xavier'], (0, 1))
+    """
+
+    name: str
+    title: str
+    data: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    search: Search | None
+    published: tuple[Published, ...]
+    gradcheck: bool
+    document: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], where: str = "") -> Study:
+        """Parse plain values, as a TOML file has them.
+
+        Parameters
+        ----------
+        values : mapping
+        where : str
+            How to name their place in a message: the file.
+
+        Raises
+        ------
+        KlayerError
+            For an unknown key or setting, a value out of range, two arms of one name, a search that
+            can't be.
+        """
+        return cls._parsed(values, where, Settings.from_values)
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any], where: str) -> Study:
+        """Parse what a run stored: former names are known, unknown ones may be a later version's."""
+        return cls._parsed(values, where, _stored)
+
+    @classmethod
+    def _parsed(cls, values: Mapping[str, Any], where: str, make: Make) -> Study:
+        document = validate(_Document, values, where)
+        try:
+            search = document.search
+            return cls(
+                document.name,
+                document.title,
+                document.data,
+                tuple(_arms(document, make)),
+                _seeds(document.seeds),
+                None if search is None else Search.from_values(search, document.settings, make),
+                tuple(document.published),
+                document.gradcheck,
+                document.model_dump(exclude_none=True),
+            )
+        except KlayerError as error:
+            raise located(where, str(error)) from None
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The networks of its arms: every arm with every seed."""
+        return jobs(self.arms, self.seeds)
+
+    def require_search(self) -> Search:
+        """Return the search.
+
+        Raises
+        ------
+        KlayerError
+            If the study has none.
+        """
+        if self.search is None:
+            raise KlayerError(
+                f"study {self.name!r} has no search: give it a table [search] with stages, or pass "
+                "a range such as --l2 1e-5:1e-1."
+            )
+        return self.search
+
+
+def _stored(values: Mapping[str, Any], where: str) -> Settings:
+    """Make settings as a file's are made, so that they are the same again; refuse a later version's."""
+    Settings.from_stored(values, where)
+    return Settings.from_values(values, where)
+
+
+def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds: those listed, or 0 ... n-1."""
+    seeds = tuple(range(given)) if isinstance(given, int) else tuple(given)
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise KlayerError(
+            "`seeds` must be a number >= 1, or a list of different whole numbers >= 0, "
+            f"but got {given}."
+        )
+    return seeds
+
+
+def _arms(document: _Document, make: Make) -> Iterator[Arm]:
+    names = set()
+    for arm in _all_arms(document, make):
+        if arm.name in names:
+            raise KlayerError(
+                f"arms must have different names, but two are called {arm.name!r}: "
+                "give one a `name`, or drop it."
+            )
+        names.add(arm.name)
+        yield arm
+
+
+def _all_arms(document: _Document, make: Make) -> Iterator[Arm]:
+    grid, arms = document.grid, document.arms
+    if grid or not arms:
+        for values in itertools.product(*grid.values()):
+            chosen = {**document.settings, **dict(zip(grid, values, strict=True))}
+            settings = make(chosen, "grid" if grid else "settings")
+            extra = [
+                f"{name} {chosen[name]}"
+                for name in grid
+                if name not in ("hidden", "batch_norm", "init")
+            ]
+            yield Arm(", ".join([describe(settings), *extra]), settings)
+    for one in arms:
+        chosen = {**document.settings, **one}
+        name = chosen.pop("name", None)
+        settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
+        yield Arm(str(name or describe(settings)), settings)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the studies that come with klayer."""
+    folder = resources.files("klayer.study") / "presets"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir())
+
+
+def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
+    """Read a study's plain values, by its file or by the name of one that comes with klayer.
 
     Returns
     -------
-    run : Run
-        Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
+    values, where : dict, str
+        What :meth:`Study.from_values` takes, after any changes; keys and kinds are checked.
     """
-    config.arm_list()
-    dataset = load(config.data, data_dir=data_dir)
-    stored = {**config.model_dump(exclude_none=True), "data_dir": data_dir}
-    return _go_on(Run.create(out, kind, stored, dataset), config, dataset, workers, reporter)
+    if str(source) in preset_names():
+        text = resources.files("klayer.study") / "presets" / f"{source}.toml"
+        values, where = tomllib.loads(text.read_text(encoding="utf-8")), f"preset {source}"
+    elif Path(source).suffix == ".toml" or Path(source).exists():
+        values, where = read_toml(source), str(source)
+    else:
+        raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
+    validate(_Document, values, where)
+    return values, where
 
 
-def resume_study(
-    path: str | Path,
-    *,
-    data_dir: str | Path | None = None,
-    workers: int | None = None,
-    reporter: Reporter | None = None,
-) -> Run:
-    """Go on with an interrupted study: finished networks are kept, the others trained.
-
-    The result is the same, bit for bit, as without the interruption.
-    """
-    run, config, dataset = open_run(path, ("study", "train"), data_dir=data_dir)
-    return _go_on(run, config, dataset, workers, reporter)
-
-
-def open_run(
-    path: str | Path, kinds: Sequence[str] = (), *, data_dir: str | Path | None = None
-) -> tuple[Run, StudyConfig, Dataset]:
-    """Open a run with its configuration and its data.
+def read_study(source: str | Path, **changes: Any) -> Study:
+    """Read a study from a TOML file, or by the name of one that comes with klayer.
 
     Parameters
     ----------
-    path : path
-    kinds : sequence of str
-        Commands whose runs are wanted; all, if left out.
-    data_dir : path, optional
+    source : path or str
+    **changes
+        Keys that win over those of the file: ``data="cifar10"``, ``seeds=2``, ``search=None``.
 
-    Raises
-    ------
-    KlayerError
-        If another command made the run, or the data are not those that it was made with.
+    Examples
+    --------
+    >>> study = read_study("report", seeds=2)
+    >>> len(study.arms), study.seeds
+    (24, (0, 1))
     """
-    run = Run(path)
-    kind = run.info["kind"]
-    if kinds and kind not in kinds:
-        raise KlayerError(
-            f"{run.path} was made by `klayer {kind}`: "
-            f"go on with `klayer {kind} --resume {run.path}`."
-        )
-    stored = dict(run.info["config"])
-    data_dir = data_dir or stored.pop("data_dir", None)
-    stored.pop("data_dir", None)
-    config = validate(StudyConfig, stored, str(run.path / "run.json"))
-    dataset = load(config.data, data_dir=data_dir)
-    inputs, _ = read_arrays(run.path / "inputs.safetensors")
-    if not np.array_equal(inputs["mean"], dataset.standardiser.mean):
-        raise KlayerError(
-            f"a run goes on with the data that it began with, but {config.data!r} has changed since "
-            f"{run.path} was made: start a new run."
-        )
-    return run, config, dataset
-
-
-@contextlib.contextmanager
-def resumable(run: Run):
-    """Let a Ctrl-C say how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"nothing is lost: go on with `klayer {run.info['kind']} --resume {run.path}`"
-        ) from None
-
-
-def _go_on(
-    run: Run,
-    config: StudyConfig,
-    dataset: Dataset,
-    workers: int | None,
-    reporter: Reporter | None,
-) -> Run:
-    started = time.monotonic()
-    everything = jobs(config.arm_list(), config.seed_list())
-    with run, resumable(run):
-        if config.gradcheck:
-            _check_gradients(run, dataset)
-        standardised: dict[str, Standardised] = {}
-        for job in everything:
-            dtype = job.member.settings.dtype
-            standardised.setdefault(dtype, Standardised(dataset, dtype))
-        for dtype, data in standardised.items():
-            chosen = [job for job in everything if job.member.settings.dtype == dtype]
-            train_jobs(run, data, chosen, workers=workers, reporter=reporter)
-        if config.search:
-            from klayer.study.search import read_search, run_search
-
-            dtype = read_search(config)[1].dtype
-            data = standardised.get(dtype) or Standardised(dataset, dtype)
-            run_search(config, run, data, workers=workers, reporter=reporter)
-        summarise(run, time.monotonic() - started)
-    return run
-
-
-def _check_gradients(run: Run, dataset: Dataset) -> None:
-    """Write ``gradcheck.json``: the report's section 1, on the data of the study where they fit."""
-    from klayer.gradcheck.section import CLASSES, FEATURES, SAMPLES, report_section
-
-    path = run.path / "gradcheck.json"
-    if path.exists():
-        return
-    if dataset.n_features < FEATURES or dataset.n_classes > CLASSES:
-        section = report_section()
-    else:
-        rows = np.random.default_rng(0).permutation(len(dataset.splits["train"]))
-        rows = rows[:SAMPLES]
-        x = dataset.standardiser.transform(dataset.splits["train"].features[rows], np.float64)
-        labels = dataset.splits["train"].labels[rows]
-        inputs = f"{dataset.name}, first {FEATURES} features"
-        section = report_section(x, labels, inputs=inputs)
-    write_json(path, section.to_dict())
+    values, where = read_document(source)
+    return Study.from_values({**values, **changes}, where)

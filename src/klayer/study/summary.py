@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from klayer.study.run import Run, write_json
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
 
 __all__ = ["arm_table", "spread", "summarise"]
 
-ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
+SPLITS = ("train", "validation", "test")
 
 
-def spread(values: Sequence[float | None]) -> dict:
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
     """Number, mean, standard deviation (n - 1), least and greatest of the values that are there.
 
     Examples
@@ -34,7 +36,7 @@ def spread(values: Sequence[float | None]) -> dict:
     }
 
 
-def arm_table(networks: Sequence[dict]) -> list[dict]:
+def arm_table(networks: Sequence[NetworkRecord]) -> list[dict[str, Any]]:
     """Gather networks by part and arm, in order of first appearance.
 
     Returns
@@ -43,20 +45,23 @@ def arm_table(networks: Sequence[dict]) -> list[dict]:
         ``part``, ``arm``, ``settings``, ``n``, ``trained``, ``at_chance``, ``pruned``,
         ``diverged``, and :func:`spread` of each accuracy over all networks that did not diverge.
     """
-    groups: dict[tuple[str, str], list[dict]] = {}
+    groups: dict[tuple[str, str], list[NetworkRecord]] = {}
     for record in networks:
-        groups.setdefault((record["part"], record["arm"]), []).append(record)
+        groups.setdefault((record.part, record.arm), []).append(record)
     return [
         {
             "part": part,
             "arm": arm,
-            "settings": group[0]["settings"],
+            "settings": group[0].settings.as_dict(),
             "n": len(group),
             **{
-                state.replace(" ", "_"): sum(record["state"] == state for record in group)
+                state.replace(" ", "_"): sum(record.state == state for record in group)
                 for state in ("trained", "at chance", "pruned", "diverged")
             },
-            **{name: spread([record.get(name) for record in group]) for name in ACCURACIES},
+            **{
+                f"{split}_accuracy": spread([record.accuracy(split) for record in group])
+                for split in SPLITS
+            },
         }
         for (part, arm), group in groups.items()
     ]
@@ -72,7 +77,7 @@ def peak_memory_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def summarise(run: Run, seconds: float) -> dict:
+def summarise(run: Run, seconds: float) -> dict[str, Any]:
     """Write ``summary.json`` and return it.
 
     Parameters
@@ -81,15 +86,27 @@ def summarise(run: Run, seconds: float) -> dict:
     seconds : float
         Wall time of the command that ends here.
     """
-    keys = ("part", "arm", "seed", "state", "failure", *ACCURACIES, "population", "lane")
     summary = {
-        "kind": run.info["kind"],
+        "kind": run.kind,
         "data": run.info["data"]["name"],
         "seconds": seconds,
-        "network_seconds": sum(record["seconds"] for record in run.networks),
+        "network_seconds": sum(record.seconds for record in run.networks),
         "peak_memory_bytes": peak_memory_bytes(),
         "arms": arm_table(run.networks),
-        "networks": [{key: record.get(key) for key in keys} for record in run.networks],
+        "networks": [_line(record) for record in run.networks],
     }
-    write_json(run.path / "summary.json", summary)
+    run.write_result("summary.json", summary)
     return summary
+
+
+def _line(record: NetworkRecord) -> dict[str, Any]:
+    return {
+        "part": record.part,
+        "arm": record.arm,
+        "seed": record.seed,
+        "state": record.state,
+        "failure": record.failure,
+        **{f"{split}_accuracy": record.accuracy(split) for split in SPLITS},
+        "population": record.population,
+        "lane": record.lane,
+    }

@@ -7,15 +7,15 @@ from klayer.train.feed import Feed
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.population import Member, Population
 from klayer.train.schedules import SCHEDULES
-from klayer.train.settings import MEMBER_FIELDS, Settings
+from klayer.train.settings import SETTINGS, Settings
 from klayer.train.state import CURVES, Failure, TrainingState
 from klayer.train.trainer import Trainer, fit
 
 __all__ = [
     "CURVES",
-    "MEMBER_FIELDS",
     "OPTIMISERS",
     "SCHEDULES",
+    "SETTINGS",
     "Batches",
     "Engine",
     "Failure",

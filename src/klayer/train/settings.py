@@ -1,26 +1,66 @@
-"""How networks are trained: one frozen record of settings, checked when it is made.
+"""How networks are trained: one frozen record of settings, and the table that it declares.
 
-The same record is what flags, TOML files and the Python API fill in.
+Everything that concerns a setting stands in its field: checks, the command's options, files, "did you
+mean", searches, labels and the documentation are made from there. A new setting is one field; a renamed
+one says ``was=("old_name",)``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
-from klayer.errors import KlayerError, unknown_name
-from klayer.nn import BATCH_NORM, Initialiser
+from klayer.errors import KlayerError, invalid, located, unknown_name
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
+from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
+from klayer.train.setting import Setting, rows_of, setting
 
-__all__ = ["MEMBER_FIELDS", "Settings"]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
-# What may differ between the networks of one population; all else must agree.
-MEMBER_FIELDS = ("init", "l2", "lr_min", "lr_max", "momentum")
+__all__ = [
+    "ALIASES",
+    "SEARCHABLE",
+    "SETTINGS",
+    "Settings",
+    "current_names",
+    "setting_label",
+    "setting_title",
+    "without_aliases",
+]
 
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
+
+
+def _initialiser(value: Any) -> str:
+    return str(Initialiser.parse(value))
+
+
+def _duration(value: str | int) -> str | int:
+    _updates(value, per_epoch=1_000_000)
+    return value
+
+
+def _updates(half_cycle: str | int, per_epoch: int) -> int:
+    found = _DURATION.match(str(half_cycle))
+    if not found:
+        raise KlayerError(
+            "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
+            f"but got {half_cycle!r}."
+        )
+    number, unit = float(found[1]), found[2] or "updates"
+    updates = round(number * per_epoch) if unit.startswith("epoch") else round(number)
+    if updates < 1:
+        raise KlayerError(f"`half_cycle` must be at least one update, but {half_cycle!r} is less.")
+    return updates
 
 
 @dataclass(frozen=True)
@@ -28,46 +68,6 @@ class Settings:
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.
-
-    Parameters
-    ----------
-    hidden : tuple of int, each >= 1
-        Widths of the hidden layers. ``(50, 50)`` is the 3-layer network.
-    batch_norm : {"none", "hidden", "all"}
-        Layers with batch normalisation: none, all but the last, all.
-    bn_eps : float, ``0 < bn_eps < 1``
-        Added to the variance in batch normalisation, inside the root. Keep it small beside the
-        pre-activations' variance: see :class:`klayer.nn.Network`.
-    init : str
-        ``he``, ``xavier`` or ``gaussian:SIGMA``.
-    l2 : float, >= 0
-        Penalty strength lambda in ``J = loss + lambda * sum ||W||^2``; no factor 1/2.
-    lr_min, lr_max : float, ``0 <= lr_min <= lr_max``
-        Bounds of the learning rate.
-    schedule : {"triangular", "cosine", "constant"}
-    cycles : float, > 0
-        Length of the training, in cycles of ``2 * half_cycle``.
-    half_cycle : str or int
-        Half a cycle: ``"5 epochs"``, ``"2250 updates"``, or a number of updates.
-    batch_size : int, >= 1, in samples
-    last_batch : {"drop", "keep"}
-        An epoch's last batch, if it is smaller than the others: left out, or trained on.
-    points_per_cycle : int, >= 1
-        How often the curves are recorded.
-    curve_samples : int, >= 1
-        Curves use this many samples of the training and of the validation split, the first of a fixed
-        random order; final accuracies always use the whole splits.
-    order_seed : int, >= 0
-        Seed of the mini-batch order, which all networks of a population share.
-    dtype : {"float32", "float64"}
-    updates_at_once : int, >= 1
-        How many updates of a large first layer are carried out at once: the same to rounding. 2 is best
-        for four networks and more, 1 for fewer. Small layers, or batches larger than twice the first
-        layer's width, are always updated one by one.
-    backend : {"auto", "numpy", "compiled"}
-        Who carries out the updates: NumPy, or a compiled kernel (``pip install klayer[fast]``), which is
-        faster for small networks; the same numbers to rounding. By default the kernel where it is
-        installed, knows the network, and the training is long enough to make up for loading it.
 
     Raises
     ------
@@ -85,86 +85,136 @@ class Settings:
     klayer.errors.KlayerError: `0 <= lr_min <= lr_max` must hold, but got lr_min=0.1, lr_max=0.01.
     """
 
-    hidden: tuple[int, ...] = (50, 50)
-    batch_norm: str = "none"
-    bn_eps: float = 1e-8
-    init: str = "he"
-    l2: float = 0.005
-    lr_min: float = 1e-5
-    lr_max: float = 1e-1
-    activation: str = "relu"
-    optimiser: str = "sgd"
-    momentum: float = 0.9
-    schedule: str = "triangular"
-    cycles: float = 2
-    half_cycle: str | int = "5 epochs"
-    batch_size: int = 100
-    last_batch: str = "drop"
-    points_per_cycle: int = 10
-    curve_samples: int = 5000
-    order_seed: int = 0
-    dtype: str = "float32"
-    updates_at_once: int | str = "auto"
-    backend: str = "auto"
+    hidden: tuple[int, ...] = setting(
+        (50, 50),
+        "Hidden widths, as in 50,30,20.",
+        at_least=1,
+        rule="must be whole numbers >= 1",
+        metavar="WIDTHS",
+        search="choices",
+    )
+    batch_norm: str = setting(
+        "none",
+        "Layers with batch normalisation: none, hidden (all but the last) or all.",
+        choices=BATCH_NORM,
+        flags=("--batch-norm", "--bn"),
+        search="choices",
+    )
+    bn_eps: float = setting(
+        1e-8,
+        "Added to the variance in batch normalisation, inside the root; keep it small beside the "
+        "pre-activations' variance.",
+        above=0,
+        below=1,
+    )
+    init: str = setting(
+        "he",
+        "Initialisation: he, xavier (both by fan-in) or gaussian:SIGMA.",
+        read=_initialiser,
+        values="he, xavier or gaussian:SIGMA",
+        scope="network",
+        search="choices",
+    )
+    l2: float = setting(
+        0.005,
+        "Penalty lambda, in loss + lambda * sum W²; no factor 1/2.",
+        at_least=0,
+        rule="must be a number >= 0",
+        scope="network",
+        search="log",
+        flags=("--l2", "--lambda"),
+        label="λ",
+    )
+    lr_min: float = setting(
+        1e-5,
+        "Lower bound of the learning rate.",
+        values="0 <= lr_min <= lr_max",
+        scope="network",
+        search="log",
+        label="minimum learning rate",
+        symbol="min. rate",
+    )
+    lr_max: float = setting(
+        1e-1,
+        "Upper bound of the learning rate.",
+        values="0 <= lr_min <= lr_max",
+        scope="network",
+        search="log",
+        label="maximum learning rate",
+        symbol="max. rate",
+    )
+    activation: str = setting(
+        "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
+    )
+    optimiser: str = setting("sgd", "How the weights move: {choices}.", choices=OPTIMISERS)
+    momentum: float = setting(
+        0.9,
+        "How much of its velocity the optimiser momentum keeps from update to update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+    )
+    schedule: str = setting(
+        "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
+    )
+    cycles: float = setting(2, "Length of the training, in cycles of two half-cycles.", above=0)
+    half_cycle: str | int = setting(
+        "5 epochs",
+        "Half a cycle, like '5 epochs', '2250 updates' or 2250.",
+        read=_duration,
+        values="epochs or updates",
+    )
+    batch_size: int = setting(
+        100, "Samples in a mini-batch.", at_least=1, unit="samples", search="choices"
+    )
+    last_batch: str = setting(
+        "drop",
+        "An epoch's last batch, if it is smaller than the others: {choices} it.",
+        choices=("drop", "keep"),
+    )
+    points_per_cycle: int = setting(
+        10, "How often the curves are recorded, in each cycle.", at_least=1
+    )
+    curve_samples: int = setting(
+        5000,
+        "Samples of a split behind a point of its curve, the first of a fixed random order; final "
+        "accuracies are of whole splits.",
+        at_least=1,
+        unit="samples",
+    )
+    order_seed: int = setting(
+        0,
+        "Seed of the mini-batch order, which all networks of a population share.",
+        at_least=0,
+        rule="must be a whole number >= 0",
+    )
+    dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
+    updates_at_once: Literal["auto"] | int = setting(
+        "auto",
+        "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
+        "it is faster.",
+        at_least=1,
+    )
+    backend: str = setting(
+        "auto",
+        "Who carries out the updates, the same to rounding: numpy, or compiled, an extra that is faster "
+        "for small networks; auto takes the latter where it pays.",
+        choices=("auto", *BACKENDS),
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        object.__setattr__(self, "init", str(Initialiser.parse(self.init)))
-        for name, known in (
-            ("batch_norm", BATCH_NORM),
-            ("schedule", tuple(SCHEDULES)),
-            ("last_batch", ("drop", "keep")),
-            ("dtype", ("float32", "float64")),
-            ("backend", ("auto", *BACKENDS)),
-        ):
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        for name in ("batch_size", "points_per_cycle", "curve_samples"):
-            self._require(
-                isinstance(getattr(self, name), int), f"`{name}` must be a whole number", name
+        for name, row in SETTINGS.items():
+            object.__setattr__(self, name, row.check(getattr(self, name)))
+        if not 0 <= self.lr_min <= self.lr_max < math.inf:
+            raise KlayerError(
+                "`0 <= lr_min <= lr_max` must hold, "
+                f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
             )
-            self._require(getattr(self, name) >= 1, f"`{name}` must be >= 1", name)
-        self._require(
-            all(isinstance(width, int) and width >= 1 for width in self.hidden),
-            "`hidden` must be whole numbers >= 1",
-            "hidden",
-        )
-        self._require(0 <= self.l2 < math.inf, "`l2` must be a number >= 0", "l2")
-        self._require(
-            0 <= self.lr_min <= self.lr_max < math.inf,
-            "`0 <= lr_min <= lr_max` must hold",
-            "lr_min",
-            "lr_max",
-        )
-        self._require(0 < self.bn_eps < 1, "`0 < bn_eps < 1` must hold", "bn_eps")
-        self._require(0 < self.cycles < math.inf, "`cycles` must be > 0", "cycles")
-        self._require(
-            isinstance(self.order_seed, int) and self.order_seed >= 0,
-            "`order_seed` must be a whole number >= 0",
-            "order_seed",
-        )
-        self.half_cycle_updates(per_epoch=1_000_000)
-
-    def _require(self, holds: bool, rule: str, *names: str) -> None:
-        if not holds:
-            values = ", ".join(f"{name}={getattr(self, name)}" for name in names)
-            raise KlayerError(f"{rule}, but got {values}.")
 
     def half_cycle_updates(self, per_epoch: int) -> int:
         """Return half a cycle in updates, for a number of updates per epoch."""
-        found = _DURATION.match(str(self.half_cycle))
-        if not found:
-            raise KlayerError(
-                "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
-                f"but got {self.half_cycle!r}."
-            )
-        number, unit = float(found[1]), found[2] or "updates"
-        updates = round(number * per_epoch) if unit.startswith("epoch") else round(number)
-        if updates < 1:
-            raise KlayerError(
-                f"`half_cycle` must be at least one update, but {self.half_cycle!r} is less."
-            )
-        return updates
+        return _updates(self.half_cycle, per_epoch)
 
     def total_updates(self, per_epoch: int) -> int:
         """Return the length of the training in updates."""
@@ -174,21 +224,192 @@ class Settings:
         """Return the mini-batches of a training split with this many samples."""
         return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
 
-    @classmethod
-    def per_network(cls) -> tuple[str, ...]:
-        """Names of the settings that may differ between the networks of one population."""
-        return MEMBER_FIELDS
-
     @property
     def shared(self) -> Settings:
         """The settings that a whole population shares: the others are set to their defaults."""
-        return replace(self, **{name: getattr(Settings, name) for name in MEMBER_FIELDS})
+        return replace(self, **{name: SETTINGS[name].default for name in self.per_network()})
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the names of all settings."""
-        return tuple(field.name for field in fields(cls))
+    def per_network(cls) -> tuple[str, ...]:
+        """Return the settings that may differ between the networks of one population.
+
+        Examples
+        --------
+        >>> Settings.per_network()
+        ('init', 'l2', 'lr_min', 'lr_max', 'momentum')
+        """
+        return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], where: str = "") -> Settings:
+        """Make settings from plain values, as a TOML file or flags give them.
+
+        Raises
+        ------
+        KlayerError
+            Naming ``where``, the setting and the rule.
+
+        Examples
+        --------
+        >>> Settings.from_values({"hidden": [20], "l2": 0}, "settings").hidden
+        (20,)
+        >>> Settings.from_values({"batchnorm": "all"}, "settings")
+        Traceback (most recent call last):
+            ...
+        klayer.errors.KlayerError: settings: unknown setting 'batchnorm': did you mean 'batch_norm'? ...
+        """
+        from pydantic import ValidationError
+
+        values = current_names(values, where)
+        for name in values:
+            if name not in SETTINGS:
+                raise located(where, str(unknown_name("setting", name, SETTINGS)))
+        try:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
+            raise invalid(error, where, SETTINGS) from None
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any], where: str) -> Settings:
+        """Make settings from what a run stored, maybe by another version of klayer.
+
+        Former names are understood; a setting that an older version didn't have is at its default.
+
+        Raises
+        ------
+        KlayerError
+            Naming ``where`` and the setting, if this version doesn't know it or its value.
+
+        Examples
+        --------
+        >>> Settings.from_stored({"l2": 0.1}, "runs/mine").l2
+        0.1
+        >>> Settings.from_stored({"colour": "red"}, "runs/mine")
+        Traceback (most recent call last):
+            ...
+        klayer.errors.KlayerError: runs/mine: unknown setting 'colour' = 'red': a later version of ...
+        """
+        values = current_names(values, where)
+        later = "a later version of klayer may have made it; use that one"
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise located(where, f"unknown setting {name!r} = {value!r}: {later}.")
+        try:
+            return cls(**values)
+        except KlayerError as error:
+            raise located(where, f"{error} If nobody changed the file, {later}.") from None
+
+
+# The table: every setting by its name.
+SETTINGS: Mapping[str, Setting] = MappingProxyType(rows_of(Settings))
+
+# What a search may vary beside the settings themselves.
+ALIASES: Mapping[str, Setting] = MappingProxyType(
+    {
+        "sigma": Setting(
+            "Sigma of a Gaussian initialisation.",
+            name="sigma",
+            kind=float,
+            above=0,
+            scope="network",
+            search="log",
+            stands_for="init",
+            template="gaussian:{!r}",
+        )
+    }
+)
+
+# What a search may vary: numbers, then choices; of these last those that a population can mix.
+SEARCHABLE: Mapping[str, Setting] = MappingProxyType(
+    {
+        name: row
+        for name, row in sorted(
+            {**SETTINGS, **ALIASES}.items(),
+            key=lambda item: item[1].search == "choices" and 1 + (item[1].scope == "network"),
+        )
+        if row.search
+    }
+)
+
+Settings.__doc__ = f"{Settings.__doc__}".replace(
+    "    Raises\n",
+    "    Parameters\n    ----------\n"
+    + "".join(
+        f"    {name} : {row.allowed}\n        {row.sentence} Default: {row.shown_default}.\n"
+        for name, row in SETTINGS.items()
+    )
+    + "\n    Raises\n",
+    1,
+)
+
+
+def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return values under the names that their settings have today.
+
+    Raises
+    ------
+    KlayerError
+        If one is given twice, under an old name and the new one.
+    """
+    now = {old: name for name, row in {**SETTINGS, **ALIASES}.items() for old in row.was}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        today = now.get(name, name)
+        if today in found:
+            raise located(where, f"`{today}` is given twice: its former name is {name!r}.")
+        found[today] = value
+    return found
+
+
+def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a search's parameters as settings.
+
+    Examples
+    --------
+    >>> without_aliases({"l2": 0.1, "sigma": 0.01})
+    {'l2': 0.1, 'init': 'gaussian:0.01'}
+    """
+    found = {name: value for name, value in values.items() if name not in ALIASES}
+    for name, row in ALIASES.items():
+        if name in values:
+            found[row.stands_for] = row.template.format(values[name])
+    return found
+
+
+def setting_title(name: str) -> str:
+    """Return what a setting, or a parameter of a search, is called in a heading.
+
+    Examples
+    --------
+    >>> setting_title("lr_max"), setting_title("batch_size")
+    ('maximum learning rate', 'batch size')
+    """
+    row = {**SETTINGS, **ALIASES}.get(name)
+    return row.label if row else name.replace("_", " ")
+
+
+def setting_label(name: str, value: Any) -> str:
+    """Return a setting and its value in short, for a legend.
+
+    Examples
+    --------
+    >>> setting_label("l2", 0.0010), setting_label("batch_size", 20)
+    ('λ = 0.001', 'batch size = 20')
+    """
+    row = SETTINGS.get(name)
+    symbol = row.symbol if row else name.replace("_", " ")
+    return f"{symbol} = {value:g}" if isinstance(value, float) else f"{symbol} = {value}"
+
+
+@cache
+def _adapter() -> TypeAdapter[Settings]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Settings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
+from klayer.files import read_arrays, write_arrays
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.optimisers import Slots
 
-__all__ = ["CURVES", "Failure", "TrainingState", "read_arrays", "write_arrays"]
+__all__ = ["CURVES", "Failure", "TrainingState"]
 
 Array = NDArray[Any]
 
@@ -187,47 +186,8 @@ class TrainingState:
             **groups,
             slots=slots,
             update=plain["update"],
-            at_once=plain["at_once"],
-            backend=plain["backend"],
+            at_once=plain.get("at_once", 1),  # older states have none; the same to rounding
+            backend=plain.get("backend", "numpy"),
             recorded=plain["recorded"],
             failures=[failure and Failure(**failure) for failure in plain["failures"]],
         )
-
-
-def write_arrays(path: Path, arrays: dict[str, Array], plain: dict[str, Any]) -> None:
-    """Write arrays and plain values to one safetensors file, whole or not at all."""
-    from safetensors.numpy import save
-
-    arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as out:
-            out.write(save(arrays, metadata={"klayer": json.dumps(plain)}))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read what :func:`write_arrays` wrote.
-
-    Raises
-    ------
-    KlayerError
-        If the file is missing, or is not whole.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as stored:
-            plain = json.loads((stored.metadata() or {})["klayer"])
-            return {key: stored.get_tensor(key) for key in stored.keys()}, plain  # noqa: SIM118
-    except FileNotFoundError:
-        raise KlayerError(f"no stored networks at {path}: is this a finished run?") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise KlayerError(
-            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}. "
-            "Remove it and train again."
-        ) from None

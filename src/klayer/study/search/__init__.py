@@ -9,32 +9,3 @@
       trials.csv, .json a row a trial
       finalists.csv     a row a finalist, with the test accuracy and its spread
 """
-
-from klayer.study.search.config import Range, SearchConfig, Space, read_search
-from klayer.study.search.draw import draw
-from klayer.study.search.plan import Plan
-from klayer.study.search.stages import resume_search, run_search, search
-from klayer.study.search.tables import (
-    finalist_table,
-    importance,
-    sorted_rows,
-    stage_table,
-    trial_table,
-)
-
-__all__ = [
-    "Plan",
-    "Range",
-    "SearchConfig",
-    "Space",
-    "draw",
-    "finalist_table",
-    "importance",
-    "read_search",
-    "resume_search",
-    "run_search",
-    "search",
-    "sorted_rows",
-    "stage_table",
-    "trial_table",
-]

@@ -8,14 +8,26 @@ would have been without any pruning.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
-from klayer.study.run import Run, record_key
-from klayer.study.runner import Reporter, Silent, advance, network_records, updates
-from klayer.train import Engine, Population, Standardised, TrainingState
+from klayer.study.execute import Executor
+from klayer.study.record import Key
+from klayer.study.run_dir import Run
+from klayer.study.training import (
+    Reporter,
+    Silent,
+    part_of,
+    store,
+    train_pack,
+    updates,
+    updates_per_epoch,
+)
+from klayer.train import TrainingState
 
 __all__ = ["survivors", "train_halving"]
 
@@ -40,28 +52,32 @@ def survivors(values: dict[str, float], keep: float) -> list[str]:
     return [arm for arm in alive if arm in best]
 
 
-class _Lanes:
-    """A population under way and the jobs of its lanes."""
+@dataclass(frozen=True)
+class _Rung:
+    """A population at the end of a cycle."""
 
-    def __init__(self, one: Pack, population: Population) -> None:
-        self.pack, self.population = one, population
-        self.lanes = {job.key: lane for lane, job in enumerate(one.jobs)}
+    pack: Pack
+    state: TrainingState
 
-    def take(self, jobs: Sequence[Job]) -> Population:
-        return self.population.take([self.lanes[job.key] for job in jobs])
+    def take(self, jobs: Sequence[Job]) -> TrainingState:
+        """Return the state of some of its networks alone: the others cost no more time."""
+        lanes = {job.key: lane for lane, job in enumerate(self.pack.jobs)}
+        return self.state.take([lanes[job.key] for job in jobs])
+
+    def holds(self, job: Job) -> bool:
+        return any(one.key == job.key for one in self.pack.jobs)
 
 
 def train_halving(
     run: Run,
-    data: Standardised,
+    executor: Executor,
     jobs: Sequence[Job],
     *,
     keep: float,
-    workers: int | None = None,
     reporter: Reporter | None = None,
     prefix: str = "",
 ) -> None:
-    """Train networks as :func:`klayer.study.train_jobs` does, and drop the worse after each cycle.
+    """Train networks as :func:`klayer.study.training.train_jobs` does, dropping some after each cycle.
 
     All populations are brought to the end of a cycle, where the arms are ranked by their mean
     validation accuracy over the whole split, seeds together. What is dropped is appended to the run
@@ -72,99 +88,100 @@ def train_halving(
     ----------
     run : Run
         Held open for appending.
-    data : Standardised
+    executor : Executor
+        Open, with the run's data.
     jobs : sequence of Job
     keep : float, 0 to 1
-    workers, reporter, prefix
-        As in :func:`klayer.study.train_jobs`. The test split is left alone.
+    reporter, prefix
+        As in ``train_jobs``. The test split is left alone.
     """
-    reporter = reporter or Silent()
-    done = {record_key(record) for record in run.networks}
-    if all(job.key in done for job in jobs):
+    reporter, dataset = reporter or Silent(), executor.dataset
+    if all(run.find(job.key) for job in jobs):
         return
-    alive, before = list(jobs), []
+    alive, before = list(jobs), list[_Rung]()
     seconds = {job.key: 0.0 for job in jobs}
     cycles = jobs[0].member.settings.cycles
-    with Engine(workers) as engine:
-        for cycle in range(1, math.ceil(cycles)):
-            packs = pack(alive, f"{prefix}cycle-{cycle}-")
-            _announce(reporter, data, packs, cycle)
-            now = []
-            for one in packs:
-                population = _population(run, data, one, engine, before)
-                until = min(2 * cycle * population.half_cycle, population.total_updates)
-                _spend(seconds, one, advance(run, one, population, reporter, until))
-                population.state.save(run.checkpoint(one.name))
-                now.append(_Lanes(one, population))
-            kept = survivors(_values(now), keep)
-            for lanes in now:
-                _drop(run, lanes, kept, seconds, reporter)
-            alive, before = [job for job in alive if job.arm in kept], now
-            if not alive:
-                break
-        packs = pack(alive, prefix)
-        _announce(reporter, data, packs, cycles)
+    for cycle in range(1, math.ceil(cycles)):
+        packs = pack(alive, f"{prefix}cycle-{cycle}-")
+        _announce(reporter, dataset, packs, cycle)
+        now = []
         for one in packs:
-            population = _population(run, data, one, engine, before)
-            _spend(seconds, one, advance(run, one, population, reporter))
-            _store(run, one, population, seconds, reporter)
+            state = _state(run, one, before)
+            state, spent = train_pack(
+                run, executor, one, state, reporter, _end(dataset, one, cycle)
+            )
+            _spend(seconds, one, spent)
+            state.save(run.checkpoint(one.name))
+            now.append(_Rung(one, state))
+        kept = survivors(_values(executor, now), keep)
+        for rung in now:
+            _drop(run, executor, rung, kept, seconds, reporter)
+        alive, before = [job for job in alive if job.arm in kept], now
+        if not alive:
+            break
+    packs = pack(alive, prefix)
+    _announce(reporter, dataset, packs, cycles)
+    for one in packs:
+        state, spent = train_pack(run, executor, one, _state(run, one, before), reporter)
+        _spend(seconds, one, spent)
+        times = [seconds[job.key] for job in one.jobs]
+        reporter.finish(one, store(run, executor, one, state, times, test=False))
 
 
-def _announce(reporter: Reporter, data: Standardised, packs: list[Pack], cycle: float) -> None:
-    settings = [one.jobs[0].member.settings for one in packs]
-    share = [min(1, cycle / one.cycles) for one in settings]
+def _announce(reporter: Reporter, dataset: Dataset, packs: Sequence[Pack], cycle: float) -> None:
+    shares = [min(1, cycle / one.settings.cycles) for one in packs]
     reporter.start(
-        packs, [round(updates(data, one) * part) for one, part in zip(settings, share, strict=True)]
+        packs,
+        [
+            round(updates(dataset, one.settings) * share)
+            for one, share in zip(packs, shares, strict=True)
+        ],
     )
 
 
-def _spend(seconds: dict, one: Pack, spent: float) -> None:
+def _end(dataset: Dataset, one: Pack, cycle: int) -> int:
+    """Return the update at which a cycle ends."""
+    half_cycle = one.settings.half_cycle_updates(updates_per_epoch(dataset, one.settings))
+    return min(2 * cycle * half_cycle, updates(dataset, one.settings))
+
+
+def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
     for job in one.jobs:
         seconds[job.key] += spent / len(one.jobs)
 
 
-def _population(
-    run: Run, data: Standardised, one: Pack, engine: Engine, before: list[_Lanes]
-) -> Population:
-    """Return a population at its checkpoint, else at the last cycle's end, else at the start."""
+def _state(run: Run, one: Pack, before: Sequence[_Rung]) -> TrainingState | None:
+    """Return a population's checkpoint, else where the last cycle left it; None for the start."""
     checkpoint = run.checkpoint(one.name)
     if checkpoint.exists():
-        state = TrainingState.load(checkpoint)
-        return Population(data, [job.member for job in one.jobs], state, engine)
-    for lanes in before:
-        if one.jobs[0].key in lanes.lanes:
-            return lanes.take(one.jobs)
-    return Population(data, [job.member for job in one.jobs], None, engine)
+        return TrainingState.load(checkpoint)
+    return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)
 
 
-def _values(now: list[_Lanes]) -> dict[str, float]:
+def _values(executor: Executor, now: Sequence[_Rung]) -> dict[str, float]:
     """Return the mean validation accuracy of each arm; NaN if one of its seeds diverged."""
     seeds: dict[str, list[float]] = {}
-    for lanes in now:
-        accuracy = lanes.population.evaluate("validation")["accuracy"]
-        for job, value in zip(lanes.pack.jobs, accuracy, strict=True):
+    for rung in now:
+        part = part_of(rung.pack, executor.dataset)
+        accuracy = executor.evaluate_part(part, rung.state, "validation")["accuracy"]
+        for job, value in zip(rung.pack.jobs, accuracy, strict=True):
             seeds.setdefault(job.arm, []).append(float(value))
     return {arm: float(np.mean(values)) for arm, values in seeds.items()}
 
 
-def _drop(run: Run, lanes: _Lanes, kept: Sequence[str], seconds: dict, reporter: Reporter) -> None:
-    dropped = tuple(job for job in lanes.pack.jobs if job.arm not in kept)
-    if dropped:
-        one = Pack(f"{lanes.pack.name}-pruned", dropped)
-        _store(run, one, lanes.take(dropped), seconds, reporter, lanes.pack)
-
-
-def _store(
+def _drop(
     run: Run,
-    one: Pack,
-    population: Population,
-    seconds: dict,
+    executor: Executor,
+    rung: _Rung,
+    kept: Sequence[str],
+    seconds: Mapping[Key, float],
     reporter: Reporter,
-    shown: Pack | None = None,
 ) -> None:
-    """Append a population's networks to the run, with their weights."""
-    spent = [seconds[job.key] for job in one.jobs]
-    records = network_records(one, population, False, spent, pruned=shown is not None)
-    run.save_population(one.name, population)
-    run.append(records)
-    reporter.finish(shown or one, records)
+    """Store the networks of a population whose arms are not kept; its bar is over."""
+    dropped = tuple(job for job in rung.pack.jobs if job.arm not in kept)
+    if dropped:
+        one = Pack(f"{rung.pack.name}-pruned", dropped)
+        times = [seconds[job.key] for job in dropped]
+        state = rung.take(dropped)
+        records = store(run, executor, one, state, times, test=False, pruned=True)
+        reporter.finish(rung.pack, records)

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from klayer.study.run import Run, record_key, write_json
-from klayer.study.search.plan import FINALISTS, Plan, Trial
+from klayer.files import plain, write_text
+from klayer.study.record import NetworkRecord
+from klayer.study.run_dir import Run
+from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
+from klayer.study.search.search_file import FINALISTS, Trial
 from klayer.study.summary import spread
 
 __all__ = [
@@ -24,7 +27,7 @@ __all__ = [
 ]
 
 
-def trial_table(run: Run) -> list[dict]:
+def trial_table(run: Run) -> list[dict[str, Any]]:
     """Return a row for each finished trial of a run's search, in the order of their numbers.
 
     A trial is finished when all its networks are. What is asked for but not trained has no row.
@@ -39,21 +42,20 @@ def trial_table(run: Run) -> list[dict]:
         or None), ``seeds``, ``updates`` (done before the end or the pruning) and ``arm``, its name
         in the run. Empty if the run has no search.
     """
-    plan = Plan(run)
-    found = {record_key(record): record for record in run.networks}
-    return [
-        trial_row(trial, [found[key] for key in trial.keys])
-        for trial in plan.trials
-        if all(key in found for key in trial.keys)
-    ]
+    rows = []
+    for trial in run.asked.trials:
+        records = [record for key in trial.keys if (record := run.find(key))]
+        if len(records) == len(trial.keys):
+            rows.append(trial_row(trial, records))
+    return rows
 
 
-def trial_row(trial: Trial, records: Sequence[Mapping]) -> dict:
+def trial_row(trial: Trial, records: Sequence[NetworkRecord]) -> dict[str, Any]:
     """Return the row of one trial from the records of its networks."""
     state, failure = _state(records)
     accuracies = {}
     for split in ("validation", "train"):
-        values = spread([record[f"{split}_accuracy"] for record in records])
+        values = spread([record.accuracy(split) for record in records])
         whole = state != "diverged"
         accuracies[f"{split}_accuracy"] = values["mean"] if whole else None
         accuracies[f"{split}_sd"] = values["sd"] if whole else None
@@ -65,17 +67,17 @@ def trial_row(trial: Trial, records: Sequence[Mapping]) -> dict:
         "state": state,
         "failure": failure,
         "seeds": list(trial.seeds),
-        "updates": max(record["history"]["update"][-1] for record in records),
+        "updates": max(record.updates for record in records),
         "arm": trial.arm,
     }
 
 
-def _state(records: Sequence[Mapping]) -> tuple[str, str | None]:
+def _state(records: Sequence[NetworkRecord]) -> tuple[str, str | None]:
     """Return the state of a trial: one seed that diverged, or was pruned, decides."""
-    states = [record["state"] for record in records]
+    states = [record.state for record in records]
     if "diverged" in states:
-        failed = [record for record in records if record["state"] == "diverged"]
-        reason = failed[0]["failure"]
+        failed = [record for record in records if record.state == "diverged"]
+        reason = failed[0].failure
         if len(records) > 1:
             reason = f"{len(failed)} of {len(records)} seeds: {reason}"
         return "diverged", reason
@@ -85,7 +87,7 @@ def _state(records: Sequence[Mapping]) -> tuple[str, str | None]:
     return states[0], None
 
 
-def sorted_rows(rows: Sequence[dict]) -> list[dict]:
+def sorted_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sort trials by validation accuracy, the best last as in the report, the diverged first."""
     return sorted(
         rows,
@@ -93,7 +95,7 @@ def sorted_rows(rows: Sequence[dict]) -> list[dict]:
     )
 
 
-def stage_table(run: Run) -> list[dict]:
+def stage_table(run: Run) -> list[dict[str, Any]]:
     """Return a row for each stage: ``stage``, ``space``, ``wanted``, ``reason``."""
     return [
         {
@@ -102,11 +104,11 @@ def stage_table(run: Run) -> list[dict]:
             "wanted": stage.wanted,
             "reason": stage.reason,
         }
-        for stage in Plan(run).stages
+        for stage in run.asked.stages
     ]
 
 
-def finalist_table(run: Run) -> list[dict]:
+def finalist_table(run: Run) -> list[dict[str, Any]]:
     """Return a row for each finalist, the best first by the accuracy that made it one.
 
     Returns
@@ -116,17 +118,14 @@ def finalist_table(run: Run) -> list[dict]:
         did not diverge), ``diverged``, then ``train_accuracy``, ``train_sd`` and likewise for
         validation and test, ``seeds`` and ``arm``. Empty until the finalists are trained.
     """
-    groups: dict[str, list[dict]] = {}
-    for record in run.networks:
-        if record["part"] == FINALISTS:
-            groups.setdefault(record["arm"], []).append(record)
     rows = []
-    for one in Plan(run).finalists or []:
-        records = groups.get(one.arm, [])
+    for one in run.asked.finalists or []:
+        keys = [(FINALISTS, one.arm, seed) for seed in one.seeds]
+        records = [record for key in keys if (record := run.find(key))]
         if len(records) < len(one.seeds):
             continue
         values = {
-            split: spread([record[f"{split}_accuracy"] for record in records])
+            split: spread([record.accuracy(split) for record in records])
             for split in ("train", "validation", "test")
         }
         rows.append(
@@ -136,7 +135,7 @@ def finalist_table(run: Run) -> list[dict]:
                 **one.params,
                 "cycles": one.cycles,
                 "n": values["test"]["n"],
-                "diverged": sum(record["state"] == "diverged" for record in records),
+                "diverged": sum(record.state == "diverged" for record in records),
                 **{
                     f"{split}_{name}": value[key]
                     for split, value in values.items()
@@ -157,15 +156,11 @@ def importance(run: Run) -> dict[str, float]:
     searched, or fewer than ten such trials ran.
     """
     rows = [row for row in trial_table(run) if row["state"] in ("trained", "at chance")]
-    plan = Plan(run)
-    if len(plan.names) < 2 or len(rows) < 10:
+    if len(run.asked.names) < 2 or len(rows) < 10:
         return {}
     import optuna
 
-    from klayer.study.search.draw import quiet_optuna, to_choice
-    from klayer.study.search.storage import whole_space
-
-    wanted = whole_space(stage.space for stage in plan.stages)
+    wanted = whole_space(stage.space for stage in run.asked.stages)
     with quiet_optuna():
         study = optuna.create_study(direction="maximize")
         for row in rows:
@@ -181,22 +176,25 @@ def importance(run: Run) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def write_tables(run: Run, published: Sequence[Mapping] = ()) -> list[Path]:
+def write_tables(run: Run, published: Sequence[Mapping[str, Any]] = ()) -> list[Path]:
     """Write ``trials.csv``, ``trials.json`` and, once there are some, ``finalists.csv``."""
     rows, finalists = trial_table(run), finalist_table(run)
-    write_json(
-        run.path / "trials.json",
+    # Importances take longer than all else here, and follow from the trials.
+    before = run.written("trials.json") or {}
+    known = before["importance"] if before.get("trials") == plain(rows) else None
+    run.write_result(
+        "trials.json",
         {
             "stages": stage_table(run),
-            "stopped": Plan(run).stopped,
+            "stopped": run.asked.stopped,
             "trials": rows,
-            "importance": importance(run),
+            "importance": importance(run) if known is None else known,
             "finalists": finalists,
             "published": list(published),
         },
     )
     written = [run.path / "trials.csv", run.path / "trials.json"]
-    names = Plan(run).names
+    names = run.asked.names
     _write_csv(written[0], [_flat(row, names) for row in rows])
     if finalists:
         written.append(run.path / "finalists.csv")
@@ -204,7 +202,7 @@ def write_tables(run: Run, published: Sequence[Mapping] = ()) -> list[Path]:
     return written
 
 
-def _flat(row: dict, names: Sequence[str]) -> dict:
+def _flat(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Turn a trial's row into one of cells: its value or values as one, its seeds with spaces."""
     params = {name: row[name] for name in names if name in row}
     several = ", ".join(f"{name}={value}" for name, value in params.items())
@@ -214,15 +212,13 @@ def _flat(row: dict, names: Sequence[str]) -> dict:
     return {"stage": row["stage"], "trial": row["trial"], "value": value, **rest, "seed": seed}
 
 
-def _write_csv(path: Path, rows: Sequence[dict]) -> None:
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = io.StringIO()
     if rows:
         out = csv.writer(text, lineterminator="\n")
         out.writerow(rows[0])
         out.writerows([_cell(value) for value in row.values()] for row in rows)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    part.replace(path)
+    write_text(path, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

@@ -1,0 +1,139 @@
+"""The command's options: those that subcommands share, and those made from the table of settings."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from typer.core import TyperCommand
+
+from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.train.setting import Setting
+
+__all__ = [
+    "DataDir",
+    "Json",
+    "Out",
+    "Quiet",
+    "Resume",
+    "SearchCommand",
+    "TrainCommand",
+    "Workers",
+]
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that holds the data set. \\[default: $KLAYER_DATA, the user's cache]"
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Run directory, new or empty. \\[default: runs/DATE-TIME-COMMAND]"),
+]
+Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
+Workers = Annotated[int | None, typer.Option(help="Threads. \\[default: all cores]")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+
+
+class TrainCommand(TyperCommand):
+    """A command with an option for each setting; its context's ``obj`` holds those given, by name.
+
+    The options are made when the command is used, so that ``klayer --help`` does without the table of
+    settings, and without NumPy.
+    """
+
+    _rows: dict[str, Setting] | None = None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the function's own options, then those of the settings."""
+        if self._rows is None:
+            self._rows = self.rows()
+            self.params += _options({name: self.option(row) for name, row in self._rows.items()})
+        return super().get_params(ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Hand over the settings that were given, as plain values."""
+        given = {name: ctx.params.pop(name) for name in self._rows or ()}
+        ctx.obj = {
+            name: _plain((self._rows or {})[name], value)
+            for name, value in given.items()
+            if value not in (None, (), [])
+        }
+        return super().invoke(ctx)
+
+    def rows(self) -> dict[str, Setting]:
+        """Return the settings that become options."""
+        from klayer.train import SETTINGS
+
+        return dict(SETTINGS)
+
+    def option(self, row: Setting) -> Any:
+        """Return a setting's type and option."""
+        help = f"{row.sentence} \\[default: {row.shown_default}]"
+        return _annotated(row, row.flag_type, help=help, rich_help_panel="Settings")
+
+
+class SearchCommand(TrainCommand):
+    """The same for a search: a parameter of it takes a range, or several choices."""
+
+    def rows(self) -> dict[str, Setting]:
+        """Return what can be searched, then the other settings."""
+        from klayer.train.settings import SEARCHABLE, SETTINGS
+
+        return {**SEARCHABLE, **SETTINGS}
+
+    def option(self, row: Setting) -> Any:
+        """Return a setting's type and option: one value for all trials, or what to draw from."""
+        if not row.search:
+            panel, default = "What all trials share", row.shown_default
+            return _annotated(
+                row, row.flag_type, help=row.sentence, show_default=default, rich_help_panel=panel
+            )
+        panel = "What to search"
+        if row.search == "choices":
+            help = f"{row.sentence.rstrip('.')}; given more than once, they are searched."
+            return _annotated(row, list[row.flag_type], help=help, rich_help_panel=panel)  # type: ignore[name-defined]
+        low_high = "LOW:HIGH[:log|linear]" if row.search == "log" else "LOW:HIGH[:linear|log]"
+        help = f"{row.sentence} One number for all trials, or a range {low_high} to search."
+        return _annotated(row, str, help=help, rich_help_panel=panel)
+
+
+def _annotated(row: Setting, kind: Any, **about: Any) -> Any:
+    return Annotated[Optional[kind], typer.Option(*row.flags, metavar=row.metavar, **about)]  # noqa: UP045
+
+
+def _options(annotations: dict[str, Any]) -> list[Any]:
+    """Let Typer make options of annotations, as it does of a function's."""
+
+    def function() -> None: ...
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=one)
+        for name, one in annotations.items()
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = annotations
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    return list(typer.main.get_command(app).params)
+
+
+def _plain(row: Setting, value: Any) -> Any:
+    """Read widths, as in ``50,30,20``; anything else is plain already."""
+    if isinstance(value, list | tuple):
+        return [_plain(row, one) for one in value]
+    if not row.is_list:
+        return value
+    try:
+        return [int(part) for part in value.split(",") if part.strip()]
+    except ValueError:
+        raise KlayerError(
+            f"`{row.flags[0]}` must be {str(row.metavar).lower()} with commas, as in 50,30,20, "
+            f"but got {value!r}."
+        ) from None

@@ -1,0 +1,144 @@
+"""Files that are whole or not there: every write is atomic, and on the disk when it returns.
+
+A file is written beside its place, flushed to the disk, renamed, and the folder is flushed too: after a
+crash or a power cut it holds the old content or the new one, never half of either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.errors import KlayerError
+
+__all__ = [
+    "append_bytes",
+    "plain",
+    "read_arrays",
+    "read_json",
+    "write_arrays",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+
+def plain(value: Any) -> Any:
+    """Turn arrays, NumPy numbers, tuples and paths into what JSON knows; NaN becomes None.
+
+    Examples
+    --------
+    >>> plain({"a": (np.float32(0.5), float("nan")), "b": np.arange(2), "c": Path("x")})
+    {'a': [0.5, None], 'b': [0, 1], 'c': 'x'}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None else str(value)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; it is on the disk when this returns."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as out:
+            out.write(content)
+            _flush(out.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON as :func:`write_bytes` does; what JSON doesn't know goes through :func:`plain`."""
+    write_text(path, json.dumps(plain(value), indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    KlayerError
+        If it is not JSON; a missing file is a FileNotFoundError.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise KlayerError(f"{path} must be JSON, but: {error}.") from None
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Append to a file; what was added is on the disk when this returns, the rest is untouched."""
+    new = not path.exists()
+    with path.open("ab") as out:
+        out.write(content)
+        _flush(out.fileno())
+    if new:
+        flush_folder(path.parent)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], plain_values: Any) -> None:
+    """Write arrays and plain values to one safetensors file as :func:`write_bytes` does."""
+    from safetensors.numpy import save
+
+    arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+    write_bytes(path, save(arrays, metadata={"klayer": json.dumps(plain_values)}))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote.
+
+    Raises
+    ------
+    KlayerError
+        If the file is missing, or is not whole.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            values = json.loads((stored.metadata() or {})["klayer"])
+            return {key: stored.get_tensor(key) for key in stored.keys()}, values  # noqa: SIM118
+    except FileNotFoundError:
+        raise KlayerError(f"no stored networks at {path}: is this a finished run?") from None
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise KlayerError(
+            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}. "
+            "Remove it and train again."
+        ) from None
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a new or renamed file outlasts a power cut."""
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            _flush(handle)
+        finally:
+            os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    os.fsync(handle)

@@ -1,0 +1,134 @@
+"""Trained networks with the standardisation of their inputs: raw rows in, labels or probs out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from klayer.data import Standardiser
+from klayer.errors import KlayerError
+from klayer.nn import Network
+
+__all__ = ["Model"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# Rows at a time: activations of all networks for so many rows are in memory at once.
+ROWS = 1000
+
+
+class Model:
+    """P trained networks of one architecture, ready to label rows.
+
+    Every method takes *raw* rows, as the data set holds them (8-bit images as 8-bit images): the model
+    standardises them itself, by the training split that its networks saw. Rows that were standardised
+    before can't be told from raw ones, and would give wrong answers.
+
+    Results carry the leading axis P, also for a single network, where P = 1.
+
+    Parameters
+    ----------
+    network : Network
+        The architecture.
+    params, running : mapping of array, shape (P, ...)
+        Parameters, and running statistics of batch normalisation.
+    standardiser : Standardiser
+        Of the training split.
+    class_names : sequence of str
+        K names, in the order of the labels.
+
+    Raises
+    ------
+    KlayerError
+        If standardiser or class names don't fit the network.
+
+    Examples
+    --------
+    >>> import klayer as kl
+    >>> network = kl.Network(n_features=3, hidden=(4,), n_classes=2)
+    >>> rows = np.array([[0, 1, 2], [3, 4, 5], [3, 1, 2]], dtype=np.uint8)
+    >>> model = Model(network, network.init("he", seeds=[0, 1]), {}, Standardiser.fit(rows),
+    ...               ["low", "high"])
+    >>> model.predict_probs(rows).shape, model.predict_labels(rows).shape
+    ((2, 3, 2), (2, 3))
+    >>> len(model), len(model.take([1]))
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        params: Arrays,
+        running: Arrays,
+        standardiser: Standardiser,
+        class_names: Sequence[str],
+    ) -> None:
+        for name, have, wanted in (
+            ("standardiser", len(standardiser.mean), network.n_features),
+            ("class_names", len(class_names), network.n_classes),
+        ):
+            if have != wanted:
+                raise KlayerError(
+                    f"`{name}` must fit the network, which has {wanted}, but got one for {have}."
+                )
+        self.network, self.params, self.running = network, dict(params), dict(running)
+        self.standardiser, self.class_names = standardiser, tuple(class_names)
+
+    def __len__(self) -> int:
+        """P, the number of networks."""
+        return len(next(iter(self.params.values())))
+
+    def take(self, lanes: Sequence[int]) -> Model:
+        """Return a model of the networks ``lanes`` alone, in that order."""
+        params, running = (
+            {key: value[list(lanes)] for key, value in arrays.items()}
+            for arrays in (self.params, self.running)
+        )
+        return Model(self.network, params, running, self.standardiser, self.class_names)
+
+    def predict_probs(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            Raw rows.
+
+        Returns
+        -------
+        probs : array, shape (P, N, K)
+            Each row sums to 1.
+
+        Raises
+        ------
+        KlayerError
+            If ``X`` has another number of features.
+        """
+        X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.network.n_features:
+            raise KlayerError(
+                f"`X` must have shape (N, {self.network.n_features}), but got {X.shape}: "
+                "pass samples as rows."
+            )
+        dtype = next(iter(self.params.values())).dtype
+        probs = np.empty((len(self), len(X), self.network.n_classes), dtype)
+        for start in range(0, len(X), ROWS):
+            rows = slice(start, start + ROWS)
+            x = self.standardiser.transform(X[rows], dtype)
+            probs[:, rows] = self.network.probs(self.params, x, self.running)
+        return probs
+
+    def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return the most probable class of raw rows (N, D) as its index, 0 to K-1, shape (P, N).
+
+        The index counts as the labels of a data set do: ``class_names`` has the names.
+        """
+        labels: NDArray[np.int64] = self.predict_probs(X).argmax(axis=-1)
+        return labels
+
+    def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
+        """Return the most probable class of raw rows (N, D) by its name, shape (P, N)."""
+        return np.array(self.class_names)[self.predict_labels(X)]

@@ -1,0 +1,66 @@
+"""Arrays as pictures: small PNG files that a page carries inside itself."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["picture", "weight_sheet"]
+
+
+def _png(pixels: NDArray[Any]) -> bytes:
+    """Encode bytes of shape (H, W) or (H, W, channels), 2 to 4 of them, as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _pixels(image: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Scale (C, H, W) to bytes of shape (H, W) or (H, W, 3)."""
+    scaled = np.clip((image - low) / ((high - low) or 1.0), 0, 1) * 255
+    pixels = np.round(scaled).astype(np.uint8).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    return pixels if pixels.shape[2] == 3 else pixels[..., 0]
+
+
+def picture(row: NDArray[Any], shape: tuple[int, int, int], low: float, high: float) -> bytes:
+    """Return one sample (D,) of a shape (C, H, W) as PNG, ``low`` as black and ``high`` as white."""
+    return _png(_pixels(row.reshape(shape).astype(float), low, high))
+
+
+def weight_sheet(
+    W: NDArray[Any], shape: tuple[int, int, int], *, most: int = 60, columns: int = 10
+) -> tuple[bytes, int]:
+    """Draw the incoming weights (D, H) of first-layer units as images of a shape.
+
+    Those with the largest norm come first, ``most`` of them at most. Zero is mid-grey; each unit is
+    scaled by its own largest weight.
+
+    Returns
+    -------
+    png : bytes
+    shown : int
+        Number of units in it.
+    """
+    order = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:most]
+    channels, height, width = shape
+    gap = max(1, height // 16)
+    columns = min(columns, len(order))
+    lines = math.ceil(len(order) / columns)
+    # Grey or colour, and opacity: the gaps show the page.
+    depth = 2 if channels == 1 else 4
+    sheet = np.zeros((lines * (height + gap) - gap, columns * (width + gap) - gap, depth), np.uint8)
+    for position, unit in enumerate(order):
+        image = W[:, unit].reshape(shape).astype(float)
+        top = np.abs(image).max() or 1.0
+        line, column = divmod(position, columns)
+        y, x = line * (height + gap), column * (width + gap)
+        tile = sheet[y : y + height, x : x + width]
+        tile[..., :-1] = _pixels(image, -top, top).reshape(height, width, depth - 1)
+        tile[..., -1] = 255
+    return _png(sheet), len(order)

@@ -1,0 +1,38 @@
+"""The sections of a run's page, in their order: one module each, one row each."""
+
+from __future__ import annotations
+
+from klayer.report.sections import (
+    all_comparisons,
+    arms,
+    best_network,
+    conclusion,
+    gradient_check,
+    how_made,
+    published,
+    search,
+)
+from klayer.report.sections.section import Section
+
+__all__ = ["SECTIONS"]
+
+SECTIONS = (
+    Section("gradcheck", "Gradient check",
+            gradient_check.applies, gradient_check.build),
+    Section("arms", "Networks",
+            lambda m: bool(m.view.groups(baseline=True)), arms.build),
+    Section("search", "Search",
+            search.applies, search.build),
+    Section("initialisation", "Other initialisations",
+            lambda m: bool(m.view.groups(baseline=False)), arms.build_others),
+    Section("conclusion", "Conclusion",
+            lambda m: bool(m.conclusion), conclusion.build),
+    Section("fidelity", "Published and measured",
+            lambda m: bool(m.comparisons.fidelity), published.build, appendix=True),
+    Section("best", "The best network",
+            lambda m: m.view.best is not None, best_network.build, appendix=True),
+    Section("comparisons", "All comparisons",
+            lambda m: bool(m.comparisons.arms), all_comparisons.build, appendix=True),
+    Section("made", "How it was made",
+            lambda _: True, how_made.build, appendix=True),
+)  # fmt: skip

@@ -1,0 +1,268 @@
+"""A search as the page shows it: accuracy against each searched parameter, a table for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from klayer.report.run_view import SPLITS, RunView
+from klayer.report.sections.section import Material, Part, block
+from klayer.report.table import Table
+from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
+from klayer.study.search.tables import finalist_table, stage_table, trial_table
+from klayer.study.statistics import estimate, percent
+from klayer.train.settings import setting_title
+
+__all__ = ["applies", "build", "headline"]
+
+Row = dict[str, Any]
+
+STATES = ("trained", "pruned", "at chance", "diverged")
+
+
+def applies(material: Material) -> bool:
+    """Whether the run has a search with a finished trial."""
+    return bool(trial_table(material.view.run))
+
+
+def build(material: Material) -> list[Part]:
+    """Show all trials in a picture, what mattered, the finalists, and a table for each stage."""
+    run = material.view.run
+    trials, names, search = trial_table(run), run.asked.names, run.study.search
+    blocks = [block("text", text=line) for line in _lines(trials, names)]
+    done = [row for row in trials if row["validation_accuracy"] is not None]
+    if done:
+        blocks.append(material.figure(_figure(done, names)))
+    importance = (run.result("trials.json") or {}).get("importance")
+    if importance:
+        shares = sorted(importance.items(), key=lambda pair: -pair[1])
+        told = ", ".join(f"{setting_title(name)} {percent(share, 0)}" for name, share in shares)
+        text = (
+            "Share of the variance of the validation accuracy that each parameter explains "
+            f"(functional analysis of variance): {told}."
+        )
+        blocks.append(block("text", text=text))
+    tables = [_finalist_table(found, names)] if (found := finalist_table(run)) else []
+    if search and search.published:
+        tables.append(_published_table(search.published))
+    blocks += [block("table", one=material.table(table)) for table in tables]
+    for stage in stage_table(run):
+        chosen = [row for row in trials if row["stage"] == stage["stage"]]
+        if chosen:
+            space = "; ".join(
+                f"{setting_title(name)}: {_range(value)}" for name, value in stage["space"].items()
+            )
+            table = material.table(_stage_table(stage["stage"], space, chosen, names))
+            summary = f"Stage {stage['stage']}: {len(chosen)} trials, {space}"
+            why = stage["reason"] or ""
+            blocks.append(block("details", summary=summary, text=why, tables=[table]))
+    return [Part(blocks)]
+
+
+def headline(view: RunView) -> list[str]:
+    """Say what the finalist with the best validation accuracy reaches on the split that judges."""
+    done = [row for row in finalist_table(view.run) if row["validation_accuracy"] is not None]
+    if not done:
+        return []
+    best, split = max(done, key=_accuracy), view.judge
+    sd = best[f"{split}_sd"]
+    spread = "" if sd is None else f" ± {100 * sd:.1f}"
+    return [
+        f"The search ends at {_point(best, view.run.asked.names)}, which labels "
+        f"{percent(best[f'{split}_accuracy'])}{spread} of the {split} split rightly (n = {best['n']}, "
+        f"{best['cycles']:g} cycles)."
+    ]
+
+
+def _accuracy(row: Row) -> float:
+    return -1.0 if row["validation_accuracy"] is None else float(row["validation_accuracy"])
+
+
+def _point(row: Row, names: Sequence[str]) -> str:
+    return ", ".join(f"{setting_title(name)} = {_value(row[name])}" for name in names)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _range(value: Any) -> str:
+    """Write what a parameter was drawn from.
+
+    Examples
+    --------
+    >>> _range("0.001:0.0199526231496888:log"), _range(["none", "all"])
+    ('0.001 to 0.01995 (log)', 'none, all')
+    """
+    if not isinstance(value, str):
+        return _value(value)
+    low, high, scale = value.split(":")
+    return f"{float(low):.4g} to {float(high):.4g} ({scale})"
+
+
+def _lines(trials: list[Row], names: Sequence[str]) -> list[str]:
+    counts = {state: sum(row["state"] == state for row in trials) for state in STATES}
+    told = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+    stages = len({row["stage"] for row in trials})
+    lines = [
+        f"{len(trials)} trials in {stages} stage{'s' if stages > 1 else ''} over "
+        f"{', '.join(map(setting_title, names))}: {told}. Trials are judged on the "
+        "validation split alone."
+    ]
+    done = [row for row in trials if row["validation_accuracy"] is not None]
+    if done:
+        best = max(done, key=_accuracy)
+        near = [row for row in done if _accuracy(best) - _accuracy(row) <= 0.005]
+        lines.append(
+            f"The best trial reached {percent(best['validation_accuracy'], 2)} at "
+            f"{_point(best, names)}; {len(near) - 1} others came within half a point of it. The best "
+            "of many trials is partly luck: only the finalists, trained again with new seeds, say "
+            "how good it is."
+        )
+    return lines
+
+
+def _figure(done: list[Row], names: Sequence[str]) -> Figure:
+    stages = [f"stage {n}" for n in dict.fromkeys(row["stage"] for row in done)]
+    caption = (
+        "Validation accuracy of every trial against what was searched. Filled: run to the end; "
+        "hollow: stopped early or never left chance."
+    )
+    return Figure(
+        "trials",
+        caption,
+        [_scatter(done, name, stages) for name in names],
+        [Key(stage, series_colour(stages, stage), dot=True) for stage in stages],
+        width=560 if len(names) == 1 else 320,
+    )
+
+
+def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
+    """Draw the validation accuracy against one parameter."""
+    title = setting_title(name)
+    numeric = all(isinstance(row[name], int | float) for row in done)
+    values = [
+        {
+            "x": row[name] if numeric else _value(row[name]),
+            "v": row["validation_accuracy"],
+            "t": row["train_accuracy"],
+            "g": f"stage {row['stage']}",
+            "n": row["trial"],
+            "state": row["state"],
+            "fill": 0.75 if row["state"] == "trained" else 0.0,
+        }
+        for row in done
+    ]
+    if numeric:
+        least, most = min(row[name] for row in done), max(row[name] for row in done)
+        kind = {"type": "log"} if least > 0 and most / least > 20 else {"zero": False}
+        axis = {"format": "~g", "grid": False, "tickCount": 6, "labelOverlap": True}
+        x = channel("x:Q", title=title, scale={"nice": False, "padding": 8, **kind}, axis=axis)
+    else:
+        x = channel("x:N", title=title, axis={"labelAngle": 0, "labelLimit": 120})
+    colours = {"domain": stages, "range": [series_colour(stages, stage) for stage in stages]}
+    number = {"format": ".4~g"} if numeric else {}
+    encoding = {
+        "x": x,
+        "y": channel("v:Q", title=None, scale={"zero": False}, axis={"format": "~%"}),
+        "stroke": channel("g:N", scale=colours, legend=None),
+        "fill": channel("g:N", scale=colours, legend=None),
+        "fillOpacity": channel("fill:Q", scale=None, legend=None),
+        "tooltip": [
+            channel("n:Q", title="trial"),
+            channel("g:N", title="stage"),
+            channel("x:Q" if numeric else "x:N", title=title, **number),
+            channel("v:Q", title="validation", format=".2%"),
+            channel("t:Q", title="train", format=".2%"),
+            channel("state:N", title="state"),
+        ],
+    }
+    points = mark("point", encoding, filled=False, size=48, strokeWidth=1.5)
+    spec: Spec = {"name": "points", "data": {"values": values}, **points}
+    best, span = max(done, key=_accuracy), estimate(map(_accuracy, done))
+    alt = (
+        f"Validation accuracy of {len(done)} trials against {title}, from {percent(span.least)} to "
+        f"{percent(span.greatest)}; the best at {_value(best[name])}."
+    )
+    return Panel(title, 260, alt, spec, [zoom("points")] if numeric else [])
+
+
+def _stage_table(number: int, space: str, rows: list[Row], names: Sequence[str]) -> Table:
+    rows = sorted(rows, key=lambda row: -_accuracy(row))
+    body = [
+        [
+            str(row["trial"]),
+            *(_value(row[name]) for name in names),
+            percent(row["validation_accuracy"], 2),
+            percent(row["train_accuracy"], 2),
+            ", ".join(map(str, row["seeds"])),
+            row["state"] if not row["failure"] else f"{row['state']}: {row['failure']}",
+        ]
+        for row in rows
+    ]
+    keys = ["stage", "trial", *names, "validation_accuracy", "train_accuracy", "state"]
+    return Table(
+        f"search-stage-{number}",
+        f"Stage {number}, sorted by validation accuracy. Drawn from {space}.",
+        ["Trial", *map(setting_title, names), "Validation", "Train", "Seeds", "State"],
+        body,
+        keys,
+        [[row[key] for key in keys] for row in rows],
+        words=("State",),
+    )
+
+
+def _finalist_table(found: list[Row], names: Sequence[str]) -> Table:
+    splits = [
+        split for split in SPLITS if any(row[f"{split}_accuracy"] is not None for row in found)
+    ]
+
+    def shown(row: Row, split: str) -> str:
+        mean, sd = row[f"{split}_accuracy"], row[f"{split}_sd"]
+        return percent(mean, 2) + (f" ± {100 * sd:.2f}" if sd is not None else "")
+
+    body = [
+        [
+            f"{row['rank']} (trial {row['trial']})",
+            *(_value(row[name]) for name in names),
+            f"{row['cycles']:g}",
+            str(row["n"]),
+            *(shown(row, split) for split in splits),
+        ]
+        for row in found
+    ]
+    keys = [key for key in found[0] if key not in ("seeds", "arm")]
+    caption = (
+        "The best settings of the search, trained for longer with new seeds; mean ± standard "
+        "deviation."
+    )
+    if "test" in splits:
+        caption += " Of the search, only these networks have seen the test split."
+    return Table(
+        "finalists",
+        caption,
+        ["Rank", *map(setting_title, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
+        body,
+        keys,
+        [[row[key] for key in keys] for row in found],
+    )
+
+
+def _published_table(stored: list[Row]) -> Table:
+    """Make the table of published finalists, whatever their keys."""
+    keys = list(dict.fromkeys(key for row in stored for key in row))
+    keys.sort(key=lambda key: key == "source")
+    body = [
+        [
+            percent(row[key], 2)
+            if key in SPLITS and row.get(key) is not None
+            else _value(row.get(key, "–"))
+            for key in keys
+        ]
+        for row in stored
+    ]
+    head = [setting_title(key).capitalize() if key != "l2" else "λ" for key in keys]
+    caption = "Published results of such a search, single runs."
+    return Table("finalists-published", caption, head, body, words=("Source", "Note"))

@@ -1,0 +1,92 @@
+"""What a section is: a row of the table, the parts that it becomes, the blocks that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from klayer.report.comparisons import Comparisons, analyse
+from klayer.report.html import drawn
+from klayer.report.prose import Sentence, conclusion
+from klayer.report.run_view import RunView
+from klayer.report.table import Table
+from klayer.report.vega import Figure
+
+__all__ = ["Block", "Material", "Part", "Section", "block"]
+
+
+class Block(NamedTuple):
+    """Something that a page shows: a macro of ``macros.html`` and its arguments."""
+
+    macro: str
+    shown: dict[str, Any]
+
+
+def block(macro: str, **shown: Any) -> Block:
+    """Make a block."""
+    return Block(macro, shown)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with what stands under it; id and title are those of its section, if empty."""
+
+    blocks: list[Block]
+    id: str = ""
+    title: str = ""
+
+
+@dataclass
+class Material:
+    """What the sections of a page are made of, and what they leave for the files beside it.
+
+    Figures and tables are those that a section has shown; ``pictures`` are other PNG files by name.
+    """
+
+    view: RunView
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """What can be compared with what."""
+        return analyse(self.view)
+
+    @cached_property
+    def conclusion(self) -> list[Sentence]:
+        """What follows from the comparisons."""
+        return conclusion(self.view, self.comparisons)
+
+    def figure(self, figure: Figure, *, narrow: bool = False) -> Block:
+        """Show a figure, and keep it for the files."""
+        self.figures.append(figure)
+        return block("figure", one=drawn(figure), narrow=narrow)
+
+    def table(self, table: Table) -> Table:
+        """Keep a table for the files."""
+        self.tables.append(table)
+        return table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A row of the table of sections.
+
+    Attributes
+    ----------
+    applies : callable
+        Whether a run has what the section shows.
+    build : callable
+        Makes its parts: one, or as many as the run asks for.
+    appendix : bool
+        Whether it is lettered, A, B, ..., not numbered.
+    """
+
+    id: str
+    title: str
+    applies: Callable[[Material], bool]
+    build: Callable[[Material], Iterable[Part]]
+    appendix: bool = False

@@ -1,0 +1,291 @@
+"""Charts in Vega-Lite, written as plain dictionaries: for the page, and as SVG and PNG files.
+
+A panel is one chart without a width: on the page it takes the width of its column. Colours are fixed
+here; the style sheet maps the neutral and the series colours of both the static SVG and the live chart
+to the reader's light or dark scheme, by the attribute's value.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vl_convert as vlc
+
+__all__ = [
+    "INK",
+    "MUTED",
+    "RATE",
+    "SERIES",
+    "Figure",
+    "Key",
+    "Panel",
+    "Spec",
+    "channel",
+    "hover",
+    "javascript",
+    "layers",
+    "mark",
+    "ruler",
+    "series_colour",
+    "zoom",
+]
+
+Spec = dict[str, Any]
+
+INK, MUTED, GRID, RATE, PAPER = "#1d1f24", "#5d616b", "#e3e1db", "#ece7da", "#fffffe"
+# Rust, blue, green, violet, ochre, slate: told apart in the three common kinds of colour blindness.
+SERIES = ("#b4450d", "#1c6bb0", "#12806a", "#8447a8", "#94690b", "#56606f")
+# Fonts of equal widths: a static picture is laid out here and shown elsewhere.
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+CONFIG: Spec = {
+    "font": FONT,
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "gridColor": GRID,
+        "domainColor": GRID,
+        "tickColor": GRID,
+        "titlePadding": 6,
+    },
+    "legend": {"labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": "normal"},
+    "title": {"color": INK, "fontSize": 12, "fontWeight": 600},
+    "text": {"color": INK},
+    "aria": False,
+}
+_TYPES = {"Q": "quantitative", "N": "nominal"}
+
+
+def series_colour(names: Sequence[str], name: str) -> str:
+    """Return the colour of a series: the same on the whole page."""
+    return SERIES[names.index(name) % len(SERIES)]
+
+
+# Words of a specification.
+
+
+def channel(shorthand: str, **options: Any) -> Spec:
+    """Return an encoding of a field, Q for a number and N for a name.
+
+    Examples
+    --------
+    >>> channel("e:Q", title="epoch")
+    {'field': 'e', 'type': 'quantitative', 'title': 'epoch'}
+    """
+    name, _, kind = shorthand.partition(":")
+    return {"field": name, "type": _TYPES[kind], **options}
+
+
+def mark(kind: str, encoding: Spec, **options: Any) -> Spec:
+    """Return a layer: a mark with its encoding."""
+    return {"mark": {"type": kind, **options}, "encoding": encoding}
+
+
+def layers(*specs: Spec, values: list[Spec] | None = None) -> Spec:
+    """Lay specifications over one another; ``values`` are the rows of those without any of their own."""
+    data = {} if values is None else {"data": {"values": values}}
+    return {**data, "layer": list(specs)}
+
+
+def zoom(view: str) -> Spec:
+    """Zoom by Ctrl or Cmd and the wheel, pan by dragging with a mouse, double-click to go back.
+
+    The bare wheel and touch stay with the page, so that it can be scrolled over a chart.
+    """
+    mouse = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
+    select = {
+        "type": "interval",
+        "encodings": ["x", "y"],
+        "zoom": "wheel![event.ctrlKey || event.metaKey]",
+        "translate": mouse,
+    }
+    return {"name": "zoom", "select": select, "bind": "scales", "views": [view]}
+
+
+def hover(view: str, name: str) -> Spec:
+    """Choose what the pointer is over, by the value of a field."""
+    select = {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": [name]}
+    return {"name": "hover", "select": select, "views": [view]}
+
+
+def ruler(values: list[Spec], tooltip: list[Spec]) -> Spec:
+    """Make the layer that shows all values at the epoch nearest to the pointer.
+
+    Invisible stripes, each reaching half-way to the next epoch, catch the pointer; a line marks the
+    epoch ``e`` of ``values``, which ascends. (Vega-Lite's own "nearest" drops the words from tooltips.)
+    """
+    at = [value["e"] for value in values]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(at)]
+    ends = zip(values, [at[0], *middles], [*middles, at[-1]], strict=True)
+    lit = {"condition": {"param": "hover", "empty": False, "value": 0.7}, "value": 0}
+    line = {"x": channel("e:Q", title="epoch"), "opacity": lit}
+    stripe = {"x": channel("from:Q", title="epoch"), "x2": {"field": "to"}, "tooltip": tooltip}
+    return layers(
+        mark("rule", line, color=MUTED, strokeWidth=1, tooltip=None),
+        {"name": "stripes", **mark("rect", stripe, opacity=0, clip=True)},
+        values=[{**value, "from": low, "to": high} for value, low, high in ends],
+    )
+
+
+# Figures.
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a figure's legend."""
+
+    label: str
+    colour: str
+    dash: bool = False
+    area: bool = False
+    dot: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart.
+
+    Attributes
+    ----------
+    height : int
+        In pixels.
+    alt : str
+        What the chart shows, for those who don't see it.
+    spec : dict
+        The chart, without a width.
+    params : list of dict
+        Selections of the live chart, each with the names of its ``views``.
+    over : dict, optional
+        A layer that only the live chart has, above the others: what hovering shows.
+    """
+
+    title: str
+    height: int
+    alt: str
+    spec: Spec
+    params: list[Spec] = field(default_factory=list)
+    over: Spec | None = None
+
+    def live(self) -> Spec:
+        """Return the specification with interaction, as wide as its column."""
+        spec = {**_schema(), **self.spec, "config": CONFIG, "width": "container"}
+        spec["height"] = self.height
+        if self.params:
+            spec["params"] = self.params
+        if self.over:
+            spec["layer"] = [*spec["layer"], self.over]
+        return spec
+
+    def static(self, width: int) -> Spec:
+        """Return the specification without interaction."""
+        return {**_unnamed(self.spec), "width": width, "height": self.height}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels under one caption and one legend.
+
+    ``name`` is its id on the page and the stem of its files, ``width`` that of a panel in the files, in
+    pixels.
+    """
+
+    name: str
+    caption: str
+    panels: list[Panel]
+    legend: list[Key] = field(default_factory=list)
+    width: int = 300
+
+    def svgs(self) -> list[str]:
+        """Return the panels as SVG that can stand in a page, without interaction."""
+        return [
+            _inline(_svg({**panel.static(self.width), "config": CONFIG})) for panel in self.panels
+        ]
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``NAME.svg`` and ``NAME.png``, all panels side by side, with their legend."""
+        title = {"anchor": "start", "frame": "group", "offset": 10}
+        panels = [
+            {**panel.static(self.width), "title": {"text": panel.title, **title}}
+            for panel in self.panels
+        ]
+        spec: Spec = {"hconcat": panels, "spacing": 28}
+        if self.legend:
+            spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
+        svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
+        paths[0].write_text(svg, encoding="utf-8")
+        paths[1].write_bytes(vlc.svg_to_png(svg, scale=2))
+        return paths
+
+
+def _legend(keys: Sequence[Key]) -> Spec:
+    """Lay a legend's entries out in a row, placed in pixels."""
+    x, found = 0.0, []
+    for key in keys:
+        y = {"value": 9}
+        if key.dot:
+            ends = {"x": {"value": x + 11}, "y": y}
+            found.append(mark("circle", ends, color=key.colour, size=50, opacity=1))
+        else:
+            ends = {"x": {"value": x}, "x2": {"value": x + 22}, "y": y}
+            dash = {"strokeDash": [4, 3]} if key.dash else {}
+            width = 10 if key.area else 2
+            found.append(mark("rule", ends, color=key.colour, strokeWidth=width, **dash))
+        words = {"x": {"value": x + 28}, "y": y, "text": {"value": key.label}}
+        found.append(mark("text", words, align="left", fontSize=11, color=MUTED))
+        x += 48 + 6.4 * len(key.label)
+    return {**layers(*found, values=[{}]), "width": x, "height": 18}
+
+
+def _unnamed(spec: Spec) -> Spec:
+    """Drop the names of views, which selections ask for: side by side, two panels may not share one."""
+    kept = {key: value for key, value in spec.items() if key != "name"}
+    if "layer" in kept:
+        kept["layer"] = [_unnamed(one) for one in kept["layer"]]
+    return kept
+
+
+# Out.
+
+
+@cache
+def _version() -> str:
+    """Return the newest Vega-Lite release that there is to render with."""
+    known: list[str] = vlc.get_vegalite_versions()
+    return max(known, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def _schema() -> Spec:
+    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json"}
+
+
+def _svg(spec: Spec) -> str:
+    svg: str = vlc.vegalite_to_svg(spec, vl_version=_version(), allowed_base_urls=[])
+    return svg
+
+
+def _inline(svg: str) -> str:
+    """Make an SVG fit its column, and keep it from speaking: the figure has a description."""
+    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
+    svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
+    svg = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", svg)
+    if size:
+        svg = svg.replace(size.group(0), f'style="max-width:{size[1]}px"', 1)
+    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def javascript() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page."""
+    script: str = vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version())
+    return script.replace("</script", "<\\/script")

@@ -1,0 +1,230 @@
+"""Run a study from its description to its summary, and go on with one.
+
+`klayer train` is a study with a single arm; `klayer search` is one whose arms a sampler draws.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from klayer.data import Dataset, load
+from klayer.errors import KlayerError
+from klayer.study.execute import open_executor
+from klayer.study.run_dir import Run
+from klayer.study.search.optuna_mirror import hide_password, reach
+from klayer.study.search.stages import Watcher, search_stages
+from klayer.study.study import Study
+from klayer.study.summary import summarise
+from klayer.study.training import Reporter, train_jobs
+
+__all__ = ["resume_search", "resume_study", "run_search", "run_study"]
+
+
+def run_study(
+    study: Study,
+    *,
+    out: str | Path | None = None,
+    kind: str = "study",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+    executor: str = "local",
+) -> Run:
+    """Train every arm with every seed, then its search if it has one, and write a run directory.
+
+    Parameters
+    ----------
+    study : Study
+    out : path, optional
+        The run directory, new or empty; by default ``runs/DATE-TIME-KIND``.
+    kind : {"study", "train"}
+    data_dir : path, optional
+        Where the data set lies.
+    workers : int, optional
+        Threads; by default all cores.
+    reporter : Reporter, optional
+    executor : str
+        Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
+
+    Returns
+    -------
+    run : Run
+        Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
+    """
+    dataset = load(study.data, data_dir=data_dir)
+    if study.search:
+        _require_validation(dataset)
+    run = Run.create(out, kind, study.document, dataset, data_dir)
+    return _go_on(run, study, dataset, workers, reporter, executor)
+
+
+def resume_study(
+    path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+    executor: str = "local",
+) -> Run:
+    """Go on with an interrupted study: finished networks are kept, the others trained.
+
+    The result is the same, bit for bit, as without the interruption.
+    """
+    run, study, dataset = _reopen(path, ("study", "train"), data_dir)
+    return _go_on(run, study, dataset, workers, reporter, executor)
+
+
+def run_search(
+    study: Study,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+    watcher: Watcher | None = None,
+    executor: str = "local",
+) -> Run:
+    """Search, and write a run directory.
+
+    Parameters
+    ----------
+    study : Study
+        With a search; its arms are left alone.
+    out : path, optional
+        The run directory, new or empty; by default ``runs/DATE-TIME-search``.
+    data_dir : path, optional
+        Where the data set lies.
+    workers : int, optional
+        Threads; by default all cores.
+    reporter : Reporter, optional
+    watcher : Watcher, optional
+    executor : str
+        Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
+
+    Returns
+    -------
+    run : Run
+        Finished, with ``trials.csv``, ``finalists.csv`` and ``summary.json``. After an
+        interruption, :func:`resume_search` goes on.
+
+    Raises
+    ------
+    KlayerError
+        If the study has no search, or the data no validation split.
+    """
+    url = study.require_search().storage
+    document = dict(study.document)
+    if url:
+        document["search"] = {**document["search"], "storage": hide_password(url)}
+    dataset = load(study.data, data_dir=data_dir)
+    _require_validation(dataset)
+    if url:
+        reach(url)
+    run = Run.create(out, "search", document, dataset, data_dir)
+    if url and run.info["command"]:
+        # A password isn't written down, not even as part of the command.
+        command = [part.replace(url, hide_password(url)) for part in run.info["command"]]
+        run.info["command"] = command
+        run.write_info()
+    return _go_on(run, study, dataset, workers, reporter, executor, watcher, url)
+
+
+def resume_search(
+    path: str | Path,
+    *,
+    storage: str | None = None,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+    watcher: Watcher | None = None,
+    executor: str = "local",
+) -> Run:
+    """Go on with an interrupted search: finished trials are kept, the others trained.
+
+    The result is the same, bit for bit, as without the interruption.
+
+    Parameters
+    ----------
+    path : path
+        The run directory.
+    storage : str, optional
+        URL of the storage: needed again if it holds a password, which isn't written down.
+    data_dir, workers, reporter, watcher, executor
+        As in :func:`run_search`.
+
+    Raises
+    ------
+    KlayerError
+        If the run isn't a search, or its storage needs a password.
+    """
+    run, study, dataset = _reopen(path, ("search",), data_dir)
+    url = storage or study.require_search().storage
+    if url and ":***@" in url:
+        raise KlayerError(
+            f"the storage {url} needs its password, which a run directory doesn't hold: "
+            "give --storage URL again, or set KLAYER_STORAGE."
+        )
+    return _go_on(run, study, dataset, workers, reporter, executor, watcher, url)
+
+
+def _reopen(
+    path: str | Path, kinds: Sequence[str], data_dir: str | Path | None
+) -> tuple[Run, Study, Dataset]:
+    run = Run(path)
+    run.require(kinds)
+    return run, run.study, run.load_data(data_dir)
+
+
+def _go_on(
+    run: Run,
+    study: Study,
+    dataset: Dataset,
+    workers: int | None,
+    reporter: Reporter | None,
+    executor: str,
+    watcher: Watcher | None = None,
+    storage: str | None = None,
+) -> Run:
+    started = time.monotonic()
+    with run, run.resumable():
+        if run.kind != "search" and study.gradcheck:
+            _check_gradients(run, dataset)
+        with open_executor(executor, dataset, workers) as engine:
+            if run.kind != "search":
+                train_jobs(run, engine, study.jobs, reporter=reporter)
+            if study.search:
+                search_stages(
+                    run, study.search, engine, storage=storage, reporter=reporter, watcher=watcher
+                )
+        run.clear_checkpoints()
+        summarise(run, time.monotonic() - started)
+    return run
+
+
+def _require_validation(dataset: Dataset) -> None:
+    if "validation" not in dataset.splits:
+        raise KlayerError(
+            f"a search judges its trials on the validation split, but {dataset.name!r} has only "
+            f"{', '.join(dataset.splits)}: give the data one, or study arms instead."
+        )
+
+
+def _check_gradients(run: Run, dataset: Dataset) -> None:
+    """Write ``gradcheck.json``: the report's section 1, on the data of the study where they fit."""
+    from klayer.gradcheck.section import CLASSES, FEATURES, SAMPLES, report_section
+
+    if run.result("gradcheck.json"):
+        return
+    if dataset.n_features < FEATURES or dataset.n_classes > CLASSES:
+        section = report_section()
+    else:
+        train = dataset.splits["train"]
+        rows = np.random.default_rng(0).permutation(len(train))[:SAMPLES]
+        x = dataset.standardiser.transform(train.features[rows], np.float64)
+        inputs = f"{dataset.name}, first {FEATURES} features"
+        section = report_section(x, train.labels[rows], inputs=inputs)
+    run.write_result("gradcheck.json", section.to_dict())

@@ -1,0 +1,233 @@
+"""The record of a finished network: a line of ``networks.jsonl``, typed once for both directions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from klayer.errors import KlayerError
+from klayer.train import Settings
+
+__all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
+
+# What a network belongs to: the arms of a study, the trials of a search, its finalists.
+PARTS = ("arms", "search", "finalists")
+# What became of it. `at chance`: its training accuracy never left that of guessing.
+STATES = ("trained", "at chance", "pruned", "diverged")
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network reached on one whole split; all None if it diverged.
+
+    Attributes
+    ----------
+    accuracy : float or None, 0 to 1
+    loss : float or None
+        Mean cross-entropy, in nats.
+    cost : float or None
+        Loss and penalty.
+    """
+
+    accuracy: float | None = None
+    loss: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """A finished network of a run.
+
+    Attributes
+    ----------
+    part : {"arms", "search", "finalists"}
+    arm : str
+    seed : int
+    state : {"trained", "at chance", "pruned", "diverged"}
+    failure : str or None
+        Why it diverged.
+    scores : mapping of str to Score
+        By split. A split is absent if the data have none, or if the network must not see it: the
+        trials of a search leave ``test`` alone.
+    settings : Settings
+    population : str
+        The population that it was trained in: the name of the file of its weights.
+    lane : int, >= 0
+        Its place in that population.
+    at_once : int or None
+        How many updates of the first layer were carried out at once: with this and the same settings
+        it has the same bits again. None in runs of schema 1, which don't say.
+    seconds : float
+        Its share of the time that the population took.
+    history : mapping of str to list
+        The curves, all of one length: ``update``, ``epoch``, ``lr``, and ``train_cost``,
+        ``train_loss``, ``train_accuracy`` and so on for each split that is recorded. None where the
+        network had diverged.
+
+    Examples
+    --------
+    >>> record = NetworkRecord("arms", "a", 0, "trained", None, {"train": Score(0.5, 1.0, 1.5)},
+    ...                        Settings(), "p", 0, 1, 0.1, {"update": [0], "train_cost": [2.0]})
+    >>> record.accuracy("train"), record.accuracy("test")
+    (0.5, None)
+    >>> NetworkRecord.from_json(record.to_json()) == record
+    True
+    """
+
+    part: str
+    arm: str
+    seed: int
+    state: str
+    failure: str | None
+    scores: Mapping[str, Score]
+    settings: Settings
+    population: str
+    lane: int
+    at_once: int | None
+    seconds: float
+    history: Mapping[str, list[Any]]
+
+    @property
+    def key(self) -> Key:
+        """What identifies the network in its run: part, arm, seed."""
+        return self.part, self.arm, self.seed
+
+    def accuracy(self, split: str) -> float | None:
+        """Return the accuracy (0 to 1) on a split; None if it diverged or never saw the split."""
+        return self.scores.get(split, Score()).accuracy
+
+    @property
+    def updates(self) -> int:
+        """How many updates were done."""
+        return int(self.history["update"][-1])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, as they stand in ``networks.jsonl``."""
+        scores = {
+            f"{split}_{name}": value
+            for split, score in self.scores.items()
+            for name, value in vars(score).items()
+        }
+        return {
+            "part": self.part,
+            "arm": self.arm,
+            "seed": self.seed,
+            "state": self.state,
+            "failure": self.failure,
+            **scores,
+            "settings": self.settings.as_dict(),
+            "population": self.population,
+            "lane": self.lane,
+            "at_once": self.at_once,
+            "seconds": self.seconds,
+            "history": dict(self.history),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], where: str = "a network") -> NetworkRecord:
+        """Make a record from plain values.
+
+        Parameters
+        ----------
+        values : mapping
+            What :meth:`to_json` returned.
+        where : str
+            How to name the place in a message: the file and the line.
+
+        Raises
+        ------
+        KlayerError
+            If something is missing or of another kind, or this version doesn't know it.
+        """
+        rest = dict(_of(dict, values, where, "a record"))
+
+        def take(name: str, *kinds: type) -> Any:
+            if name not in rest:
+                raise KlayerError(f"{where}: a network's record must have {name!r}, but has none.")
+            return _of(kinds, rest.pop(name), where, f"{name!r}")
+
+        part, arm, seed = take("part", str), take("arm", str), take("seed", int)
+        state, failure = take("state", str), take("failure", str, type(None))
+        for name, value, known in (("part", part, PARTS), ("state", state, STATES)):
+            if value not in known:
+                raise KlayerError(
+                    f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
+                    "was it written by a later version of klayer?"
+                )
+        settings = Settings.from_stored(take("settings", dict), where)
+        population, lane = take("population", str), take("lane", int)
+        at_once = take("at_once", int, type(None)) if "at_once" in rest else None
+        seconds = take("seconds", int, float)
+        history = take("history", dict)
+        lengths = {
+            len(_of(list, curve, where, f"curve {name!r}")) for name, curve in history.items()
+        }
+        if "update" not in history or len(lengths) != 1 or not history["update"]:
+            raise KlayerError(
+                f"{where}: the curves of 'history' must be of one length, 'update' among them, but "
+                f"got {', '.join(f'{name} ({len(curve)})' for name, curve in history.items())}."
+            )
+        return cls(
+            part,
+            arm,
+            seed,
+            state,
+            failure,
+            _scores(rest, where),
+            settings,
+            population,
+            lane,
+            at_once,
+            seconds,
+            history,
+        )
+
+    @classmethod
+    def from_line(cls, line: bytes, where: str) -> NetworkRecord:
+        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
+        try:
+            values = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise KlayerError(
+                f"{where} must be JSON, but: {error}. Remove the line, and train its network again "
+                "with --resume."
+            ) from None
+        return cls.from_json(values, where)
+
+
+def numbers(values: Iterable[Any]) -> list[float | None]:
+    """Return plain floats; None for what is not finite.
+
+    Examples
+    --------
+    >>> numbers([1, float("nan")])
+    [1.0, None]
+    """
+    return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:
+    found: dict[str, dict[str, float | None]] = {}
+    for key, value in rest.items():
+        split, _, name = key.rpartition("_")
+        if split not in ("train", "validation", "test") or name not in vars(Score()):
+            raise KlayerError(
+                f"{where}: a network's record has {key!r}, which this version of klayer doesn't "
+                "know: was it written by a later version?"
+            )
+        value = _of((int, float, type(None)), value, where, f"{key!r}")
+        if name == "accuracy" and value is not None and not 0 <= value <= 1:
+            raise KlayerError(f"{where}: {key!r} must be from 0 to 1, but got {value}.")
+        found.setdefault(split, {})[name] = value
+    return {split: Score(**one) for split, one in found.items()}
+
+
+def _of(kinds: type | tuple[type, ...], value: Any, where: str, name: str) -> Any:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise KlayerError(f"{where}: {name} is damaged: got {value!r:.80}.")
+    return value

@@ -1,0 +1,417 @@
+"""A run directory: everything that a training, a study or a search leaves behind.
+
+::
+
+    RUN/
+      run.json              kind, resolved configuration, data and their fingerprint, versions, machine
+      networks.jsonl        a line for each finished network: settings, seed, accuracies, curves
+      weights/*.safetensors the networks, a file for each population
+      inputs.safetensors    mean and scale of the inputs
+      checkpoints/          populations under way; gone when they are finished
+      search.json           what a search has asked for
+      summary.json          the end: a line for each network and each arm, time, memory
+
+Lines are appended a whole population at a time and never changed; a line that a kill cut short is
+dropped when the run is opened again. ``run.json`` carries the number of its schema: older ones are
+migrated on reading, newer ones refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from klayer.data import Dataset, Standardiser, load
+from klayer.data.fingerprint import standardiser_digest
+from klayer.errors import KlayerError
+from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
+from klayer.model import Model
+from klayer.nn import Network
+from klayer.study.provenance import machine, versions
+from klayer.study.record import Key, NetworkRecord
+from klayer.study.schema import SCHEMA, migrated
+from klayer.study.search.search_file import SearchFile
+from klayer.study.stored_network import network_from
+from klayer.study.study import Study
+from klayer.train import TrainingState
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A run directory, open for reading and, by its creator, for appending.
+
+    Parameters
+    ----------
+    path : Path
+        An existing run directory.
+
+    Attributes
+    ----------
+    info : dict
+        What ``run.json`` says, migrated to this version's schema: ``kind``, ``config``, ``data``,
+        ``versions``, ``machine``, ...
+    networks : list of NetworkRecord
+        The finished networks, in the order of the lines.
+
+    Raises
+    ------
+    KlayerError
+        If there is no run at ``path``, a later version made it, or it is damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            stored = read_json(self.path / "run.json")
+        except (FileNotFoundError, NotADirectoryError):
+            raise KlayerError(
+                f"a run directory holds a file run.json, but {self.path} has none: "
+                "pass the folder that `klayer train`, `study` or `search` printed."
+            ) from None
+        self.info = migrated(stored, self.path / "run.json")
+        self._outdated = self.info is not stored
+        self._networks = {record.key: record for record, _ in self._read_lines()}
+        self._results: dict[str, Any] = {}
+        self._lock: TextIOWrapper | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path | None,
+        kind: str,
+        config: Mapping[str, Any],
+        dataset: Dataset,
+        data_dir: str | Path | None = None,
+    ) -> Run:
+        """Make a run directory and write ``run.json``.
+
+        Parameters
+        ----------
+        path : path, optional
+            Must be new or empty; by default ``runs/DATE-TIME-KIND``.
+        kind : {"train", "study", "search"}
+        config : mapping
+            The resolved configuration: enough to run it all again.
+        dataset : Dataset
+        data_dir : path, optional
+            Where the data set lies, if that was said.
+        """
+        now = datetime.datetime.now().astimezone()
+        path = Path(path) if path else Path("runs") / f"{now:%Y-%m-%d-%H%M%S}-{kind}"
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise KlayerError(
+                f"the run directory must be new or empty, but {path} is not: "
+                "choose another with --out, or go on with a run by --resume."
+            )
+        info = {
+            "schema": SCHEMA,
+            "kind": kind,
+            "created": now.isoformat(timespec="seconds"),
+            "command": ["klayer", *sys.argv[1:]] if "klayer" in Path(sys.argv[0]).name else None,
+            "config": config,
+            "data": {
+                "name": dataset.name,
+                "data_dir": data_dir,
+                "n_features": dataset.n_features,
+                "class_names": dataset.class_names,
+                "image_shape": dataset.image_shape,
+                "value_range": dataset.value_range,
+                "samples": {name: len(split) for name, split in dataset.splits.items()},
+                "source": dataset.source,
+                "fingerprint": dataset.fingerprint,
+            },
+            "versions": versions(),
+            "machine": machine(),
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            standard = dataset.standardiser
+            arrays = {"mean": standard.mean, "scale": standard.scale}
+            write_arrays(path / "inputs.safetensors", arrays, {})
+            write_json(path / "run.json", info)
+        except OSError as error:
+            raise KlayerError(
+                f"the run directory {path} can't be written: {error.strerror}."
+            ) from None
+        return cls(path)
+
+    def __enter__(self) -> Run:
+        """Hold the run for appending: a second process gets an error."""
+        self._lock = (self.path / "lock").open("w")
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self._lock.close()
+                raise KlayerError(
+                    f"one process at a time may write a run, but another one is writing {self.path}."
+                ) from None
+        self._cut_torn_line()
+        if self._outdated:  # what is written from here on is of this version's schema
+            self.write_info()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        (self.path / "lock").unlink(missing_ok=True)
+        if self._lock:
+            self._lock.close()
+
+    @contextlib.contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Let a Ctrl-C say how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"nothing is lost: go on with {self.resume_command}") from None
+
+    # What was asked for.
+
+    @property
+    def kind(self) -> str:
+        """The command that made the run: ``train``, ``study`` or ``search``."""
+        return str(self.info["kind"])
+
+    @property
+    def resume_command(self) -> str:
+        """How to go on with the run, in backticks."""
+        return f"`klayer {self.kind} --resume {self.path}`"
+
+    @cached_property
+    def study(self) -> Study:
+        """The study that the run's configuration describes.
+
+        Raises
+        ------
+        KlayerError
+            If this version can't read it.
+        """
+        return Study.from_stored(self.info["config"], str(self.path / "run.json"))
+
+    @cached_property
+    def asked(self) -> SearchFile:
+        """What its search has asked for so far; empty if it has none."""
+        return SearchFile.read(self.path)
+
+    def require(self, kinds: Sequence[str]) -> None:
+        """Check that one of some commands made the run, since that command goes on with it."""
+        if self.kind not in kinds:
+            raise KlayerError(
+                f"{self.path} was made by `klayer {self.kind}`: go on with {self.resume_command}."
+            )
+
+    def write_info(self) -> None:
+        """Write ``run.json`` again, after a change of :attr:`info`."""
+        write_json(self.path / "run.json", self.info)
+        self._outdated = False
+
+    # The data.
+
+    def load_data(
+        self, data_dir: str | Path | None = None, *, may_download: bool = True
+    ) -> Dataset:
+        """Load the data that the run was made with.
+
+        Parameters
+        ----------
+        data_dir : path, optional
+            Where they lie now; by default where they lay then.
+        may_download : bool
+
+        Raises
+        ------
+        KlayerError
+            If they are missing, or have changed; says what of them has.
+        """
+        name = self.info["config"].get("data", self.info["data"]["name"])
+        folder = data_dir or self.info["data"]["data_dir"]
+        if folder and not data_dir and not Path(folder).exists():
+            # The folder of that time is gone; the data may lie where data sets usually do.
+            folder, may_download = None, False
+        dataset = load(name, data_dir=folder, may_download=may_download)
+        changed = self._changed(dataset)
+        if changed:
+            raise KlayerError(
+                f"a run goes on with the data that it began with, but {name!r} has changed since "
+                f"{self.path} was made (what differs: {', '.join(changed)}): start a new run."
+            )
+        return dataset
+
+    def _changed(self, dataset: Dataset) -> list[str]:
+        """Return which parts of the data differ from those that the run was made with."""
+        stored: dict[str, str] = self.info["data"]["fingerprint"]
+        have = dataset.fingerprint
+        changed = [part for part in stored if stored[part] != have.get(part)]
+        if not stored:
+            then, now = self._standardiser, dataset.standardiser
+            same = np.array_equal(then.mean, now.mean) and np.array_equal(then.scale, now.scale)
+            changed = [] if same else ["standardiser"]
+        return changed
+
+    @cached_property
+    def _standardiser(self) -> Standardiser:
+        path = self.path / "inputs.safetensors"
+        inputs, _ = read_arrays(path)
+        standardiser = Standardiser(**inputs)
+        wanted = self.info["data"]["fingerprint"].get("standardiser")
+        if wanted not in (None, standardiser_digest(standardiser)):
+            raise KlayerError(
+                f"{path} holds a standardiser that isn't the one that {self.path} trained with: put "
+                "the file back, or train again."
+            )
+        return standardiser
+
+    # Finished networks.
+
+    @property
+    def networks(self) -> list[NetworkRecord]:
+        """The finished networks, in the order of the lines."""
+        return list(self._networks.values())
+
+    def find(self, key: Key) -> NetworkRecord | None:
+        """Return the network with this key (part, arm, seed); None if it isn't finished."""
+        return self._networks.get(key)
+
+    def _read_lines(self) -> Iterator[tuple[NetworkRecord, int]]:
+        """Yield each whole record with the offset of its end."""
+        path, end = self.path / "networks.jsonl", 0
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                end += len(line)
+                if not line.endswith(b"\n"):
+                    return
+                yield NetworkRecord.from_line(line, f"{path}, line {number}"), end
+
+    def _cut_torn_line(self) -> None:
+        path = self.path / "networks.jsonl"
+        if path.exists():
+            end = max((end for _, end in self._read_lines()), default=0)
+            if end < path.stat().st_size:
+                os.truncate(path, end)
+
+    def append(self, records: Sequence[NetworkRecord]) -> None:
+        """Append finished networks; they are on the disk when this returns.
+
+        A network that the run holds already (its population's lines were cut short) stays as it is.
+        """
+        new = [record for record in records if record.key not in self._networks]
+        lines = "".join(json.dumps(record.to_json()) + "\n" for record in new)
+        append_bytes(self.path / "networks.jsonl", lines.encode())
+        self._networks.update({record.key: record for record in new})
+
+    # Results: what a run found out, in JSON files of their own.
+
+    def write_result(self, name: str, value: Any) -> None:
+        """Write a result, such as ``summary.json``; :meth:`result` has it from then on."""
+        self._results[name] = plain(value)
+        write_json(self.path / name, self._results[name])
+
+    def written(self, name: str) -> Any:
+        """Return a result that was written or read through this object; None if none was."""
+        return self._results.get(name)
+
+    def result(self, name: str) -> Any:
+        """Return a result: the one just written, else the file's; None if there is none."""
+        if name not in self._results:
+            try:
+                self._results[name] = read_json(self.path / name)
+            except FileNotFoundError:
+                return None
+        return self._results[name]
+
+    # Networks and their weights.
+
+    def save_weights(
+        self, name: str, network: Network, state: TrainingState, seeds: Sequence[int]
+    ) -> None:
+        """Write the networks of a finished population to ``weights/NAME.safetensors``."""
+        folder = self.path / "weights"
+        folder.mkdir(exist_ok=True)
+        arrays = {f"params/{key}": value for key, value in state.params.items()}
+        arrays |= {f"running/{key}": value for key, value in state.running.items()}
+        about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
+        write_arrays(folder / f"{name}.safetensors", arrays, about)
+
+    def checkpoint(self, name: str) -> Path:
+        """Return where the state of population ``name`` is kept while it is under way."""
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.safetensors"
+
+    def clear_checkpoints(self, prefix: str = "") -> None:
+        """Remove the checkpoints of populations whose names begin with ``prefix``."""
+        for left in (self.path / "checkpoints").glob(f"{prefix}*"):
+            left.unlink()
+
+    @property
+    def judged_by(self) -> str:
+        """The split that the best network is chosen by: ``train`` where there is no validation."""
+        return "validation" if "validation" in self.info["data"]["samples"] else "train"
+
+    def best(self, arm: str | None = None, seed: int | None = None) -> NetworkRecord:
+        """Return the network with the best accuracy on the split :attr:`judged_by`.
+
+        Parameters
+        ----------
+        arm, seed : optional
+            Only among the networks with this arm, this seed.
+
+        Raises
+        ------
+        KlayerError
+            If no such network is finished.
+        """
+
+        def accuracy(record: NetworkRecord) -> float | None:
+            return record.accuracy(self.judged_by)
+
+        finished = [record for record in self.networks if accuracy(record) is not None]
+        if arm is None and seed is None and not finished:
+            raise KlayerError(f"no network of {self.path} is finished yet: go on with --resume.")
+        found = [
+            record
+            for record in finished
+            if arm in (None, record.arm) and seed in (None, record.seed)
+        ]
+        if not found:
+            arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))
+            seeds = ", ".join(dict.fromkeys(str(record.seed) for record in self.networks))
+            raise KlayerError(
+                f"no finished network of {self.path} has arm={arm!r} and seed={seed}. "
+                f"Arms: {arms}. Seeds: {seeds}."
+            )
+        return max(found, key=lambda record: accuracy(record) or 0.0)
+
+    def model(self, record: NetworkRecord | None = None) -> Model:
+        """Return a stored network (by default the :meth:`best`), ready to predict.
+
+        Raises
+        ------
+        KlayerError
+            If its files are missing or damaged, or it has a piece that this version doesn't know.
+        """
+        record = record or self.best()
+        arrays, about = read_arrays(self.path / "weights" / f"{record.population}.safetensors")
+        groups: dict[str, dict[str, Any]] = {"params": {}, "running": {}}
+        for key, value in arrays.items():
+            group, name = key.split("/")
+            groups[group][name] = value[record.lane : record.lane + 1]
+        return Model(
+            network_from(about),
+            groups["params"],
+            groups["running"],
+            self._standardiser,
+            self.info["data"]["class_names"],
+        )

@@ -1,0 +1,260 @@
+"""Train jobs into a run directory: what `klayer train`, `study` and `search` all do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.data import Dataset
+from klayer.study.arms import Job, Pack, pack
+from klayer.study.execute import Executor, PartSpec
+from klayer.study.record import NetworkRecord, Score, numbers
+from klayer.study.run_dir import Run
+from klayer.study.stored_network import network_for
+from klayer.train import SCHEDULES, Settings, TrainingState
+
+__all__ = [
+    "Reporter",
+    "Silent",
+    "part_of",
+    "planned",
+    "store",
+    "train_jobs",
+    "train_pack",
+    "updates",
+    "updates_per_epoch",
+]
+
+# Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
+# take the time between two recorded points.
+CHECKPOINT_SECONDS = 10.0
+# A network whose training accuracy is within this of the largest class's share never left chance.
+CHANCE_MARGIN = 0.02
+
+
+class Reporter(Protocol):
+    """Hears how training goes; the command draws a progress bar from it."""
+
+    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
+        """Populations to be trained, with the number of updates of each."""
+
+    def progress(self, pack: Pack, update: float) -> None:
+        """A population has done so many updates."""
+
+    def record(self, pack: Pack, state: TrainingState) -> None:
+        """A population has recorded a point of its curves."""
+
+    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
+        """A population is finished and stored."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
+
+    def progress(self, pack: Pack, update: float) -> None: ...
+
+    def record(self, pack: Pack, state: TrainingState) -> None: ...
+
+    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None: ...
+
+
+def train_jobs(
+    run: Run,
+    executor: Executor,
+    jobs: Iterable[Job],
+    *,
+    reporter: Reporter | None = None,
+    prefix: str = "",
+    test: bool = True,
+) -> list[NetworkRecord]:
+    """Train networks, population by population, and append each to the run when it is finished.
+
+    Networks that the run already holds are not trained again; a population that was interrupted goes
+    on from its checkpoint, to the same bits as if nothing had happened.
+
+    Parameters
+    ----------
+    run : Run
+        Held open for appending (``with run:``).
+    executor : Executor
+        Open, with the run's data.
+    jobs : iterable of Job
+    reporter : Reporter, optional
+    prefix : str
+        Of the populations' names.
+    test : bool
+        Whether to evaluate the test split. A search leaves it alone until the end.
+
+    Returns
+    -------
+    records : list of NetworkRecord
+        The jobs' networks, in the order of ``jobs``.
+    """
+    jobs, reporter = list(jobs), reporter or Silent()
+    packs = [
+        (one, length)
+        for one, length in planned(jobs, executor.dataset, prefix)
+        if not all(run.find(job.key) for job in one.jobs)
+    ]
+    reporter.start([one for one, _ in packs], [length for _, length in packs])
+    for one, _ in packs:
+        checkpoint = run.checkpoint(one.name)
+        state = TrainingState.load(checkpoint) if checkpoint.exists() else None
+        state, seconds = train_pack(run, executor, one, state, reporter)
+        spent = [seconds / len(one.jobs)] * len(one.jobs)
+        records = store(run, executor, one, state, spent, test=test)
+        checkpoint.unlink(missing_ok=True)
+        reporter.finish(one, records)
+    return [record for job in jobs if (record := run.find(job.key))]
+
+
+def planned(jobs: Iterable[Job], dataset: Dataset, prefix: str = "") -> list[tuple[Pack, int]]:
+    """Return the populations of some networks, each with its number of updates."""
+    return [(one, updates(dataset, one.settings)) for one in pack(jobs, prefix)]
+
+
+def updates_per_epoch(dataset: Dataset, settings: Settings) -> int:
+    """Return how many mini-batches these settings make of the training split."""
+    return settings.batches(len(dataset.splits["train"])).per_epoch
+
+
+def updates(dataset: Dataset, settings: Settings) -> int:
+    """Return how many updates these settings train for on these data."""
+    return settings.total_updates(updates_per_epoch(dataset, settings))
+
+
+def part_of(one: Pack, dataset: Dataset, until: int | None = None) -> PartSpec:
+    """Return what an executor has to know of a population."""
+    return PartSpec(tuple(job.member for job in one.jobs), dataset.name, until)
+
+
+class _Watch:
+    """Hears of one population: passes it on to the reporter, and writes checkpoints."""
+
+    def __init__(self, run: Run, one: Pack, reporter: Reporter) -> None:
+        self.pack, self.reporter = one, reporter
+        self.checkpoint = run.checkpoint(one.name)
+        self.saved = time.monotonic()
+
+    def progress(self, update: float) -> None:
+        self.reporter.progress(self.pack, update)
+
+    def record(self, state: TrainingState) -> None:
+        self.reporter.record(self.pack, state)
+        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.interrupted(state)
+            self.saved = time.monotonic()
+
+    def interrupted(self, state: TrainingState) -> None:
+        state.save(self.checkpoint)
+
+
+def train_pack(
+    run: Run,
+    executor: Executor,
+    one: Pack,
+    state: TrainingState | None,
+    reporter: Reporter,
+    until: int | None = None,
+) -> tuple[TrainingState, float]:
+    """Train a population, by default to its end, with checkpoints; return its state and the seconds."""
+    started = time.monotonic()
+    part = part_of(one, executor.dataset, until)
+    state = state or executor.start_part(part)
+    state = executor.train_part(part, state, _Watch(run, one, reporter))
+    return state, time.monotonic() - started
+
+
+def store(
+    run: Run,
+    executor: Executor,
+    one: Pack,
+    state: TrainingState,
+    seconds: Sequence[float],
+    *,
+    test: bool,
+    pruned: bool = False,
+) -> list[NetworkRecord]:
+    """Evaluate a population and append its networks to the run, with their weights.
+
+    Parameters
+    ----------
+    run : Run
+    executor : Executor
+    one : Pack
+    state : TrainingState
+        Its networks are those of ``one.jobs``, in that order.
+    seconds : sequence of float
+        What each network cost.
+    test : bool
+        Whether to evaluate the test split.
+    pruned : bool
+        Whether training ends here because others were better.
+    """
+    dataset = executor.dataset
+    part = part_of(one, dataset)
+    splits = [split for split in dataset.splits if test or split != "test"]
+    scores = {split: executor.evaluate_part(part, state, split) for split in splits}
+    records = _records(one, state, dataset, scores, seconds, pruned)
+    network = network_for(one.settings, dataset)
+    run.save_weights(one.name, network, state, [member.seed for member in part.members])
+    run.append(records)
+    return records
+
+
+def _records(
+    one: Pack,
+    state: TrainingState,
+    dataset: Dataset,
+    scores: Mapping[str, Mapping[str, NDArray[Any]]],
+    seconds: Sequence[float],
+    pruned: bool,
+) -> list[NetworkRecord]:
+    labels = dataset.splits["train"].labels
+    chance = np.bincount(labels).max() / len(labels) + CHANCE_MARGIN
+    per_epoch = updates_per_epoch(dataset, one.settings)
+    records = []
+    for p, job in enumerate(one.jobs):
+        failure = state.failures[p]
+        learned = "trained" if scores["train"]["accuracy"][p] > chance else "at chance"
+        score = {
+            split: Score(*numbers(values[name][p] for name in ("accuracy", "loss", "cost")))
+            for split, values in scores.items()
+        }
+        history: dict[str, list[Any]] = {
+            "update": [int(t) for t in state.recorded],
+            "epoch": [t / per_epoch for t in state.recorded],
+            "lr": numbers(
+                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
+            ),
+            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+        }
+        records.append(
+            NetworkRecord(
+                part=job.part,
+                arm=job.arm,
+                seed=int(job.member.seed),
+                state="diverged" if failure else "pruned" if pruned else learned,
+                failure=str(failure) if failure else None,
+                scores=score,
+                settings=job.member.settings,
+                population=one.name,
+                lane=p,
+                at_once=state.at_once,
+                seconds=float(seconds[p]),
+                history=history,
+            )
+        )
+    return records
+
+
+def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:
+    schedule = SCHEDULES[settings.schedule]
+    half_cycle = settings.half_cycle_updates(per_epoch)
+    return float(schedule(t, settings.lr_min, settings.lr_max, half_cycle))

@@ -1,0 +1,216 @@
+"""One row of the table of settings: what a setting may be, who may search it, how it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from numbers import Real
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from klayer.errors import KlayerError, unknown_name
+
+__all__ = ["Setting", "rows_of", "setting"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting: name, type, default, range, scope, whether it is searched, how it is shown.
+
+    Parameters
+    ----------
+    help : str
+        One sentence; ``{choices}`` in it stands for the choices.
+    choices : iterable of str, optional
+        The only values; a table of implementations may be given as it is.
+    at_least, above, below : float, optional
+        The range of a number, or of each of several.
+    rule : str, optional
+        What must hold, as in ``"must be a number >= 0"``; by default made from the range.
+    read : callable, optional
+        Bring a value into its one form; raises :class:`KlayerError` for a value that is wrong.
+    values : str, optional
+        The values in words, for the documentation; by default made from choices or range.
+    unit : str, optional
+    scope : {"shared", "network"}
+        Whether a population has one value, or each of its networks its own.
+    search : {"", "log", "linear", "choices"}
+        How a search draws it: not at all, as a real number on a scale, or from a list.
+    flags : tuple of str, optional
+        Options of the command; by default ``--name``.
+    metavar : str, optional
+        What stands for the value in the command's help.
+    label, symbol : str, optional
+        Its title, and a shorter one for legends; by default the name in words.
+    was : tuple of str
+        Former names, which stored runs and files may still use.
+    stands_for : str
+        The setting that a parameter of a search is written as: ``"init"``.
+    template : str
+        How it is written there: ``"gaussian:{!r}"``.
+    name, kind, default
+        Filled in by the record that declares the setting.
+
+    Examples
+    --------
+    >>> row = Setting("How strong.", at_least=0, name="l2", kind=float, default=0.005)
+    >>> row.check(0.1)
+    0.1
+    >>> row.check(-1)
+    Traceback (most recent call last):
+        ...
+    klayer.errors.KlayerError: `l2` must be >= 0, but got l2=-1.
+    """
+
+    help: str
+    choices: Iterable[str] = ()
+    at_least: float | None = None
+    above: float | None = None
+    below: float | None = None
+    rule: str = ""
+    read: Callable[[Any], Any] | None = None
+    values: str = ""
+    unit: str = ""
+    scope: Literal["shared", "network"] = "shared"
+    search: Literal["", "log", "linear", "choices"] = ""
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    label: str = ""
+    symbol: str = ""
+    was: tuple[str, ...] = ()
+    stands_for: str = ""
+    template: str = ""
+    name: str = ""
+    kind: Any = str
+    default: Any = None
+
+    def __post_init__(self) -> None:
+        words = self.name.replace("_", " ")
+        flags = self.flags or (f"--{self.name.replace('_', '-')}",)
+        for name, value in (("flags", flags), ("label", self.label or words)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "symbol", self.symbol or self.label)
+
+    @cached_property
+    def is_list(self) -> bool:
+        """Whether it holds several numbers."""
+        return get_origin(self.kind) is tuple
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words that may stand in a number's place, as in ``Literal["auto"] | int``."""
+        return tuple(
+            word for one in self._parts for word in get_args(one) if get_origin(one) is Literal
+        )
+
+    @property
+    def flag_type(self) -> type[int] | type[float] | type[str]:
+        """What the command reads for it."""
+        return self.kind if self.kind in (int, float) else str
+
+    @property
+    def sentence(self) -> str:
+        """The help, with the choices in it."""
+        return self.help.replace("{choices}", _either(tuple(self.choices)))
+
+    @property
+    def shown_default(self) -> str:
+        """The default as a user would write it: ``1e-5``, ``50,50``."""
+        value = self.default
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+
+    @property
+    def allowed(self) -> str:
+        """The values in words, for the documentation."""
+        whole = "whole numbers" if self.is_list else "a whole number"
+        whole = whole if int in self._parts else ""
+        numbers = " ".join(part for part in (whole, self._limits) if part)
+        return self.values or _either((*self.choices, *self.words, *([numbers] if numbers else [])))
+
+    def check(self, value: Any) -> Any:
+        """Return the value in its one form.
+
+        Raises
+        ------
+        KlayerError
+            If it is out of its range, with the rule and the value.
+        """
+        if self.read is not None:
+            return self.read(value)
+        choices = tuple(self.choices)
+        if choices:
+            if value not in choices:
+                raise unknown_name(self.name, value, choices)
+            return value
+        optional = value is None and type(None) in self._parts
+        if self.kind is str or optional or value in self.words:
+            return value
+        if self.is_list and isinstance(value, Iterable):
+            value = tuple(value)
+        several = value if isinstance(value, tuple) else (value,)
+        if int in self._parts and not all(isinstance(one, int) for one in several):
+            raise self._refusal(value, "must be a whole number")
+        if not all(isinstance(one, Real) for one in several):
+            raise self._refusal(value, "must be a number")
+        if not all(self._holds(one) for one in several):
+            limits = self._limits
+            one_sided = limits.startswith(">")
+            raise self._refusal(
+                value, f"must be {limits}" if one_sided else f"`{limits}` must hold"
+            )
+        return value
+
+    @cached_property
+    def _parts(self) -> tuple[Any, ...]:
+        """The types that a value may have."""
+        whole = get_origin(self.kind) in (Union, UnionType, tuple)
+        return get_args(self.kind) if whole else (self.kind,)
+
+    @cached_property
+    def _limits(self) -> str:
+        """The range in words: ``>= 1``, or ``0 < bn_eps < 1``."""
+        low, sign = (self.at_least, "=") if self.above is None else (self.above, "")
+        if self.below is None:
+            return "" if low is None else f">{sign} {low}"
+        return ("" if low is None else f"{low} <{sign} ") + f"{self.name} < {self.below}"
+
+    def _holds(self, value: Any) -> bool:
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self._limits == "" or value < (math.inf if self.below is None else self.below))
+        )
+
+    def _refusal(self, value: Any, rule: str) -> KlayerError:
+        rule = self.rule or rule
+        if self.words:
+            rule = rule.replace("must be", f"must be {_either(tuple(map(repr, self.words)))} or")
+        rule = rule if rule.startswith("`") else f"`{self.name}` {rule}"
+        return KlayerError(f"{rule}, but got {self.name}={value}.")
+
+
+def setting(default: T, help: str, **about: Any) -> T:
+    """Declare a setting, as the field of a dataclass; ``about`` is as in :class:`Setting`."""
+    return field(default=default, metadata={"row": {"help": help, **about}})
+
+
+def rows_of(record: type) -> dict[str, Setting]:
+    """Return the table that the fields of a dataclass declare, in their order."""
+    kinds = get_type_hints(record)
+    return {
+        one.name: Setting(
+            name=one.name, kind=kinds[one.name], default=one.default, **one.metadata["row"]
+        )
+        for one in fields(record)
+    }
+
+
+def _either(words: tuple[str, ...]) -> str:
+    """Write a choice: ``none, hidden or all``."""
+    return " or ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

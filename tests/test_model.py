@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from klayer.data import Standardiser
+from klayer.errors import KlayerError
+from klayer.model import ROWS, Model
+from klayer.nn import Network
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Raw rows of 8 bits, more than a model takes at a time."""
+    rng = np.random.default_rng(3)
+    return rng.integers(0, 256, (ROWS + 7, 5), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(rows):
+    network = Network(5, (4,), 3, "hidden")
+    params = network.init("he", [0, 1, 2], np.float64)
+    running = network.init_running(3, np.float64)
+    return Model(network, params, running, Standardiser.fit(rows), ["red", "green", "blue"])
+
+
+def by_hand(model, rows, p):
+    """Softmax of the second layer, computed without the network's own code."""
+    x = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    s = x @ model.params["W1"][p]
+    variance = model.running["running_var1"][p] + model.network.bn_eps
+    hidden = np.maximum((s - model.running["running_mean1"][p]) / np.sqrt(variance), 0)
+    exp = np.exp(hidden @ model.params["W2"][p] + model.params["b2"][p])
+    return exp / exp.sum(axis=1, keepdims=True)
+
+
+def test_probabilities_of_raw_rows_are_those_worked_by_hand(model, rows):
+    probs = model.predict_probs(rows)
+    assert probs.shape == (3, len(rows), 3)
+    for p in range(3):
+        np.testing.assert_allclose(probs[p], by_hand(model, rows, p), rtol=1e-9)
+
+
+def test_labels_are_indices_and_names_are_class_names(model, rows):
+    labels, names = model.predict_labels(rows), model.predict_names(rows)
+    assert labels.shape == names.shape == (3, len(rows))
+    assert (labels == model.predict_probs(rows).argmax(axis=-1)).all()
+    assert set(np.unique(names)) <= {"red", "green", "blue"}
+    assert names[1, 2] == model.class_names[labels[1, 2]]
+
+
+def test_one_network_is_a_model_of_one_with_the_same_answers(model, rows):
+    one = model.take([2])
+    assert (len(model), len(one)) == (3, 1)
+    assert np.array_equal(one.predict_probs(rows[:20])[0], model.predict_probs(rows[:20])[2])
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (5,), (1, 5, 1)])
+def test_rows_of_another_width_are_refused(model, shape):
+    with pytest.raises(KlayerError, match=r"`X` must have shape \(N, 5\), but got .*as rows"):
+        model.predict_labels(np.zeros(shape))
+
+
+def test_what_does_not_fit_the_network_is_refused(model, rows):
+    network, params, running = model.network, model.params, model.running
+    with pytest.raises(KlayerError, match="`standardiser` must fit the network, which has 5, but"):
+        Model(network, params, running, Standardiser.fit(rows[:, :4]), model.class_names)
+    with pytest.raises(KlayerError, match="`class_names` must fit the network, which has 3, but"):
+        Model(network, params, running, model.standardiser, ["red"])

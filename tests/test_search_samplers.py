@@ -1,0 +1,121 @@
+import builtins
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from klayer.errors import KlayerError
+from klayer.study.search.optuna_space import quiet_optuna
+from klayer.study.search.samplers import SAMPLERS, draw
+from klayer.study.search.space import Range, Space
+
+L2 = Space({"l2": Range(1e-5, 1e-1)}, {})
+MIXED = Space(
+    {"l2": Range(1e-5, 1e-1), "lr_max": Range(0.01, 0.5, "linear")},
+    {"batch_norm": ["none", "hidden"], "hidden": [[50, 50], [20]]},
+)
+
+
+@pytest.fixture(params=list(SAMPLERS))
+def sampler(request):
+    if request.param == "gp":
+        pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
+    return request.param
+
+
+def peak(space, seed=3, trials=12):
+    """Trials on a smooth hill with its top at l2 = 10^-2.2: where samplers crowd most."""
+    points = draw(space, trials, seed=[seed])
+    return [(point, -((math.log10(point["l2"]) + 2.2) ** 2)) for point in points]
+
+
+@pytest.mark.parametrize("space", [L2, MIXED], ids=["one number", "mixed"])
+def test_a_batch_does_not_collapse_onto_one_point(sampler, space):
+    trials = 8
+    points = draw(space, trials, sampler=sampler, seed=[0], history=peak(space))
+    positions = [
+        tuple(one.position(point[name]) for name, one in space.ranges.items()) for point in points
+    ]
+    assert len(set(positions)) == trials
+    if SAMPLERS[sampler].learns:
+        margin = 0.5 / trials
+        for i, point in enumerate(points):
+            for j in range(i):
+                same = all(point[name] == points[j][name] for name in space.categories)
+                apart = np.abs(np.subtract(positions[i], positions[j])).max()
+                assert not same or apart >= margin
+
+
+def test_draws_lie_in_the_space(sampler):
+    for point in draw(MIXED, 6, sampler=sampler, seed=[1]):
+        assert tuple(point) == MIXED.names
+        assert all(one.contains(point[name]) for name, one in MIXED.ranges.items())
+        assert all(point[name] in choices for name, choices in MIXED.categories.items())
+
+
+def test_the_seed_alone_decides(sampler):
+    history = peak(L2)
+    first = draw(L2, 5, sampler=sampler, seed=[1, 2], history=history)
+    assert draw(L2, 5, sampler=sampler, seed=[1, 2], history=history) == first
+    assert draw(L2, 5, sampler=sampler, seed=[1, 3], history=history) != first
+
+
+def test_learning_samplers_go_where_it_was_good(sampler):
+    points = draw(L2, 8, sampler=sampler, seed=[5], history=peak(L2, trials=30))
+    near = sum(abs(math.log10(point["l2"]) + 2.2) < 0.8 for point in points)
+    assert near >= 3 or not SAMPLERS[sampler].learns
+
+
+def test_history_outside_the_space_is_left_out(sampler):
+    history = [({"l2": 0.5}, 1.0), *peak(L2)]
+    points = draw(L2, 3, sampler=sampler, seed=[2], history=history)
+    assert points == draw(L2, 3, sampler=sampler, seed=[2], history=history[1:])
+
+
+@pytest.mark.parametrize("scale", ["log", "linear"])
+def test_random_draws_are_uniform_on_the_scale(scale):
+    one = Range(1e-3, 1.0, scale)
+    points = draw(Space({"l2": one}, {"init": ["he", "xavier"]}), 400, seed=[4])
+    position = [one.position(point["l2"]) for point in points]
+    assert stats.kstest(position, "uniform").pvalue > 0.01
+    xavier = sum(point["init"] == "xavier" for point in points)
+    assert stats.binomtest(xavier, 400).pvalue > 0.01
+
+
+def test_quasi_random_draws_fill_the_range_more_evenly_than_random_ones():
+    def discrepancy(sampler):
+        points = [
+            [[L2.ranges["l2"].position(p["l2"])] for p in draw(L2, 32, sampler=sampler, seed=[s])]
+            for s in range(5)
+        ]
+        return np.mean([stats.qmc.discrepancy(sample) for sample in points])
+
+    assert discrepancy("qmc") < 0.3 * discrepancy("random")
+
+
+def test_optuna_is_quiet_and_its_verbosity_is_restored(capfd):
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(MIXED, 3, sampler="tpe", seed=[0])
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    with quiet_optuna():
+        assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    assert capfd.readouterr() == ("", "")
+
+
+def test_gp_without_pytorch_says_what_to_do(monkeypatch):
+    real = builtins.__import__
+
+    def without_torch(name, *args, **kwargs):
+        if name == "torch":
+            raise ImportError
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_torch)
+    with pytest.raises(KlayerError, match=r"the sampler gp needs PyTorch.*pip install torch"):
+        draw(L2, 2, sampler="gp")
