@@ -55,12 +55,17 @@ class Case:
             return check_network(
                 self.network, self.params, self.x, self.labels, l2=self.l2, method=method
             )
-        return check_gradients(self, {k: v[0] for k, v in self.params.items()}, method=method)
+        params = {name: value[0] for name, value in self.params.items()}
+        return check_gradients(self, params, loss=self.loss, method=method)
 
-    def __call__(self, params):
-        """Return cost and gradients: every layer has a bias, those before BN as well."""
+    def loss(self, params):
+        """Return the cost."""
+        return self.forward(params)[0]
+
+    def forward(self, params):
+        """Return cost, probabilities and each layer's values: every layer has a bias."""
         safe = self.kind == "biases before BN"
-        net, n, x = self.network, len(self.labels), self.x
+        net, x = self.network, self.x
         kept = []
         for layer in range(1, net.depth + 1):
             s = x @ params[f"W{layer}"] + params[f"b{layer}"]
@@ -69,7 +74,7 @@ class Case:
             if net.normalises(layer):
                 centred = s - s.mean(axis=0)
                 var = (centred * centred).mean(axis=0) if safe else np.var(s, axis=0)
-                inv = 1 / np.sqrt(var + net.eps)
+                inv = 1 / np.sqrt(var + net.bn_eps)
                 hat = centred * inv
                 z = params[f"gamma{layer}"] * hat + params[f"beta{layer}"]
             kept.append((x, z, hat, inv))
@@ -77,10 +82,16 @@ class Case:
         shifted = z - z.real.max(axis=1, keepdims=True)
         log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         weights = [params[f"W{layer}"] for layer in range(1, net.depth + 1)]
-        loss = -log_probs[np.arange(n), self.labels].mean()
+        loss = -log_probs[np.arange(len(x)), self.labels].mean()
         loss = loss + self.l2 * sum((W * W).sum() for W in weights)
+        return loss, np.exp(log_probs), kept
+
+    def __call__(self, params):
+        """Return cost and gradients."""
+        net = self.network
+        loss, probs, kept = self.forward(params)
         grads = {}
-        g = (np.exp(log_probs) - np.eye(net.n_classes)[self.labels]) / n
+        g = (probs - np.eye(net.n_classes)[self.labels]) / len(probs)
         for layer in range(net.depth, 0, -1):
             x, z, hat, inv = kept[layer - 1]
             if layer < net.depth:
@@ -108,7 +119,7 @@ def build(seed: int) -> Case:
         norm = str(rng.choice(["hidden", "all"]))
     eps = float(rng.choice([1e-5, 1e-8]))
     sizes = int(rng.integers(2, 8)), hidden, int(rng.integers(2, 6))
-    network = Network(*sizes, batch_norm=norm, eps=eps)
+    network = Network(*sizes, batch_norm=norm, bn_eps=eps)
     P = int(rng.integers(1, 4)) if kind == "klayer network" else 1
     init = str(rng.choice(["he", "xavier", "gaussian:0.1", "gaussian:0.01"]))
     params = generic_params(network, P, init, seed)

@@ -2,14 +2,13 @@
 
     python benchmarks/gradcheck_mutants.py --seeds 20 --output mutants.md
 
-Each mutant is a four-layer classifier, written here in plain NumPy and handed to the checker as
-anyone's function, with one mistake at a random layer. ``found``: the verdict is "wrong". ``place``:
-the arrays named as the origin are exactly those where the mistake enters (layer and kind).
-``cause``: the first causes name the mistake itself, where it has a name. Exit status 1 if the
-promised rates are missed.
+Each mutant is a four-layer classifier in plain NumPy, handed to the checker as anyone's function,
+with one mistake at a random layer: each of the checker's known mistakes of backpropagation, of its
+factors and its penalties, and what else is listed here. ``found``: the verdict is "wrong".
+``place``: the arrays named as the origin are exactly those where the mistake enters. ``cause``: the
+first causes name the mistake itself, where it has a name. Exit status 1 if the promised rates are
+missed.
 """
-
-# ruff: noqa: ARG005
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 # Products of 5 x 5 matrices: more than one BLAS thread only waits.
@@ -26,199 +25,115 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from klayer.gradcheck import Check, Reference, check_gradients, generic_params
+from klayer.gradcheck import MISTAKES, Check, Reference, check_gradients, generic_params
+from klayer.gradcheck.array_mistakes import FACTORS, PENALTIES
+from klayer.gradcheck.known_mistakes import Mistake, Planted, layers_where
 from klayer.nn import Network
 
 DEPTH, WIDTH = 4, 5
-HIDDEN = range(1, DEPTH)
-
-
-@dataclass
-class Model:
-    """A classifier with a hook at each point of its backward pass."""
-
-    network: Network
-    x: np.ndarray
-    labels: np.ndarray
-    l2: float
-    layer: int
-    rng: np.random.Generator
-    hook: Callable = lambda point, layer, value, here: value
-    kept: dict = field(default_factory=dict)
-
-    def forward(self, params):
-        """Return the logits, and keep what the backward pass needs."""
-        net, x, kept = self.network, self.x, {}
-        linear = x
-        for layer in range(1, net.depth + 1):
-            s = x @ params[f"W{layer}"]  # (N, D) @ (D, H) -> (N, H)
-            here = {"x": x, "linear": linear, "s": s}
-            if net.normalises(layer):
-                centred = s - s.mean(axis=0)
-                here["var"] = (centred * centred).mean(axis=0)
-                here["hat"] = centred / np.sqrt(here["var"] + net.eps)
-                linear = params[f"gamma{layer}"] * here["hat"] + params[f"beta{layer}"]
-            else:
-                linear = s + params[f"b{layer}"]
-            here["z"] = linear
-            x = linear * (linear.real > 0)
-            kept[layer] = here
-        return linear, kept
-
-    def __call__(self, params):
-        """Return the cost and its gradients, with whatever the hook plants."""
-        logits, kept = self.forward(params)
-        self.kept = kept
-        n, k = len(self.labels), self.network.depth
-        exp = np.exp(logits - logits.real.max(axis=1, keepdims=True))
-        probs = exp / exp.sum(axis=1, keepdims=True)
-        weights = [params[f"W{layer}"] for layer in range(1, k + 1)]
-        cost = -np.log(probs[np.arange(n), self.labels]).mean()
-        cost = cost + self.l2 * sum((W * W).sum() for W in weights)
-
-        hook, grads = self.hook, {}
-        onehot = hook("onehot", k, np.eye(self.network.n_classes)[self.labels], None)
-        g = hook("logits", k, (probs - onehot) / n, None)
-        for layer in range(k, 0, -1):
-            here = {**kept[layer], "params": params, "g": g}
-            if layer < k:
-                g = g * hook("mask", layer, kept[layer]["z"].real > 0, here)
-            if self.network.normalises(layer):
-                hat = hook("hat", layer, here["hat"], here)
-                grads[f"gamma{layer}"] = (g * hat).sum(axis=0)
-                grads[f"beta{layer}"] = g.sum(axis=0)
-                here.update(g=g, gamma=params[f"gamma{layer}"])
-                g = hook("bn", layer, through_bn(here, self.network.eps), here)
-            else:
-                grads[f"b{layer}"] = hook("b", layer, g, here).sum(axis=0)
-            W = params[f"W{layer}"]
-            penalty = hook("penalty", layer, 2 * self.l2 * W, here)
-            grads[f"W{layer}"] = hook("input", layer, here["x"], here).T @ g + penalty
-            g = g @ hook("back", layer, W.T, here)  # (N, H) @ (H, D) -> (N, D)
-        grads = {key: np.array(value.real) for key, value in grads.items()}
-        return cost, hook("grads", 0, grads, {"params": params})
-
-
-def through_bn(here, eps, gamma=True, mean=True, variance=True, root=None, n=None):
-    """Return the gradient through batch normalisation, or a mutilated one."""
-    g, hat = here["g"], here["hat"]
-    n = n or len(g)
-    g = g * here["gamma"] if gamma else g
-    out = g - mean * g.sum(axis=0) / n - variance * hat * (g * hat).sum(axis=0) / n
-    return out / (np.sqrt(here["var"] + eps) if root is None else root)
+# What is wrong there is wrong in every layer below.
+ON_THE_WAY = {"labels", "logits", "mask", "bn", "back"}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mistake.
+    """A mistake, planted in the backward pass or in the gradients that it returned.
 
     Attributes
     ----------
     name : str
-    plant : callable
-        ``plant(model) -> hook``.
-    origin : callable
-        ``origin(model) -> set`` of the arrays where the mistake enters.
-    layers : range
-        Where it may be planted.
-    batch_norm : tuple of str
+    where : str
+        Which layers can have it: see ``known_mistakes.layers_where``.
+    plant : Mistake, or callable
+        A mistake of the backward pass; or ``plant(grads, layer, params, model)``, which changes
+        finished gradients of a layer in place.
     causes : tuple of str
         Identifiers of the causes that name it; empty where the place is all that can be said.
+    everywhere : bool, or None
+        In all layers that can have it, or in one; None: either, at random.
     """
 
     name: str
-    plant: Callable
-    origin: Callable
-    layers: range = range(1, DEPTH + 1)
-    batch_norm: tuple[str, ...] = ("none", "hidden", "all")
+    where: str
+    plant: Mistake | Callable
     causes: tuple[str, ...] = ()
+    everywhere: bool | None = False
 
 
-def arrays_of(model: Model, layer: int) -> set[str]:
-    return {key for key in model.network.shapes() if key.endswith(str(layer))}
+@dataclass
+class Model:
+    """A classifier with a mistake in some layers, or without one."""
+
+    reference: Reference
+    params: dict[str, np.ndarray]
+    mutant: Mutant | None = None
+    layers: tuple[int, ...] = ()
+    other: int = 0
+
+    def __call__(self, params):
+        """Return the cost and its gradients, with the mistake."""
+        return self.reference.cost(params), self.gradients(params, self.mutant)
+
+    def gradients(self, params, mutant: Mutant | None):
+        """Return the gradients, with a mistake or without."""
+        planted = None
+        if mutant is not None and isinstance(mutant.plant, Mistake):
+            planted = Planted(mutant.plant, self.layers, self.other)
+        grads = self.reference.gradient(self.reference.forward(params), planted)
+        grads = {name: np.array(grad.real) for name, grad in grads.items()}
+        if mutant is not None and planted is None:
+            for layer in self.layers:
+                mutant.plant(grads, layer, {k: v.real for k, v in params.items()}, self)
+        return grads
+
+    def origin(self) -> set[str]:
+        """Return where the mistake enters: the arrays that it changes, without those below."""
+        right = self.gradients(self.params, None)
+        off = {
+            name
+            for name, grad in self.gradients(self.params, self.mutant).items()
+            if np.abs(grad - right[name]).max() > 1e-11 * np.abs(right[name]).max()
+        }
+        if isinstance(self.mutant.plant, Mistake) and self.mutant.plant.point in ON_THE_WAY:
+            top = max((name[-1] for name in off), default="")
+            off = {name for name in off if name[-1] == top}
+        return off
 
 
-def one(*kinds: str):
-    return lambda model: {f"{kind}{model.layer}" for kind in kinds}
+def gradient_of(kind: str, change: Callable) -> Callable:
+    """Plant ``change(grad, param, model)`` in the finished gradients of one kind of array."""
 
-
-def every(*kinds: str):
-    return lambda model: {key for key in model.network.shapes() if key[:-1] in kinds}
-
-
-def at_layer(model: Model) -> set[str]:
-    return arrays_of(model, model.layer)
-
-
-def below(model: Model) -> set[str]:
-    return arrays_of(model, model.layer - 1)
-
-
-def at_top(model: Model) -> set[str]:
-    return arrays_of(model, model.network.depth)
-
-
-def normalised_below(model: Model) -> set[str]:
-    return {f"W{model.layer}"}
-
-
-def at(point: str, change: Callable, everywhere: bool = False) -> Callable:
-    """Plant ``change(value, here, model)`` at a point of one layer, or of every layer."""
-
-    def plant(model: Model):
-        def hook(where, layer, value, here):
-            if where == point and (everywhere or layer == model.layer):
-                return change(value, here, model)
-            return value
-
-        return hook
-
-    return plant
-
-
-def on(kind: str, change: Callable, everywhere: bool = False) -> Callable:
-    """Plant ``change(grad, param, model)`` in a finished gradient of one layer, or of all."""
-
-    def plant(model: Model):
-        def hook(point, _layer, value, here):
-            if point != "grads":
-                return value
-            keys = every(kind)(model) if everywhere else {f"{kind}{model.layer}"}
-            return {
-                key: change(grad, here["params"][key].real, model) if key in keys else grad
-                for key, grad in value.items()
-            }
-
-        return hook
+    def plant(grads, layer, params, model):
+        key = f"{kind}{layer}"
+        grads[key] = change(grads[key], params[key], model)
 
     return plant
 
 
-def exchanged(first: Callable, second: Callable) -> Callable:
-    """Plant an exchange of two finished gradients."""
+def exchange(first: Callable, second: Callable) -> Callable:
+    """Plant an exchange of the gradients ``first(layer)`` and ``second(layer)``."""
 
-    def plant(model: Model):
-        def hook(point, _layer, value, _here):
-            if point == "grads":
-                a, b = first(model), second(model)
-                value[a], value[b] = value[b], value[a]
-            return value
-
-        return hook
+    def plant(grads, layer, _params, _model):
+        a, b = first(layer), second(layer)
+        grads[a], grads[b] = grads[b], grads[a]
 
     return plant
+
+
+def penalty_of_another(grads, layer, params, model):
+    own, other = params[f"W{layer}"], params[f"W{5 - layer}"]
+    grads[f"W{layer}"] += 2 * model.reference.l2 * (other - own)
 
 
 def one_entry(grad, _param, _model):
     grad = grad.copy()
-    at = np.unravel_index(np.argsort(-np.abs(grad), axis=None)[grad.size // 4], grad.shape)
-    grad[at] *= 1.5
+    grad.flat[grad.size // 2] *= 1.5  # always the same: what moves with the point may be a kink
     return grad
 
 
-def first_zero(grad, _param, _model):
+def one_zero(grad, _param, _model):
     grad = grad.copy()
-    grad.flat[int(np.argmax(np.abs(grad)))] = 0
+    grad.flat[grad.size // 2] = 0
     return grad
 
 
@@ -229,178 +144,138 @@ def clipped(grad, _param, _model):
 
 def without_last_row(grad, _param, _model):
     grad = grad.copy()
-    grad[int(np.argmax(np.abs(grad).sum(axis=1)))] = 0
+    grad[-1] = 0
     return grad
 
 
-def without_a_sample(value, _here, _model):
-    return np.delete(value, int(np.argmax(np.abs(value).sum(axis=1))), axis=0)
+def without_a_sample(right, *_):
+    return right[:-1]
 
 
-def other_hidden(model: Model) -> int:
-    return model.layer % (DEPTH - 1) + 1
+def stale(right, *_):
+    # Kept from before an update: slightly other values.
+    return right + 0.02 * np.random.default_rng(7).standard_normal(right.shape)
 
 
-def stale_input(value, _here, model):
-    # Activations kept from before an update: those of slightly other parameters.
-    old = {
-        key: array + 0.02 * np.random.default_rng(7).standard_normal(array.shape)
-        for key, array in _here["params"].items()
-    }
-    return model.forward(old)[1][model.layer]["x"] if model.layer > 1 else value[::-1]
+def in_pass(name: str, where: str, point: str, wrong: Callable, *causes: str) -> Mutant:
+    """Return a mutant of the backward pass that is none of the known mistakes."""
+    return Mutant(name, where, Mistake(name, name, where, point, wrong), causes)
 
 
-def stale_weights(value, _here, _model):
-    return value + 0.02 * np.random.default_rng(7).standard_normal(value.shape)
+def of_penalty(times: Callable, kind: str, text: str, everywhere: bool) -> Mutant:
+    """Return a mutant of W's gradient, with so many times the right penalty's gradient in it."""
+
+    def change(grad, param, model):
+        factor = times(len(model.reference.labels))
+        return grad + 2 * (factor - 1) * model.reference.l2 * param
+
+    name = text.format(arrays="all W" if everywhere else "one W", n="n").rstrip(".")
+    return Mutant(name, "any", gradient_of("W", change), (kind,), everywhere)
 
 
-BN = ("hidden", "all")
-SQUARE = range(2, DEPTH)  # W2 and W3 are WIDTH x WIDTH
+def of_factor(times: Callable, text: str) -> Mutant:
+    """Return a mutant of W's gradient, so many times the right one."""
+
+    def change(grad, _param, model):
+        return grad * times(len(model.reference.labels))
+
+    name = f"one W is {text.format(n='n')}"
+    return Mutant(name, "any", gradient_of("W", change), ("factor",))
+
 
 MUTANTS = (
-    Mutant("gamma and beta swapped",
-           exchanged(lambda m: f"gamma{m.layer}", lambda m: f"beta{m.layer}"),
-           one("gamma", "beta"), HIDDEN, BN, ("swapped",)),
-    Mutant("W of two layers swapped", exchanged(lambda m: "W2", lambda m: "W3"),
-           lambda m: {"W2", "W3"}, causes=("swapped",)),
-    Mutant("b of two layers swapped", exchanged(lambda m: "b1", lambda m: "b3"),
-           lambda m: {"b1", "b3"}, batch_norm=("none",), causes=("swapped",)),
-    Mutant("factor 2 missing in L2", at("penalty", lambda v, h, m: v / 2, True), every("W"),
-           causes=("l2-half",)),
-    Mutant("factor 2 missing in L2, one layer", at("penalty", lambda v, h, m: v / 2), one("W"),
-           causes=("l2-half",)),
-    Mutant("L2 missing", at("penalty", lambda v, h, m: 0 * v, True), every("W"),
-           causes=("l2-missing",)),
-    Mutant("L2 missing, one layer", at("penalty", lambda v, h, m: 0 * v), one("W"),
-           causes=("l2-missing",)),
-    Mutant("L2 added twice", at("penalty", lambda v, h, m: 2 * v, True), every("W"),
-           causes=("l2-double",)),
-    Mutant("sign of L2", at("penalty", lambda v, h, m: -v), one("W"), causes=("l2-sign",)),
-    Mutant("L2 divided by n", at("penalty", lambda v, h, m: v / len(m.labels), True), every("W"),
-           causes=("l2-over-n",)),
-    Mutant("L1 in place of L2", at("penalty", lambda v, h, m: m.l2 * np.sign(v.real), True),
-           every("W"),
-           causes=("l2-sign",)),
-    Mutant("L2 of another layer's W",
-           at("penalty", lambda v, h, m: 2 * m.l2 * h["params"][f"W{5 - m.layer}"]),
-           one("W"), SQUARE, causes=("l2-other",)),
-    Mutant("L2 on biases", on("b", lambda g, p, m: g + 2 * m.l2 * p, True), every("b"),
-           batch_norm=("none",), causes=("l2-extra",)),
-    Mutant("L2 on gamma", on("gamma", lambda g, p, m: g + 2 * m.l2 * p, True), every("gamma"),
-           batch_norm=BN, causes=("l2-extra",)),
-    Mutant("L2 on beta", on("beta", lambda g, p, m: g + 2 * m.l2 * p, True), every("beta"),
-           batch_norm=BN, causes=("l2-extra",)),
-    Mutant("1/n missing", at("logits", lambda v, h, m: v * len(m.labels), True), at_top,
-           causes=("factor", "factor-data")),
-    Mutant("1/n twice", at("logits", lambda v, h, m: v / len(m.labels), True), at_top,
-           causes=("factor", "factor-data")),
-    Mutant("1/n missing in one b", on("b", lambda g, p, m: g * len(m.labels)), one("b"),
-           batch_norm=("none",), causes=("factor",)),
-    Mutant("sign of beta", on("beta", lambda g, p, m: -g), one("beta"), HIDDEN, BN, ("factor",)),
-    Mutant("one element of W off", on("W", one_entry), one("W"), causes=("entry",)),
-    Mutant("one element of gamma zero", on("gamma", first_zero), one("gamma"), HIDDEN, BN,
-           ("entry",)),
-    Mutant("W off by 0.01 %", on("W", lambda g, p, m: g * 1.0001), one("W"), causes=("factor",)),
-    Mutant("gamma off by 0.01 %", on("gamma", lambda g, p, m: g * 1.0001), one("gamma"), HIDDEN, BN,
+    Mutant("gamma and beta swapped", "hidden bn",
+           exchange(lambda k: f"gamma{k}", lambda k: f"beta{k}"), ("swapped",)),
+    Mutant("W of two layers swapped", "first", exchange(lambda _: "W2", lambda _: "W3"),
+           ("swapped",)),
+    Mutant("b of two layers swapped", "first bias", exchange(lambda _: "b1", lambda _: "b3"),
+           ("swapped",)),
+    *(
+        Mutant(kind, one.where, one, (kind,), None if one.partner is None else False)
+        for kind, one in MISTAKES.items()
+    ),
+    *(of_penalty(*row[1:], everywhere) for row in PENALTIES for everywhere in (True, False)),
+    *(of_factor(*row[1:]) for row in FACTORS),
+    Mutant("L1 in place of L2", "any",
+           gradient_of("W", lambda g, p, m: g + m.reference.l2 * (np.sign(p) - 2 * p)),
+           ("l2-sign",), True),
+    Mutant("L2 of another layer's W", "not-first square", penalty_of_another, ("l2-other",)),
+    *(
+        Mutant(f"L2 on {kind}", where,
+               gradient_of(kind, lambda g, p, m: g + 2 * m.reference.l2 * p), ("l2-extra",), True)
+        for kind, where in (("b", "bias"), ("gamma", "bn"), ("beta", "bn"))
+    ),
+    in_pass("1/n missing", "last", "logits", lambda v, *_: v * len(v), "factor", "factor-data"),
+    in_pass("1/n twice", "last", "logits", lambda v, *_: v / len(v), "factor", "factor-data"),
+    Mutant("1/n missing in one b", "bias",
+           gradient_of("b", lambda g, _p, m: g * len(m.reference.labels)), ("factor",)),
+    Mutant("sign of beta", "hidden bn", gradient_of("beta", lambda g, _p, _m: -g), ("factor",)),
+    Mutant("one element of W off", "any", gradient_of("W", one_entry), ("entry",)),
+    Mutant("one element of gamma zero", "hidden bn", gradient_of("gamma", one_zero), ("entry",)),
+    Mutant("W off by 0.01 %", "any", gradient_of("W", lambda g, _p, _m: g * 1.0001), ("factor",)),
+    Mutant("gamma off by 0.01 %", "hidden bn", gradient_of("gamma", lambda g, _p, _m: g * 1.0001),
            ("factor",)),
-    Mutant("W forgotten (zero)", on("W", lambda g, p, m: 0 * g), one("W"), causes=("zero",)),
-    Mutant("b forgotten (zero)", on("b", lambda g, p, m: 0 * g), one("b"), batch_norm=("none",),
-           causes=("zero",)),
-    Mutant("b off by a constant", on("b", lambda g, p, m: g + 1e-3), one("b"), batch_norm=("none",),
-           causes=("offset",)),
-    Mutant("W clipped", on("W", clipped), one("W"), causes=("clipped",)),
-    Mutant("W transposed in the gradient", on("W", lambda g, p, m: g.T), one("W"), SQUARE,
-           causes=("transposed",)),
-    Mutant("W reshaped in the other order",
-           on("W", lambda g, p, m: g.ravel().reshape(g.shape, order="F")), one("W"), range(1, 2),
-           causes=("reshaped",)),
-    Mutant("rows of W shifted by one", on("W", lambda g, p, m: np.roll(g, 1, axis=0)), one("W"),
-           causes=("shifted",)),
-    Mutant("a row of W left out", on("W", without_last_row), one("W"), causes=("lines",)),
-    Mutant("a sample left out of b", at("b", without_a_sample), one("b"),
-           batch_norm=("none",)),
-    Mutant("W transposed on the way back", at("back", lambda v, h, m: v.T), below, SQUARE,
-           causes=("weights-transposed",)),
-    Mutant("stale W on the way back", at("back", stale_weights), below, range(2, DEPTH + 1)),
-    Mutant("stale activations", at("input", stale_input), one("W")),
-    Mutant("activations before the ReLU", at("input", lambda v, h, m: h["linear"]), one("W"),
-           range(2, DEPTH + 1), causes=("input-linear",)),
-    Mutant("another layer's input",
-           at("input", lambda v, h, m: m.kept[m.layer % (DEPTH - 1) + 2]["x"]), one("W"),
-           range(2, DEPTH + 1), causes=("input-other",)),
-    Mutant("mask of another layer",
-           at("mask", lambda v, h, m: m.kept[other_hidden(m)]["z"].real > 0),
-           at_layer, HIDDEN, causes=("mask-other",)),
-    Mutant("mask missing", at("mask", lambda v, h, m: np.ones_like(v)), at_layer, HIDDEN,
-           causes=("mask-missing",)),
-    Mutant("mask inverted", at("mask", lambda v, h, m: ~v), at_layer, HIDDEN,
-           causes=("mask-inverted",)),
-    Mutant("mask from before BN", at("mask", lambda v, h, m: h["s"].real > 0), at_layer, HIDDEN, BN,
-           ("mask-before-bn",)),
-    Mutant("gamma's gradient from after gamma, beta", at("hat", lambda v, h, m: h["z"]),
-           one("gamma"),
-           HIDDEN, BN, ("gamma-shifted",)),
-    Mutant("BN: sd + eps",
-           at("bn", lambda v, h, m: through_bn(h, 0, root=np.sqrt(h["var"]) + m.network.eps)),
-           normalised_below, HIDDEN, BN, ("bn-eps",)),
-    Mutant("BN: eps left out", at("bn", lambda v, h, m: through_bn(h, 0)), normalised_below,
-           HIDDEN, BN,
-           ("bn-no-eps",)),
-    Mutant("BN: mean term missing",
-           at("bn", lambda v, h, m: through_bn(h, m.network.eps, mean=False)),
-           normalised_below, HIDDEN, BN, ("bn-mean",)),
-    Mutant("BN: variance term missing",
-           at("bn", lambda v, h, m: through_bn(h, m.network.eps, variance=False)),
-           normalised_below, HIDDEN, BN, ("bn-variance",)),
-    Mutant("BN: statistics taken as constants",
-           at("bn", lambda v, h, m: through_bn(h, m.network.eps, mean=False, variance=False), True),
-           lambda m: {f"W{DEPTH if m.network.batch_norm == 'all' else DEPTH - 1}"}, HIDDEN, BN,
-           ("bn-statistics",)),
-    Mutant("BN: n - 1 for n", at("bn", lambda v, h, m: through_bn(h, m.network.eps, n=len(v) - 1)),
-           normalised_below, HIDDEN, BN, ("bn-unbiased",)),
-    Mutant("BN: gamma missing", at("bn", lambda v, h, m: through_bn(h, m.network.eps, gamma=False)),
-           normalised_below, HIDDEN, BN, ("bn-gamma",)),
-    Mutant("BN: skipped on the way back", at("bn", lambda v, h, m: h["g"]), normalised_below,
-           HIDDEN, BN,
-           ("bn-skipped",)),
-    Mutant("labels not subtracted", at("onehot", lambda v, h, m: 0 * v, True), at_top,
-           causes=("labels-missing",)),
-    Mutant("labels shifted by a sample", at("onehot", lambda v, h, m: np.roll(v, 1, axis=0), True),
-           lambda m: at_top(m) - {f"b{DEPTH}", f"beta{DEPTH}"}, causes=("labels-shifted",)),
+    Mutant("W forgotten (zero)", "any", gradient_of("W", lambda g, _p, _m: 0 * g), ("zero",)),
+    Mutant("b forgotten (zero)", "bias", gradient_of("b", lambda g, _p, _m: 0 * g), ("zero",)),
+    Mutant("b off by a constant", "bias", gradient_of("b", lambda g, _p, _m: g + 1e-3),
+           ("offset",)),
+    Mutant("W clipped", "any", gradient_of("W", clipped), ("clipped",)),
+    Mutant("W transposed in the gradient", "not-first square",
+           gradient_of("W", lambda g, _p, _m: g.T), ("transposed",)),
+    Mutant("W reshaped in the other order", "first",
+           gradient_of("W", lambda g, _p, _m: g.ravel().reshape(g.shape, order="F")),
+           ("reshaped",)),
+    Mutant("rows of W shifted by one", "any",
+           gradient_of("W", lambda g, _p, _m: np.roll(g, 1, axis=0)), ("shifted",)),
+    Mutant("a row of W left out", "any", gradient_of("W", without_last_row), ("lines",)),
+    in_pass("a sample left out of b", "bias", "bias", without_a_sample),
+    in_pass("stale W on the way back", "not-first", "back", stale),
+    in_pass("stale activations", "any", "input", stale),
 )  # fmt: skip
 
 
-def build(mutant: Mutant | None, seed: int) -> tuple[Model, dict[str, np.ndarray]]:
-    """Return a model with the mistake planted (or a correct one), and its parameters."""
+def build(mutant: Mutant | None, seed: int) -> Model:
+    """Return a model with the mistake planted, or a correct one."""
     index = 0 if mutant is None else 1 + MUTANTS.index(mutant)
     rng = np.random.default_rng([seed, index])
-    norm = str(rng.choice(("none", "hidden", "all") if mutant is None else mutant.batch_norm))
     # A larger eps than klayer's own 1e-8: mistakes about eps must be above the rounding.
-    network = Network(6, (WIDTH,) * (DEPTH - 1), 4, batch_norm=norm, eps=1e-5)
+    possible = [
+        Network(6, (WIDTH,) * (DEPTH - 1), 4, batch_norm=norm, bn_eps=1e-5)
+        for norm in ("none", "hidden", "all")
+    ]
+    where = "any" if mutant is None else mutant.where
+    possible = [one for one in possible if layers_where(one, where)]
+    network = possible[rng.integers(len(possible))]
     samples = int(rng.integers(8, 21))
-    model = Model(
+    reference = Reference(
         network,
         x=rng.standard_normal((samples, 6)),
         labels=rng.integers(4, size=samples),
         l2=float(rng.uniform(0.01, 0.2)),
-        layer=int(rng.choice(HIDDEN if mutant is None else mutant.layers)),
-        rng=rng,
     )
-    params = generic_params(network, seed=1000 * index + seed)
-    if mutant is not None:
-        model.hook = mutant.plant(model)
-    return model, {key: value[0] for key, value in params.items()}
+    params = {k: v[0] for k, v in generic_params(network, seed=1000 * index + seed).items()}
+    if mutant is None:
+        return Model(reference, params)
+    layers = layers_where(network, where)
+    one = int(rng.choice(layers))
+    either = bool(rng.random() < 0.5) if mutant.everywhere is None else mutant.everywhere
+    others = mutant.plant.others(network, one) if isinstance(mutant.plant, Mistake) else [0]
+    model = Model(reference, params, mutant, layers if either else (one,), int(rng.choice(others)))
+    # Of a gradient of dead units, which is zero, half and twice are the same: take another model.
+    return model if model.origin() else build(mutant, seed + 1000)
 
 
-def check(model: Model, params, method: str) -> Check:
+def check(model: Model, method: str) -> Check:
     """Check a model as anyone's function, with everything told that a user can tell."""
+    reference = model.reference
     return check_gradients(
         model,
-        params,
+        model.params,
+        loss=reference.cost,
         method=method,
-        samples=len(model.labels),
-        l2=model.l2,
-        reference=Reference(model.network, model.x, model.labels, model.l2),
+        samples=len(reference.labels),
+        l2=reference.l2,
+        reference=reference,
     )
 
 
@@ -421,12 +296,12 @@ def run(seeds: int, methods=("complex", "central"), mutants=MUTANTS) -> dict[str
         tallies[mutant.name] = {method: Tally() for method in methods}
         for seed in range(seeds):
             for method in methods:
-                model, params = build(mutant, seed)
-                result = check(model, params, method)
+                model = build(mutant, seed)
+                result = check(model, method)
                 tally = tallies[mutant.name][method]
                 tally.runs += 1
                 tally.found += result.verdict == "wrong"
-                tally.place += set(result.origin) == mutant.origin(model)
+                tally.place += set(result.origin) == model.origin()
                 named = {cause.kind for cause in result.causes[:2]}
                 tally.cause += bool(named & set(mutant.causes))
     return tallies

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from klayer.gradcheck import MISTAKES, Reference, check_gradients
-from klayer.gradcheck.names import order_of_layers, parse_name
-from klayer.gradcheck.place import locate
-from klayer.gradcheck.replay import replay
+from klayer.gradcheck.array_mistakes import PENALTIES
+from klayer.gradcheck.array_names import order_of_layers, parse_name
+from klayer.gradcheck.known_mistakes import find_known, plantings
+from klayer.gradcheck.locate import locate
 from klayer.nn import Network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -33,9 +34,9 @@ def test_there_are_at_least_30_mutants_and_their_base_is_right():
     assert len(mutants.MUTANTS) >= 30
     assert len({mutant.name for mutant in mutants.MUTANTS}) == len(mutants.MUTANTS)
     for seed in range(3):
-        model, params = mutants.build(None, seed)
+        model = mutants.build(None, seed)
         for method in ("complex", "central"):
-            assert mutants.check(model, params, method).verdict == "right"
+            assert mutants.check(model, method).verdict == "right"
 
 
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
@@ -308,21 +309,45 @@ def test_layers_stand_in_the_order_of_their_numbers_or_as_named():
 
 def test_every_mistake_that_can_be_replayed_changes_the_gradient():
     """Each entry of the list is a mistake indeed, and no two of them are one."""
-    from klayer.gradcheck.replay import _backward, _candidates, _forward
-
     rng = np.random.default_rng(4)
-    network = Network(5, (5, 5, 5), 4, batch_norm="all", eps=1e-5)
+    network = Network(5, (5, 5), 4, batch_norm="all", bn_eps=1e-5)
     params = {name: value[0] for name, value in network.init("he", [1], np.float64).items()}
     for value in params.values():
         value += 0.1 * rng.standard_normal(value.shape)
     reference = Reference(network, rng.standard_normal((9, 5)), rng.integers(4, size=9), 0.1)
-    kept = _forward(reference, params)
+    layers = reference.forward(params)
     seen = set()
-    for mistake, layers, other in _candidates(network):
-        seen.add(mistake)
-        wrong = _backward(reference, params, kept, mistake, layers, other)
-        found = replay(reference, params, wrong)
-        assert mistake in [cause.kind for cause in found], (mistake, layers, other)
+    for planted in plantings(network):
+        kind = planted.mistake.kind
+        seen.add(kind)
+        wrong = reference.gradient(layers, planted)
+        found = find_known(reference, params, wrong)
+        assert kind in [cause.kind for cause in found], planted
         assert found[0].remainder < 1e-10
     assert seen == set(MISTAKES)
-    assert replay(reference, params, _backward(reference, params, kept)) == []
+    assert find_known(reference, params, reference.gradient(layers)) == []
+
+
+def test_a_network_of_another_activation_gets_no_hypotheses_that_are_made_for_relu():
+    batch = {"x": POINT["W1"], "labels": np.arange(4) % 3}
+    params = {k: v[0] for k, v in Network(4, (5,), 3).init("he", [0], np.float64).items()}
+    own = Reference(Network(4, (5,), 3), **batch)
+    planted = next(one for one in plantings(own.network) if one.mistake.kind == "mask-missing")
+
+    def function(params):
+        return own.cost(params), {
+            name: grad.real for name, grad in own.gradient(own.forward(params), planted).items()
+        }
+
+    assert check_gradients(function, params, reference=own).causes[0].kind == "mask-missing"
+    other = Reference(Network(4, (5,), 3), **batch)
+    object.__setattr__(other.network, "activation", "tanh")
+    check = check_gradients(function, params, reference=other)
+    assert "mask-missing" not in {cause.kind for cause in check.causes}
+    assert "the known mistakes are those of networks with ReLU" in check.notes[-1]
+
+
+def test_every_known_mistake_is_planted():
+    planted = {cause for mutant in mutants.MUTANTS for cause in mutant.causes}
+    assert set(MISTAKES) <= planted
+    assert {kind for _, _, kind, _ in PENALTIES} <= planted

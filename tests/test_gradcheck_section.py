@@ -8,7 +8,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.gradcheck import check_gradients, check_network, report_section
-from klayer.gradcheck.html import page
+from klayer.gradcheck.render import page
 from klayer.gradcheck.section import PUBLISHED
 from klayer.nn import Network
 

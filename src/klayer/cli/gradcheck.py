@@ -65,7 +65,7 @@ def gradcheck(
         )
         title = f"Gradient check: {model}"
     if html is not None:
-        from klayer.gradcheck.html import page
+        from klayer.gradcheck.render import page
 
         html.write_text(page(result.html(title, level=1), title), encoding="utf-8")
         print(f"written: {html}", file=sys.stderr)

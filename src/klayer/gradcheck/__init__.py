@@ -5,9 +5,9 @@
 NumPy and nothing heavier.
 """
 
-from klayer.gradcheck.checker import METHODS, check_gradients
+from klayer.gradcheck.check import METHODS, check_gradients
+from klayer.gradcheck.known_mistakes import MISTAKES, Reference
 from klayer.gradcheck.network import check_network, generic_params
-from klayer.gradcheck.replay import MISTAKES, Reference
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
 from klayer.gradcheck.section import Section, SectionRow, report_section
 

@@ -1,4 +1,4 @@
-"""Numeric derivatives along a line: complex step, central and one-sided differences, their errors.
+"""Numeric derivatives along lines: complex step, central and one-sided differences, their errors.
 
 With ``u`` the unit roundoff, a difference quotient with step h errs by a truncation that grows with
 h and by the rounding of the loss divided by h. Both together are smallest near
@@ -15,75 +15,74 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from klayer.gradcheck.objective import Objective, Params
+from klayer.gradcheck.objective import Array, Objective, Params, flat
 
-__all__ = ["COMPLEX_STEP", "Estimate", "Line", "Lines", "precision_of"]
+__all__ = ["COMPLEX_STEP", "Derivative", "Lines", "Point", "precision_of"]
 
 COMPLEX_STEP = 1e-30
-_LEVELS = 8  # steps of an estimate: from 16 times the default down, by factors of 4
+_LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors of 4
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line through parameter space: one entry of an array, or a direction through all of it.
+class Lines:
+    """Lines through parameter space: one for each of m entries of an array, or one direction.
 
-    Attributes
-    ----------
-    name : str
-    entry : int or None
-        Flat index of the entry, or None for a direction.
-    direction : array, shape (size,), or None
+    ``along`` holds flat indices, whole numbers of shape (m,); or the direction, which moves all
+    entries at once, floating-point numbers of shape (size,).
     """
 
     name: str
-    entry: int | None = None
-    direction: NDArray | None = None
+    along: Array
+
+    @property
+    def is_direction(self) -> bool:
+        """Whether there is one line, through all entries."""
+        return self.along.dtype.kind == "f"
+
+    def one(self, i: int) -> Lines:
+        """Return the i-th line alone."""
+        return self if self.is_direction else Lines(self.name, self.along[[i]])
+
+    def slopes(self, gradient: Array) -> Array:
+        """Return the slopes, shape (..., m), that gradients, shape (..., size), have along them."""
+        return (
+            (gradient @ self.along)[..., None] if self.is_direction else gradient[..., self.along]
+        )
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A derivative from several steps, with its error and what both sides say; each (T, P).
+class Derivative:
+    """A derivative from several steps, with its error and what both sides say; each (T, P)."""
 
-    Attributes
-    ----------
-    value, error : array
-        Central difference at the step that agrees best with its neighbour and with all finer steps,
-        and by how much it differs from them, rounding included.
-    below, above : array
-        One-sided slopes at that step.
-    kink : bool array
-        The slopes differ, and don't approach each other as the step shrinks.
-    """
+    # The central difference at the step that agrees best with its neighbour and with all finer
+    # steps, and by how much it differs from them, rounding included.
+    value: Array
+    error: Array
+    below: Array  # one-sided slopes at that step
+    above: Array
+    kink: Array  # bool: the slopes differ, and don't approach each other as the step shrinks
 
-    value: NDArray
-    error: NDArray
-    below: NDArray
-    above: NDArray
-    kink: NDArray
+    def between(self, slope: float, t: int, p: int, slack: float) -> bool:
+        """Whether a slope lies between the one-sided ones."""
+        low, high = sorted((self.below[t, p], self.above[t, p]))
+        return bool(low - slack <= slope <= high + slack)
 
 
-class Lines:
-    """Losses and their derivatives along lines through the given point.
+class Point:
+    """The losses at a point, and their derivatives along lines through it.
 
-    Parameters
-    ----------
-    objective : Objective
-    precision : numpy.dtype
-        What the loss is computed in.
-    rng : numpy.random.Generator
-        For the measurement of the loss's rounding noise.
-    params : dict of array, optional
-        The point; by default the objective's own.
+    ``precision`` is what the loss is computed in, ``rng`` serves to measure its rounding noise;
+    the point is ``params``, by default the objective's own.
     """
 
     def __init__(
         self,
         objective: Objective,
-        precision: np.dtype,
+        precision: np.dtype[Any],
         rng: np.random.Generator,
         params: Params | None = None,
     ) -> None:
@@ -92,88 +91,68 @@ class Lines:
         self.eps = float(np.finfo(precision).eps)
         self.scale = {}
         for name, value in self.params.items():
-            self._round(value)
-            rms = math.sqrt(float(np.mean(np.square(value))))
-            self.scale[name] = rms or 1.0
+            value[...] = self._rounded(value)
+            self.scale[name] = math.sqrt(float(np.mean(np.square(value)))) or 1.0
         self._real = {name: value.copy() for name, value in self.params.items()}
         self._complex: Params | None = None
-        self.base = objective.losses(self._real)  # (T, P)
+        self.base = objective.losses(self._real)[:, :, None]  # (T, P, 1)
         self.noise = self._measure_noise(rng)
 
-    def step(self, line: Line, power: float = 1 / 3) -> float:
-        """Return the step ``eps^power`` times the size of the parameters on the line."""
-        size = self.scale[line.name]
-        if line.entry is not None:
-            values = self._flat(self.params, line.name)[:, line.entry]
-            return self.eps**power * max(size, float(np.abs(values).max()))
-        # A direction moves every entry at once: keep the length of the move that of one entry.
-        return self.eps**power * size / math.sqrt(len(line.direction))
+    def step(self, lines: Lines, power: float = 1 / 3) -> Array:
+        """Return the steps, (m,): ``eps^power`` times the size of the parameters on the line."""
+        size = self.scale[lines.name]
+        if lines.is_direction:  # keep the length of the move that of one entry
+            return np.array([self.eps**power * size / math.sqrt(len(lines.along))])
+        here = np.abs(flat(self.params[lines.name])[:, lines.along]).max(axis=0)
+        return np.asarray(self.eps**power * np.maximum(size, here))
 
-    def at(self, line: Line, t: float) -> tuple[NDArray, NDArray]:
-        """Return the losses at distance ``t``, (T, P), and the distances really moved, (P,)."""
-        work = self._flat(self._real, line.name)
-        base = self._flat(self.params, line.name)
-        P = len(work)
-        if line.entry is None:
-            here, moved = slice(None), np.full(P, t)
-            work += t * line.direction
-            self._round(work)
+    def at(self, lines: Lines, t: Array) -> tuple[Array, Array]:
+        """Return the losses at distances ``t``, (T, P, m), and the distances moved, (P, m)."""
+        base = flat(self.params[lines.name])
+        if lines.is_direction:
+            work = flat(self._real[lines.name])
+            work[...] = self._rounded(base + t * lines.along)
+            losses = self.objective.losses(self._real)
+            work[...] = base
+            return losses[:, :, None], np.full((len(base), 1), t)
+        base = base[:, lines.along]
+        values = self._rounded(base + t)
+        losses = self.objective.losses_with(self._real, lines.name, lines.along, values)
+        return losses, np.where(values == base, np.nan, values - base)
+
+    def complex_step(self, lines: Lines) -> Array:
+        """Return ``Im f(x + ih) / h``, shape (T, P, m)."""
+        if self._complex is None:
+            self._complex = {name: one.astype(np.complex128) for name, one in self.params.items()}
+        if lines.is_direction:
+            work = flat(self._complex[lines.name])
+            work.imag[...] = COMPLEX_STEP * lines.along
+            losses = self.objective.losses(self._complex)[:, :, None]
+            work.imag[...] = 0
         else:
-            here = line.entry
-            column = work[:, here] + t
-            self._round(column)
-            work[:, here] = column
-            moved = column - base[:, here]  # what floating point made of t
-            moved[moved == 0] = np.nan
-        losses = self.objective.losses(self._real)
-        work[:, here] = base[:, here]
-        return losses, moved
-
-    def complex_step(self, line: Line) -> NDArray:
-        """Return ``Im f(x + ih) / h``, shape (T, P)."""
-        if line.entry is not None:
-            return self.complex_steps(line.name, np.array([line.entry]))[:, :, 0]
-        params = self._complex_params()
-        work = self._flat(params, line.name)
-        work.imag[...] = COMPLEX_STEP * line.direction
-        losses = self.objective.losses(params)
-        work.imag[...] = 0
+            values = flat(self.params[lines.name])[:, lines.along] + 1j * COMPLEX_STEP
+            losses = self.objective.losses_with(self._complex, lines.name, lines.along, values)
         return np.imag(losses) / COMPLEX_STEP
 
-    def complex_steps(self, name: str, entries: NDArray) -> NDArray:
-        """Return the complex step of many entries of one array, shape (T, P, m)."""
-        values = self._flat(self.params, name)[:, entries] + 1j * COMPLEX_STEP
-        losses = self._losses_with(self._complex_params(), name, entries, values)
-        return np.imag(losses) / COMPLEX_STEP
-
-    def differences(self, name: str, entries: NDArray, method: str) -> tuple[NDArray, NDArray]:
-        """Return ``central`` or ``forward`` differences of many entries, and their noise, (T, P, m)."""
-        base = self._flat(self.params, name)[:, entries]  # (P, m)
-        size = np.maximum(self.scale[name], np.abs(base).max(axis=0))
-        h = self.eps ** (1 / 3 if method == "central" else 1 / 2) * size
-        above = self._rounded(base + h)
-        losses_above = self._losses_with(self._real, name, entries, above)
-        below, losses_below = base, self.base[:, :, None]
-        if method == "central":
-            below = self._rounded(base - h)
-            losses_below = self._losses_with(self._real, name, entries, below)
-        moved = np.where(above == below, np.nan, above - below)  # what floating point made of h
-        return (losses_above - losses_below) / moved, 2 * self.noise[:, :, None] / np.abs(moved)
-
-    def central(self, line: Line, h: float | None = None) -> tuple[NDArray, NDArray]:
-        """Return the central difference and its rounding noise, each (T, P)."""
-        h = h or self.step(line)
-        above, up = self.at(line, h)
-        below, down = self.at(line, -h)
+    def central(self, lines: Lines, h: Array | None = None) -> tuple[Array, Array]:
+        """Return the central differences and their rounding noise, each (T, P, m)."""
+        h = self.step(lines) if h is None else h
+        above, up = self.at(lines, h)
+        below, down = self.at(lines, -h)
         return (above - below) / (up - down), 2 * self.noise / np.abs(up - down)
 
-    def forward(self, line: Line, h: float | None = None) -> tuple[NDArray, NDArray]:
-        """Return the forward difference and its rounding noise, each (T, P)."""
-        above, up = self.at(line, h or self.step(line, 1 / 2))
+    def slopes(self, lines: Lines, method: str) -> tuple[Array, Array]:
+        """Return the slopes by a method, and their rounding noise, each (T, P, m)."""
+        if method == "complex":
+            slopes = self.complex_step(lines)
+            return slopes, np.zeros_like(slopes)
+        if method == "central":
+            return self.central(lines)
+        above, up = self.at(lines, self.step(lines, 1 / 2))
         return (above - self.base) / up, 2 * self.noise / np.abs(up)
 
-    def estimate(self, line: Line) -> Estimate:
-        """Return the best derivative that differences can give, with an honest error.
+    def derivative(self, line: Lines) -> Derivative:
+        """Return the best derivative along one line by differences, with an honest error.
 
         The step is chosen where steps agree best; the analytic gradient has no say.
         """
@@ -184,10 +163,10 @@ class Lines:
             below, down = self.at(line, -h)
             slopes = (self.base - below) / -down, (above - self.base) / up
             levels.append((*slopes, (above - below) / (up - down), 2 * self.noise / np.abs(up)))
-            h /= 4
+            h = h / 4
         lower, upper, value, noise = (np.array(one) for one in zip(*levels, strict=True))
         with np.errstate(invalid="ignore"):
-            change = np.abs(np.diff(value, axis=0))  # (levels - 1, T, P)
+            change = np.abs(np.diff(value, axis=0))  # (levels - 1, T, P, 1)
             for k in range(1, _LEVELS - 1):
                 # Between two kinks two steps may agree by chance; a finer one gives them away.
                 finer = np.abs(value[k] - value[k + 1 :]) - 3 * noise[k + 1 :]
@@ -196,8 +175,8 @@ class Lines:
             jump = np.abs(upper - lower)
         best = np.argmin(np.where(np.isfinite(change), change, np.inf), axis=0) + 1
 
-        def pick(levels: NDArray, at: NDArray) -> NDArray:
-            return np.take_along_axis(levels, at[None], axis=0)[0]
+        def pick(levels: Array, at: Array) -> Array:
+            return np.asarray(np.take_along_axis(levels, at[None], axis=0)[0])
 
         # Curvature: the slopes approach each other with the step, by 4 a level. A kink: they don't.
         # Ask at two coarser levels too, where rounding can't feign a difference.
@@ -206,22 +185,22 @@ class Lines:
             fine = np.maximum(best - back, 1)
             wide = pick(jump, fine) > 10 * pick(noise, fine)
             kink |= wide & (pick(jump, fine) > 0.6 * pick(jump, fine - 1))
-        return Estimate(
-            value=pick(value, best),
-            error=pick(change, best - 1),
-            below=pick(lower, best),
-            above=pick(upper, best),
-            kink=kink,
+        return Derivative(
+            value=pick(value, best)[..., 0],
+            error=pick(change, best - 1)[..., 0],
+            below=pick(lower, best)[..., 0],
+            above=pick(upper, best)[..., 0],
+            kink=kink[..., 0],
         )
 
-    def curve(self, line: Line) -> list[tuple[float, NDArray]]:
-        """Return central differences, shape (T, P), at steps 1e-1 ... 1e-12 times the scale."""
-        unit = self.step(line) / self.eps ** (1 / 3)
+    def curve(self, line: Lines) -> list[tuple[float, Array]]:
+        """Return central differences, (T, P, 1), at steps 1e-1 ... 1e-12 times the scale."""
+        steps = [10.0**-k * self.step(line) / self.eps ** (1 / 3) for k in range(1, 13)]
         with np.errstate(all="ignore"):
-            return [(10.0**-k * unit, self.central(line, 10.0**-k * unit)[0]) for k in range(1, 13)]
+            return [(float(h[0]), self.central(line, h)[0]) for h in steps]
 
-    def _measure_noise(self, rng: np.random.Generator) -> NDArray:
-        """Estimate the rounding error of the loss, shape (T, P), from moves of a few ulps.
+    def _measure_noise(self, rng: np.random.Generator) -> Array:
+        """Estimate the rounding error of the loss, (T, P, 1), from moves of a few ulps.
 
         Third differences remove whatever is smooth on that scale; independent errors of standard
         deviation s leave sqrt(20) s in them (Hamming's difference table).
@@ -233,60 +212,30 @@ class Lines:
         values = []
         for k in range(8):
             moved = {
-                name: value + 8 * self.eps * k * signs[name] for name, value in self.params.items()
+                name: self._rounded(value + 8 * self.eps * k * signs[name])
+                for name, value in self.params.items()
             }
-            for value in moved.values():
-                self._round(value)
-            values.append(self.objective.losses(moved))
+            values.append(self.objective.losses(moved)[:, :, None])
         with np.errstate(all="ignore"):
             third = np.diff(np.array(values), n=3, axis=0)
             measured = np.sqrt(np.mean(np.square(third), axis=0) / 20)
         least = 4 * self.eps * np.abs(self.base)
         return np.maximum(least, np.where(np.isfinite(measured), 4 * measured, least))
 
-    def _losses_with(self, params: Params, name: str, entries: NDArray, values: NDArray) -> NDArray:
-        """Return the losses with one entry after another set to ``values[:, i]``, (T, P, m)."""
-        many = getattr(self.objective, "losses_with", None)
-        if many is not None:
-            return many(params, name, entries, values)
-        work = self._flat(params, name)
-        found = []
-        for entry, value in zip(entries, values.T, strict=True):
-            kept = work[:, entry].copy()
-            work[:, entry] = value
-            found.append(self.objective.losses(params))
-            work[:, entry] = kept
-        return np.stack(found, axis=2)
-
-    def _complex_params(self) -> Params:
-        if self._complex is None:
-            self._complex = {
-                name: value.astype(np.complex128) for name, value in self.params.items()
-            }
-        return self._complex
-
-    def _round(self, values: NDArray) -> None:
-        """Round in place to what a model of lower precision can tell apart."""
-        values[...] = self._rounded(values)
-
-    def _rounded(self, values: NDArray) -> NDArray:
+    def _rounded(self, values: Array) -> Array:
+        """Return what a model of lower precision makes of the values."""
         if self.precision == np.float64:
             return values
         return values.astype(self.precision).astype(np.float64)
 
-    @staticmethod
-    def _flat(params: Params, name: str) -> NDArray:
-        value = params[name]
-        return value.reshape(len(value), -1)
 
-
-def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype:
+def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype[Any]:
     """Find out what precision the loss is computed in, whatever type it is returned as.
 
     A Python float that came out of float32 arithmetic is always a float32 number; a float64 result
     hardly ever is, and four times in a row never.
     """
-    candidates = [np.dtype(np.float16), np.dtype(np.float32)]
+    candidates: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(np.float32)]
     for _ in range(4):
         moved = {
             name: value * (1 + 1e-2 * rng.standard_normal(value.shape))

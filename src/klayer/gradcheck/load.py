@@ -70,6 +70,8 @@ def _module(place: str) -> ModuleType:
         if not path.is_file():
             raise KlayerError(f"there is no file {place!r}: the model must be FILE.py:FUNCTION.")
         spec = importlib.util.spec_from_file_location(f"_klayer_model_{path.stem}", path)
+        assert spec is not None  # as for every .py file
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         # A file may import its neighbours, and dataclasses look their module up.
         sys.modules[spec.name] = module
@@ -87,7 +89,7 @@ def _module(place: str) -> ModuleType:
     return module
 
 
-def _arguments(made: object, target: str) -> dict[str, Any]:
+def _arguments(made: Any, target: str) -> dict[str, Any]:
     if isinstance(made, tuple | list) and len(made) == 2:
         return {"loss_and_grads": made[0], "params": made[1]}
     if hasattr(made, "loss_and_grads") and isinstance(getattr(made, "params", None), Mapping):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.checker import run_check
+from klayer.gradcheck.check import run_check
+from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
-from klayer.gradcheck.replay import Reference
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import ACTIVATIONS, Batch, DelayedWeights, Initialiser, Network, Plan, Workspace
-from klayer.nn.gradients import Gradient
+from klayer.nn.gradients import Gradient, OfWeights
+from klayer.nn.pieces.affine import AffinePass
 from klayer.nn.plan import Use
 
 __all__ = ["check_network", "generic_params"]
@@ -22,10 +24,12 @@ __all__ = ["check_network", "generic_params"]
 # Copies of a small network that are perturbed side by side may take so much memory.
 STACK_BYTES = 1 << 21
 
+Array = NDArray[Any]
+
 
 def check_network(
     network: Network,
-    params: dict[str, ArrayLike] | None = None,
+    params: Mapping[str, ArrayLike] | None = None,
     x: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     *,
@@ -86,9 +90,8 @@ def check_network(
     """
     rng = np.random.default_rng([seed, 1])
     x, labels = _batch(network, x, labels, samples, rng)
-    if params is None:
-        params = generic_params(network, networks, init, seed)
-    objective = _NetworkObjective(network, _population(network, params), x, labels, l2)
+    point = generic_params(network, networks, init, seed) if params is None else params
+    objective = _NetworkObjective(network, _population(network, point), x, labels, l2)
     notes = []
     if len(labels) < 5 and network.batch_norm != "none":
         notes.append(
@@ -124,7 +127,7 @@ def check_network(
 
 def generic_params(
     network: Network, networks: int = 1, init: str | Initialiser = "he", seed: int = 0
-) -> dict[str, NDArray]:
+) -> dict[str, Array]:
     """Draw float64 parameters at which no mistake hides behind a zero bias or a gamma of one.
 
     Returns
@@ -152,7 +155,9 @@ class _NetworkObjective:
 
     loss_dtype = np.dtype(np.float64)
 
-    def __init__(self, network: Network, params: Params, x: NDArray, labels: NDArray, l2) -> None:
+    def __init__(
+        self, network: Network, params: Params, x: Array, labels: Array, l2: ArrayLike
+    ) -> None:
         self.network, self.params, self.labels = network, params, labels
         P = len(params["W1"])
         self.l2 = _strengths(l2, P)
@@ -162,7 +167,7 @@ class _NetworkObjective:
         self.derived = frozenset({"l2"})
         self.evaluations = 0
 
-    def losses(self, params: Params) -> NDArray:
+    def losses(self, params: Params) -> Array:
         self.evaluations += 1
         return self._losses(self._plan(params), params, self.l2)
 
@@ -171,7 +176,7 @@ class _NetworkObjective:
         batch = Batch(self._x[dtype], self.labels)
         return self.network.plan(params, batch, use=use, ws=self._ws[dtype])
 
-    def _losses(self, plan: Plan, params: Params, l2: NDArray) -> NDArray:
+    def _losses(self, plan: Plan, params: Params, l2: Array) -> Array:
         # The forward half of an update; `evaluate` sees to it that both give the same loss.
         plan.forward()
         loss = plan.losses().copy()
@@ -180,7 +185,7 @@ class _NetworkObjective:
         penalty = self.network.penalty(params, l2)
         return np.stack([loss, penalty, loss + penalty])
 
-    def losses_with(self, params: Params, name: str, entries: NDArray, values: NDArray) -> NDArray:
+    def losses_with(self, params: Params, name: str, entries: Array, values: Array) -> Array:
         """Return the losses with one entry after another set to ``values[:, i]``, (T, P, m).
 
         Small networks are copied and perturbed side by side, as a larger population: that spares most
@@ -202,7 +207,7 @@ class _NetworkObjective:
         self.evaluations += m
         return found
 
-    def evaluate(self, params: Params) -> tuple[NDArray, dict[str, Params]]:
+    def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
         losses = self.losses(params)
         loss, cost = self._propagate(params, self.l2)
         if not np.array_equal(loss, losses[0], equal_nan=True):
@@ -260,8 +265,9 @@ class _NetworkObjective:
         delayed = DelayedWeights(params["W1"], block, overlaps, self.l2, ws)
         rates, index = np.full(len(self.l2), rate), 0
 
-        def use(key: str, gradient: Gradient):
+        def use(key: str, gradient: Gradient) -> Callable[[], None]:
             if key == "W1":
+                assert isinstance(gradient, OfWeights)
                 return lambda: delayed.descend(index, gradient.g, rates)
             keep = 1 - 2 * rate * self.l2 if key in self.network.weights else np.ones_like(self.l2)
             shape = (-1, *(1,) * (params[key].ndim - 1))
@@ -270,6 +276,7 @@ class _NetworkObjective:
 
         plan = self.network.plan(params, Batch(x, self.labels), use=use, ws=ws)
         first = plan.passes[0]
+        assert isinstance(first, AffinePass)
         first.product = lambda: delayed.multiply(index, out=first.y)
         for index in range(2):  # noqa: B007
             plan.update()
@@ -290,10 +297,10 @@ class _NetworkObjective:
             0.0,
         )
 
-    def _propagate(self, params: Params, l2: NDArray, lr: float = 0.0) -> tuple[NDArray, Params]:
+    def _propagate(self, params: Params, l2: Array, lr: float = 0.0) -> tuple[Array, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}
 
-        def use(name: str, gradient: Gradient):
+        def use(name: str, gradient: Gradient) -> Callable[[], None]:
             def step() -> None:
                 grads[name][...] = gradient.value()
                 if name in self.network.weights:
@@ -308,7 +315,7 @@ class _NetworkObjective:
         plan.update()
         return plan.losses().copy(), grads
 
-    def pre_activations(self) -> list[NDArray]:
+    def pre_activations(self) -> list[Array]:
         if not ACTIVATIONS[self.network.activation].kink:
             return []
         plan = self._plan(self.params)
@@ -316,7 +323,13 @@ class _NetworkObjective:
         return plan.pre_activations
 
 
-def _batch(network: Network, x, labels, samples: int, rng) -> tuple[NDArray, NDArray]:
+def _batch(
+    network: Network,
+    x: ArrayLike | None,
+    labels: ArrayLike | None,
+    samples: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Array]:
     if (x is None) != (labels is None):
         raise KlayerError("`x` and `labels` must be given together, or both left out.")
     if x is None:
@@ -343,8 +356,8 @@ def _batch(network: Network, x, labels, samples: int, rng) -> tuple[NDArray, NDA
     return np.array(x, np.float64), labels
 
 
-def _population(network: Network, params) -> Params:
-    params = as_params(params)
+def _population(network: Network, given: Mapping[str, ArrayLike]) -> Params:
+    params = as_params(given)
     shapes = network.shapes()
     if params.keys() != shapes.keys():
         raise KlayerError(
@@ -361,10 +374,10 @@ def _population(network: Network, params) -> Params:
     return {name: params[name] for name in shapes}
 
 
-def _strengths(l2, P: int) -> NDArray:
+def _strengths(l2: ArrayLike, P: int) -> Array:
     strengths = np.asarray(l2, dtype=np.float64)
     if strengths.shape not in ((), (P,)) or not (strengths >= 0).all():
         raise KlayerError(
-            f"`l2` must be one number >= 0, or one for each of {P} networks, got {l2}."
+            f"`l2` must be one number >= 0, or one for each of {P} networks, got {l2!r}."
         )
     return np.broadcast_to(strengths, (P,)).copy()

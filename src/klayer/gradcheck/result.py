@@ -1,14 +1,26 @@
-"""What a gradient check found, as plain data: rows, causes, the curve of error against step."""
+"""What a gradient check found, as plain data, and how it is told: verdict, causes, table, notes."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 from klayer.errors import KlayerError
+from klayer.gradcheck.differences import COMPLEX_STEP
+from klayer.gradcheck.render import Column, Facts, Part, Sentence, Shown, Table, number, plain
 
 __all__ = ["Cause", "Check", "CurvePoint", "GradientError", "Row"]
+
+_VERDICTS = {
+    "right": "The gradient is right.",
+    "wrong": "The gradient is WRONG.",
+    "undecided": "The gradient could not be checked everywhere.",
+}
+_EXPLANATION = (
+    "scaled: largest |a - n| / max(|a|, |n|, floor). norm: ||a - n|| / max(||a||, ||n||). sum: the "
+    "report's measure, the sum of |a - n| / max(eps, |a| + |n|)."
+)
 
 
 class GradientError(AssertionError):
@@ -74,6 +86,14 @@ class Row:
     magnitude: float
     verdict: str
 
+    @property
+    def told_verdict(self) -> str:
+        """The verdict in words."""
+        if self.verdict == "zero":
+            size = f"<= {self.magnitude:.0e}" if self.magnitude else "0"
+            return f"structurally zero ({size})"
+        return f"WRONG: {self.failing:,}" if self.verdict == "wrong" else self.verdict
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -107,7 +127,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Shown):
     """The outcome of a gradient check. True in a condition if the gradient is right.
 
     Attributes
@@ -140,6 +160,8 @@ class Check:
         Number of networks checked at once, P.
     """
 
+    heading: ClassVar[str] = "Gradient check"
+
     verdict: str
     method: str
     reason: str
@@ -154,7 +176,7 @@ class Check:
     curve: tuple[CurvePoint, ...] = ()
     notes: tuple[str, ...] = ()
     deterministic: bool = True
-    kinks: dict = field(default_factory=dict)
+    kinks: dict[str, int | None] = field(default_factory=dict)
     coverage: str = ""
     evaluations: int = 0
     seconds: float = 0.0
@@ -193,38 +215,95 @@ class Check:
             raise GradientError("\n" + self.text())
         return self
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, ready for JSON; what isn't finite becomes text."""
-        return {"schema": "klayer.gradcheck/1", "ok": self.ok, **_plain(asdict(self))}
+        return {"schema": "klayer.gradcheck/1", "ok": self.ok, **plain(asdict(self))}
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """Return :meth:`to_dict` as strict JSON."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+    @property
+    def worst_row(self) -> Row:
+        """The row with the largest error, of the first term that is wrong."""
+        wrong = [row for row in self.rows if row.verdict == "wrong"]
+        return max(
+            (row for row in wrong if row.term == wrong[0].term), key=lambda row: row.scaled_error
+        )
 
-    def text(self, width: int = 100) -> str:
-        """Return the report for a terminal of ``width`` columns."""
-        from klayer.gradcheck.text import check_text
+    def parts(self) -> list[Part]:
+        """Return what is told: verdict, causes, the table of rows, how it was done, the curve."""
+        causes = [(f"likely cause {i}", cause.text) for i, cause in enumerate(self.causes, 1)]
+        if self.origin and self.verdict == "wrong":
+            causes.append(("enters at", ", ".join(self.origin)))
+        parts: list[Part] = [Facts(causes, _VERDICTS[self.verdict])]
+        if self.rows:
+            parts += [self._table_of_rows(), Sentence(_EXPLANATION, small=True)]
+        parts.append(Facts(self._facts()))
+        if self.curve:
+            parts.append(self._table_of_curve())
+        return parts
 
-        return check_text(self, width)
+    def _table_of_rows(self) -> Table:
+        rows = self.rows
+        of = [f"/{row.size:,}" if row.checked < row.size else "" for row in rows]
+        worst = ["-" if row.worst is None else _index(row) for row in rows]
+        columns = [
+            Column("term", [row.term for row in rows], words=True),
+            Column("array", [row.name for row in rows], words=True, header=True),
+            Column("layer", [row.layer or "-" for row in rows], words=True),
+            Column("kind", [row.kind for row in rows], words=True),
+            Column("checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)]),
+            Column("scaled", [number(row.scaled_error) for row in rows]),
+            Column("direction", [number(row.direction_error) for row in rows]),
+            Column("norm", [number(row.norm_error) for row in rows]),
+            Column("sum", [number(row.report_error) for row in rows]),
+            Column("worst at", worst, words=True),
+            Column("analytic", [f"{row.analytic:.5g}" for row in rows]),
+            Column("numeric", [f"{row.numeric:.5g}" for row in rows]),
+            Column("verdict", [row.told_verdict for row in rows], words=True),
+        ]
+        if len({row.term for row in rows}) == 1:
+            columns = [one for one in columns if one.head != "term"]
+        if all(row.direction_error is None for row in rows):
+            columns = [one for one in columns if one.head != "direction"]
+        caption = "Analytic against numeric gradient, a row for each array"
+        return Table(columns, [caption] * len(rows), [row.verdict == "wrong" for row in rows])
 
-    def html(self, heading: str = "Gradient check", level: int = 2) -> str:
-        """Return a self-contained HTML fragment: no script, no external file, all text escaped.
+    def _table_of_curve(self) -> Table:
+        worst, points = self.worst_row, self.curve
+        # A mark for each power of ten above 1e-12.
+        marks = [round(math.log10(max(point.error, 1e-300)) + 12) for point in points]
+        columns = (
+            Column("step", [f"{point.step:.0e}" for point in points], header=True),
+            Column("numeric", [f"{point.numeric:.9g}" for point in points]),
+            Column("scaled error", [number(point.error) for point in points]),
+            Column("", ["#" * min(14, n) for n in marks], words=True, text_only=True),
+        )
+        caption = (
+            f"central differences of the worst entry, {worst.name}{_index(worst)}, "
+            f"analytic {worst.analytic:.9g}"
+        )
+        return Table(columns, [caption] * len(points), [False] * len(points), announced=True)
 
-        ``level`` is that of the heading, 1 ... 6.
-        """
-        from klayer.gradcheck.html import check_html
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("method", self.reason), ("coverage", f"{self.coverage}.")]
+        if self.rows:
+            scale = "" if self.step == COMPLEX_STEP else " times the parameters' scale"
+            tolerance = f"{self.tolerance:.0e}, step {self.step:.2g}{scale}"
+            facts.append(("tolerance", f"{tolerance}; loss in {self.precision}; seed {self.seed}."))
+        agree = "two evaluations at the same point agree."
+        disagree = "NO: evaluations at the same point disagree."
+        facts.append(("repeatable", agree if self.deterministic else disagree))
+        if self.kinks:
+            near = "units near a kink: not known to the checker"
+            if self.kinks["units"] is not None:
+                near = "{units:,} units at or near a kink"
+            kinks = near + (
+                "; {one_sided:,} entries agree with a one-sided slope, {nearby:,} were compared at "
+                "a point nearby, {left_out:,} left out."
+            )
+            facts.append(("kinks", kinks.format(**self.kinks)))
+        facts += [("note", note) for note in self.notes]
+        facts.append(("cost", f"{self.evaluations:,} evaluations in {self.seconds:.2f} s."))
+        return facts
 
-        return check_html(self, heading, level)
 
-    def __str__(self) -> str:
-        return self.text()
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+def _index(row: Row) -> str:
+    return f"[{', '.join(map(str, row.worst or ()))}]"

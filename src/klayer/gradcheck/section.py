@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from html import escape
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.html import table
 from klayer.gradcheck.network import check_network, generic_params
-from klayer.gradcheck.result import Check, Row
-from klayer.gradcheck.text import columns, number, verdict_of
+from klayer.gradcheck.render import Column, Part, Sentence, Shown, Table, number, plain
+from klayer.gradcheck.result import Check
 from klayer.nn import BATCH_NORM, Network
 
 __all__ = ["PUBLISHED", "Section", "SectionRow", "report_section"]
@@ -27,81 +25,47 @@ LAYERS = (2, 3, 9)
 # tables with batch normalisation list gamma and beta of every layer, the last included: "all".
 PUBLISHED = {
     (2, "none"): {
-        "W1": 1.4673426882692818e-4,
-        "b1": -7.229957822585430e-8,
-        "W2": 2.7203157320845678e-6,
-        "b2": 2.1396981420099052e-8,
+        "W1": 1.4673426882692818e-4, "b1": -7.229957822585430e-8,
+        "W2": 2.7203157320845678e-6, "b2": 2.1396981420099052e-8,
     },
     (3, "none"): {
-        "W1": -1.8845415368999968e-3,
-        "b1": -1.1746269553369477e-7,
-        "W2": 1.862968508467330e-7,
-        "b2": 3.027183788983597e-8,
-        "W3": 1.9484145334911440e-6,
-        "b3": 1.0079336918441645e-8,
+        "W1": -1.8845415368999968e-3, "b1": -1.1746269553369477e-7,
+        "W2": 1.862968508467330e-7, "b2": 3.027183788983597e-8,
+        "W3": 1.9484145334911440e-6, "b3": 1.0079336918441645e-8,
     },
     (2, "all"): {
-        "W1": 4.42125333445057e-5,
-        "beta1": 8.646127578832108e-7,
-        "gamma1": 9.415384832137367e-7,
-        "W2": 8.013386982254017e-6,
-        "beta2": 9.011532476209387e-7,
-        "gamma2": 3.3187973562792394e-8,
+        "W1": 4.42125333445057e-5, "beta1": 8.646127578832108e-7, "gamma1": 9.415384832137367e-7,
+        "W2": 8.013386982254017e-6, "beta2": 9.011532476209387e-7, "gamma2": 3.3187973562792394e-8,
     },
     (3, "all"): {
-        "W1": 6.552163728967155e-5,
-        "beta1": 2.421152420043049e-6,
-        "gamma1": 7.53856764889225e-6,
-        "W2": 1.9291068433010034e-5,
-        "beta2": 1.2539411495296493e-6,
-        "gamma2": 1.1830048707082187e-6,
-        "W3": 4.285723777639723e-6,
-        "beta3": 3.3288229888493277e-6,
-        "gamma3": 1.1156746088136048e-8,
+        "W1": 6.552163728967155e-5, "beta1": 2.421152420043049e-6, "gamma1": 7.53856764889225e-6,
+        "W2": 1.9291068433010034e-5, "beta2": 1.2539411495296493e-6, "gamma2": 1.1830048707082187e-6,
+        "W3": 4.285723777639723e-6, "beta3": 3.3288229888493277e-6, "gamma3": 1.1156746088136048e-8,
     },
-}
+}  # fmt: skip
 
-NOTE = (
+_NOTE = (
     "Each number sums |a - n| / max(eps, |a| + |n|) over an array's entries, a analytic and n "
-    "numeric. "
-    "Published: as the report prints it, by differences; three of its sums are negative, which a "
-    "sum "
-    "of absolute values can't be. Central: the same measure here, by central differences, where "
-    "there is a "
-    "published number. Complex: by complex step. Norm: ||a - n|| / max(||a||, ||n||). Scaled: the "
-    "largest |a - n| / max(|a|, |n|, 1e-6 max |g|). Norm and scaled are by complex step; 1e-8 is "
-    "allowed."
+    "numeric. Published: as the report prints it, by differences; three of its sums are negative, "
+    "which a sum of absolute values can't be. Central: the same measure here, by central "
+    "differences, where there is a published number. Complex: by complex step. Norm: "
+    "||a - n|| / max(||a||, ||n||). Scaled: the largest |a - n| / max(|a|, |n|, 1e-6 max |g|). "
+    "Norm and scaled are by complex step; 1e-8 is allowed."
 )
 
 
 @dataclass(frozen=True)
 class SectionRow:
-    """One array of one network; ``published`` and ``central`` where the report has a number.
-
-    Attributes
-    ----------
-    layers : int
-    batch_norm : {"none", "hidden", "all"}
-    layer : int
-    kind, name : str
-    published, central : float or None
-        Sum of relative errors: the report's, and ours by differences.
-    measured : float
-        Sum of relative errors, by the method of ``method``.
-    norm_error : float or None
-    scaled_error : float
-    verdict : str
-    method : str
-    """
+    """One array of one network; ``published`` and ``central`` where the report has a number."""
 
     layers: int
     batch_norm: str
     layer: int
     kind: str
     name: str
-    published: float | None
-    central: float | None
-    measured: float
+    published: float | None  # sum of relative errors: the report's
+    central: float | None  # ours, by differences
+    measured: float  # ours, by the method
     norm_error: float | None
     scaled_error: float
     verdict: str
@@ -109,21 +73,14 @@ class SectionRow:
 
 
 @dataclass(frozen=True)
-class Section:
-    """Section 1 as data; ``text()``, ``html()`` and ``to_json()`` show it.
+class Section(Shown):
+    """Section 1 as data; ``text()``, ``html()`` and ``to_json()`` show it."""
 
-    Attributes
-    ----------
-    rows : tuple of SectionRow
-    checks : dict of (layers, batch_norm) -> Check
-        The whole checks, data term and L2 term apart.
-    features, width, samples : int
-    l2 : float
-    inputs : str
-    seed : int
-    """
+    heading: ClassVar[str] = "Checking the gradients"
+    title: ClassVar[str] = "Gradients, analytic against numeric: the report's section 1"
 
     rows: tuple[SectionRow, ...]
+    # By layers and batch_norm: the whole checks, data term and L2 term apart.
     checks: dict[tuple[int, str], Check]
     features: int
     width: int
@@ -146,62 +103,40 @@ class Section:
             f"were checked apart too: {'all right' if self.ok else 'NOT ALL RIGHT'}."
         )
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
         return {
             "schema": "klayer.gradcheck.section/1",
             "ok": self.ok,
             "setting": self.setting,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [plain(asdict(row)) for row in self.rows],
             "checks": [
                 {"layers": layers, "batch_norm": norm, **check.to_dict()}
                 for (layers, norm), check in self.checks.items()
             ],
         }
 
-    def to_json(self, indent: int | None = 2) -> str:
-        """Return :meth:`to_dict` as strict JSON."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
-
-    def text(self, width: int = 100) -> str:
-        """Return the table for a terminal."""
-        lines = ["Gradients, analytic against numeric: the report's section 1", ""]
-        lines += [*textwrap.wrap(self.setting, width), ""]
-        lines += columns(_HEADS, [_cells(row) for row in self.rows])
-        return "\n".join([*lines, "", *textwrap.wrap(NOTE, width)])
-
-    def html(self, heading: str = "Checking the gradients", level: int = 2) -> str:
-        """Return a self-contained HTML fragment; ``level`` is that of the heading, 1 ... 6."""
-        parts = [f"<h{level}>{escape(heading)}</h{level}>", f"<p>{escape(self.setting)}</p>"]
-        for (layers, norm), check in self.checks.items():
-            rows = [row for row in self.rows if (row.layers, row.batch_norm) == (layers, norm)]
-            parts.append(
-                table(
-                    f"{layers} layers, batch normalisation: {norm} ({check.verdict})",
-                    _HEADS[2:],
-                    [_cells(row)[2:] for row in rows],
-                    bold=[row.verdict == "wrong" for row in rows],
-                )
-            )
-        parts.append(f"<p><small>{escape(NOTE)}</small></p>")
-        return '<section class="klayer-gradcheck">\n' + "\n".join(parts) + "\n</section>\n"
-
-
-_HEADS = ("network", "BN", "array", "published", "central", "complex", "norm", "scaled", "verdict")
-
-
-def _cells(row: SectionRow) -> tuple[str, ...]:
-    return (
-        f"{row.layers} layers",
-        row.batch_norm,
-        row.name,
-        "-" if row.published is None else f"{row.published:.1e}",
-        "-" if row.central is None else number(row.central),
-        number(row.measured),
-        "-" if row.norm_error is None else number(row.norm_error),
-        number(row.scaled_error),
-        row.verdict,
-    )
+    def parts(self) -> list[Part]:
+        """Return what is told: the setting, and a table for each network."""
+        rows = self.rows
+        columns = (
+            Column("network", [f"{row.layers} layers" for row in rows], True, text_only=True),
+            Column("BN", [row.batch_norm for row in rows], words=True, text_only=True),
+            Column("array", [row.name for row in rows], words=True, header=True),
+            Column("published", [number(row.published) for row in rows]),
+            Column("central", [number(row.central) for row in rows]),
+            Column("complex", [number(row.measured) for row in rows]),
+            Column("norm", [number(row.norm_error) for row in rows]),
+            Column("scaled", [number(row.scaled_error) for row in rows]),
+            Column("verdict", [row.verdict for row in rows], words=True),
+        )
+        captions = [
+            f"{row.layers} layers, batch normalisation: {row.batch_norm} "
+            f"({self.checks[row.layers, row.batch_norm].verdict})"
+            for row in rows
+        ]
+        table = Table(columns, captions, [row.verdict.startswith("WRONG") for row in rows])
+        return [Sentence(self.setting), table, Sentence(_NOTE, small=True)]
 
 
 def report_section(
@@ -255,42 +190,34 @@ def report_section(
     x = x[:, :FEATURES]
     rows: list[SectionRow] = []
     checks = {}
-    for depth in layers:
-        for norm in BATCH_NORM:
-            if progress:
-                progress(f"{depth} layers, batch normalisation: {norm}")
-            network = Network(x.shape[1], (WIDTH,) * (depth - 1), CLASSES, batch_norm=norm)
-            params = generic_params(network, seed=seed)
-            check = check_network(network, params, x, labels, l2=L2, seed=seed)
-            published = PUBLISHED.get((depth, norm), {})
-            central = (
-                check_network(network, params, x, labels, l2=L2, seed=seed, method="central")
-                if published
-                else None
+    for depth, norm in itertools.product(layers, BATCH_NORM):
+        if progress:
+            progress(f"{depth} layers, batch normalisation: {norm}")
+        network = Network(x.shape[1], (WIDTH,) * (depth - 1), CLASSES, batch_norm=norm)
+        params: dict[str, ArrayLike] = dict(generic_params(network, seed=seed))
+        check = check_network(network, params, x, labels, l2=L2, seed=seed)
+        checks[depth, norm] = check
+        published = PUBLISHED.get((depth, norm), {})
+        central = {}
+        if published:
+            rough = check_network(network, params, x, labels, l2=L2, seed=seed, method="central")
+            central = {row.name: row.report_error for row in rough.rows if row.term == "cost"}
+        rows += [
+            SectionRow(
+                layers=depth,
+                batch_norm=norm,
+                layer=int(row.layer),
+                kind=row.kind,
+                name=row.name,
+                published=published.get(row.name),
+                central=central.get(row.name),
+                measured=row.report_error,
+                norm_error=row.norm_error,
+                scaled_error=row.scaled_error,
+                verdict=row.told_verdict,
+                method=check.method,
             )
-            checks[depth, norm] = check
-            rows += [
-                _row(depth, norm, row, check, published.get(row.name), central)
-                for row in check.rows
-                if row.term == "cost"
-            ]
+            for row in check.rows
+            if row.term == "cost"
+        ]
     return Section(tuple(rows), checks, x.shape[1], WIDTH, len(x), L2, inputs, seed)
-
-
-def _row(
-    depth: int, norm: str, row: Row, check: Check, published: float | None, central: Check | None
-) -> SectionRow:
-    return SectionRow(
-        layers=depth,
-        batch_norm=norm,
-        layer=int(row.layer),
-        kind=row.kind,
-        name=row.name,
-        published=published,
-        central=None if central is None else central.row(row.name, "cost").report_error,
-        measured=row.report_error,
-        norm_error=row.norm_error,
-        scaled_error=row.scaled_error,
-        verdict=verdict_of(row),
-        method=check.method,
-    )

@@ -7,7 +7,7 @@ gradient: whoever uses it adds ``2 lambda W``, or shrinks the weights, knowingly
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "ArrayGradient",
     "Gradient",
     "HasInput",
+    "OfWeights",
     "ProductGradient",
     "is_large",
 ]
@@ -48,6 +49,13 @@ class Gradient(Protocol):
         keep : array, shape (P, 1, ...) as ``param``, or None for 1
         c : array, shape (P, 1, ...)
         """
+
+
+@runtime_checkable
+class OfWeights(Gradient, Protocol):
+    """The gradient ``x^T g`` of weights, one of whose factors is ``g``, (P, N, H)."""
+
+    g: NDArray[Any]
 
 
 class ArrayGradient:

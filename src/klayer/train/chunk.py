@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn import Batch, DelayedWeights, Plan, Workspace
-from klayer.nn.gradients import Gradient
+from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
 from klayer.train.blocks import Block
 from klayer.train.engine import BLAS_THREADS, Engine
@@ -144,7 +144,8 @@ class Chunk:
         """Return what moves a parameter."""
         param, lr = self.params[key], self.rates.lr
         if key == "W1" and self.population.state.at_once > 1:
-            return lambda: self._delayed.descend(self._index, gradient.g, lr)  # type: ignore[attr-defined]
+            assert isinstance(gradient, OfWeights)
+            return lambda: self._delayed.descend(self._index, gradient.g, lr)
         optimiser = OPTIMISERS[self.population.settings.optimiser]
         slots = {name: slot[key][self.lanes] for name, slot in self.population.state.slots.items()}
         numbers = self.rates.numbers(param.ndim, key in self.population.network.weights)

@@ -5,30 +5,24 @@ from __future__ import annotations
 import fnmatch
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.gradcheck.compare import (
-    Block,
-    Nearby,
-    NotComplexSafe,
-    find_zeros,
-    judge,
-    measure,
-    set_floors,
-)
-from klayer.gradcheck.differences import COMPLEX_STEP, Lines, precision_of
-from klayer.gradcheck.explain import explain
-from klayer.gradcheck.objective import FunctionObjective, LossAndGrads, Objective
-from klayer.gradcheck.replay import Reference
+from klayer.gradcheck.causes import explain
+from klayer.gradcheck.comparison import Comparison, compare, rows_of
+from klayer.gradcheck.differences import COMPLEX_STEP, Point, precision_of
+from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
+from klayer.gradcheck.known_mistakes import Reference
+from klayer.gradcheck.objective import Array, FunctionObjective, LossAndGrads, Objective
+from klayer.gradcheck.preflight import complex_unsafe, repeat
 from klayer.gradcheck.result import Check
-from klayer.gradcheck.rows import build_rows
-from klayer.gradcheck.safety import Repeat, complex_unsafe, repeat
 
 __all__ = ["METHODS", "check_gradients", "run_check"]
 
@@ -49,13 +43,13 @@ def check_gradients(
     loss_and_grads: LossAndGrads | Mapping[str, LossAndGrads],
     params: Mapping[str, ArrayLike],
     *,
-    loss: Callable[[Mapping[str, NDArray]], float] | None = None,
+    loss: Callable[[Mapping[str, Array]], float] | None = None,
     method: str = "auto",
     arrays: str | Sequence[str] | None = None,
     entries: int | None = None,
     tolerance: float | None = None,
     seed: int = 0,
-    kinks: Callable[[Mapping[str, NDArray]], Iterable[ArrayLike]] | None = None,
+    kinks: Callable[[Mapping[str, Array]], Iterable[ArrayLike]] | None = None,
     samples: int | None = None,
     l2: float | None = None,
     reference: Reference | None = None,
@@ -139,37 +133,41 @@ def check_gradients(
         samples=samples,
         l2=None if l2 is None else np.array([float(l2)]),
         references={} if reference is None else {"cost": [reference]},
-        kinks=kinks and (lambda: kinks({k: v[0, ...] for k, v in objective.params.items()})),
+        kinks=None
+        if kinks is None
+        else lambda: kinks({k: v[0, ...] for k, v in objective.params.items()}),
     )
 
 
-def run_check(objective: Objective, **options) -> Check:
-    """Check an objective; see :func:`check_gradients` for the options.
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep BLAS and OpenMP, which PyTorch uses, to one thread.
 
-    Runs with one thread: thousands of small products gain nothing from more, and where other programs
-    want the cores too, threads that wait for each other cost a factor of ten and more (measured).
+    Thousands of small products gain nothing from more, and where other programs want the cores too,
+    threads that wait for each other cost a factor of ten and more (measured).
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # BLAS and OpenMP, which PyTorch uses
-        return _run_check(objective, **options)
+    with threadpool_limits(1):
+        yield
 
 
-def _run_check(
+@_one_thread()
+def run_check(
     objective: Objective,
     *,
     method: str = "auto",
-    arrays=None,
+    arrays: str | Sequence[str] | None = None,
     entries: int | None = None,
     tolerance: float | None = None,
     seed: int = 0,
     samples: int | None = None,
-    l2: NDArray | None = None,
-    references: dict[str, list[Reference]] | None = None,
+    l2: Array | None = None,
+    references: Mapping[str, Sequence[Reference]] | None = None,
     kinks: Callable[[], Iterable[ArrayLike]] | None = None,
     notes: Sequence[str] = (),
 ) -> Check:
-    """Check an objective.
+    """Check an objective; see :func:`check_gradients` for the options.
 
     ``l2`` has shape (P,); ``references`` gives, for a term, one for each network.
     """
@@ -179,34 +177,38 @@ def _run_check(
     rng = np.random.default_rng(seed)
     repeated = repeat(objective, rng)
     precision = precision_of(objective, rng)
-    common = {"precision": str(precision), "seed": seed, "networks": _networks(objective)}
+
+    def timed(check: Check) -> Check:
+        seconds = time.perf_counter() - start
+        return replace(check, evaluations=objective.evaluations, seconds=seconds)
+
+    check = Check(
+        verdict="wrong",
+        method=method if method != "auto" else "complex",
+        reason="nothing was compared: the function does not repeat itself.",
+        rows=(),
+        tolerance=tolerance or 0.0,
+        step=0.0,
+        precision=str(precision),
+        seed=seed,
+        networks=len(next(iter(objective.params.values()))),
+        notes=tuple(notes),
+        coverage="nothing",
+    )
     if repeated.cause is not None:
-        return Check(
-            verdict="wrong",
-            method=method if method != "auto" else "complex",
-            reason="nothing was compared: the function does not repeat itself.",
-            rows=(),
-            tolerance=tolerance or 0.0,
-            step=0.0,
-            causes=(repeated.cause,),
-            deterministic=False,
-            coverage="nothing",
-            notes=tuple(notes),
-            evaluations=objective.evaluations,
-            seconds=time.perf_counter() - start,
-            **common,
-        )
-    lines = Lines(objective, precision, rng)
-    if precision != np.float64:
-        notes = (*notes, _low_precision(precision))
-    nearby = cache(lambda: Nearby(lines, rng))
-    used, reason = _choose(method, lines, nearby, names, rng)
+        return timed(replace(check, causes=(repeated.cause,), deterministic=False))
+    point = Point(objective, precision, rng)
+    nearby = cache(lambda: Nearby(point, rng))
+    used, reason = _choose(method, point, nearby, names, rng)
+    total = sum(objective.params[name][0].size for name in names)
+    each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
+    each = 0 if method == "direction" else each
     while True:
         limit = tolerance or TOLERANCES[used][precision.itemsize]
+        comparisons = compare(point, repeated, names, each, used, seed)
         try:
-            blocks = _compare(
-                lines, nearby, repeated, names, used, limit, method == "direction", entries, seed
-            )
+            for one in comparisons:
+                judge(one, point, nearby, used, limit)
             break
         except NotComplexSafe as found:
             if method == "complex":
@@ -216,35 +218,37 @@ def _run_check(
                 "central differences: the complex step failed in "
                 f"{found.name}, where differences side with the analytic gradient."
             )
-    rows, row_notes = build_rows(objective, repeated, blocks, limit)
-    check = Check(
-        verdict=_verdict(rows),
+    rows, row_notes = rows_of(comparisons, repeated, limit)
+    verdicts = {row.verdict for row in rows}
+    steps = {"complex": COMPLEX_STEP, "central": point.eps ** (1 / 3), "forward": point.eps**0.5}
+    check = replace(
+        check,
+        verdict=next((one for one in ("wrong", "undecided") if one in verdicts), "right"),
         method=method if method == "direction" else used,
         reason=reason,
         rows=rows,
         tolerance=limit,
-        step=_typical_step(lines, used),
+        step=steps[used],
         notes=(
             *notes,
             *([repeated.note] if repeated.note else []),
-            *_blind_spots(objective),
+            *_notes_on(objective, precision),
             *row_notes,
         ),
-        coverage=_coverage(blocks, objective, names),
+        coverage=_coverage(comparisons, objective, names),
         kinks={
-            "units": _near_kinks(kinks, used, lines),
+            "units": _near_kinks(kinks, used, point),
             "one_sided": sum(row.one_sided for row in rows),
             "nearby": sum(row.nearby for row in rows),
             "left_out": sum(row.left_out for row in rows),
         },
-        **common,
     )
     if check.verdict == "wrong":
-        check = explain(check, objective, repeated, blocks, lines, samples, l2, references or {})
-    return replace(check, evaluations=objective.evaluations, seconds=time.perf_counter() - start)
+        check = explain(check, point, repeated.grads, comparisons, samples, l2, references or {})
+    return timed(check)
 
 
-def _validate(method: str, entries, tolerance, seed) -> None:
+def _validate(method: str, entries: object, tolerance: float | None, seed: object) -> None:
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     if entries is not None and (not isinstance(entries, int | np.integer) or entries < 1):
@@ -255,7 +259,7 @@ def _validate(method: str, entries, tolerance, seed) -> None:
         raise KlayerError(f"`seed` must be a whole number >= 0, but got {seed!r}.")
 
 
-def _select(objective: Objective, arrays) -> list[str]:
+def _select(objective: Objective, arrays: str | Sequence[str] | None) -> list[str]:
     names = list(objective.params)
     if arrays is None:
         return names
@@ -271,15 +275,17 @@ def _select(objective: Objective, arrays) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _networks(objective: Objective) -> int:
-    return len(next(iter(objective.params.values())))
-
-
-def _choose(method: str, lines: Lines, nearby, names: list[str], rng) -> tuple[str, str]:
+def _choose(
+    method: str,
+    point: Point,
+    nearby: Callable[[], Nearby],
+    names: list[str],
+    rng: np.random.Generator,
+) -> tuple[str, str]:
     """Return the method in use, and why."""
     if method in ("central", "forward"):
         return method, f"{method} differences, as asked."
-    unsafe = complex_unsafe(lines, nearby, names, rng)
+    unsafe = complex_unsafe(point, lambda: nearby().point, names, rng)
     if method == "complex":
         if unsafe:
             raise _unsafe(unsafe)
@@ -298,97 +304,53 @@ def _unsafe(reason: str) -> KlayerError:
     )
 
 
-def _compare(
-    lines: Lines, nearby, repeated: Repeat, names, method, tolerance, directions, entries, seed
-) -> list[Block]:
-    params = lines.objective.params
-    total = sum(params[name][0].size for name in names)
-    each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
-    blocks = []
-    for name in names:
-        shape = params[name].shape[1:]
-        size = int(np.prod(shape, dtype=int))
-        # Seeded by the shape: arrays that may have been swapped are sampled at the same places.
-        rng = np.random.default_rng([seed, *shape])
-        chosen, direction = np.arange(size), None
-        if directions:
-            chosen = chosen[:0]
-        elif each < size:
-            chosen = np.sort(rng.choice(size, int(each), replace=False))
-        if len(chosen) < size:
-            # No weight near 0, which would hide an entry; no two alike, which may cancel errors.
-            direction = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)
-        blocks += measure(lines, repeated.grads, name, chosen, direction, method)
-    largest = set_floors(blocks, repeated.grads, repeated.steady, lines.objective.derived)
-    find_zeros(blocks, repeated.grads, repeated.steady, largest)
-    for block in blocks:
-        judge(block, lines, nearby, method, tolerance)
-    return blocks
-
-
-def _verdict(rows) -> str:
-    found = {row.verdict for row in rows}
-    return "wrong" if "wrong" in found else "undecided" if "undecided" in found else "right"
-
-
-def _typical_step(lines: Lines, method: str) -> float:
-    if method == "complex":
-        return COMPLEX_STEP
-    return lines.eps ** (1 / 3 if method == "central" else 1 / 2)
-
-
-def _coverage(blocks: list[Block], objective: Objective, names: list[str]) -> str:
-    checked = sum(len(block.entries) for block in blocks if block.entries is not None)
-    total = sum(objective.params[name][0].size for name in names)
-    whole = sum(value[0].size for value in objective.params.values())
-    P = _networks(objective)
-    each = f" of each of {P} networks" if P > 1 else ""
-    along = sum(block.entries is None for block in blocks)
+def _coverage(comparisons: list[Comparison], objective: Objective, names: list[str]) -> str:
+    along = sum(one.lines.is_direction for one in comparisons)
+    checked = sum(len(one.lines.along) for one in comparisons if not one.lines.is_direction)
+    sizes = {name: value[0].size for name, value in objective.params.items()}
+    total = sum(sizes[name] for name in names)
+    P = len(next(iter(objective.params.values())))
+    entries = f"{total:,} entries" + (f" of each of {P} networks" if P > 1 else "")
     if not along:
-        text = f"all {total:,} entries{each}"
+        text = f"all {entries}"
     elif checked:
         text = (
-            f"{checked:,} of {total:,} entries{each}, drawn at random, and one random direction "
-            f"through each of the {along} sampled arrays"
+            f"{checked:,} of {entries}, drawn at random, and one random direction through each of "
+            f"the {along} sampled arrays"
         )
     else:
         text = (
-            f"one random direction through each of {along} arrays ({total:,} entries{each}): "
-            "a small error can hide from it"
+            f"one random direction through each of {along} arrays ({entries}): a small error can "
+            "hide from it"
         )
-    if total < whole:
-        text += f"; {len(names)} of {len(objective.params)} arrays, as asked"
+    if len(names) < len(sizes):
+        text += f"; {len(names)} of {len(sizes)} arrays, as asked"
     return text
 
 
-def _blind_spots(objective: Objective) -> list[str]:
-    """Say what this point can't show."""
+def _notes_on(objective: Objective, precision: np.dtype[Any]) -> Iterator[str]:
+    """Say what this loss and this point can't show."""
+    if precision != np.float64:
+        yield (
+            f"the loss is computed in {precision}, so that differences are good to a few digits "
+            "only: compute in float64 (in PyTorch `.double()`, in JAX `jax_enable_x64`) to prove "
+            "the gradient."
+        )
     zero = [name for name, value in objective.params.items() if not value.any()]
-    notes = []
     if zero:
         some = ", ".join(zero[:6]) + (", ..." if len(zero) > 6 else "")
-        notes.append(
-            f"zero everywhere: {some}. A penalty on these arrays would not show; "
-            "add some noise to the parameters to see it."
+        yield (
+            f"zero everywhere: {some}. A penalty on these arrays would not show; add some noise to "
+            "the parameters to see it."
         )
-    return notes
 
 
-def _low_precision(precision) -> str:
-    return (
-        f"the loss is computed in {precision}, so that differences are good to a few digits only: "
-        "compute in float64 (in PyTorch `.double()`, in JAX `jax_enable_x64`) to prove the "
-        "gradient."
-    )
-
-
-def _near_kinks(kinks, method: str, lines: Lines) -> int | None:
+def _near_kinks(
+    kinks: Callable[[], Iterable[ArrayLike]] | None, method: str, point: Point
+) -> int | None:
     """Count the units so near to their kink that a difference crosses it, or rounding decides."""
     if kinks is None:
         return None
-    near = 0
-    for values in kinks():
-        values = np.abs(np.asarray(values).real)
-        distance = 1e-13 if method == "complex" else lines.eps ** (1 / 3)
-        near += int((values <= distance * values.max(initial=0)).sum())
-    return near
+    distance = 1e-13 if method == "complex" else point.eps ** (1 / 3)
+    sizes = [np.abs(np.asarray(values).real) for values in kinks()]
+    return sum(int((size <= distance * size.max(initial=0)).sum()) for size in sizes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klayer.gradcheck.names import ArrayName
+from klayer.gradcheck.array_names import ArrayName, listed
 
 __all__ = ["locate"]
 
@@ -31,7 +31,7 @@ def locate(
 
     Examples
     --------
-    >>> from klayer.gradcheck.names import parse_name
+    >>> from klayer.gradcheck.array_names import parse_name
     >>> names = {key: parse_name(key) for key in ("W1", "b1", "W2", "b2", "W3", "b3")}
     >>> locate(["1", "2", "3"], names, {"W1", "b1", "W2", "b2"}, {"W3", "b3"})[0]
     ('W2', 'b2')
@@ -51,76 +51,73 @@ def locate(
     while flooded and not wrong_in[layers[flooded - 1]]:
         flooded -= 1  # layers of which nothing is known
     above = [name for layer in layers[flooded:] for name in wrong_in[layer]]
+    kinds = {name: parsed.kind for name, parsed in names.items()}
 
     if not flooded:
-        return tuple(above), _local(above, names, of_layer)
+        layer = names[above[0]].layer
+        beside = [one for one in of_layer[layer] if one != above[0]]
+        return tuple(above), _local(above, beside, kinds)
     top = layers[flooded - 1]
     if flooded < len(layers) and wrong_in[layers[flooded]]:
         # Part of the layer is right: the flood starts inside it, below what is right.
-        return tuple(above), _inside(layers[flooded], layers, wrong_in, top, names, of_layer)
+        layer = layers[flooded]
+        beside = [one for one in of_layer[layer] if one not in wrong]
+        text = f"{listed(beside)} right, {listed(wrong_in[layer])} and everything from "
+        text += f"{_layer(top)} down wrong: "
+        return tuple(above), text + _inside(
+            layer, wrong_in[layer], beside, kinds, layer == layers[-1]
+        )
     origin = (*wrong_in[top], *above)
     if above:
         return origin, (
-            f"{_list(above)} is wrong by itself, and everything from {_layer(top)} down is wrong: "
+            f"{listed(above)} is wrong by itself, and everything from {_layer(top)} down is wrong: "
             "two places, it seems."
         )
-    if flooded == len(layers) and len(layers) > 1:
+    if len(layers) == 1:
+        return origin, f"every array is wrong: {listed(origin)}."
+    if flooded == len(layers):
         return origin, (
             "everything is wrong from the last layer on: look at the gradient of the loss with "
             "respect to the outputs (softmax, labels, division by n), or at a scale of the whole "
             "cost."
         )
-    if len(layers) == 1:
-        return origin, f"every array is wrong: {_list(list(origin))}."
-    after = layers[flooded]
+    here, after = _layer(top), _layer(layers[flooded])
     return origin, (
-        f"{_layer(after)} and all above is right, everything from {_layer(top)} down is wrong: the "
-        "error "
-        f"enters on the way back from {_layer(after)} to {_layer(top)} (the product with the "
-        "transposed "
-        f"weights of {_layer(after)}, or the activation of {_layer(top)}: its derivative, its "
-        "mask)."
+        f"{after} and all above is right, everything from {here} down is wrong: the error enters "
+        f"on the way back from {after} to {here} (the product with the transposed weights of "
+        f"{after}, or the activation of {here}: its derivative, its mask)."
     )
 
 
-def _inside(layer: str, layers, wrong_in, below: str, names, of_layer) -> str:
-    inner = wrong_in[layer]
-    beside = [one for one in of_layer[layer] if one not in inner]
-    what = f"{_list(beside)} right, {_list(inner)} and everything from {_layer(below)} down wrong: "
-    if all(names[one].kind == "W" for one in inner) and any(
-        names[one].kind in ("gamma", "beta") for one in beside
-    ):
-        return what + (
+def _inside(
+    layer: str, wrong: list[str], right: list[str], kinds: dict[str, str], last: bool
+) -> str:
+    if {kinds[one] for one in wrong} == {"W"} and {"gamma", "beta"} & {kinds[one] for one in right}:
+        return (
             f"the error lies in the gradient through the normalisation of {_layer(layer)} "
             "(its mean term, its variance term, eps inside the root, gamma)."
         )
-    if layer == layers[-1]:
-        return what + (
+    if last:
+        return (
             "the gradient of the loss with respect to the outputs is wrong in a way that its sum "
             "over the samples doesn't show: labels in another order than the samples?"
         )
-    return what + f"the error enters in {_layer(layer)}, on the way back."
+    return f"the error enters in {_layer(layer)}, on the way back."
 
 
-def _local(wrong: list[str], names, of_layer) -> str:
-    if len(wrong) == 1 and names[wrong[0]].kind == "W":
-        name = wrong[0]
-        beside = [one for one in of_layer[names[name].layer] if one != name]
-        if any(names[one].kind in ("gamma", "beta") for one in beside):
-            return (
-                f"only {name} is wrong, {_list(beside)} right: its own formula (the layer's input "
-                "times the gradient, or its L2 term), or the gradient through the normalisation."
-            )
+def _local(wrong: list[str], beside: list[str], kinds: dict[str, str]) -> str:
+    if len(wrong) > 1 or kinds[wrong[0]] != "W":
+        return f"only {listed(wrong)} wrong, nothing below: the formula of the array itself."
+    if {"gamma", "beta"} & {kinds[one] for one in beside}:
         return (
-            f"only {name} is wrong: its own formula, that is the layer's input times the gradient "
-            "(is the input the right one, and fresh?), or its L2 term."
+            f"only {wrong[0]} is wrong, {listed(beside)} right: its own formula (the layer's input "
+            "times the gradient, or its L2 term), or the gradient through the normalisation."
         )
-    return f"only {_list(wrong)} wrong, nothing below: the formula of the array itself."
+    return (
+        f"only {wrong[0]} is wrong: its own formula, that is the layer's input times the gradient "
+        "(is the input the right one, and fresh?), or its L2 term."
+    )
 
 
 def _layer(layer: str) -> str:
     return f"layer {layer}" if layer else "the layer"
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

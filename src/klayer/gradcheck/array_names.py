@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from numpy.typing import NDArray
+from klayer.gradcheck.objective import Array
 
-__all__ = ["ArrayName", "order_of_layers", "parse_name"]
+__all__ = ["ArrayName", "listed", "order_of_layers", "parse_name"]
 
 _NUMBERED = re.compile(r"^(?P<kind>[^\W\d]+?)_?(?P<layer>\d+)$")
 _PATH = re.compile(r"^(?P<layer>.+)[./](?P<kind>[^./]+)$")
@@ -19,32 +19,17 @@ _KINDS = {"w": "W", "weight": "W", "weights": "W", "kernel": "W", "b": "b", "bia
 
 @dataclass(frozen=True)
 class ArrayName:
-    """Layer and kind of a parameter array.
+    """Layer and kind of a parameter array."""
 
-    Attributes
-    ----------
-    name : str
-        The key in the user's mapping.
-    layer : str
-        ``"2"`` for ``W2``, ``"encoder.0"`` for ``encoder.0.weight``, ``""`` where none is named.
-    kind : str
-        ``W``, ``b``, ``gamma``, ``beta``, or the user's own word.
-    """
-
-    name: str
-    layer: str
-    kind: str
+    name: str  # the key in the user's mapping
+    layer: str  # "2" for W2, "encoder.0" for encoder.0.weight, "" where none is named
+    kind: str  # W, b, gamma, beta, or the user's own word
 
 
 def parse_name(name: str, ndim: int = 2) -> ArrayName:
-    """Split a parameter's name into layer and kind.
+    """Split a name such as ``W2``, ``gamma_1``, ``layers.0.weight`` or ``dense/kernel``.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``W2``, ``gamma_1``, ``layers.0.weight`` or ``dense/kernel``.
-    ndim : int
-        Number of axes of the array: a ``weight`` with one axis scales a normalisation.
+    ``ndim`` is the number of axes of the array: a ``weight`` with one scales a normalisation.
 
     Examples
     --------
@@ -63,7 +48,7 @@ def parse_name(name: str, ndim: int = 2) -> ArrayName:
     return ArrayName(name, layer, kind)
 
 
-def order_of_layers(params: Mapping[str, NDArray]) -> tuple[list[str], dict[str, ArrayName]]:
+def order_of_layers(params: Mapping[str, Array]) -> tuple[list[str], dict[str, ArrayName]]:
     """Return the layers from input to output, and the parsed name of each array.
 
     Numbered layers stand in the order of their numbers, others in the order in which the mapping
@@ -80,3 +65,14 @@ def order_of_layers(params: Mapping[str, NDArray]) -> tuple[list[str], dict[str,
     if all(layer.isdigit() for layer in layers):
         layers.sort(key=int)
     return layers, names
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them.
+
+    Examples
+    --------
+    >>> listed(["W1"]), listed(["W1", "b1", "W2"])
+    ('W1', 'W1, b1 and W2')
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

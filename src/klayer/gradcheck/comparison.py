@@ -1,0 +1,241 @@
+"""Analytic beside numeric values, array by array: scaled errors, floors, and the rows they make.
+
+The scaled error is ``|a - n| / max(|a|, |n|, floor)``. The floor is 1e-6 of the largest gradient of
+the network, so that rounding in entries that should be zero (a bias before batch normalisation) is
+no error; for a difference quotient it is also the quotient's rounding noise over the tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from klayer.gradcheck.array_names import ArrayName, order_of_layers
+from klayer.gradcheck.differences import Lines, Point
+from klayer.gradcheck.objective import Array, flat
+from klayer.gradcheck.preflight import SMALL, Repeat
+from klayer.gradcheck.result import Row
+
+__all__ = ["AT_KINK", "LEFT_OUT", "NEARBY", "PLAIN", "Comparison", "compare", "rows_of"]
+
+PLAIN, AT_KINK, NEARBY, LEFT_OUT = range(4)
+_FLOOR = 1e-6
+_REPORT_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass
+class Comparison:
+    """The numbers of one array: T terms, P networks, m lines."""
+
+    lines: Lines  # through the entries, or a random direction
+    analytic: Array  # (T, P, m)
+    numeric: Array  # (T, P, m)
+    noise: Array  # (T, P, m), the uncertainty of the numeric one
+    # (T, P, m): AT_KINK: agrees with a one-sided slope; NEARBY: right at a point nearby, not here;
+    # LEFT_OUT: no finite difference.
+    state: Array
+    floor: Array = field(init=False)  # (T, P, 1)
+    # (T, P), structurally zero: rounding on both sides, with nothing that it could be relative to.
+    zero: Array = field(init=False)
+
+    def scaled_error(self, tolerance: float) -> Array:
+        """Return the scaled errors, shape (T, P, m): 0 where not compared, inf where NaN."""
+        with np.errstate(invalid="ignore"):
+            size = np.maximum(np.abs(self.analytic), np.abs(self.numeric))
+            scale = np.maximum(np.maximum(size, self.floor), self.noise / tolerance)
+            error = np.abs(self.analytic - self.numeric) / np.maximum(scale, 1e-300)
+        error = np.where(np.isnan(error), np.inf, error)
+        return np.where((self.state == PLAIN) & ~self.zero[:, :, None], error, 0.0)
+
+
+def compare(
+    point: Point, repeated: Repeat, names: list[str], each: float, method: str, seed: int
+) -> list[Comparison]:
+    """Take the numeric derivatives of arrays, and lay them beside the analytic ones.
+
+    So many entries of ``each`` array; one with more is compared along a random direction, too.
+    """
+    chosen = []
+    for name in names:
+        shape = point.params[name].shape[1:]
+        size = int(np.prod(shape, dtype=int))
+        # Seeded by the shape: arrays that may have been swapped are sampled at the same places.
+        rng = np.random.default_rng([seed, *shape])
+        entries = np.arange(size)
+        if each < size:
+            entries = np.sort(rng.choice(size, int(each), replace=False))
+        if len(entries):
+            chosen.append(Lines(name, entries))
+        if len(entries) < size:
+            # No weight near 0, which would hide an entry; no two alike, which may cancel errors.
+            direction = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)
+            chosen.append(Lines(name, direction))
+    found = []
+    for lines in chosen:
+        with np.errstate(all="ignore"):
+            numeric, noise = point.slopes(lines, method)
+        grads = [flat(arrays[lines.name]) for arrays in repeated.grads.values()]
+        state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
+        found.append(Comparison(lines, lines.slopes(np.stack(grads)), numeric, noise, state))
+    _set_floors(found, repeated, point.objective.derived)
+    return found
+
+
+def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[str]) -> None:
+    """Set ``floor`` and ``zero``.
+
+    An array whose gradient is below 1e-10 of the largest, and yet no rounding (it is *steady* at
+    points nearby), has a floor of its own: vanishing gradients are checked as well, to four digits.
+    An analytic gradient of exact zeros is not called zero, unless the numeric one agrees to the
+    last digit: it may be missing.
+    """
+    measured = {  # (T, P)
+        one.lines.name: np.where(np.isfinite(one.numeric), np.abs(one.numeric), 0).max(axis=2)
+        for one in found
+        if not one.lines.is_direction
+    }
+    largest = np.array(
+        [
+            [
+                measured[name][t]
+                if name in measured
+                else np.nan_to_num(np.abs(flat(value))).max(axis=1)
+                for name, value in arrays.items()
+            ]
+            for t, arrays in enumerate(repeated.grads.values())
+        ]
+    ).max(axis=1)  # (T, arrays, P) -> (T, P)
+    for t, term in enumerate(repeated.grads):
+        if term in derived:  # a difference of the others carries their rounding
+            largest[t] = largest.max(axis=0)
+    for one in found:
+        name = one.lines.name
+        one.floor, one.zero = _FLOOR * largest[:, :, None], np.zeros(largest.shape, bool)
+        for t, (term, arrays) in enumerate(repeated.grads.items()):
+            value, steady, floor = (
+                flat(arrays[name]),
+                repeated.steady[term][name],
+                one.floor[t, :, 0],
+            )
+            finite = np.nan_to_num(value)
+            if term not in derived:
+                own = 1e4 * np.abs(finite).max(axis=1)
+                floor[steady] = np.minimum(floor, own)[steady]
+            if one.lines.is_direction:
+                # The slope along a direction may be small by chance: measure it by the length.
+                length = np.linalg.norm(finite, axis=1)
+                floor[:] = np.maximum(floor * np.sqrt(value.shape[1]), 1e-2 * length)
+            size, limit = np.abs(value).max(axis=1), SMALL * largest[t]  # (P,)
+            with np.errstate(invalid="ignore"):
+                small = np.abs(one.numeric[t]) <= limit[:, None] + 2 * one.noise[t]
+                numeric_is_small = (small | (one.state[t] != PLAIN)).all(axis=1)
+                rounding = (size > 0) & (size <= limit) & ~steady
+                nothing = (size == 0) & (one.numeric[t] == 0).all(axis=1)
+            one.zero[t] = (rounding & numeric_is_small) | nothing
+
+
+def rows_of(
+    comparisons: list[Comparison], repeated: Repeat, tolerance: float
+) -> tuple[tuple[Row, ...], list[str]]:
+    """Return the rows, by term, from the first layer to the last; and notes about them."""
+    layers, names = order_of_layers(
+        {name: value[0] for name, value in next(iter(repeated.grads.values())).items()}
+    )
+    by_name: dict[str, list[Comparison]] = {}
+    for one in comparisons:
+        by_name.setdefault(one.lines.name, []).append(one)
+    order = sorted(by_name, key=lambda name: layers.index(names[name].layer))
+    rows, faint = [], []
+    for t, (term, grads) in enumerate(repeated.grads.items()):
+        for name in order:
+            row = _row(term, t, names[name], grads[name], by_name[name], tolerance)
+            rows.append(row)
+            if row.verdict == "right" and all(_is_faint(one, t) for one in by_name[name]):
+                faint.append(name if len(repeated.grads) == 1 else f"{name} ({term})")
+    notes = []
+    if faint:
+        notes.append(
+            f"too small for differences, below the rounding of the loss: {', '.join(faint)}. "
+            "Only a complex step, or a point with larger gradients, would show an error there."
+        )
+    return tuple(rows), notes
+
+
+def _row(
+    term: str, t: int, parsed: ArrayName, analytic: Array, found: list[Comparison], tolerance: float
+) -> Row:
+    shape = analytic.shape[1:]
+    # The entries, or else the direction alone, are what the row tells about.
+    main = found[0]
+    a, n, plain = main.analytic[t], main.numeric[t], main.state[t] == PLAIN  # (P, m)
+    errors = [one.scaled_error(tolerance)[t] for one in found]
+    failing = sum(int((error > tolerance).sum()) for error in errors)
+    if (main.state[t] == LEFT_OUT).all():
+        verdict = "undecided"
+    elif failing:
+        verdict = "wrong"
+    else:
+        verdict = "zero" if main.zero[t].all() else "right"
+    p, i = (int(one) for one in np.unravel_index(int(np.argmax(errors[0])), errors[0].shape))
+    worst = None
+    if not main.lines.is_direction:
+        entry = main.lines.along[[i]]
+        index = [int(one[0]) for one in np.unravel_index(entry, shape)] if shape else []
+        worst = tuple([p, *index] if len(a) > 1 else index)
+    with np.errstate(invalid="ignore"):
+        size = np.where(plain, np.maximum(np.abs(a), np.abs(n)), 0)
+
+    def count(state: int) -> int:
+        return sum(int((one.state[t] == state).sum()) for one in found)
+
+    return Row(
+        term=term,
+        name=parsed.name,
+        layer=parsed.layer,
+        kind=parsed.kind,
+        shape=tuple(int(one) for one in shape),
+        size=int(analytic.size),
+        checked=0 if main.lines.is_direction else int(plain.sum()),
+        scaled_error=max(float(one.max()) for one in errors),
+        norm_error=_norm_error(a, n, plain, main.zero[t]),
+        report_error=_report_error(a, n, plain),
+        worst=worst,
+        analytic=float(a[p, i]),
+        numeric=float(n[p, i]),
+        failing=failing,
+        one_sided=count(AT_KINK),
+        nearby=count(NEARBY),
+        left_out=count(LEFT_OUT),
+        direction_error=float(errors[-1].max()) if found[-1].lines.is_direction else None,
+        magnitude=float(size.max()),
+        verdict=verdict,
+    )
+
+
+def _norm_error(a: Array, n: Array, plain: Array, zero: Array) -> float | None:
+    """Return ``||a - n|| / max(||a||, ||n||)``, the largest over the networks."""
+    errors = []
+    for p in range(len(a)):
+        kept = plain[p]
+        if zero[p] or not kept.any():
+            continue
+        size = max(float(np.linalg.norm(a[p][kept])), float(np.linalg.norm(n[p][kept])))
+        error = float(np.linalg.norm(a[p][kept] - n[p][kept]))
+        errors.append(math.inf if math.isnan(error) else error / size if size > 0 else 0.0)
+    return max(errors, default=None)
+
+
+def _report_error(a: Array, n: Array, plain: Array) -> float:
+    with np.errstate(invalid="ignore"):
+        terms = np.abs(a - n) / np.maximum(np.abs(a) + np.abs(n), _REPORT_EPS)
+    terms = np.where(plain, np.where(np.isnan(terms), np.inf, terms), 0.0)
+    return float(terms.sum(axis=1).max())
+
+
+def _is_faint(one: Comparison, t: int) -> bool:
+    """Whether both sides drown in the rounding of a difference quotient."""
+    noise = one.noise[t].max(axis=1)  # (P,)
+    size = np.maximum(np.abs(one.analytic[t]), np.abs(one.numeric[t])).max(axis=1)
+    return bool((size <= 10 * noise).all() and noise.any())

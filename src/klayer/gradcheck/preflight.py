@@ -1,0 +1,210 @@
+"""Before anything is compared: does the function repeat itself, and is it complex-safe?
+
+Neither is assumed. A function is called complex-safe when it takes complex parameters, returns a
+complex loss, and along one random direction through every array its complex step agrees with
+central differences. That catches the silent traps: ``abs``, ``numpy.maximum``, ``numpy.var``, a
+float buffer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from klayer.errors import KlayerError
+from klayer.gradcheck.differences import Lines, Point
+from klayer.gradcheck.objective import Array, Objective, Params, flat
+from klayer.gradcheck.result import Cause
+
+__all__ = ["SMALL", "Repeat", "complex_unsafe", "repeat"]
+
+Evaluation = tuple[Array, dict[str, Params]]  # losses (T, P), and the gradients of each term
+
+# What is below this part of the largest gradient may be mere rounding. Rounding alone gives 1e-16,
+# but normalising a layer of dead units multiplies it by 1 / sqrt(eps), layer by layer.
+SMALL = 1e-10
+
+# A move to tell a small gradient from rounding: the former hardly changes, the latter entirely
+# (float32 must feel it, too). And one that any use of stale values shows at.
+_NEARBY, _AWAY = 1e-6, 1e-2
+_NEARBY_POINTS = 8
+
+_RANDOM = (
+    "two evaluations at the same parameters differ: {where} by {change} relative. Fix the seed of "
+    "whatever is random (dropout, noise, the choice of samples) inside the function, then check "
+    "again."
+)
+_REMEMBERS = (
+    "an evaluation depends on the call before it: {where} differs by {change} relative after a call "
+    "at other parameters. Something stale is used, such as activations kept from an earlier forward "
+    "pass."
+)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What repeated evaluations say; by term, then by name."""
+
+    grads: dict[str, Params]  # the gradients at the given point, each (P, ...)
+    # Whether a gradient changes, but hardly, at a point nearby: then it is no mere rounding; (P,).
+    steady: dict[str, dict[str, Array]]
+    cause: Cause | None  # why the evaluations disagree, if they do
+    note: str | None  # that they agree to rounding only
+
+
+def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
+    """Evaluate at the point, again, at two points nearby, and at the point once more.
+
+    Two evaluations in a row that disagree: the function is random. The last one alone disagrees: it
+    remembers the call before, as a backward pass does that uses stale activations.
+
+    Raises
+    ------
+    KlayerError
+        If the loss is not finite, or the function breaks its contract.
+    """
+    params = objective.params
+    losses, grads = objective.evaluate(params)
+    if not np.isfinite(losses).all():
+        bad = losses[~np.isfinite(losses)][0]
+        raise KlayerError(
+            f"the loss must be finite at the given parameters, but got {bad}: "
+            "check the parameters, or the logarithms and divisions in the loss."
+        )
+    again = objective.evaluate(params)
+    scale = {name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in params.items()}
+
+    def gradients_at(distance: float) -> dict[str, Params]:
+        moved = {
+            name: value + distance * scale[name] * rng.standard_normal(value.shape)
+            for name, value in params.items()
+        }
+        return objective.evaluate(moved)[1]
+
+    gradients_at(_AWAY)
+    last = objective.evaluate(params)
+    steady = {
+        term: {name: np.ones(len(value), bool) for name, value in params.items()}
+        for term in objective.terms
+    }
+    # Once is no proof: rounding comes in whole units, and may hit the same number again.
+    for _ in range(_NEARBY_POINTS if _has_small(grads) else 1):
+        moved = gradients_at(_NEARBY)
+        for term, arrays in steady.items():
+            for name in arrays:
+                arrays[name] &= _steady(grads[term][name], moved[term][name])
+    tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
+    note, cause = None, None
+    for other, kind, text in ((again, "random", _RANDOM), (last, "remembers", _REMEMBERS)):
+        change, name = _largest_change((losses, grads), other)
+        if change > tolerance:
+            whole = name == "the loss"
+            where = name if whole else f"the gradient of {name}"
+            text = text.replace("{where}", where).replace("{change}", f"{change:.1e}")
+            cause = Cause(kind, () if whole else (name,), text, 0.0)
+            break
+        if change > 0:
+            note = (
+                f"repeated evaluations agree to rounding only (relative difference {change:.1e}): "
+                "the order of some sum is not fixed."
+            )
+    return Repeat(grads, steady, cause, note)
+
+
+def _steady(here: Array, nearby: Array) -> Array:
+    size = np.abs(flat(here)).max(axis=1)
+    change = np.abs(flat(nearby - here)).max(axis=1)
+    # Rounding changes a lot, or stays to the bit.
+    return np.asarray((change > 0) & (change <= 1e-4 * size))
+
+
+def _has_small(grads: dict[str, Params]) -> bool:
+    """Whether some gradient is so small that it might be rounding."""
+    for arrays in grads.values():
+        # (arrays, P)
+        sizes = np.array([np.nan_to_num(np.abs(flat(one))).max(axis=1) for one in arrays.values()])
+        if ((sizes > 0) & (sizes <= SMALL * sizes.max(axis=0))).any():
+            return True
+    return False
+
+
+def _largest_change(first: Evaluation, second: Evaluation) -> tuple[float, str]:
+    """Return the largest relative difference of two evaluations, and where it is."""
+
+    def relative(a: Array, b: Array, scale: float) -> float:
+        if np.array_equal(a, b, equal_nan=True):
+            return 0.0
+        with np.errstate(all="ignore"):
+            change = float(np.nanmax(np.abs(a - b), initial=0) / scale)
+        return change if change > 0 else np.inf
+
+    (losses, grads), (losses_2, grads_2) = first, second
+    changes = [(relative(losses, losses_2, np.abs(losses).max()), "the loss")]
+    for term, arrays in grads.items():
+        scale = max(np.nanmax(np.abs(one), initial=0) for one in arrays.values())
+        changes += [(relative(arrays[k], grads_2[term][k], scale), k) for k in arrays]
+    return max(changes)
+
+
+def complex_unsafe(
+    point: Point, nearby: Callable[[], Point], names: list[str], rng: np.random.Generator
+) -> str | None:
+    """Try the complex step on a direction through each array; return why it can't be used.
+
+    ``nearby`` returns a point nearby. None: the function is complex-safe as far as can be seen.
+    """
+    if point.precision != np.float64:
+        return f"the loss is computed in {point.precision}"
+    objective = point.objective
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            losses = objective.losses(
+                {name: value.astype(np.complex128) for name, value in objective.params.items()}
+            )
+            reason = _not_complex(losses, point, caught)
+            for name in names if reason is None else ():
+                line = Lines(name, rng.standard_normal(objective.params[name][0].size))
+                # Where several kinks meet, even a safe loss may disagree; not nearby, though.
+                if not (_agrees(point, line) or _agrees(nearby(), line)):
+                    return (
+                        f"the complex step disagrees with central differences along {name}: some "
+                        "operation is not complex-safe (abs, maximum, var, norm and conj lose the "
+                        "derivative)"
+                    )
+        except Exception as error:  # whatever a real-valued function does with complex numbers
+            message = str(error).strip().split("\n")[0]
+            if len(message) > 120:
+                message = message[:117] + "..."
+            reason = (
+                "the function does not take complex parameters "
+                f"({type(error).__name__}{': ' + message if message else ''})"
+            )
+    return reason
+
+
+def _not_complex(losses: Array, point: Point, caught: list[warnings.WarningMessage]) -> str | None:
+    for warning in caught:
+        if issubclass(warning.category, np.exceptions.ComplexWarning) or (
+            "discard" in str(warning.message) and "imaginary" in str(warning.message)
+        ):
+            return "the function casts complex values to real ones (ComplexWarning)"
+    if losses.dtype.kind != "c":
+        return "the loss is real for complex parameters, as after float(), abs() or .real"
+    slack = 1e-10 * np.abs(point.base[:, :, 0]) + 10 * point.noise[:, :, 0]
+    if not (np.abs(losses.real - point.base[:, :, 0]) <= slack).all():
+        return "the loss has another value in complex arithmetic"
+    return None
+
+
+def _agrees(point: Point, line: Lines) -> bool:
+    exact = point.complex_step(line)
+    value, noise = point.central(line)
+    if (np.abs(exact - value) <= 1e-6 * np.abs(value) + 4 * noise).all():
+        return True
+    best = point.derivative(line)
+    slack = 1e-6 * np.abs(best.value) + 4 * best.error
+    return bool((best.kink | (np.abs(exact[:, :, 0] - best.value) <= slack)).all())

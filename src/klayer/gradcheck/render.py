@@ -1,0 +1,200 @@
+"""Results described once, as sentences and tables, and written as text, as HTML or as data."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from typing import Any, ClassVar
+
+__all__ = ["Column", "Facts", "Part", "Sentence", "Shown", "Table", "number", "page", "plain"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A paragraph; ``small`` if it only explains."""
+
+    text: str
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Labelled sentences, and what they are led in by."""
+
+    facts: Sequence[tuple[str, str]]
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    head: str
+    cells: Sequence[str]
+    words: bool = False  # stand on the left, numbers on the right
+    header: bool = False  # its cells name their rows
+    text_only: bool = False  # HTML leaves it out
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length."""
+
+    columns: Sequence[Column]
+    captions: Sequence[str]  # one for each row: HTML makes a table of the rows that share one
+    bold: Sequence[bool]  # one for each row
+    announced: bool = False  # whether text shows the caption, too
+
+
+Part = Sentence | Facts | Table
+
+
+class Shown:
+    """What describes itself by ``parts()`` and ``to_dict()`` can be shown in every form.
+
+    ``heading`` stands above its HTML, ``title`` above its text if it isn't empty.
+    """
+
+    heading: ClassVar[str]
+    title: ClassVar[str] = ""
+
+    def parts(self) -> list[Part]:
+        """Return what is told, from top to bottom."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data, ready for JSON; what isn't finite becomes text."""
+        raise NotImplementedError
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return :meth:`to_dict` as strict JSON."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def text(self, width: int = 100) -> str:
+        """Return the report for a terminal of ``width`` columns."""
+        return to_text(self.parts(), self.title, width)
+
+    def html(self, heading: str | None = None, level: int = 2) -> str:
+        """Return a self-contained HTML fragment: no script, no external file, all text escaped.
+
+        ``level`` is that of the heading, 1 ... 6.
+        """
+        return to_html(self.parts(), self.heading if heading is None else heading, level)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; what isn't finite as text.
+
+    Examples
+    --------
+    >>> plain({"worst": (1, 2), "error": math.inf})
+    {'worst': [1, 2], 'error': 'inf'}
+    """
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def number(value: float | None) -> str:
+    """Return an error with two digits, or a dash if there is none."""
+    if value is None:
+        return "-"
+    return "0" if value == 0 else f"{value:.1e}" if math.isfinite(value) else str(value)
+
+
+def to_text(parts: list[Part], title: str, width: int) -> str:
+    """Return parts for a terminal: blank lines between them, cells aligned."""
+    width = max(width, 40)
+    written = [[title]] if title else []
+    for part in parts:
+        if isinstance(part, Sentence):
+            lines = textwrap.wrap(part.text, width)
+        elif isinstance(part, Facts):
+            lines = [part.lead] if part.lead else []
+            for label, text in part.facts:
+                lines += textwrap.wrap(f"{label}: {text}", width, subsequent_indent="  ")
+        else:
+            lines = [f"{part.captions[0]}:"] if part.announced else []
+            aligned = [_aligned(column) for column in part.columns]
+            lines += ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+        written.append(lines)
+    return "\n\n".join("\n".join(lines) for lines in written)
+
+
+def _aligned(column: Column) -> list[str]:
+    cells = [column.head, *column.cells]
+    width = max(map(len, cells))
+    return [cell.ljust(width) if column.words else cell.rjust(width) for cell in cells]
+
+
+def to_html(parts: list[Part], heading: str, level: int) -> str:
+    """Return parts as a ``<section>``, with colours inherited from the page."""
+    html = ['<section class="klayer-gradcheck">', f"<h{level}>{escape(heading)}</h{level}>"]
+    for part in parts:
+        if isinstance(part, Sentence):
+            text = escape(part.text)
+            html.append(f"<p><small>{text}</small></p>" if part.small else f"<p>{text}</p>")
+        elif isinstance(part, Facts):
+            if part.lead:
+                html.append(f"<p><strong>{escape(part.lead)}</strong></p>")
+            if part.facts:
+                told = (f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in part.facts)
+                html.append(f"<dl>{''.join(told)}</dl>")
+        else:
+            for caption, rows in groupby(range(len(part.captions)), part.captions.__getitem__):
+                html.append(_html_table(part, caption, list(rows)))
+    return "\n".join([*html, "</section>"]) + "\n"
+
+
+def _html_table(table: Table, caption: str, rows: list[int]) -> str:
+    # The page's own colours, in light and in dark; wide tables scroll by themselves.
+    line = "border-bottom:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent)"
+    columns = [column for column in table.columns if not column.text_only]
+
+    def cell(column: Column, scope: str, text: str) -> str:
+        align = "text-align:left" if column.words else "text-align:right;white-space:nowrap"
+        tag, scope = ("th", f' scope="{scope}"') if scope else ("td", "")
+        return f'<{tag}{scope} style="padding:.2em .6em;{line};{align}">{text}</{tag}>'
+
+    def row(r: int) -> str:
+        around = "<strong>{}</strong>" if table.bold[r] else "{}"
+        return "".join(
+            cell(one, "row" if one.header else "", around.format(escape(one.cells[r])))
+            for one in columns
+        )
+
+    heads = "".join(cell(one, "col", escape(one.head)) for one in columns)
+    body = "".join(f"<tr>{row(r)}</tr>" for r in rows)
+    # A region that scrolls must be reachable by keyboard, and named.
+    return (
+        f'<div role="region" aria-label="{escape(caption)}" tabindex="0" '
+        'style="overflow-x:auto;margin:1em 0">'
+        f'<table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
+        f'<caption style="text-align:left;font-weight:bold">{escape(caption)}</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def page(fragment: str, title: str) -> str:
+    """Return a whole page around a fragment, in the reader's light or dark colours."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n"
+        "<style>body{font:100%/1.5 system-ui,sans-serif;max-width:75rem;margin:1rem auto;"
+        "padding:0 1rem}dt{font-weight:bold}</style>\n</head>\n<body>\n<main>\n"
+        f"{fragment}</main>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,76 @@
+"""One description, written as text and as HTML."""
+
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+
+from klayer.gradcheck import check_gradients, check_network
+from klayer.gradcheck.render import Column, Facts, Sentence, Shown, Table, number
+from klayer.nn import Network
+
+
+class Result(Shown):
+    heading, title = "A heading", "A title"
+
+    def parts(self):
+        columns = (
+            Column("group", ["a", "a", "b"], words=True, text_only=True),
+            Column("name", ["x", "long", "<y>"], words=True, header=True),
+            Column("value", ["1", "10", "100"]),
+        )
+        return [
+            Facts([("cause", "one"), ("note", "two")], lead="It is so."),
+            Table(columns, ["first", "first", "second"], [False, True, False]),
+            Table(columns, ["told"] * 3, [False] * 3, announced=True),
+            Sentence("Small print.", small=True),
+        ]
+
+    def to_dict(self):
+        return {"value": 1.0}
+
+
+def test_text_aligns_words_on_the_left_and_numbers_on_the_right():
+    assert Result().text().split("\n\n") == [
+        "A title",
+        "It is so.\ncause: one\nnote: two",
+        "group  name  value\na      x         1\na      long     10\nb      <y>     100",
+        "told:\ngroup  name  value\na      x         1\na      long     10\nb      <y>     100",
+        "Small print.",
+    ]
+    assert str(Result()) == Result().text()
+
+
+def test_html_makes_a_table_of_the_rows_that_share_a_caption():
+    html = Result().html(level=3)
+    assert html.count("<table") == 3
+    assert re.findall(r"<caption[^>]*>(\w+)</caption>", html) == ["first", "second", "told"]
+    assert "group" not in html
+    assert "<strong>long</strong>" in html
+    assert "&lt;y&gt;" in html
+    assert "<h3>A heading</h3>" in html
+    assert "<h2>Mine</h2>" in Result().html("Mine")
+
+
+def test_text_is_wrapped_at_the_width():
+    check = check_network(Network(3, (4,), 2))
+    lines = check.text(60).split("method:")[1].splitlines()
+    assert max(map(len, lines)) <= 60
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_what_a_check_tells_as_text_it_tells_as_html(factor):
+    def function(params):
+        a = params["a"]
+        return (np.exp(a) + a**2).sum(), {"a": factor * (np.exp(a) + 2 * a).real}
+
+    check = check_gradients(function, {"a": np.arange(1.0, 4.0)})
+    html = " ".join(unescape(re.sub(r"<[^>]+>", " ", check.html())).split())
+    for line in check.text(width=1000).splitlines():
+        for word in line.replace(":", " ").split():
+            assert word in html.replace(":", " ") or set(word) == {"#"}, word
+
+
+def test_numbers_are_short_and_never_wrong():
+    assert [number(one) for one in (None, 0.0, 1.234e-7, np.inf)] == ["-", "0", "1.2e-07", "inf"]
