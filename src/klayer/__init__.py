@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from typing import Any
 
 __version__ = metadata.version("klayer")
 
@@ -45,7 +46,7 @@ _HOMES = {
 __all__ = sorted(["__version__", *_HOMES])
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'klayer' has no attribute {name!r}")
