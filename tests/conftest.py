@@ -43,22 +43,22 @@ def cifar10():
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory):
     """A study of 24 networks with its page, figures and tables; not to be changed."""
-    from klayer.report import finish
+    from klayer.report import write_report
     from report_runs import make_study
 
     run = make_study(tmp_path_factory.mktemp("runs") / "small")
-    finish(run)
+    write_report(run)
     return run
 
 
 @pytest.fixture(scope="session")
 def study_of_vectors(tmp_path_factory):
     """The same study of data that are no images; not to be changed."""
-    from klayer.report import finish
+    from klayer.report import write_report
     from report_runs import make_npz, make_study
 
     folder = tmp_path_factory.mktemp("vectors")
     data = make_npz(folder / "three.npz", np.random.default_rng(20))
     run = make_study(folder / "run", data=str(data), published=[], seeds=2)
-    finish(run)
+    write_report(run)
     return run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from klayer.report import compare
+from klayer.report import compare_runs
 from report_runs import make_study
 
 pytestmark = pytest.mark.timeout(300)
@@ -250,7 +250,7 @@ def test_page_of_data_without_images_is_complete(opened, study_of_vectors):
 def test_comparing_page_draws_offline(opened, study, tmp_path):
     grid = {"hidden": [[16]], "batch_norm": ["none", "hidden"], "init": ["he", "gaussian:0.0001"]}
     other = make_study(tmp_path / "other", seeds=2, grid=grid)
-    found = opened(compare(study, other, tmp_path / "both.html"))
+    found = opened(compare_runs(study, other, tmp_path / "both.html"))
     found.draw_all()
     assert found.messages == []
     assert found.overflow() <= 0

@@ -53,7 +53,7 @@ def test_train_ends_with_a_table_and_a_run_directory(trained):
 @pytest.fixture
 def no_page(monkeypatch):
     """The page has its own tests."""
-    monkeypatch.setattr("klayer.report.finish", lambda _run, pdf=False: [])
+    monkeypatch.setattr("klayer.report.write_report", lambda _run, pdf=False: [])
 
 
 @pytest.mark.usefixtures("no_page")

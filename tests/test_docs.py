@@ -31,6 +31,13 @@ def test_every_public_name_of_a_room_exists_and_has_a_docstring(module):
             assert inspect.getdoc(value), name
 
 
+def test_the_page_of_the_api_lists_the_public_names_and_no_others():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(listed) == sorted(set(klayer.__all__) - {"__version__"})
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         klayer.trian  # noqa: B018
@@ -61,7 +68,9 @@ def test_pages_hold_no_path_of_a_machine(page):
     assert not re.search(r"(/home/|/root/|/tmp/|\.\./shared)", text)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "training.md"])
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "training.md", ROOT / "docs" / "api.md"]
+)
 def test_python_examples_on_pages_run(page):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from klayer.cli.report import report
 from klayer.errors import KlayerError
-from klayer.report import compare, pdf
+from klayer.report import compare_runs, pdf
 from klayer.report.run_view import RunView
 from klayer.report.two_runs import pairs
 from klayer.study import Study
@@ -46,13 +46,13 @@ def test_runs_are_paired_over_common_seeds(runs):
 
 
 def test_page_says_that_nothing_differs_where_nothing_does(runs, tmp_path):
-    text = compare(runs[0], runs[1], tmp_path / "both.html").read_text(encoding="utf-8")
+    text = compare_runs(runs[0], runs[1], tmp_path / "both.html").read_text(encoding="utf-8")
     assert "have the same accuracies, seed by seed" in text
     assert "no arm shows a difference" in text
 
 
 def test_two_single_arms_are_compared_although_their_settings_differ(runs, tmp_path):
-    out = compare(runs[0].path, runs[2].path, tmp_path / "new" / "both.html")
+    out = compare_runs(runs[0].path, runs[2].path, tmp_path / "new" / "both.html")
     text = out.read_text(encoding="utf-8")
     assert "config.arms" in text
     assert re.search(r"<h1>a and c</h1>", text)
@@ -69,13 +69,13 @@ def test_runs_without_a_common_arm_are_refused(runs, tmp_path):
     text = "".join(json.dumps(record) + "\n" for record in records)
     (copy / "networks.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(KlayerError, match="no arm with the same settings or the same name"):
-        compare(runs[0].path, copy, tmp_path / "both.html")
+        compare_runs(runs[0].path, copy, tmp_path / "both.html")
 
 
 def test_runs_are_compared_on_a_split_that_both_have(runs, tmp_path):
     other = without_split(runs[1], tmp_path / "other", "test")
     for first, second in ((runs[0], other), (other, runs[0])):
-        text = compare(first, second, tmp_path / "both.html").read_text(encoding="utf-8")
+        text = compare_runs(first, second, tmp_path / "both.html").read_text(encoding="utf-8")
         assert "Validation accuracy: " in text
         assert "Test accuracy" not in text
         assert "have the same accuracies, seed by seed" in text
@@ -86,7 +86,7 @@ def test_run_without_results_is_refused(runs, tmp_path):
     copy.mkdir()
     shutil.copy(runs[0].path / "run.json", copy)
     with pytest.raises(KlayerError, match="nothing to compare"):
-        compare(runs[0].path, copy, tmp_path / "both.html")
+        compare_runs(runs[0].path, copy, tmp_path / "both.html")
 
 
 def test_command_renders_one_run_and_prints_the_page(runs, command):
@@ -118,5 +118,5 @@ def test_pdf_without_a_browser_says_what_is_missing(runs, monkeypatch):
 
 @pytest.mark.skipif(pdf.find_chromium() is None, reason="Chromium is not installed")
 def test_pdf_is_printed_by_chromium(runs, tmp_path):
-    page = compare(runs[0], runs[1], tmp_path / "both.html")
+    page = compare_runs(runs[0], runs[1], tmp_path / "both.html")
     assert pdf.print_pdf(page).read_bytes().startswith(b"%PDF")

@@ -13,9 +13,9 @@ import pytest
 
 from klayer.cli.output import print_summary
 from klayer.errors import KlayerError
-from klayer.report import finish, render
 from klayer.report import page as page_module
 from klayer.report import table as table_module
+from klayer.report import write_report
 from klayer.report.comparisons import analyse
 from klayer.report.examination import examine
 from klayer.report.page import Page
@@ -174,7 +174,7 @@ def test_render_needs_the_results_alone(one, tmp_path):
     copy.mkdir()
     for name in ("run.json", "networks.jsonl"):
         shutil.copy(one[0].path / name, copy)
-    page = render(copy).read_text(encoding="utf-8")
+    page = write_report(copy)[0].read_text(encoding="utf-8")
     assert "not finished" in page
     assert "so its mistakes aren&#39;t shown" in page
 
@@ -242,7 +242,7 @@ def one(tmp_path_factory):
     """A training of one arm with one seed, and what was written of it."""
     config = Study.from_values({"data": "digits", "seeds": 1, "arms": [{**BRIEF, "hidden": [8]}]})
     run = run_study(config, out=tmp_path_factory.mktemp("one") / "one", kind="train", workers=1)
-    return run, finish(run)
+    return run, write_report(run)
 
 
 def test_training_of_one_arm_leaves_its_curves_as_a_picture(one):
@@ -406,7 +406,7 @@ def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     (copy / "networks.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     name = next(iter(change.items()))["schedule" in change]
     with pytest.raises(KlayerError, match=f"later.*'{name}'.*later version"):
-        render(copy)
+        write_report(copy)
 
 
 def test_network_with_an_unknown_piece_is_said_not_shown(one, monkeypatch):

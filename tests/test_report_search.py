@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from klayer.report import finish
+from klayer.report import write_report
 from klayer.report.page import Page
 from klayer.report.run_view import RunView
 from klayer.study import Run, Study
@@ -29,7 +29,7 @@ def run(tmp_path_factory):
         }
     )
     run = run_search(config, out=tmp_path_factory.mktemp("runs") / "search", workers=1)
-    finish(run)
+    write_report(run)
     return run
 
 
@@ -86,7 +86,7 @@ def test_search_of_two_parameters_has_a_panel_each_on_page_and_in_files(tmp_path
     values = {"data": "digits", "settings": BRIEF, "search": {"stages": stages, "trials": 4}}
     config = Study.from_values(values)
     run = run_search(config, out=tmp_path / "two", workers=1)
-    page = finish(run)[0].read_text(encoding="utf-8")
+    page = write_report(run)[0].read_text(encoding="utf-8")
     assert 'id="spec-trials-1"' in page
     svg = (run.path / "figures" / "trials.svg").read_text(encoding="utf-8")
     assert "λ" in svg

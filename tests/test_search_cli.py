@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from klayer.cli.options import SearchCommand
 from klayer.cli.search import search as command
 from klayer.errors import KlayerError
-from klayer.report import finish
+from klayer.report import write_report
 from klayer.study import Run
 from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
@@ -25,7 +25,7 @@ app.command(cls=SearchCommand)(command)
 @pytest.fixture(autouse=True)
 def _no_page(monkeypatch):
     """The page has its own tests."""
-    monkeypatch.setattr("klayer.report.finish", lambda _run: [])
+    monkeypatch.setattr("klayer.report.write_report", lambda _run: [])
 
 
 def klayer_search(*args):
@@ -79,7 +79,7 @@ def test_one_value_is_fixed_and_several_are_searched(tmp_path):
 def test_the_page_of_a_search_over_a_range_and_choices_has_a_chart_of_each(tmp_path):
     out = tmp_path / "run"
     klayer_search("--lr-max", "0.1:1", "--bn", "none", "--bn", "hidden", *QUICK, "--out", out, "-q")
-    finish(Run(out))
+    write_report(Run(out))
     assert (out / "figures" / "trials.svg").exists()
 
 

@@ -338,8 +338,8 @@ def test_the_last_point_of_a_curve_is_the_accuracy_of_the_whole_split(digits32, 
 
 def test_accuracy_and_loss_are_those_of_the_predicted_probabilities(digits32, brief):
     population = trained(digits32, [Member(brief, 0), Member(brief, 1)])
-    X, labels = digits32["test"].X, digits32["test"].labels
-    probs = population.network.probs(population.state.params, X, population.state.running)
+    raw, labels = digits32.dataset.splits["test"].features, digits32["test"].labels
+    probs = population.model().predict_probs(raw)
     np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-5)
     accuracy = (probs.argmax(axis=-1) == labels).mean(axis=-1)
     np.testing.assert_allclose(population.final["accuracy"], accuracy)
@@ -366,9 +366,9 @@ def test_every_optimiser_keeps_the_bits_alone_or_among_others_resumed_or_not(
     digits32, brief, optimiser, batch_norm, tmp_path
 ):
     settings = replace(brief, optimiser=optimiser, batch_norm=batch_norm)
+    own = [{"momentum": 0.5 + 0.1 * p} if optimiser == "momentum" else {} for p in range(4)]
     members = [
-        Member(replace(settings, l2=1e-3 * p, momentum=0.5 + 0.1 * p, lr_max=0.1 / (1 + p)), p)
-        for p in range(4)
+        Member(replace(settings, l2=1e-3 * p, lr_max=0.1 / (1 + p), **own[p]), p) for p in range(4)
     ]
     together = trained(digits32, members, workers=2, chunk=3)
     assert together.final["accuracy"][0] > 0.5

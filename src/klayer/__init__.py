@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from typing import Any
 
 __version__ = metadata.version("klayer")
 
@@ -40,12 +41,14 @@ _HOMES = {
     "resume_study": "klayer.study.launch",
     "run_search": "klayer.study.launch",
     "run_study": "klayer.study.launch",
+    "compare_runs": "klayer.report",
+    "write_report": "klayer.report",
 }
 
 __all__ = sorted(["__version__", *_HOMES])
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'klayer' has no attribute {name!r}")

@@ -32,7 +32,7 @@ def report(
 
     Example: klayer report runs/monday runs/tuesday --out both.html
     """
-    from klayer.report import compare, finish
+    from klayer.report import compare_runs, write_report
     from klayer.study import Run
 
     if len(runs) > 2:
@@ -42,11 +42,11 @@ def report(
             raise KlayerError(
                 "`--out` is for comparing two runs: the page of one run lies in its directory."
             )
-        written = finish(Run(runs[0]), pdf=pdf)
+        written = write_report(Run(runs[0]), pdf=pdf)
     else:
         names = [run.resolve().name for run in runs]
         target = out or Path(f"compare-{names[0]}-{names[1]}.html")
-        written = [compare(runs[0], runs[1], target)]
+        written = [compare_runs(runs[0], runs[1], target)]
         if pdf:
             from klayer.report.pdf import print_pdf
 

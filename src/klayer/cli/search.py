@@ -224,7 +224,7 @@ def _run(
 ) -> None:
     """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
     from klayer.cli.progress import progress
-    from klayer.report import finish
+    from klayer.report import write_report
     from klayer.study.launch import resume_search, run_search
 
     silent = quiet or as_json
@@ -236,7 +236,7 @@ def _run(
             run = resume_search(source, storage=storage, **common)
         else:
             run = run_search(source, out=out, **common)
-    written = finish(run)
+    written = write_report(run)
     results = run.result("trials.json")
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))

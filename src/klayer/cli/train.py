@@ -184,7 +184,7 @@ def _run(
 ) -> None:
     """Run a study, or go on with a run; with progress; then pictures, page, table."""
     from klayer.cli.progress import progress
-    from klayer.report import finish
+    from klayer.report import write_report
     from klayer.study.launch import resume_study, run_study
 
     data = None if isinstance(source, Path) else source.data
@@ -194,7 +194,7 @@ def _run(
             run = resume_study(source, **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
-    written = finish(run, pdf=pdf)
+    written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))

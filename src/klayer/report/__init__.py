@@ -11,46 +11,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from klayer.study.run_dir import Run
 
-__all__ = ["compare", "finish", "render"]
+__all__ = ["compare_runs", "write_report"]
 
 
-def finish(run: Run, *, pdf: bool = False) -> list[Path]:
-    """Write everything that a finished run shows.
+def write_report(run: Run | str | Path, *, pdf: bool = False) -> list[Path]:
+    """Write everything that a run shows, from its results alone, also if it is unfinished.
 
     Parameters
     ----------
-    run : Run
+    run : Run or path
     pdf : bool
         Whether to print the page to ``report.pdf`` too, by Chromium.
 
     Returns
     -------
     written : list of Path
-        The page first; figures and tables lie beside it in ``figures/`` and ``tables/``.
-    """
-    from klayer.report.page import write
+        The page ``report.html`` first; figures and tables lie beside it in ``figures/`` and
+        ``tables/``.
 
-    return write(run, pdf=pdf)
-
-
-def render(run: Run | str | Path) -> Path:
-    """Write ``report.html`` of a run from its results alone, also if it is unfinished.
-
-    Parameters
-    ----------
-    run : Run or path
-
-    Returns
-    -------
-    page : Path
+    Raises
+    ------
+    KlayerError
+        If there is no run at the path, or it can't be read.
     """
     from klayer.report.page import write
     from klayer.study.run_dir import Run
 
-    return write(run if isinstance(run, Run) else Run(run))[0]
+    return write(run if isinstance(run, Run) else Run(run), pdf=pdf)
 
 
-def compare(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -> Path:
+def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -> Path:
     """Write one page that sets two runs side by side.
 
     Parameters

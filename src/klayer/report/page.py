@@ -97,6 +97,7 @@ class Page:
         ]
         written += [table.save(tables) for table in [*every, *self.material.tables]]
         for name, png in self.material.pictures.items():
+            figures.mkdir(exist_ok=True)
             written.append(figures / name)
             written[-1].write_bytes(png)
         return written

@@ -39,9 +39,8 @@ from klayer.model import Model
 from klayer.nn import Network
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.schema import SCHEMA, migrated
+from klayer.study.schema import SCHEMA, migrated, network_from
 from klayer.study.search.search_file import SearchFile
-from klayer.study.stored_network import network_from
 from klayer.study.study import Study
 from klayer.train import TrainingState
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
+from klayer.nn import Network
 
-__all__ = ["SCHEMA", "migrated"]
+__all__ = ["SCHEMA", "migrated", "network_from"]
 
 # 1: no number; the folder of the data among the configuration, no fingerprint of the data; the
 # architecture of stored weights without its pieces.
@@ -38,3 +40,20 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
     data["data_dir"] = config.pop("data_dir", None)
     data["n_features"] = data.pop("features")
     return {"schema": SCHEMA, **info, "config": config, "data": {**data, "fingerprint": {}}}
+
+
+def network_from(about: Mapping[str, Any]) -> Network:
+    """Return the architecture that the metadata of stored weights describe.
+
+    Schema 1 had it flat and under other names; all its networks were of one kind.
+
+    Raises
+    ------
+    KlayerError
+        For a piece that this version doesn't know.
+    """
+    if "network" in about:
+        return Network.from_description(about["network"])
+    return Network(
+        about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
+    )

@@ -14,7 +14,6 @@ from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
-from klayer.study.stored_network import network_for
 from klayer.train import SCHEDULES, Settings, TrainingState
 
 __all__ = [
@@ -202,7 +201,7 @@ def store(
     splits = [split for split in dataset.splits if test or split != "test"]
     scores = {split: executor.evaluate_part(part, state, split) for split in splits}
     records = _records(one, state, dataset, scores, seconds, pruned)
-    network = network_for(one.settings, dataset)
+    network = one.settings.network(dataset.n_features, dataset.n_classes)
     run.save_weights(one.name, network, state, [member.seed for member in part.members])
     run.append(records)
     return records
@@ -249,6 +248,7 @@ def _records(
                 at_once=state.at_once,
                 seconds=float(seconds[p]),
                 history=history,
+                backend=state.backend,
             )
         )
     return records

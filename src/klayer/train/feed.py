@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data import Standardiser
+
 __all__ = ["Augment", "Feed", "Rows"]
 
 Array = NDArray[Any]
@@ -22,12 +24,6 @@ class Augment(Protocol):
     """Changes the raw rows (N, D) of the batch of an update, counted from 0."""
 
     def __call__(self, rows: Array, *, update: int) -> Array: ...
-
-
-class Standardises(Protocol):
-    """What turns raw rows into standardised ones; :class:`klayer.data.Standardiser`."""
-
-    def transform(self, features: Array, dtype: DTypeLike) -> Array: ...
 
 
 class Part(Protocol):
@@ -53,7 +49,10 @@ class Data(Protocol):
     def splits(self) -> Mapping[str, Part]: ...
 
     @property
-    def standardiser(self) -> Standardises: ...
+    def class_names(self) -> Sequence[str]: ...
+
+    @property
+    def standardiser(self) -> Standardiser: ...
 
 
 class Rows:
@@ -73,7 +72,7 @@ class Rows:
         stored: Array,
         labels: Array,
         dtype: np.dtype[Any],
-        standardiser: Standardises | None = None,
+        standardiser: Standardiser | None = None,
     ) -> None:
         self.stored, self.labels, self.dtype, self.standardiser = (
             stored,

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
-from klayer.nn import Network, Workspace
+from klayer.model import Model
+from klayer.nn import Workspace
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.train.engine import Engine
@@ -105,14 +106,7 @@ class Population:
                     f"{_difference(member.settings, settings)}."
                 )
         self.feed, self.members, self.chunk = feed, list(members), chunk
-        self.network = Network(
-            feed.n_features,
-            settings.hidden,
-            feed.n_classes,
-            settings.batch_norm,
-            settings.bn_eps,
-            settings.activation,
-        )
+        self.network = settings.network(feed.n_features, feed.n_classes)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
             raise KlayerError(
@@ -201,6 +195,18 @@ class Population:
         """Return a population of the networks ``lanes`` alone: the others cost no more time."""
         members = [self.members[p] for p in lanes]
         return Population(self.feed, members, self.state.take(lanes), self.chunk)
+
+    def model(self, lanes: Sequence[int] | None = None) -> Model:
+        """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
+        dataset, state = self.feed.dataset, self.state
+        model = Model(
+            self.network,
+            state.params,
+            state.running,
+            dataset.standardiser,
+            dataset.class_names,
+        )
+        return model.take(range(len(self)) if lanes is None else lanes)
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
         """Cost, loss and accuracy on a whole split.

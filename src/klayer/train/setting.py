@@ -48,6 +48,8 @@ class Setting:
         Its title, and a shorter one for legends; by default the name in words.
     was : tuple of str
         Former names, which stored runs and files may still use.
+    only_with : (str, str), optional
+        Another setting and the value of it without which this one has no effect.
     stands_for : str
         The setting that a parameter of a search is written as: ``"init"``.
     template : str
@@ -82,6 +84,7 @@ class Setting:
     label: str = ""
     symbol: str = ""
     was: tuple[str, ...] = ()
+    only_with: tuple[str, str] | None = None
     stands_for: str = ""
     template: str = ""
     name: str = ""
@@ -165,6 +168,24 @@ class Setting:
                 value, f"must be {limits}" if one_sided else f"`{limits}` must hold"
             )
         return value
+
+    def check_effect(self, value: Any, record: object) -> None:
+        """Refuse a value that the record's other settings leave without effect.
+
+        Raises
+        ------
+        KlayerError
+            Naming both settings.
+        """
+        if self.only_with is None or value == self.default:
+            return
+        other, needed = self.only_with
+        if getattr(record, other) != needed:
+            raise KlayerError(
+                f"`{self.name}` has an effect with {other}={needed!r} only, but got "
+                f"{self.name}={value} with {other}={getattr(record, other)!r}: "
+                f"leave it away, or set {other}."
+            )
 
     @cached_property
     def _parts(self) -> tuple[Any, ...]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from klayer.errors import KlayerError, invalid, located, unknown_name
-from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
@@ -146,7 +146,9 @@ class Settings:
     activation: str = setting(
         "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
     )
-    optimiser: str = setting("sgd", "How the weights move: {choices}.", choices=OPTIMISERS)
+    optimiser: str = setting(
+        "sgd", "How the weights move: {choices}.", choices=OPTIMISERS, search="choices"
+    )
     momentum: float = setting(
         0.9,
         "How much of its velocity the optimiser momentum keeps from update to update.",
@@ -154,6 +156,7 @@ class Settings:
         below=1,
         scope="network",
         search="linear",
+        only_with=("optimiser", "momentum"),
     )
     schedule: str = setting(
         "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
@@ -206,11 +209,25 @@ class Settings:
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
+        for name, row in SETTINGS.items():
+            row.check_effect(getattr(self, name), self)
         if not 0 <= self.lr_min <= self.lr_max < math.inf:
             raise KlayerError(
                 "`0 <= lr_min <= lr_max` must hold, "
                 f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
             )
+
+    def network(self, n_features: int, n_classes: int) -> Network:
+        """Return the architecture that these settings ask for.
+
+        Examples
+        --------
+        >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
+        (4, 5, 3)
+        """
+        own = {one.name for one in fields(Network)} & SETTINGS.keys()
+        chosen = {name: getattr(self, name) for name in own}
+        return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
     def half_cycle_updates(self, per_epoch: int) -> int:
         """Return half a cycle in updates, for a number of updates per epoch."""
