@@ -83,8 +83,8 @@ class Chunk:
 
     def _updates(self, block: Block, first: int) -> list[Chunk]:
         """Do the updates of a block from a given one on."""
-        self.rates.prepare(range(block.start, block.start + len(block.batches)))
-        for i in range(first, len(block.batches)):
+        self.rates.prepare(range(block.start, block.start + len(block)))
+        for i in range(first, len(block)):
             x, labels = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
             batch = plan.batch
