@@ -47,7 +47,7 @@ format: $(VENV)/lint ## put the code into shape
 docs: $(VENV)/test ## run the examples in the documentation
 	$(BIN)/python -m pytest --doctest-modules src tests/test_docs.py
 
-bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (ten minutes)
+bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (a quarter of an hour)
 	$(BIN)/python benchmarks/speed.py
 
 gradcheck-bench: $(VENV)/klayer ## planted gradient mistakes found, and false alarms

@@ -7,6 +7,7 @@ from importlib import util
 import numpy as np
 import pytest
 
+from klayer.data import load
 from klayer.errors import KlayerError
 from klayer.nn import ACTIVATIONS, Network, Workspace
 from klayer.nn.backends import BACKENDS, compiled, compiled_pays, kernel, require
@@ -111,6 +112,18 @@ def test_a_network_has_the_same_bits_alone_and_in_any_population(
     alone = [trained(digits32, [one]) for one in everyone]
     for P, workers, chunk in ((1, 4, 16), (3, 1, 16), (3, 2, 1), (8, 1, 3), (8, 2, 16), (8, 4, 16)):
         together = trained(digits32, everyone[:P], workers, chunk)
+        for p in range(P):
+            assert_same_bits(together, p, alone[p], 0)
+
+
+@every_backend
+def test_products_that_a_blas_would_share_between_threads_have_the_same_bits(brief, backend):
+    feed = Feed(load("synthetic:samples=400"))
+    settings = replace(brief, backend=backend, batch_size=100, updates_at_once=1, cycles=0.3)
+    everyone = members(settings, 3)
+    alone = [trained(feed, [one]) for one in everyone]
+    for P, workers in ((1, 4), (3, 1), (3, 4)):
+        together = trained(feed, everyone[:P], workers)
         for p in range(P):
             assert_same_bits(together, p, alone[p], 0)
 
@@ -328,8 +341,6 @@ def test_the_kernel_is_chosen_for_small_layers_and_long_trainings(digits32, brie
 
 @needs_numba
 def test_updates_at_once_are_not_for_the_compiled_backend():
-    from klayer.data import load
-
     feed = Feed(load("synthetic:samples=200"))
     settings = Settings(updates_at_once=2, backend="compiled")
     with pytest.raises(
