@@ -36,9 +36,10 @@ study: $(VENV)/klayer ## the report's study on handwritten digits, ends in a pag
 test: $(VENV)/test ## all tests; those that need more say why they are skipped
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/lint ## style and common mistakes
+lint: $(VENV)/lint ## style, common mistakes, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/lint ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,9 @@ from klayer.nn import ACTIVATIONS, Network, Workspace
 from klayer.nn.backends import BACKENDS, compiled, compiled_pays, kernel, require
 from klayer.nn.backends.compiled import Kernel, Updates, pack
 from klayer.nn.pieces.activations import Function
+from klayer.study import Study
+from klayer.study.launch import run_study
+from klayer.study.record import NetworkRecord
 from klayer.train import OPTIMISERS, Engine, Feed, Member, Population, Settings, Trainer
 from klayer.train.state import TrainingState
 from klayer.train.trainer import CHUNKS
@@ -398,3 +401,40 @@ def test_rows_are_what_the_state_shows(digits32, brief):
         assert np.shares_memory(state.params[key], rows)
     assert pack(3, [{}], {}, np.float32).shape == (3, 1, 0)
     assert pack(3, [], network.shapes(), np.float32).shape == (3, 0, network.size)
+
+
+# A run.
+
+
+def test_a_record_of_a_run_without_backends_was_made_by_numpy():
+    record = NetworkRecord(
+        *("arms", "a", 0, "trained", None, {}, Settings(), "p", 0, 1, 0.1, {"update": [0]})
+    )
+    stored = record.to_json()
+    del stored["backend"]
+    assert NetworkRecord.from_json(stored).backend == "numpy"
+
+
+@every_backend
+def test_a_study_stores_its_backend_and_is_trained_the_same_by_any_number_of_workers(
+    tmp_path, backend
+):
+    config = {
+        "data": "digits",
+        "seeds": 2,
+        "settings": {
+            "hidden": [16],
+            "batch_size": 50,
+            "cycles": 1,
+            "half_cycle": "1 epoch",
+            "backend": backend,
+        },
+        "grid": {"batch_norm": ["none", "hidden"]},
+    }
+    one, two = (
+        run_study(Study.from_values(config), out=tmp_path / str(workers), workers=workers)
+        for workers in (1, 2)
+    )
+    assert [record.backend for record in one.networks] == [backend] * 4
+    for ours, theirs in zip(one.networks, two.networks, strict=True):
+        assert ours.history == theirs.history
