@@ -180,13 +180,13 @@ class Trainer:
         with np.errstate(all="ignore"):
             for cut, following in pairwise([*cuts, None]):
                 if self.engine.stopped or cut is None:
-                    return
-                block, look_ahead = (
-                    blocks.get(cut),
-                    partial(self._ahead, blocks, following, threads),
-                )
+                    break
+                block = blocks.get(cut)
+                look_ahead = partial(self._ahead, blocks, following, threads)
                 chunks = [kept for chunk in chunks for kept in chunk.train(block, look_ahead)]
                 yield cut[1]
+        for chunk in chunks:
+            chunk.release()
 
     def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
         """Have a large block gathered meanwhile, where a worker is idle."""
