@@ -142,7 +142,7 @@ def test_without_torch_and_jax_the_others_are_timed(bench, monkeypatch, tmp_path
 def test_the_short_form_measures_tables_too(bench, monkeypatch, tmp_path, capsys):
     speed = bench("speed")
     monkeypatch.setattr(speed.util, "find_spec", lambda name: name == "klayer" or None)
-    monkeypatch.setattr(speed, "SHORT_ARCHITECTURES", ("10 to 16, N 32", "64 to 50, 50, N 20, BN"))
+    monkeypatch.setattr(speed, "SHORT_ARCHITECTURES", ("10 to 16, N 32",))
     out = tmp_path / "speed.json"
     options = ("--rounds=1", "--seconds=0.01", "--samples=200", "--networks=2")
     speed.main(["--short", *options, f"--json={out}"])

@@ -118,3 +118,6 @@ class CompiledChunk:
             CompiledChunk(population, some, self.ws, self.kernel, rows)
             for some in slices(survivors, population.chunk)
         ]
+
+    def release(self) -> None:
+        """Nothing: no block outlives its updates."""

@@ -45,6 +45,9 @@ class TrainsBlocks(Protocol):
         It calls ``look_ahead`` when threads are idle: the next block is then gathered.
         """
 
+    def release(self) -> None:
+        """Let go of mini-batches and all that is made for them."""
+
 
 MakeChunk = Callable[[slice, Workspace, int], TrainsBlocks]
 
