@@ -31,6 +31,7 @@ def cut(W: Array) -> list[slice]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> cut(np.empty((1, 3072, 50), np.float32))
     [slice(0, 1536, None), slice(1536, 3072, None)]
     """
