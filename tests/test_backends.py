@@ -16,7 +16,7 @@ from klayer.nn.pieces.activations import Function
 from klayer.study import Study
 from klayer.study.launch import run_study
 from klayer.study.record import NetworkRecord
-from klayer.train import OPTIMISERS, Engine, Feed, Member, Population, Settings, Trainer
+from klayer.train import OPTIMISERS, Engine, Failure, Feed, Member, Population, Settings, Trainer
 from klayer.train.state import TrainingState
 from klayer.train.trainer import CHUNKS
 
@@ -191,6 +191,17 @@ def test_a_network_that_diverges_is_frozen_before_the_update_and_harms_no_other(
     for name in ("params", "running"):
         for key, value in getattr(before.state, name).items():
             assert value[0].tobytes() == getattr(together.state, name)[key][1].tobytes()
+
+
+@every_backend
+def test_a_network_that_starts_out_not_finite_never_moves(digits32, brief, backend):
+    settings = replace(brief, backend=backend, init="gaussian:1e20")
+    # The advance alone: no curve is recorded, which would find the cost out before.
+    population = Population(digits32, [Member(settings, 0)])
+    before = population.state.params["W3"].copy()
+    Trainer(population).advance(10)
+    assert population.state.failures == [Failure(0, 2)]
+    assert (population.state.params["W3"] == before).all()
 
 
 @every_backend
