@@ -9,6 +9,7 @@ from string import ascii_uppercase
 from klayer.files import write_text
 from klayer.report.html import render
 from klayer.report.overview import overview
+from klayer.report.pdf import print_pdf
 from klayer.report.prose import headline
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
@@ -17,25 +18,36 @@ from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import network_table, result_table
 from klayer.study.run_dir import Run
 
-__all__ = ["Page", "write"]
+__all__ = ["Page", "write_report"]
 
 
-def write(run: Run, *, pdf: bool = False) -> list[Path]:
-    """Write ``report.html``, ``figures/`` and ``tables/`` of a run, and ``report.pdf`` if wanted.
+def write_report(run: Run | str | Path, *, pdf: bool = False) -> list[Path]:
+    """Write everything that a run shows, from its results alone, also if it is unfinished.
+
+    Parameters
+    ----------
+    run : Run or path
+    pdf : bool
+        Whether to print the page to ``report.pdf`` too, by Chromium.
 
     Returns
     -------
     written : list of Path
-        The page; the PDF; of a training also the picture of its curves.
+        The page ``report.html`` first; figures and tables lie beside it in ``figures/`` and
+        ``tables/``. Then the PDF; of a training also the picture of its curves.
+
+    Raises
+    ------
+    KlayerError
+        If there is no run at the path, or it can't be read.
     """
+    run = run if isinstance(run, Run) else Run(run)
     page = Page(RunView(run))
     path = run.path / "report.html"
     write_text(path, page.html())
     files = page.save()
     written = [path]
     if pdf:
-        from klayer.report.pdf import print_pdf
-
         written.append(print_pdf(path))
     if run.info["kind"] == "train":
         written += [file for file in files if file.name == "curves.png"]

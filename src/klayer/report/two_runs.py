@@ -17,7 +17,7 @@ from klayer.report.vega import INK, SERIES, Figure, Key, Panel, channel, layers,
 from klayer.study.run_dir import Run
 from klayer.study.statistics import Comparison, holm
 
-__all__ = ["Pair", "pairs", "write"]
+__all__ = ["Pair", "compare_runs", "pairs"]
 
 MOST_FIGURES = 12
 
@@ -62,16 +62,27 @@ def _label(one: ArmView, other: ArmView) -> str:
     return one.label if one.label == other.label else f"{one.label} / {other.label}"
 
 
-def write(run_a: Run, run_b: Run, out: Path) -> Path:
-    """Write the page that compares two runs.
+def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -> Path:
+    """Write one page that sets two runs side by side.
+
+    Parameters
+    ----------
+    run_a, run_b : Run or path
+    out : path
+        The HTML file to be written.
+
+    Returns
+    -------
+    page : Path
 
     Raises
     ------
     KlayerError
         If a run has no finished network, or the runs have no arm in common.
     """
-    b = RunView(run_b, RunView(run_a).splits)
-    views = RunView(run_a, b.splits), b
+    one, other = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
+    b = RunView(other, RunView(one).splits)
+    views = RunView(one, b.splits), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
@@ -105,6 +116,7 @@ def write(run_a: Run, run_b: Run, out: Path) -> Path:
         ],
         numbers={},
     )
+    out = Path(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, html)
