@@ -38,26 +38,16 @@ class ArmComparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """All comparisons of a run.
-
-    Attributes
-    ----------
-    arms : list of ArmComparison
-        Corrected together, after Holm.
-    robustness : dict
-        By (architecture, series): how many networks with another initialisation than the baseline
-        trained, without batch normalisation against with it. Corrected together.
-    interactions : dict
-        By series: what batch normalisation gains in the deepest network minus what it gains in the
-        shallowest, at the baseline initialisation.
-    fidelity : list of Fidelity
-        Published accuracies beside measured ones.
-    """
+    """All comparisons of a run, corrected after Holm within each question."""
 
     arms: list[ArmComparison]
+    # By (architecture, series): how many networks with another initialisation than the baseline
+    # trained, without batch normalisation against with it.
     robustness: dict[tuple[str, str], Comparison]
+    # By series: what batch normalisation gains in the deepest network minus what it gains in the
+    # shallowest, at the baseline initialisation.
     interactions: dict[str, Comparison]
-    fidelity: list[Fidelity]
+    fidelity: list[Fidelity]  # published accuracies beside measured ones
 
 
 def analyse(view: RunView) -> Comparisons:

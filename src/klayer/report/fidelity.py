@@ -16,40 +16,22 @@ _ROUNDING = 5e-5
 
 @dataclass(frozen=True)
 class Fidelity:
-    """A published accuracy beside the measured one.
-
-    Attributes
-    ----------
-    source, arm : str
-    published : float
-    measured : Cell
-    difference : float or None
-        Published minus measured mean; None where the cell is mixed.
-    sds : float or None
-        The difference in standard deviations of the seeds.
-    low, high : float or None
-        Where one more run would land in 95 % of cases:
-        ``mean -+ t(n-1) * sd * sqrt(1 + 1/n)``.
-    agrees : bool or None
-        None where there are too few seeds to say, or where they lie so far apart that nearly any run
-        would agree.
-    explanation : str
-        What the data say about it.
-    note : str
-        What the study's author says about it.
-    """
+    """A published accuracy beside the measured one."""
 
     source: str
     arm: str
     published: float
     measured: Cell
-    difference: float | None
-    sds: float | None
+    difference: float | None  # published minus measured mean; None where the cell is mixed
+    sds: float | None  # the difference in standard deviations of the seeds
+    # Where one more run would land in 95 % of cases: mean -+ t(n-1) * sd * sqrt(1 + 1/n).
     low: float | None
     high: float | None
+    # None where there are too few seeds to say, or where they lie so far apart that nearly any run
+    # would agree.
     agrees: bool | None
-    explanation: str
-    note: str = ""
+    explanation: str  # what the data say about it
+    note: str = ""  # what the study's author says about it
 
 
 def fidelity(

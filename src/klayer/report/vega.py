@@ -153,26 +153,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart.
-
-    Attributes
-    ----------
-    height : int
-        In pixels.
-    alt : str
-        What the chart shows, for those who don't see it.
-    spec : dict
-        The chart, without a width.
-    params : list of dict
-        Selections of the live chart, each with the names of its ``views``.
-    over : dict, optional
-        A layer that only the live chart has, above the others: what hovering shows.
-    """
+    """One chart."""
 
     title: str
-    height: int
-    alt: str
-    spec: Spec
+    height: int  # in pixels
+    alt: str  # what it shows, for those who don't see it
+    spec: Spec  # without a width
+    # Of the live chart alone: selections, each with the names of its `views`; and a layer above the
+    # others, what hovering shows.
     params: list[Spec] = field(default_factory=list)
     over: Spec | None = None
 
@@ -193,17 +181,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels under one caption and one legend.
+    """Panels under one caption and one legend."""
 
-    ``name`` is its id on the page and the stem of its files, ``width`` that of a panel in the files, in
-    pixels.
-    """
-
-    name: str
+    name: str  # its id on the page, and the stem of its files
     caption: str
     panels: list[Panel]
     legend: list[Key] = field(default_factory=list)
-    width: int = 300
+    width: int = 300  # of a panel in the files, in pixels
 
     def svgs(self) -> list[str]:
         """Return the panels as SVG that can stand in a page, without interaction."""

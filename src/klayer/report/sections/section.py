@@ -40,15 +40,12 @@ class Part:
 
 @dataclass
 class Material:
-    """What the sections of a page are made of, and what they leave for the files beside it.
-
-    Figures and tables are those that a section has shown; ``pictures`` are other PNG files by name.
-    """
+    """What the sections of a page are made of, and what they have shown, for the files beside it."""
 
     view: RunView
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)  # other PNG files by name
 
     @cached_property
     def comparisons(self) -> Comparisons:
@@ -73,20 +70,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Section:
-    """A row of the table of sections.
-
-    Attributes
-    ----------
-    applies : callable
-        Whether a run has what the section shows.
-    build : callable
-        Makes its parts: one, or as many as the run asks for.
-    appendix : bool
-        Whether it is lettered, A, B, ..., not numbered.
-    """
+    """A row of the table of sections."""
 
     id: str
     title: str
-    applies: Callable[[Material], bool]
-    build: Callable[[Material], Iterable[Part]]
-    appendix: bool = False
+    applies: Callable[[Material], bool]  # whether a run has what the section shows
+    build: Callable[[Material], Iterable[Part]]  # its parts: one, or as many as the run asks for
+    appendix: bool = False  # lettered, A, B, ..., not numbered
