@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from functools import cache
 from importlib import metadata, resources
 from typing import Any
 
 import jinja2
 
-from klayer.report.vega import Figure, javascript
+from klayer.report.vega import javascript
 
-__all__ = ["data_uri", "drawn", "render"]
+__all__ = ["data_uri", "render"]
 
 
 @cache
@@ -26,6 +25,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     inlined = {
         "version": metadata.version("klayer"),
         "css": (folder / "page.css").read_text(encoding="utf-8"),
@@ -38,34 +38,6 @@ def _template() -> jinja2.Template:
 def render(**context: Any) -> str:
     """Fill the page's template: ``title``, ``kicker``, ``summary`` (blocks), ``parts``, ``contents``."""
     return _template().render(**context)
-
-
-def drawn(figure: Figure) -> dict[str, Any]:
-    """Return what the template shows of a figure: static pictures and specifications of its panels."""
-    panels = zip(figure.panels, figure.svgs(), strict=True)
-    return {
-        "name": figure.name,
-        "caption": figure.caption,
-        "legend": figure.legend,
-        "panels": [
-            {
-                "id": f"spec-{figure.name}-{i}",
-                "title": panel.title,
-                "alt": panel.alt,
-                "svg": svg,
-                "spec": _json(panel.live()),
-            }
-            for i, (panel, svg) in enumerate(panels)
-        ],
-    }
-
-
-def _json(value: Any) -> str:
-    """Write JSON that can stand in a script element, whatever the strings in it say."""
-    text = json.dumps(value, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def data_uri(png: bytes) -> str:

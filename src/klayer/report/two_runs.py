@@ -9,7 +9,7 @@ from typing import Any
 from klayer.errors import KlayerError
 from klayer.files import write_text
 from klayer.report.curves import Line, curve_panel
-from klayer.report.html import drawn, render
+from klayer.report.html import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.report.sections.section import Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells, mean_sd
@@ -96,10 +96,10 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         )
     names = _names(*views)
     summary = [block("text", text=line, kind="lead") for line in _lines(found, views, names)]
-    summary.append(block("figure", one=drawn(_dots(found, names))))
+    summary.append(block("figure", one=_dots(found, names)))
     summary.append(block("table", one=_table(found, names)))
     figures = [_curves(pair, names, n) for n, pair in enumerate(found[:MOST_FIGURES], start=1)]
-    training = [block("figure", one=drawn(figure)) for figure in figures]
+    training = [block("figure", one=figure) for figure in figures]
     if len(found) > MOST_FIGURES:
         rest = f"{len(found) - MOST_FIGURES} more arms are in the table alone."
         training.append(block("text", text=rest, kind="note"))

@@ -189,10 +189,11 @@ class Figure:
     legend: list[Key] = field(default_factory=list)
     width: int = 300  # of a panel in the files, in pixels
 
-    def svgs(self) -> list[str]:
-        """Return the panels as SVG that can stand in a page, without interaction."""
+    def drawn(self) -> list[tuple[Panel, str]]:
+        """Return the panels, each with an SVG that can stand in a page, without interaction."""
+        specs = [{**panel.static(self.width), "config": CONFIG} for panel in self.panels]
         return [
-            _inline(_svg({**panel.static(self.width), "config": CONFIG})) for panel in self.panels
+            (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
     def save(self, folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from klayer.report.comparisons import Comparisons, analyse
-from klayer.report.html import drawn
 from klayer.report.prose import Sentence, conclusion
 from klayer.report.run_view import RunView
 from klayer.report.table import Table
@@ -60,7 +59,7 @@ class Material:
     def figure(self, figure: Figure, *, narrow: bool = False) -> Block:
         """Show a figure, and keep it for the files."""
         self.figures.append(figure)
-        return block("figure", one=drawn(figure), narrow=narrow)
+        return block("figure", one=figure, narrow=narrow)
 
     def table(self, table: Table) -> Table:
         """Keep a table for the files."""
