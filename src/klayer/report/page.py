@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
+
+import jinja2
 
 from klayer.files import write_text
-from klayer.report.html import render
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import headline
@@ -16,9 +20,10 @@ from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import network_table, result_table
+from klayer.report.vega import javascript
 from klayer.study.run_dir import Run
 
-__all__ = ["Page", "write_report"]
+__all__ = ["Page", "render", "write_report"]
 
 
 def write_report(run: Run | str | Path, *, pdf: bool = False) -> list[Path]:
@@ -126,3 +131,23 @@ def _unfinished(view: RunView) -> str:
         f"This run is not finished: {many}, and the page shows those. "
         f"Go on with: klayer {view.info['kind']} --resume {view.path}"
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Return the page's template, style sheet and scripts in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("klayer.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    inlined = {"version": metadata.version("klayer"), "bundle": javascript()}
+    return environment.get_template("page.html", globals=inlined)
+
+
+def render(**context: Any) -> str:
+    """Fill the page's template: ``title``, ``kicker``, ``summary`` (blocks), ``parts``, ``numbers``."""
+    return _template().render(**context)

@@ -9,7 +9,7 @@ from typing import Any
 from klayer.errors import KlayerError
 from klayer.files import write_text
 from klayer.report.curves import Line, curve_panel
-from klayer.report.html import render
+from klayer.report.page import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.report.sections.section import Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells, mean_sd
@@ -26,10 +26,15 @@ MOST_FIGURES = 12
 class Pair:
     """An arm that both runs have, b against a over common seeds."""
 
-    label: str
     a: ArmView
     b: ArmView
     result: Comparison
+
+    @property
+    def label(self) -> str:
+        """What both call it."""
+        a, b = self.a.label, self.b.label
+        return a if a == b else f"{a} / {b}"
 
 
 def pairs(a: RunView, b: RunView) -> list[Pair]:
@@ -52,14 +57,7 @@ def pairs(a: RunView, b: RunView) -> list[Pair]:
         found = [(a.with_results[0], b.with_results[0])]
     found.sort(key=lambda pair: a.with_results.index(pair[0]))
     results = holm([compare_arms(one, other) for one, other in found])
-    return [
-        Pair(_label(one, other), one, other, result)
-        for (one, other), result in zip(found, results, strict=True)
-    ]
-
-
-def _label(one: ArmView, other: ArmView) -> str:
-    return one.label if one.label == other.label else f"{one.label} / {other.label}"
+    return [Pair(*arms, result) for arms, result in zip(found, results, strict=True)]
 
 
 def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -> Path:

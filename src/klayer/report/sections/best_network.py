@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from klayer.errors import KlayerError
 from klayer.report.examination import Examination, examine
-from klayer.report.html import data_uri
+from klayer.report.png import data_uri
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import Table, interval
