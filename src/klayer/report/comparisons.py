@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from klayer.report.fidelity import UNEXPLAINED, Fidelity, fidelity
+from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
 from klayer.study.statistics import Comparison, counts, holm, paired
 
@@ -159,32 +159,12 @@ def _published(view: RunView) -> list[Fidelity]:
         arms = [arm for arm in view.with_results if one.matches(arm.settings)]
         if split not in view.splits or not arms:
             continue
+        chance = view.chance + 0.02
         rows = [
-            fidelity(
-                given[split],
-                arm.measured(split),
-                source=one.source,
-                arm=arm.label,
-                chance=view.chance + 0.02,
-                note=one.note,
-            )
+            Fidelity(given[split], arm.measured(split), one.source, arm.label, chance, one.note)
             for arm in arms
         ]
-        found += _readings(rows, arms)
+        agreeing = [arm.series for row, arm in zip(rows, arms, strict=True) if row.agrees]
+        fits = " and ".join(agreeing)
+        found += [replace(row, fits=fits) if row.agrees is False else row for row in rows]
     return found
-
-
-def _readings(rows: list[Fidelity], arms: list[ArmView]) -> list[Fidelity]:
-    agreeing = [arm.series for row, arm in zip(rows, arms, strict=True) if row.agrees]
-    if len(rows) < 2 or not agreeing:
-        return rows
-    others = " and ".join(agreeing)
-    return [
-        row
-        if row.agrees is not False
-        else replace(
-            row,
-            explanation=f"{row.explanation.removesuffix(UNEXPLAINED)}; the reading {others} fits",
-        )
-        for row in rows
-    ]

@@ -139,25 +139,22 @@ def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
 def _baseline(view: RunView, found: Comparisons) -> list[Sentence]:
     sentences = []
     for one in found.arms:
-        if one.factor != "batch_norm" or not one.primary:
+        result, series = one.result, one.b.series
+        if one.factor != "batch_norm" or not one.primary or not result.test:
             continue
-        result = one.result
-        where = f"{one.b.architecture} network with {view.baseline} initialisation"
-        mean = result.difference.mean
-        if result.test == "paired t" and _shown(result):
+        where = f"In the {one.b.architecture} network with {view.baseline} initialisation"
+        by = points(result.difference.mean)
+        if result.test == "Fisher":
+            text = f"{where}: {_about(one).text}"
+        elif _shown(result):
             verb = "raises" if result.verdict == "higher" else "lowers"
-            by = points(mean).lstrip("+\u2212")
-            text = f"{one.b.series} {verb} {view.judge} accuracy by {by} points {_numbers(result)}."
-        elif result.test == "paired t":
+            by = by.lstrip("+\u2212")
             text = (
-                f"no effect of {one.b.series} is shown: {points(mean)} points {_numbers(result)}."
+                f"{where}, {series} {verb} {view.judge} accuracy by {by} points {_numbers(result)}."
             )
-        elif result.test == "Fisher":
-            sentences.append(Sentence(f"In the {where}: {_about(one).text}", _shown(result)))
-            continue
         else:
-            continue
-        sentences.append(Sentence(f"In the {where}, {text}", _shown(result)))
+            text = f"{where}, no effect of {series} is shown: {by} points {_numbers(result)}."
+        sentences.append(Sentence(text, _shown(result)))
     return sentences
 
 

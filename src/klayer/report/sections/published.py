@@ -52,7 +52,7 @@ def _table(found: Sequence[Fidelity]) -> Table:
         marks.append(colour)
         raw.append(
             [one.arm, one.source, one.published, m.n, m.trained, m.at_chance, m.diverged, e.mean,
-             e.sd, e.least, e.greatest, one.difference, one.sds, one.low, one.high, verdict, because]
+             e.sd, e.least, e.greatest, one.difference, one.sds, *one.interval, verdict, because]
         )  # fmt: skip
     head = ["Network", "Published", "Measured", "Seeds", "Difference", "In sd", "Verdict",
             "What the seeds say"]  # fmt: skip
