@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
@@ -91,21 +90,23 @@ def _pairs(view: RunView) -> Iterator[tuple[str, ArmView, ArmView]]:
                     yield factor, a, b
 
 
-def _matching(view: RunView, arm: ArmView, **changes: Any) -> ArmView | None:
-    wanted = {**arm.settings.as_dict(), **changes}
-    return next((a for a in view.with_results if a.settings.as_dict() == wanted), None)
+def _without_and_with(view: RunView) -> Iterator[tuple[ArmView, ArmView]]:
+    """Yield each arm with batch normalisation, after the one that differs in having none."""
+    plain = {arm.settings: arm for arm in reversed(view.with_results)}
+    for arm in view.with_results:
+        without = plain.get(replace(arm.settings, batch_norm="none"))
+        if without and arm.settings.batch_norm != "none":
+            yield without, arm
 
 
 def _robustness(view: RunView) -> dict[tuple[str, str], Comparison]:
     totals: dict[tuple[str, str], list[int]] = {}
-    for arm in view.with_results:
-        without = _matching(view, arm, batch_norm="none")
-        if without is None or arm.settings.batch_norm == "none" or arm.init == view.baseline:
-            continue
-        total = totals.setdefault((arm.architecture, arm.series), [0, 0, 0, 0])
-        for i, one in enumerate((without, arm)):
-            total[i] += one.cell.trained
-            total[2 + i] += one.cell.n
+    for without, arm in _without_and_with(view):
+        if arm.init != view.baseline:
+            total = totals.setdefault((arm.architecture, arm.series), [0, 0, 0, 0])
+            for i, one in enumerate((without, arm)):
+                total[i] += one.cell.trained
+                total[2 + i] += one.cell.n
     found = {
         key: counts((k0, k1), (n0, n1), ("no BN", key[1]))
         for key, (k0, k1, n0, n1) in totals.items()
@@ -128,21 +129,16 @@ def _interactions(view: RunView) -> dict[str, Comparison]:
 
 def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
     """Return by seed what batch normalisation gains, where all networks of both arms trained."""
-    for arm in view.with_results:
-        if (arm.architecture, arm.series, arm.init) != (architecture, series, view.baseline):
-            continue
-        without = _matching(view, arm, batch_norm="none")
-        if arm.settings.batch_norm == "none" or without is None:
-            continue
-        if not arm.cell.kind == without.cell.kind == "trained":
-            continue
-        before = {one.seed: one.accuracy(view.judge) for one in without.records}
-        return {
-            one.seed: value - other
-            for one in arm.records
-            if (value := one.accuracy(view.judge)) is not None
-            and (other := before.get(one.seed)) is not None
-        }
+    for without, arm in _without_and_with(view):
+        here = (arm.architecture, arm.series, arm.init) == (architecture, series, view.baseline)
+        if here and arm.cell.kind == without.cell.kind == "trained":
+            before = {one.seed: one.accuracy(view.judge) for one in without.records}
+            return {
+                one.seed: value - other
+                for one in arm.records
+                if (value := one.accuracy(view.judge)) is not None
+                and (other := before.get(one.seed)) is not None
+            }
     return {}
 
 

@@ -1,12 +1,11 @@
-"""The sections of a run's page, in their order: one module each, one row each."""
+"""The sections of a run's page, in their order: one row each."""
 
 from __future__ import annotations
 
 from klayer.report.sections import (
-    all_comparisons,
     arms,
     best_network,
-    conclusion,
+    comparisons,
     gradient_check,
     how_made,
     published,
@@ -26,13 +25,13 @@ SECTIONS = (
     Section("initialisation", "Other initialisations",
             lambda m: bool(m.view.groups(baseline=False)), arms.build_others),
     Section("conclusion", "Conclusion",
-            lambda m: bool(m.conclusion), conclusion.build),
+            lambda m: bool(m.conclusion), comparisons.build_conclusion),
     Section("fidelity", "Published and measured",
             lambda m: bool(m.comparisons.fidelity), published.build, appendix=True),
     Section("best", "The best network",
             lambda m: m.view.best is not None, best_network.build, appendix=True),
     Section("comparisons", "All comparisons",
-            lambda m: bool(m.comparisons.arms), all_comparisons.build, appendix=True),
+            lambda m: bool(m.comparisons.arms), comparisons.build_tables, appendix=True),
     Section("made", "How it was made",
             lambda _: True, how_made.build, appendix=True),
 )  # fmt: skip
