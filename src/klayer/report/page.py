@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -68,19 +69,12 @@ class Page:
         picture = overview(view)
         shown = [self.material.figure(picture, narrow=True)] if picture else []
         self.parts: list[Part] = []
-        self.numbers: dict[str, str] = {}
-        counts = {False: 0, True: 0}
+        numbers, letters = count(1), iter(ascii_uppercase)
         for section in SECTIONS:
-            if not section.applies(self.material):
-                continue
-            for part in section.build(self.material):
-                part = replace(part, id=part.id or section.id, title=part.title or section.title)
-                count = counts[section.appendix]
-                counts[section.appendix] += 1
-                self.numbers[part.id] = (
-                    ascii_uppercase[count] if section.appendix else str(count + 1)
-                )
-                self.parts.append(part)
+            for part in section.build(self.material) if section.applies(self.material) else ():
+                id, title = part.id or section.id, part.title or section.title
+                number = str(next(letters if section.appendix else numbers))
+                self.parts.append(replace(part, id=id, title=title, number=number))
         self.summary = self._summary(shown)
 
     def _summary(self, shown: list[Block]) -> list[Block]:
@@ -100,9 +94,7 @@ class Page:
         elif info["kind"] == "search":
             title = f"A search on {data}"
         kicker = f"{data} · {info['created'][:10]} · {view.path.name}"
-        return render(
-            title=title, kicker=kicker, summary=self.summary, parts=self.parts, numbers=self.numbers
-        )
+        return render(title=title, kicker=kicker, summary=self.summary, parts=self.parts)
 
     def save(self) -> list[Path]:
         """Write all figures as SVG and PNG, all tables as CSV."""
@@ -149,5 +141,5 @@ def _template() -> jinja2.Template:
 
 
 def render(**context: Any) -> str:
-    """Fill the page's template: ``title``, ``kicker``, ``summary`` (blocks), ``parts``, ``numbers``."""
+    """Fill the page's template: ``title``, ``kicker``, ``summary`` (blocks), ``parts``."""
     return _template().render(**context)

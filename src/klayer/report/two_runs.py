@@ -112,7 +112,6 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
             Part(training, "curves", "Training"),
             Part([differing], "differences", "What differs"),
         ],
-        numbers={},
     )
     out = Path(out)
     try:

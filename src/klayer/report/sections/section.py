@@ -35,6 +35,7 @@ class Part:
     blocks: list[Block]
     id: str = ""
     title: str = ""
+    number: str = ""  # or letter, as the page counts it
 
 
 @dataclass
