@@ -262,11 +262,10 @@ def _svg(spec: Spec) -> str:
 
 def _inline(svg: str) -> str:
     """Make an SVG fit its column, and keep it from speaking: the figure has a description."""
-    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
     svg = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", svg)
-    if size:
-        svg = svg.replace(size.group(0), f'style="max-width:{size[1]}px"', 1)
+    size = r'width="([\d.]+)" height="[\d.]+"'
+    svg = re.sub(size, r'style="max-width:\1px"', svg, count=1)
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 
