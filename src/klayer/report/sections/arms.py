@@ -61,8 +61,7 @@ def build_others(material: Material) -> list[Part]:
 
 def _group(material: Material, group: Group) -> list[Block]:
     """Show what batch normalisation does in a group, and its curves."""
-    said = effect(material.comparisons, group.architecture, group.init)
-    text = " ".join(one.text for one in said)
+    text = effect(material.comparisons, group.architecture, group.init)
     blocks = [block("text", text=text)] if text else []
     return blocks + [material.figure(one) for one in _curves(material.view, group)]
 
