@@ -16,7 +16,7 @@ from klayer.errors import KlayerError
 from klayer.report import page as page_module
 from klayer.report import table as table_module
 from klayer.report import write_report
-from klayer.report.comparisons import analyse
+from klayer.report.comparisons import Comparisons
 from klayer.report.examination import examine
 from klayer.report.page import Page
 from klayer.report.prose import conclusion
@@ -318,7 +318,7 @@ def test_conclusion_claims_an_effect_that_the_seeds_carry(study, tmp_path):
         return "trained", 0.5 + gain + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    claims = [one.text for one in conclusion(view, analyse(view)) if one.carried]
+    claims = [one.text for one in conclusion(view, Comparisons(view)) if one.carried]
     assert sum("BN raises test accuracy by" in text for text in claims) == 2
 
 
@@ -327,7 +327,7 @@ def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
         return "trained", 0.5 + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    found = conclusion(view, analyse(view))
+    found = conclusion(view, Comparisons(view))
     assert not any("raises" in one.text or "robust to" in one.text for one in found)
     assert all(not one.carried for one in found if "no effect of BN is shown" in one.text)
     assert any("no effect of BN is shown" in one.text for one in found)
@@ -341,7 +341,7 @@ def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path
         return "trained", 0.5 + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    found = conclusion(view, analyse(view))
+    found = conclusion(view, Comparisons(view))
     robust = [one for one in found if "robust" in one.text]
     # 3 of 3 against 0 of 3: 1 of C(6, 3) = 20 tables, twice; p = .1 carries no claim.
     assert all("p\u00a0=\u00a00.20" in one.text and not one.carried for one in robust)
@@ -353,7 +353,7 @@ def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
         return ("at chance", 0.1) if record.seed == 1 else ("trained", 0.5 + noise(record))
 
     view = edited(study, tmp_path, accuracies)
-    texts = [one.text for one in conclusion(view, analyse(view))]
+    texts = [one.text for one in conclusion(view, Comparisons(view))]
     assert any("a single run says little" in text for text in texts)
     assert all(arm.cell.kind == "mixed" for arm in view.with_results)
 

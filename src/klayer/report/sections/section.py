@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from klayer.report.comparisons import Comparisons, analyse
+from klayer.report.comparisons import Comparisons
 from klayer.report.prose import Sentence, conclusion
 from klayer.report.run_view import RunView
 from klayer.report.table import Table
@@ -16,16 +16,12 @@ from klayer.report.vega import Figure
 __all__ = ["Block", "Material", "Part", "Section", "block"]
 
 
-class Block(NamedTuple):
-    """Something that a page shows: a macro of ``macros.html`` and its arguments."""
-
-    macro: str
-    shown: dict[str, Any]
+Block = tuple[str, dict[str, Any]]
 
 
 def block(macro: str, **shown: Any) -> Block:
-    """Make a block."""
-    return Block(macro, shown)
+    """Return something that a page shows: a macro of ``macros.html`` and its arguments."""
+    return macro, shown
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Material:
     @cached_property
     def comparisons(self) -> Comparisons:
         """What can be compared with what."""
-        return analyse(self.view)
+        return Comparisons(self.view)
 
     @cached_property
     def conclusion(self) -> list[Sentence]:
