@@ -156,7 +156,7 @@ def generic_params(
 class _NetworkObjective:
     """A population on one batch; terms and gradients by a :class:`klayer.nn.Plan`."""
 
-    loss_dtype = np.dtype(np.float64)
+    loss_dtype: np.dtype[Any] = np.dtype(np.float64)
 
     def __init__(
         self, network: Network, params: Params, x: Array, labels: Array, l2: ArrayLike
@@ -166,7 +166,7 @@ class _NetworkObjective:
         self.l2 = _strengths(l2, P)
         self._x = {np.dtype(np.float64): x, np.dtype(np.complex128): x.astype(np.complex128)}
         self._ws = {dtype: Workspace() for dtype in self._x}
-        self.terms = ("data", "l2", "cost") if self.l2.any() else ("cost",)
+        self.terms: tuple[str, ...] = ("data", "l2", "cost") if self.l2.any() else ("cost",)
         self.derived = frozenset({"l2"})
         self.evaluations = 0
 
