@@ -364,7 +364,7 @@ def test_ids_of_sections_differ():
 
 
 def test_new_section_is_one_row_of_the_table(one, monkeypatch):
-    row = Section("more", "One more", lambda _: True, lambda _: [Part([block("text", text="Hm.")])])
+    row = Section("more", "One more", lambda _: [Part([block("text", text="Hm.")])])
     monkeypatch.setattr(page_module, "SECTIONS", (row, *SECTIONS))
     text = page_of(one[0].path)
     assert '<span class="number">1</span>One more</h2>' in text

@@ -71,7 +71,7 @@ class Page:
         self.parts: list[Part] = []
         numbers, letters = count(1), iter(ascii_uppercase)
         for section in SECTIONS:
-            for part in section.build(self.material) if section.applies(self.material) else ():
+            for part in section.build(self.material):
                 id, title = part.id or section.id, part.title or section.title
                 number = str(next(letters if section.appendix else numbers))
                 self.parts.append(replace(part, id=id, title=title, number=number))

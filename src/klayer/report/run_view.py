@@ -119,31 +119,15 @@ class Group:
 
 
 class RunView:
-    """What a run directory holds, arranged for showing.
-
-    Parameters
-    ----------
-    run : Run
-    among : tuple of str
-        The splits to be looked at, where the data have them.
-
-    Attributes
-    ----------
-    run, info, path
-        The run, what its ``run.json`` says, and its directory.
-    networks : list of NetworkRecord
-        All finished ones, those of a search too.
-    splits : tuple of str
-        Networks are judged by their accuracies on the last one: test if there, else validation, train.
-    arms : list of ArmView
-        Those that the configuration declares, with or without results; then any others with results.
-    """
+    """What a run directory holds, arranged for showing; of its splits those ``among`` some."""
 
     def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
         self.run, self.path = run, run.path
         self.info: dict[str, Any] = run.info
-        self.networks = run.networks
+        self.networks = run.networks  # all finished ones, those of a search too
+        # Judged by their accuracies on the last of these: test if there, else validation, train.
         self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
+        # Those that the configuration declares, with or without results; then others with results.
         self.arms = _arms(self)
 
     @cached_property

@@ -37,6 +37,8 @@ def build(material: Material) -> list[Part]:
 def build_others(material: Material) -> list[Part]:
     """Make one part of all other initialisations, with a heading for each architecture."""
     groups = material.view.groups(baseline=False)
+    if not groups:
+        return []
     names = list(dict.fromkeys(group.architecture for group in groups))
     blocks = []
     for number, name in enumerate(names):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klayer.report.comparisons import ArmComparison
+from klayer.report.prose import conclusion
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells
 
@@ -26,13 +27,17 @@ _TABLES = (
 
 def build_conclusion(material: Material) -> list[Part]:
     """List the claims, those that the data don't carry last."""
-    claims = block("claims", sentences=material.conclusion)
-    return [Part([claims, block("text", text=_CLAIMS, kind="note")])]
+    said = conclusion(material.view, material.comparisons)
+    if not said:
+        return []
+    return [Part([block("claims", sentences=said), block("text", text=_CLAIMS, kind="note")])]
 
 
 def build_tables(material: Material) -> list[Part]:
     """Show the comparisons that were corrected together in one table each."""
     view, found = material.view, material.comparisons.arms
+    if not found:
+        return []
     blocks = [block("text", text=_TABLES.format(view.judge))]
     for number, family in enumerate(dict.fromkeys(one.family for one in found), start=1):
         members = [one for one in found if one.family == family]

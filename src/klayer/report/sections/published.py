@@ -17,6 +17,8 @@ _VERDICTS = {True: ("agrees", "good"), False: ("differs", "bad"), None: ("open",
 def build(material: Material) -> list[Part]:
     """Count the published accuracies that agree, and show all of them."""
     rows = material.comparisons.fidelity
+    if not rows:
+        return []
     cells = {(one.source, one.published): False for one in rows}
     for one in rows:
         cells[one.source, one.published] |= bool(one.agrees)

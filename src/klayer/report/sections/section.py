@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from klayer.report.comparisons import Comparisons
-from klayer.report.prose import Sentence, conclusion
 from klayer.report.run_view import RunView
 from klayer.report.table import Table
 from klayer.report.vega import Figure
@@ -48,11 +47,6 @@ class Material:
         """What can be compared with what."""
         return Comparisons(self.view)
 
-    @cached_property
-    def conclusion(self) -> list[Sentence]:
-        """What follows from the comparisons."""
-        return conclusion(self.view, self.comparisons)
-
     def figure(self, figure: Figure, *, narrow: bool = False) -> Block:
         """Show a figure, and keep it for the files."""
         self.figures.append(figure)
@@ -70,6 +64,5 @@ class Section:
 
     id: str
     title: str
-    applies: Callable[[Material], bool]  # whether a run has what the section shows
-    build: Callable[[Material], Iterable[Part]]  # its parts: one, or as many as the run asks for
+    build: Callable[[Material], Iterable[Part]]  # its parts: as many as the run asks for, or none
     appendix: bool = False  # lettered, A, B, ..., not numbered
