@@ -36,9 +36,10 @@ study: $(VENV)/klayer ## the report's study on handwritten digits, ends in a pag
 test: $(VENV)/test ## all tests; those that need more say why they are skipped
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/lint ## style and common mistakes
+lint: $(VENV)/lint ## style, common mistakes, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/lint ## put the code into shape
 	$(BIN)/ruff check --fix .
@@ -47,7 +48,7 @@ format: $(VENV)/lint ## put the code into shape
 docs: $(VENV)/test ## run the examples in the documentation
 	$(BIN)/python -m pytest --doctest-modules src tests/test_docs.py
 
-bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (ten minutes)
+bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (a quarter of an hour)
 	$(BIN)/python benchmarks/speed.py
 
 gradcheck-bench: $(VENV)/klayer ## planted gradient mistakes found, and false alarms

@@ -1,9 +1,10 @@
 """How fast klayer trains, beside the other ways to train many small networks on a CPU.
 
-``python benchmarks/speed.py [--quick] [--json FILE]`` prints microseconds per network and update as
-a Markdown table. All contestants do the same work (see ``peers/task.py``), which is verified before
-anything is timed; they take turns in short rounds, each in a process of its own, so that a change
-of the machine's speed meets all of them. ``docs/benchmarks.md`` says how to read the table.
+``python benchmarks/speed.py [--quick | --short] [--json FILE]`` prints microseconds per network and
+update as Markdown tables, on CIFAR-10's shape and on those of tables. All contestants do the same work
+(see ``peers/task.py``), which is verified before anything is timed; they take turns in short rounds,
+each in a process of its own, so that a change of the machine's speed meets all of them.
+``docs/benchmarks.md`` says how to read the tables.
 """
 
 from __future__ import annotations
@@ -21,18 +22,28 @@ from importlib import metadata, util
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from klayer.data import load
-from klayer.train import Feed
 from klayer.train.engine import available_cores
 from peers.reference import Agreement, Reference
 from peers.task import ARCHITECTURES, Task, make_task
 from peers.worker import Contestant, Workers
 
 VERIFIED_UPDATES = 20
+CLASSES = 10
+TABLE_SHARE = 0.25  # of a turn: small networks need no longer ones
 PAUSE = 0.05  # seconds before each turn: threads of the last contestant stop spinning
-PACKAGES = ("klayer", "numpy", "torch", "jax", "jaxlib", "scikit-learn")
+PACKAGES = ("klayer", "numpy", "scipy", "numba", "torch", "jax", "jaxlib", "scikit-learn")
+
+# The short form: what a change of klayer may change, beside the best of the others.
+SHORT = (
+    "klayer",
+    "PyTorch loop, 1 thread",
+    "batches gathered",
+    "scikit-learn `partial_fit`, 1 thread",
+)
+SHORT_ARCHITECTURES = ("3 layers, BN", *(n for n, one in ARCHITECTURES.items() if one.is_table))
 
 
 def contestants(networks: int, cores: int) -> list[Contestant]:
@@ -43,6 +54,22 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
             f"klayer, {networks} networks", "klayer_population", networks, cores, role="klayer many"
         ),
         Contestant("klayer, 1 network", "klayer_population", 1, cores, role="klayer one"),
+        Contestant(
+            f"klayer compiled, {networks} networks",
+            "klayer_population:Compiled",
+            networks,
+            cores,
+            requires="numba",
+            role="compiled many",
+        ),
+        Contestant(
+            "klayer compiled, 1 network",
+            "klayer_population:Compiled",
+            1,
+            cores,
+            requires="numba",
+            role="compiled one",
+        ),
         *(
             Contestant(
                 f"PyTorch loop, {_count(threads, 'thread')}",
@@ -92,6 +119,25 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
             requires="jax",
             role="batched",
         ),
+        Contestant(
+            "JAX `jit(scan)`, batches gathered before",
+            "jax_scan:Gathered",
+            1,
+            cores,
+            requires="jax",
+            role="JAX loop",
+        ),
+        *(
+            Contestant(
+                f"JAX `{how}`, batches gathered before, {networks} networks",
+                f"jax_scan:{peer}",
+                networks,
+                cores,
+                requires="jax",
+                role="batched",
+            )
+            for how, peer in (("vmap", "Gathered"), ("lax.map", "Mapped"))
+        ),
         *(
             Contestant(
                 f"scikit-learn `partial_fit`, {_count(threads, 'thread')}",
@@ -103,7 +149,18 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
             for threads in several
         ),
         Contestant(
-            "the first layer's two products", "first_layer", processes=cores, role="products"
+            "the first layer's two products",
+            "first_layer",
+            processes=cores,
+            role="products",
+            tables=False,
+        ),
+        Contestant(
+            "all products of a network",
+            "first_layer:All",
+            processes=cores,
+            role="products",
+            images=False,
         ),
     ]
     return [one for one in everyone if cores > 1 or one.role != "processes"]
@@ -118,6 +175,7 @@ class Contest:
         self.verified: dict[tuple[str, str], Agreement] = {}
         self.length: dict[tuple[str, str], int] = {}
         self.times: dict[tuple[str, str], list[float]] = {}
+        self.cpu: dict[tuple[str, str], list[float]] = {}
         self.workers: dict[str, Workers] = {}
         self.left_out: list[str] = []
 
@@ -125,11 +183,12 @@ class Contest:
         """Verify, calibrate and time everything."""
         try:
             with tempfile.TemporaryDirectory(prefix="klayer-speed-") as folder:
-                X, labels = self._write_data(Path(folder))
+                labels = self._write_labels(Path(folder))
                 self._start(folder)
-            for architecture in self.options.architectures:
-                task = make_task(architecture, self.options.networks, len(X), X.shape[1])
-                self._verify(architecture, task, X, labels)
+                for architecture in self.options.architectures:
+                    X = self._write_features(Path(folder), ARCHITECTURES[architecture].features)
+                    task = make_task(architecture, self.options.networks, len(X))
+                    self._verify(architecture, task, X, labels)
             for turn in range(self.options.rounds):
                 self._round(turn)
         finally:
@@ -140,13 +199,20 @@ class Contest:
         """(contestant, architecture) of all that were timed."""
         return list(self.times)
 
-    def _write_data(self, folder: Path):
-        # Standardised once, here: all contestants read the same bits.
-        data = Feed(load(f"synthetic:samples={self.options.samples},validation=10,test=10"))
-        X, labels = data["train"].X, data["train"].labels
-        np.save(folder / "X.npy", X)
+    def _write_labels(self, folder: Path) -> NDArray:
+        labels = np.random.default_rng(0).integers(0, CLASSES, self.options.samples)
         np.save(folder / "labels.npy", labels)
-        return X, labels
+        return labels
+
+    def _write_features(self, folder: Path, features: int) -> NDArray:
+        """Write standardised features around a centre for each class: all read the same bits."""
+        path = folder / f"X-{features}.npy"
+        if not path.exists():
+            rng, labels = np.random.default_rng(1), np.load(folder / "labels.npy")
+            X = rng.standard_normal((len(labels), features), dtype=np.float32)
+            X += rng.standard_normal((CLASSES, features), dtype=np.float32)[labels] / 2
+            np.save(path, (X - X.mean(axis=0)) / X.std(axis=0))
+        return np.load(path)
 
     def _start(self, folder: str) -> None:
         cores = (
@@ -174,6 +240,8 @@ class Contest:
             one = workers.contestant
             if task.batch_norm != "none" and not one.batch_norm:
                 continue
+            if not (one.tables if ARCHITECTURES[architecture].is_table else one.images):
+                continue
             workers.open(architecture, task)
             workers.train(architecture, VERIFIED_UPDATES)
             entry = (name, architecture)
@@ -188,15 +256,18 @@ class Contest:
                 if not all(agreement.holds() for agreement in found):
                     raise SystemExit(f"{name} does not train the same networks: nothing timed.")
             self.length[entry] = self._calibrate(workers, architecture)
-            self.times[entry] = []
+            self.times[entry], self.cpu[entry] = [], []
 
     def _calibrate(self, workers: Workers, architecture: str) -> int:
         """Return the number of updates that fills a turn, a multiple of the stride."""
-        stride = workers.stride(architecture)
-        updates = max(stride, 4)
-        seconds = workers.train(architecture, updates)
-        turns = self.options.seconds / seconds * updates / stride
-        return max(1, round(turns)) * stride
+        stride = updates = workers.stride(architecture)
+        turn = self.options.seconds * (TABLE_SHARE if ARCHITECTURES[architecture].is_table else 1)
+        workers.train(architecture, updates)  # a whole stride may have to be compiled
+        seconds, _ = workers.train(architecture, updates)
+        while seconds < turn / 4:  # what a call costs apart from its updates must not count
+            updates *= 2
+            seconds, _ = workers.train(architecture, updates)
+        return max(1, round(turn / seconds * updates / stride)) * stride
 
     def _round(self, turn: int) -> None:
         entries = self.entries()
@@ -205,9 +276,10 @@ class Contest:
             workers = self.workers[name]
             one = workers.contestant
             time.sleep(PAUSE)
-            seconds = workers.train(architecture, updates)
+            found = workers.train(architecture, updates)
             networks = one.networks * one.processes
-            self.times[name, architecture].append(seconds / (updates * networks) * 1e6)
+            for seconds, all_of_them in zip(found, (self.times, self.cpu), strict=True):
+                all_of_them[name, architecture].append(seconds / (updates * networks) * 1e6)
         self.say(f"round {turn + 1} of {self.options.rounds}")
 
 
@@ -242,6 +314,7 @@ def summarise(contest: Contest) -> dict:
                 "microseconds": medians[name, architecture],
                 "quartiles": [float(q) for q in np.percentile(times, (25, 75))],
                 "ratio_to_products": medians[name, architecture] / products[architecture],
+                "cpu_microseconds": float(np.median(contest.cpu[name, architecture])),
                 "rounds": times,
                 "loss_difference": agreement and agreement.loss,
                 "movement_difference": agreement and agreement.movement,
@@ -255,14 +328,17 @@ def comparisons(rows: list[dict]) -> list[dict]:
 
     Against a loop, the fastest thread setting counts; against batched peers, the fastest peer.
     """
+    alone = ("PyTorch loop", "JAX loop", "scikit-learn")
+    all_of_them = ("PyTorch loop", "batched", "processes", "JAX loop", "scikit-learn")
     pairs = [
-        ("klayer many", "PyTorch loop"),
-        ("klayer many", "batched"),
-        ("klayer many", "processes"),
-        ("klayer many", "JAX loop"),
-        ("klayer many", "scikit-learn"),
-        ("klayer one", "PyTorch loop"),
-        ("klayer one", "JAX loop"),
+        (ours, theirs)
+        for ours, others in (
+            ("klayer many", all_of_them),
+            ("compiled many", ("klayer many", *all_of_them)),
+            ("klayer one", alone),
+            ("compiled one", ("klayer one", *alone)),
+        )
+        for theirs in others
     ]
     found = []
     for ours, theirs in pairs:
@@ -289,24 +365,27 @@ def markdown(results: dict) -> str:
     rows = results["rows"]
     architectures = list(dict.fromkeys(row["architecture"] for row in rows))
     cells = {
-        (row["contestant"], row["architecture"]): "{:,.0f} ({:,.0f}-{:,.0f}) {:.2f}x".format(
-            row["microseconds"], *row["quartiles"], row["ratio_to_products"]
+        (row["contestant"], row["architecture"]): "{} ({}-{}) {:.2f}x".format(
+            *map(_short, (row["microseconds"], *row["quartiles"])), row["ratio_to_products"]
         )
         for row in rows
+    }
+    cpu = {
+        (row["contestant"], row["architecture"]): _short(row["cpu_microseconds"])
+        for row in rows
+        if "cpu_microseconds" in row
     }
     about = results["about"]
     lines = [
         f"Microseconds per network and update: median (quartiles) of {about['rounds']} rounds, "
-        "and the ratio to the first layer's two products at the machine's peak.",
+        "and the ratio to the first layer's two products at the machine's peak; on tables, to all "
+        "products of a network.",
         "",
-        *_table(
-            "",
-            architectures,
-            {
-                name: [cells.get((name, architecture), "-") for architecture in architectures]
-                for name in dict.fromkeys(row["contestant"] for row in rows)
-            },
-        ),
+        *_by_contestant(cells, architectures),
+        "",
+        "CPU time, all threads together (the wall time of a busy machine says little):",
+        "",
+        *_by_contestant(cpu, architectures),
         "",
         "How many times faster klayer is (the fastest of each kind counts):",
         "",
@@ -332,6 +411,8 @@ def markdown(results: dict) -> str:
 
 
 TITLES = {
+    "klayer many": "NumPy's backend",
+    "klayer one": "NumPy's backend",
     "PyTorch loop": "the PyTorch loop",
     "batched": "batched peers",
     "processes": "a process on each core",
@@ -356,9 +437,10 @@ def describe(options: argparse.Namespace, cores: int) -> dict:
             f"{name} {metadata.version(name)}" for name in PACKAGES if _installed(name)
         ),
         "NumPy's BLAS": ", ".join(sorted(blas)),
-        "data": f"{options.samples:,} samples of 3,072 features, 10 classes, float32; batch 100",
+        "data": f"{options.samples:,} samples, {CLASSES} classes, float32; 3 and 9 layers: 3,072 "
+        "features, batch 100; N: batch",
         "rounds": options.rounds,
-        "seconds per turn": options.seconds,
+        "seconds per turn": f"{options.seconds}; on tables {options.seconds * TABLE_SHARE}",
         "verified updates": VERIFIED_UPDATES,
     }
 
@@ -367,6 +449,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = _parse(arguments)
     about = describe(options, available_cores())
+    if core := os.environ.get("OPENBLAS_CORETYPE"):
+        _say(
+            f"warning: OPENBLAS_CORETYPE={core} chooses the products of NumPy, klayer and scikit-learn, "
+            "and not those of PyTorch and JAX: without it they may be twice as fast."
+        )
     if about["load average before"] and about["load average before"] > 0.5:
         _say(f"warning: this machine is busy (load average {about['load average before']}).")
     began, busy = time.monotonic(), _busy_seconds()
@@ -388,18 +475,22 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="about a minute; rough")
+    parser.add_argument("--quick", action="store_true", help="short turns; rough")
+    parser.add_argument("--short", action="store_true", help="two minutes; few contestants; rough")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
     parser.add_argument("--rounds", type=int, help="turns of each contestant (7)")
     parser.add_argument("--seconds", type=float, help="length of a turn (1)")
     parser.add_argument("--networks", type=int, default=30, help="networks trained at once (30)")
     parser.add_argument("--samples", type=int, help="training samples (20,000)")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contestants with such a word")
-    parser.add_argument(
-        "--architectures", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES)
-    )
+    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), metavar="NAME")
     options = parser.parse_args(arguments)
-    usual = {"rounds": 3, "seconds": 0.2, "samples": 5000} if options.quick else {}
+    if options.short:
+        options.only = options.only or SHORT
+        options.architectures = options.architectures or SHORT_ARCHITECTURES
+    options.architectures = options.architectures or list(ARCHITECTURES)
+    rough = options.quick or options.short
+    usual = {"rounds": 3, "seconds": 0.2, "samples": 5000} if rough else {}
     for name, value in {"rounds": 7, "seconds": 1.0, "samples": 20_000, **usual}.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -417,6 +508,20 @@ def _table(corner: str, head: list[str], rows: dict[str, list[str]]) -> list[str
         f"|---|{'---:|' * len(head)}",
         *(f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()),
     ]
+
+
+def _by_contestant(cells: dict, architectures: list[str]) -> list[str]:
+    names = dict.fromkeys(name for name, _ in cells)
+    rows = {
+        name: [cells.get((name, architecture), "-") for architecture in architectures]
+        for name in names
+    }
+    return _table("", architectures, rows)
+
+
+def _short(microseconds: float) -> str:
+    """Write a number with three digits that count, at the most one of them a fraction."""
+    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.1f}"
 
 
 def _count(n: int, thing: str) -> str:

@@ -13,10 +13,13 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SAMPLES, FEATURES, CLASSES, NETWORKS, UPDATES = 400, 40, 10, 3, 20
 PEERS = {
     "klayer_population": ("klayer", NETWORKS),
+    "klayer_population:Compiled": ("numba", NETWORKS),
     "torch_loop": ("torch", 1),
     "torch_batched": ("torch", NETWORKS),
     "torch_batched:Wide": ("torch", NETWORKS),
     "jax_scan": ("jax", NETWORKS),
+    "jax_scan:Gathered": ("jax", NETWORKS),
+    "jax_scan:Mapped": ("jax", NETWORKS),
     "sklearn_mlp": ("sklearn", 1),
 }
 
@@ -54,7 +57,9 @@ def trained(bench, peer, task, data):
         return contestant.weights()
 
 
-@pytest.mark.parametrize("architecture", ["3 layers", "3 layers, BN", "9 layers, BN"])
+@pytest.mark.parametrize(
+    "architecture", ["3 layers", "3 layers, BN", "9 layers, BN", "64 to 50, 50, N 20, BN"]
+)
 @pytest.mark.parametrize("peer", PEERS)
 def test_contestant_trains_the_same_networks_as_the_reference(bench, data, peer, architecture):
     requires, networks = PEERS[peer]
@@ -132,6 +137,38 @@ def test_without_torch_and_jax_the_others_are_timed(bench, monkeypatch, tmp_path
     assert "klayer, 1 network: loss within" in printed.err
     names = {row["contestant"] for row in speed.json.loads(out.read_text())["rows"]}
     assert names == {"klayer, 2 networks", "klayer, 1 network", "the first layer's two products"}
+
+
+def test_the_short_form_measures_tables_too(bench, monkeypatch, tmp_path, capsys):
+    speed = bench("speed")
+    monkeypatch.setattr(speed.util, "find_spec", lambda name: name == "klayer" or None)
+    monkeypatch.setattr(speed, "SHORT_ARCHITECTURES", ("10 to 16, N 32",))
+    out = tmp_path / "speed.json"
+    options = ("--rounds=1", "--seconds=0.01", "--samples=200", "--networks=2")
+    speed.main(["--short", *options, f"--json={out}"])
+    printed = capsys.readouterr()
+    assert "CPU time" in printed.out
+    assert "klayer compiled, 2 networks (numba is not installed)" in printed.out
+    rows = speed.json.loads(out.read_text())["rows"]
+    assert {row["contestant"] for row in rows} == {
+        "klayer, 2 networks",
+        "klayer, 1 network",
+        "scikit-learn `partial_fit`, 1 thread",
+        "all products of a network",
+    }
+    assert all(row["cpu_microseconds"] > 0 for row in rows)
+
+
+def test_a_setting_that_holds_one_library_back_is_told(bench, monkeypatch, capsys):
+    speed = bench("speed")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    options = ("--rounds=1", "--seconds=0.01", "--samples=200", "--networks=2")
+    speed.main([*options, "--architectures", "10 to 16, N 32", "--only", "klayer, 1"])
+    assert "OPENBLAS_CORETYPE=Haswell chooses the products" in capsys.readouterr().err
+
+
+def test_numbers_have_three_digits_that_count(bench):
+    assert [bench("speed")._short(n) for n in (1500.4, 13.84, 4.06)] == ["1,500", "13.8", "4.1"]
 
 
 def test_wrong_options_are_refused_in_words(bench, capsys):

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.files import append_bytes, read_arrays, read_json, write_arrays, write_bytes, write_json
+from klayer.files import (
+    append_bytes,
+    cached,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 
 OPEN = Path("/proc/self/fd")  # the files that this process has open, where the system tells
 
@@ -72,3 +80,25 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
         read_arrays(tmp_path / "x")
     with pytest.raises(KlayerError, match="x must be JSON, but"):
         read_json(tmp_path / "x")
+
+
+def test_a_cached_text_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr("klayer.files.cache_folder", lambda: tmp_path / "cache")
+    made = []
+
+    def make():
+        made.append(1)
+        return "long ago\nand far away"
+
+    assert cached("a.txt", make) == cached("a.txt", make) == make()
+    assert len(made) == 2  # once by the cache, once here
+    path = tmp_path / "cache" / "a.txt"
+    path.write_text(path.read_text()[:-1])
+    assert cached("a.txt", make) == "long ago\nand far away"
+    assert len(made) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("klayer.files.cache_folder", lambda: tmp_path / "file" / "cache")
+    assert cached("a.txt", lambda: "text") == "text"

@@ -19,6 +19,7 @@ RECORD = NetworkRecord(
     at_once=1,
     seconds=0.5,
     history={"update": [0, 10], "epoch": [0.0, 1.0], "train_cost": [2.0, None]},
+    backend="compiled",
 )
 
 

@@ -1,4 +1,6 @@
+import gc
 import itertools
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,7 @@ from klayer.train import (
     Trainer,
     fit,
 )
+from klayer.train.blocks import Blocks
 from klayer.train.optimisers import Numbers
 from klayer.train.state import TrainingState
 
@@ -428,6 +431,26 @@ def test_every_schedule_gives_each_network_its_rates_however_updates_are_cut(sch
         for p in range(3):
             assert function(t, low[p], high[p], 7) == together[t, p]
         assert (function(np.arange(t, 40)[:, None], low, high, 7)[0] == together[t]).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_mini_batches_are_freed_as_soon_as_they_are_done(cifar_shape, at_once, monkeypatch):
+    # Nothing may wait for the garbage collector: a study would keep gigabytes.
+    blocks, get = [], Blocks.get
+
+    def watched(self, span):
+        block = get(self, span)
+        blocks.append(weakref.ref(block))
+        return block
+
+    monkeypatch.setattr(Blocks, "get", watched)
+    gc.disable()
+    try:
+        trained(cifar_shape, [Member(replace(LARGE, updates_at_once=at_once), p) for p in range(3)])
+        assert len(blocks) > 3
+        assert not [one for one in blocks if one() is not None]
+    finally:
+        gc.enable()
 
 
 def test_states_that_do_not_stand_at_one_update_are_not_joined(digits32, brief):

@@ -1,6 +1,8 @@
-"""klayer: a population, one network or many, on the engine's worker threads."""
+"""klayer: a population, one network or many, on the engine's worker threads; each backend."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ class Standard(Dataset):
 class Peer:
     """Trains through ``Population``, updates only: curves are not recorded."""
 
-    stride = 1
+    backend = "numpy"
 
     def __init__(self, task: Task, X: NDArray, labels: NDArray, threads: int) -> None:
         few = Split(X[:100], labels[:100])
@@ -36,8 +38,12 @@ class Peer:
             {"train": Split(X, labels), "validation": few, "test": few},
             [f"class {k}" for k in range(task.widths[-1])],
         )
-        members = [Member(settings_of(task, p), seed=p) for p in range(task.networks)]
+        members = [
+            Member(replace(settings_of(task, p), backend=self.backend), seed=p)
+            for p in range(task.networks)
+        ]
         self.population = Population(Feed(dataset), members)
+        self.stride = self.population.state.at_once  # it stops on this grid
         for key, value in task.params.items():
             self.population.state.params[key][...] = value
         self.trainer = Trainer(self.population, Engine(threads).__enter__())
@@ -49,3 +55,9 @@ class Peer:
 
     def weights(self) -> dict[str, NDArray]:
         return self.population.state.params
+
+
+class Compiled(Peer):
+    """The same with the compiled kernel."""
+
+    backend = "compiled"

@@ -11,13 +11,48 @@ from klayer.nn import Network
 from klayer.train import Settings
 from klayer.train.schedules import triangular
 
-__all__ = ["ARCHITECTURES", "EPS", "Task", "make_task", "settings_of"]
+__all__ = ["ARCHITECTURES", "EPS", "Architecture", "Task", "make_task", "settings_of"]
 
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a network and of its mini-batches.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+    batch_norm : {"none", "hidden"}
+    features, batch : int
+    """
+
+    hidden: tuple[int, ...]
+    batch_norm: str
+    features: int = 3072
+    batch: int = 100
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the data look like a table, not like CIFAR-10."""
+        return self.features < 1000
+
+
+DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
+TABLES = {
+    "64 to 50, 50, N 20": ((50, 50), 64, 20),
+    "20 to 100, N 200": ((100,), 20, 200),
+    "54 to 128, 64, N 32": ((128, 64), 54, 32),
+    "10 to 16, N 32": ((16,), 10, 32),
+}
 ARCHITECTURES = {
-    "3 layers": ((50, 50), "none"),
-    "3 layers, BN": ((50, 50), "hidden"),
-    "9 layers": ((50, 30, 20, 20, 10, 10, 10, 10), "none"),
-    "9 layers, BN": ((50, 30, 20, 20, 10, 10, 10, 10), "hidden"),
+    f"{name}{', BN' if batch_norm == 'hidden' else ''}": Architecture(
+        hidden, batch_norm, features, batch
+    )
+    for name, (hidden, features, batch) in {
+        "3 layers": ((50, 50), 3072, 100),
+        "9 layers": (DEEP, 3072, 100),
+        **TABLES,
+    }.items()
+    for batch_norm in ("none", "hidden")
 }
 EPS = Settings.bn_eps
 
@@ -93,25 +128,31 @@ def settings_of(task: Task, p: int = 0) -> Settings:
         hidden=task.hidden,
         batch_norm=task.batch_norm,
         half_cycle=HALF_CYCLE,
+        cycles=1e9,  # training never ends
         batch_size=task.rows.shape[1],
         **task.members[p],
     )
 
 
 def make_task(
-    architecture: str, networks: int, samples: int, features: int = 3072, classes: int = 10
+    architecture: str,
+    networks: int,
+    samples: int,
+    features: int | None = None,
+    classes: int = 10,
 ) -> Task:
     """Make the task of an architecture: network 0 has lambda .005 and rates up to .1.
 
     The other networks differ from it in seed, lambda (up to twice as large) and upper rate (down to
     half), as in a search: whoever trains them together must keep a value for each.
     """
-    hidden, batch_norm = ARCHITECTURES[architecture]
+    shape = ARCHITECTURES[architecture]
+    hidden, batch_norm, features = shape.hidden, shape.batch_norm, features or shape.features
     members = [
         {"l2": 0.005 * (1 + p / networks), "lr_max": 0.1 * (1 - p / (2 * networks))}
         for p in range(networks)
     ]
-    settings = [Settings(**member) for member in members]
+    settings = [Settings(batch_size=shape.batch, **member) for member in members]
     batches = settings[0].batches(samples)
     lr_min, lr_max = (
         np.array([getattr(one, name) for one in settings]) for name in ("lr_min", "lr_max")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Contestant:
         A module that must be installed.
     batch_norm : bool
         Whether it can normalise.
+    images, tables : bool
+        On which shapes it takes part.
     role : str
         What kind of contestant it is: comparisons take the fastest of a kind.
     """
@@ -48,6 +51,8 @@ class Contestant:
     processes: int = 1
     requires: str = "klayer"
     batch_norm: bool = True
+    images: bool = True
+    tables: bool = True
     role: str = "peer"
 
 
@@ -72,7 +77,7 @@ class Workers:
             self._processes.append(process)
 
     def wait(self) -> None:
-        """Return when the processes have read the data; call it before any other method."""
+        """Return when the processes have started; call it before any other method."""
         self._collect()
 
     def open(self, architecture: str, task: Task) -> None:
@@ -80,13 +85,13 @@ class Workers:
         self._ask("open", architecture, task.take(list(range(self.contestant.networks))))
         self.updates[architecture] = 0
 
-    def train(self, architecture: str, updates: int) -> float:
-        """Do the next updates, in all processes at once; return the wall seconds it took."""
+    def train(self, architecture: str, updates: int) -> tuple[float, float]:
+        """Do the next updates, in all processes at once; return wall and CPU seconds it took."""
         start = self.updates[architecture]
         self.updates[architecture] = start + updates
         before = perf_counter()
-        self._ask("train", architecture, start, start + updates)
-        return perf_counter() - before
+        cpu = sum(self._ask("train", architecture, start, start + updates))
+        return perf_counter() - before, cpu
 
     def weights(self, architecture: str) -> list[dict]:
         """Return the parameters that each process holds."""
@@ -145,10 +150,9 @@ def _environment(values: dict[str, str]):
 def _serve(pipe, contestant: Contestant, folder: str, core: int | None) -> None:
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
-    X, labels = (np.load(os.path.join(folder, f"{name}.npy")) for name in ("X", "labels"))  # noqa: PTH118
     module, _, name = contestant.peer.partition(":")
     make = getattr(import_module(f"peers.{module}"), name or "Peer")
-    peers = {}
+    labels, X, peers = np.load(Path(folder) / "labels.npy"), {}, {}
     pipe.send((True, None))
     while True:
         try:
@@ -158,9 +162,15 @@ def _serve(pipe, contestant: Contestant, folder: str, core: int | None) -> None:
         try:
             answer = None
             if do == "open":
-                peers[architecture] = make(given[0], X, labels, contestant.threads)
+                task = given[0]
+                D = task.widths[0]
+                if D not in X:
+                    X[D] = np.load(Path(folder) / f"X-{D}.npy")
+                peers[architecture] = make(task, X[D], labels, contestant.threads)
             elif do == "train":
+                before = process_time()
                 peers[architecture].train(*given)
+                answer = process_time() - before
             elif do == "weights":
                 answer = peers[architecture].weights()
             elif do == "stride":

@@ -7,10 +7,11 @@ crash or a power cut it holds the old content or the new one, never half of eith
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from klayer.errors import KlayerError
 
 __all__ = [
     "append_bytes",
+    "cache_folder",
+    "cached",
     "plain",
     "read_arrays",
     "read_json",
@@ -128,6 +131,36 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             f"{path} must be a whole file that klayer wrote, but reading it failed: {error}. "
             "Remove it and train again."
         ) from None
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder of klayer, where downloads are put; it need not exist."""
+    import pooch
+
+    return Path(pooch.os_cache("klayer")).expanduser()
+
+
+def cached(name: str, make: Callable[[], str]) -> str:
+    """Return a text that takes long to make: from the user's cache folder, if it is whole there.
+
+    A folder that can't be written is no error: the text is made again each time.
+
+    Parameters
+    ----------
+    name : str
+        Of the file; it must change with whatever ``make`` depends on.
+    make : callable
+    """
+    path = cache_folder() / name
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if digest == hashlib.sha256(text.encode()).hexdigest():
+            return text
+    text = make()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
+    return text
 
 
 def flush_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from klayer.errors import KlayerError
+from klayer.files import cache_folder
 
 __all__ = ["Location", "cache_folder", "existing", "locations", "not_found"]
 
@@ -20,13 +21,6 @@ class Location:
 
     def __str__(self) -> str:
         return f"{self.path} ({self.origin})"
-
-
-def cache_folder() -> Path:
-    """The user's cache folder of klayer, where downloads are put; it need not exist."""
-    import pooch
-
-    return Path(pooch.os_cache("klayer")).expanduser()
 
 
 def locations(data_dir: str | Path | None) -> list[Location]:

@@ -241,8 +241,14 @@ class Network:
         -------
         running : dict of array, shape (P, H), keys ``running_mean1``, ``running_var1`` and so on
         """
-        statistics = {key: one for piece in self.pieces for key, one in piece.running().items()}
-        return _filled(statistics, P, dtype)
+        return _filled(self._running(), P, dtype)
+
+    def running_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each running statistic of one network."""
+        return {key: one.shape for key, one in self._running().items()}
+
+    def _running(self) -> dict[str, Param]:
+        return {key: one for piece in self.pieces for key, one in piece.running().items()}
 
     def penalty(self, params: Params, l2: NDArray[Any]) -> NDArray[Any]:
         """L2 penalty ``lambda * sum_l ||W_l||^2`` of each network, shape (P,) (equation 14).

@@ -12,10 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import vl_convert as vlc
+
+from klayer.files import cached
 
 __all__ = [
     "INK",
@@ -271,5 +274,8 @@ def _inline(svg: str) -> str:
 
 def javascript() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page."""
-    script: str = vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version())
+    script: str = cached(
+        f"vega-{metadata.version('vl-convert-python')}-{_version()}.js",
+        lambda: vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version()),
+    )
     return script.replace("</script", "<\\/script")

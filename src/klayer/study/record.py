@@ -68,6 +68,8 @@ class NetworkRecord:
         The curves, all of one length: ``update``, ``epoch``, ``lr``, and ``train_cost``,
         ``train_loss``, ``train_accuracy`` and so on for each split that is recorded. None where the
         network had diverged.
+    backend : str
+        Who carried out the updates, as ``at_once`` a part of what gives the same bits again.
 
     Examples
     --------
@@ -91,6 +93,7 @@ class NetworkRecord:
     at_once: int | None
     seconds: float
     history: Mapping[str, list[Any]]
+    backend: str = "numpy"
 
     @property
     def key(self) -> Key:
@@ -124,6 +127,7 @@ class NetworkRecord:
             "population": self.population,
             "lane": self.lane,
             "at_once": self.at_once,
+            "backend": self.backend,
             "seconds": self.seconds,
             "history": dict(self.history),
         }
@@ -162,6 +166,7 @@ class NetworkRecord:
         settings = Settings.from_stored(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
         at_once = take("at_once", int, type(None)) if "at_once" in rest else None
+        backend = take("backend", str) if "backend" in rest else "numpy"
         seconds = take("seconds", int, float)
         history = take("history", dict)
         lengths = {
@@ -185,6 +190,7 @@ class NetworkRecord:
             at_once,
             seconds,
             history,
+            backend,
         )
 
     @classmethod

@@ -90,9 +90,9 @@ def t_factor(n: int) -> float:
     >>> round(t_factor(5), 3)
     2.776
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.5 + LEVEL / 2, n - 1))
+    return float(stdtrit(n - 1, 0.5 + LEVEL / 2))
 
 
 def estimate(values: Iterable[float | None]) -> Estimate:

@@ -248,6 +248,7 @@ def _records(
                 at_once=state.at_once,
                 seconds=float(seconds[p]),
                 history=history,
+                backend=state.backend,
             )
         )
     return records

@@ -46,9 +46,42 @@ class Batches:
     def __getitem__(self, t: int) -> NDArray[np.intp]:
         """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
         epoch, b = divmod(t, self.per_epoch)
+        return self._order(epoch)[b * self.batch_size : (b + 1) * self.batch_size]
+
+    def of(self, updates: range) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Return the batches of successive updates, one below another.
+
+        Returns
+        -------
+        rows : int array, shape (N,)
+            Sample indices.
+        ends : int64 array, shape (T + 1,)
+            Batch ``i`` is ``rows[ends[i]:ends[i + 1]]``.
+
+        Examples
+        --------
+        >>> batches = Batches(samples=5, batch_size=2, order_seed=0, last_batch="keep")
+        >>> rows, ends = batches.of(range(1, 4))
+        >>> ends.tolist()
+        [0, 2, 3, 5]
+        >>> [(rows[ends[i] : ends[i + 1]] == batches[1 + i]).all().item() for i in range(3)]
+        [True, True, True]
+        """
+        t, parts, sizes = updates.start, [], []
+        while t < updates.stop:  # an epoch, or what is asked of it, is one slice
+            epoch, b = divmod(t, self.per_epoch)
+            count = min(updates.stop - t, self.per_epoch - b)
+            part = self._order(epoch)[b * self.batch_size : (b + count) * self.batch_size]
+            sizes += [self.batch_size] * (count - 1)
+            sizes.append(len(part) - (count - 1) * self.batch_size)
+            parts.append(part)
+            t += count
+        return np.concatenate(parts), np.cumsum([0, *sizes], dtype=np.int64)
+
+    def _order(self, epoch: int) -> NDArray[np.intp]:
         known, order = self._latest
         if epoch != known:
             rng = np.random.default_rng(np.random.SeedSequence([self.order_seed, epoch]))
             order = rng.permutation(self.samples)
             self._latest = epoch, order
-        return order[b * self.batch_size : (b + 1) * self.batch_size]
+        return order

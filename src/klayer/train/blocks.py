@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
-from itertools import accumulate, pairwise
+from functools import cached_property, partial
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -48,8 +48,9 @@ class Block:
         The first update.
     x : array, shape (N, D)
         The samples of all batches, one below another.
-    batches : list of (array (n_i, D), int array (n_i,))
-        Each batch: its rows of ``x``, and its labels.
+    labels : int64 array, shape (N,)
+    ends : int64 array, shape (batches + 1,)
+        Batch ``i`` is made of the rows ``ends[i]`` to ``ends[i + 1]``.
     overlaps : list of array
         For each batch its products with the samples before it, (n_i, N_{<i}): what updates that are
         carried out at once need. Empty where they are not.
@@ -57,8 +58,23 @@ class Block:
 
     start: int
     x: Array
-    batches: list[tuple[Array, Array]]
+    labels: NDArray[np.int64]
+    ends: NDArray[np.int64]
     overlaps: list[Array]
+
+    def __len__(self) -> int:
+        """Number of updates."""
+        return len(self.ends) - 1
+
+    @cached_property
+    def batches(self) -> list[tuple[Array, Array]]:
+        """Each batch: its rows of ``x``, (n_i, D), and its labels, (n_i,)."""
+        return [(self.x[first:last], self.labels[first:last]) for first, last in self.cuts]
+
+    @property
+    def cuts(self) -> list[tuple[int, int]]:
+        """Where each batch begins and ends."""
+        return list(pairwise(self.ends.tolist()))
 
 
 class Blocks:
@@ -118,17 +134,17 @@ class Blocks:
             raise
 
     def _gather(self, span: Span) -> Block:
-        chosen = [self.batches[t] for t in range(*span)]
-        ends = list(accumulate(map(len, chosen), initial=0))
-        here = [slice(first, last) for first, last in pairwise(ends)]
+        chosen, ends = self.batches.of(range(*span))
         if self.augment is None:
-            x = self.rows.take(np.concatenate(chosen))
+            x = self.rows.take(chosen)
         else:
-            updates = enumerate(chosen, start=span[0])
+            updates = enumerate(np.split(chosen, ends[1:-1]), start=span[0])
             x = np.concatenate(
                 [self.rows.take(one, partial(self.augment, update=t)) for t, one in updates]
             )
-        labels = self.rows.labels[np.concatenate(chosen)]
-        # (n_i, D) @ (D, N_{<i})
-        overlaps = [x[rows] @ x[: rows.start].T for rows in here] if self.overlaps else []
-        return Block(span[0], x, [(x[rows], labels[rows]) for rows in here], overlaps)
+        labels = self.rows.labels[chosen].astype(np.int64, copy=False)
+        block = Block(span[0], x, labels, ends, [])
+        if self.overlaps:
+            for first, last in block.cuts:  # (n_i, D) @ (D, N_{<i})
+                block.overlaps.append(x[first:last] @ x[:first].T)
+        return block

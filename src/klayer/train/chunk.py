@@ -83,8 +83,8 @@ class Chunk:
 
     def _updates(self, block: Block, first: int) -> list[Chunk]:
         """Do the updates of a block from a given one on."""
-        self.rates.prepare(range(block.start, block.start + len(block.batches)))
-        for i in range(first, len(block.batches)):
+        self.rates.prepare(range(block.start, block.start + len(block)))
+        for i in range(first, len(block)):
             x, labels = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
             batch = plan.batch
@@ -95,7 +95,13 @@ class Chunk:
                 return self._without_failures(plan, block, i)
         if self.first_layer:
             self.first_layer.settle()
+        self.first_layer = None  # it holds the block
         return [self]
+
+    def release(self) -> None:
+        """Let go of plans and mini-batches now: a plan knows its chunk, a circle that would linger."""
+        self._plans.clear()
+        self.first_layer = None
 
     def _without_failures(self, plan: Plan, block: Block, i: int) -> list[Chunk]:
         """Freeze the networks whose loss is not finite, as they were; go on with the others."""
@@ -117,6 +123,7 @@ class Chunk:
                 here = slice(some.start - self.lanes.start, some.stop - self.lanes.start)
                 part.first_layer = self.first_layer.part(here)
             kept += part._updates(block, i)
+        self.release()
         return kept
 
     # The plan.
@@ -133,10 +140,9 @@ class Chunk:
         )
         first = plan.passes[0]
         if isinstance(first, AffinePass):
-            product = first.product
             if self.population.state.at_once > 1:
-                product = partial(self._multiply_delayed, first.y)
-            first.product = partial(self._then_look_ahead, product)
+                first.product = partial(self._multiply_delayed, first.y)
+            first.after_product = self._look_ahead
         self._plans[len(x)] = plan
         return plan
 
@@ -154,9 +160,8 @@ class Chunk:
     def _multiply_delayed(self, y: Array) -> None:
         self._delayed.multiply(self._index, out=y)
 
-    def _then_look_ahead(self, product: Callable[[], None]) -> None:
+    def _look_ahead(self) -> None:
         """Have the next block gathered while idle threads have nothing else to do."""
-        product()
         self.look_ahead()
 
     @property

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -65,7 +66,8 @@ class Engine:
     def __enter__(self) -> Engine:
         """Open the engine; entered once more, it stays open until it is left as often."""
         if not self._entered:
-            self._limits = threadpool_limits(limits=BLAS_THREADS, user_api="blas")
+            self._limits = ExitStack()
+            self.hold_blas()
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="klayer")
         self._entered += 1
         return self
@@ -76,7 +78,11 @@ class Engine:
             return
         self.stopped = True
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._limits.restore_original_limits()
+        self._limits.close()
+
+    def hold_blas(self) -> None:
+        """Hold every BLAS that is loaded at one thread until the engine is left."""
+        self._limits.enter_context(threadpool_limits(limits=BLAS_THREADS, user_api="blas"))
 
     @property
     def is_open(self) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from klayer.errors import KlayerError
 from klayer.model import Model
 from klayer.nn import Workspace
+from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.train.engine import Engine
 from klayer.train.evaluate import MEASURES, evaluate
@@ -66,7 +67,8 @@ class Population:
         What the members share.
     network : Network
     state : TrainingState
-        With the strategy of the first layer, chosen for this population once, when it is new.
+        With the strategy of the first layer and the backend, chosen for this population once, when it
+        is new.
     numbers : dict of array, shape (P,)
         The settings that are a number per network, by name.
     total_updates, updates_per_epoch, half_cycle : int, in updates
@@ -134,8 +136,26 @@ class Population:
             params,
             self.network.init_running(len(self), self.dtype),
             OPTIMISERS[self.settings.optimiser].init(params),
-            at_once=self._at_once(params["W1"]),
+            **self._strategy(params["W1"]),
         )
+
+    def _strategy(self, W1: Array) -> dict[str, Any]:
+        """Choose who carries out the updates, and how many of the first layer's at once."""
+        settings, optimiser = self.settings, self.settings.optimiser
+        at_once, backend = self._at_once(W1), settings.backend
+        chosen = settings.updates_at_once != "auto" and at_once > 1
+        if backend == "compiled":
+            require(backend, self.network, optimiser)
+            if chosen:
+                raise KlayerError(
+                    "the compiled backend carries out updates one by one, but got updates_at_once="
+                    f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
+                )
+        elif backend == "auto":
+            pays = not chosen and compiled_pays(W1, self.total_updates)
+            refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser)
+            backend = "numpy" if refused else "compiled"
+        return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
 
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from klayer.errors import KlayerError, invalid, located, unknown_name
 from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
+from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
@@ -197,6 +198,12 @@ class Settings:
         "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
         "it is faster.",
         at_least=1,
+    )
+    backend: str = setting(
+        "auto",
+        "Who carries out the updates, the same to rounding: numpy, or compiled, an extra that is faster "
+        "for small networks; auto takes the latter where it pays.",
+        choices=("auto", *BACKENDS),
     )
 
     def __post_init__(self) -> None:

@@ -59,6 +59,8 @@ class TrainingState:
     at_once : int, >= 1
         The first layer's strategy: how many of its updates are carried out at once. It belongs to the
         bits of what follows, as the settings do.
+    backend : str
+        Who carries out the updates, a name in ``BACKENDS``: it belongs to the bits too.
     update : int
         Number of updates done. The order of the mini-batches and the learning rate follow from it.
     failures : list of Failure or None, length P
@@ -74,6 +76,7 @@ class TrainingState:
     slots: Slots = field(default_factory=dict)
     update: int = 0
     at_once: int = 1
+    backend: str = "numpy"
     failures: list[Failure | None] = field(default_factory=list)
     recorded: list[int] = field(default_factory=list)
     history: dict[str, Array] = field(default_factory=dict)
@@ -84,6 +87,11 @@ class TrainingState:
 
     def __len__(self) -> int:
         return len(self.failures)
+
+    @property
+    def _standing(self) -> tuple[Any, ...]:
+        """What all networks of a population have in common."""
+        return self.update, self.recorded, self.at_once, self.backend
 
     def take(self, lanes: Sequence[int]) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
@@ -98,6 +106,7 @@ class TrainingState:
             slots={slot: chosen(group) for slot, group in self.slots.items()},
             update=self.update,
             at_once=self.at_once,
+            backend=self.backend,
             failures=[self.failures[p] for p in lanes],
             recorded=list(self.recorded),
             history=chosen(self.history),
@@ -114,14 +123,11 @@ class TrainingState:
         """
         first = states[0]
         for state in states:
-            if (state.update, state.recorded, state.at_once) != (
-                first.update,
-                first.recorded,
-                first.at_once,
-            ):
+            if state._standing != first._standing:
                 raise KlayerError(
-                    "states are joined at one update, with the same recorded points and updates at "
-                    f"once, but got update {state.update} beside {first.update}."
+                    "states are joined at one update, with the same recorded points, updates at once "
+                    f"and backend, but got update {state.update} ({state.backend}) beside "
+                    f"{first.update} ({first.backend})."
                 )
 
         def joined(groups: Sequence[dict[str, Array]]) -> dict[str, Array]:
@@ -133,6 +139,7 @@ class TrainingState:
             slots={slot: joined([state.slots[slot] for state in states]) for slot in first.slots},
             update=first.update,
             at_once=first.at_once,
+            backend=first.backend,
             failures=[failure for state in states for failure in state.failures],
             recorded=list(first.recorded),
             history=joined([state.history for state in states]),
@@ -157,6 +164,7 @@ class TrainingState:
         plain = {
             "update": self.update,
             "at_once": self.at_once,
+            "backend": self.backend,
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
@@ -179,6 +187,7 @@ class TrainingState:
             slots=slots,
             update=plain["update"],
             at_once=plain.get("at_once", 1),  # older states have none; the same to rounding
+            backend=plain.get("backend", "numpy"),
             recorded=plain["recorded"],
             failures=[failure and Failure(**failure) for failure in plain["failures"]],
         )

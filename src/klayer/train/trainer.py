@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from klayer.nn import Workspace
-from klayer.train.blocks import Blocks, Span, spans
+from klayer.nn.backends import require
+from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
+from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.feed import Data, Feed
@@ -31,6 +34,34 @@ GROUP = 16
 
 # A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
 BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+
+
+class TrainsBlocks(Protocol):
+    """Some neighbouring networks of a population: what a backend makes of them."""
+
+    def train(self, block: Block, look_ahead: Callable[[], None]) -> Sequence[TrainsBlocks]:
+        """Do the updates of a block; return what still trains.
+
+        It calls ``look_ahead`` when threads are idle: the next block is then gathered.
+        """
+
+    def release(self) -> None:
+        """Let go of mini-batches and all that is made for them."""
+
+
+MakeChunk = Callable[[slice, Workspace, int], TrainsBlocks]
+
+
+def numpy_chunks(population: Population, engine: Engine) -> MakeChunk:
+    """Return what makes chunks that NumPy trains."""
+    return lambda lanes, ws, threads: Chunk(population, lanes, ws, engine, threads)
+
+
+# How each backend of a population makes chunks of it.
+CHUNKS: dict[str, Callable[[Population, Engine], MakeChunk]] = {
+    "numpy": numpy_chunks,
+    "compiled": compiled_chunks,
+}
 
 
 class Trainer:
@@ -110,7 +141,7 @@ class Trainer:
         blocks = self._blocks()
 
         def run(index: int, ws: Workspace) -> None:
-            for t in self._group(groups[index], blocks, (done[index], goal), threads, ws):
+            for t in self._group(make, groups[index], blocks, (done[index], goal), threads, ws):
                 done[index] = t
 
         def report() -> None:
@@ -122,6 +153,8 @@ class Trainer:
 
         goal = max(until, state.update)
         if behind():
+            require(state.backend, self.population.network, self.population.settings.optimiser)
+            make = CHUNKS[state.backend](self.population, engine)
             self.consistent = False
             try:
                 engine.map(run, behind(), report)
@@ -136,21 +169,27 @@ class Trainer:
         state.update, self.consistent = goal, True
 
     def _group(
-        self, lanes: list[slice], blocks: Blocks, span: Span, threads: int, ws: Workspace
+        self,
+        make: MakeChunk,
+        lanes: list[slice],
+        blocks: Blocks,
+        span: Span,
+        threads: int,
+        ws: Workspace,
     ) -> Iterator[int]:
         """Train the chunks of a group; yield the update reached."""
-        chunks = [Chunk(self.population, one, ws, self.engine, threads) for one in lanes]
+        chunks = [make(one, ws, threads) for one in lanes]
         cuts = spans(*span, self._block_size())
         with np.errstate(all="ignore"):
             for cut, following in pairwise([*cuts, None]):
                 if self.engine.stopped or cut is None:
-                    return
-                block, look_ahead = (
-                    blocks.get(cut),
-                    partial(self._ahead, blocks, following, threads),
-                )
+                    break
+                block = blocks.get(cut)
+                look_ahead = partial(self._ahead, blocks, following, threads)
                 chunks = [kept for chunk in chunks for kept in chunk.train(block, look_ahead)]
                 yield cut[1]
+        for chunk in chunks:
+            chunk.release()
 
     def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
         """Have a large block gathered meanwhile, where a worker is idle."""

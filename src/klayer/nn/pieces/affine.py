@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 
 from klayer.nn.gradients import ArrayGradient, Gradient, ProductGradient, is_large
 from klayer.nn.pieces.piece import Param, Site
-from klayer.nn.shares import SharedLayer
+from klayer.nn.shares import Share, cut
+from klayer.nn.workspace import Workspace
 
-__all__ = ["Affine", "AffinePass"]
+__all__ = ["Affine", "AffinePass", "SharedAffinePass"]
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,10 @@ class Affine:
         """Return plain values."""
         return {"piece": "affine", **asdict(self)}
 
-    def prepare(self, site: Site, x: NDArray[Any]) -> AffinePass:
-        """Make it ready to work on ``x``."""
-        return AffinePass(self, site, x)
+    def prepare(self, site: Site, x: Array) -> AffinePass:
+        """Make it ready to work on ``x``; a large first layer is trained by shares of its inputs."""
+        by_shares = site.training and x.ndim == 2 and is_large(site.params[f"W{self.layer}"])
+        return (SharedAffinePass if by_shares else AffinePass)(self, site, x)
 
 
 class AffinePass:
@@ -58,20 +63,19 @@ class AffinePass:
 
     Attributes
     ----------
-    product : callable
-        Writes ``x W`` to ``y``: a large first layer by shares, others at once. Training may put another
-        way in its place.
+    product : callable or None
+        What writes ``x W`` to ``y`` in the place of :meth:`multiply`; training may set it.
+    after_product : callable or None
+        Called as soon as ``x W`` is there; training may set it.
     """
 
-    def __init__(self, piece: Affine, site: Site, x: NDArray[Any]) -> None:
+    def __init__(self, piece: Affine, site: Site, x: Array) -> None:
         self.piece, self.site, self.x = piece, site, x
         self.W = site.params[f"W{piece.layer}"]
         self.b = site.params[f"b{piece.layer}"][:, None, :] if piece.bias else None
         self.y = site.array(f"s{piece.layer}", piece.fan_out)
-        self.shared: SharedLayer | None = None
-        if site.training and x.ndim == 2 and is_large(self.W):
-            self.shared = SharedLayer(self, self.W, self.y, site.ws, site.spread)
-        self.product = self.shared.multiply if self.shared else self.multiply
+        self.product: Callable[[], None] | None = None
+        self.after_product: Callable[[], None] | None = None
 
     def multiply(self) -> None:
         """Write ``x W`` to ``y``."""
@@ -79,11 +83,13 @@ class AffinePass:
 
     def forward(self) -> None:
         """``y = x W + b``."""
-        self.product()
+        (self.product or self.multiply)()
+        if self.after_product:
+            self.after_product()
         if self.b is not None:
             np.add(self.y, self.b, out=self.y)
 
-    def connect(self, g: NDArray[Any], below: bool) -> tuple[NDArray[Any], dict[str, Gradient]]:
+    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:
         """Prepare ``dW = x^T g``, ``db = sum g`` and ``dx = g W^T`` (equations 2 and 3)."""
         piece, site = self.piece, self.site
         self.g, self.WT = g, self.W.transpose(0, 2, 1)
@@ -93,10 +99,12 @@ class AffinePass:
         if piece.bias:
             self.grad_b = site.row(f"grad b{piece.layer}", piece.fan_out)
             gradients[f"b{piece.layer}"] = ArrayGradient(self.grad_b[:, 0])
-        if self.shared:
-            self.shared.g = g
-        gradients[f"W{piece.layer}"] = self.shared or ProductGradient(self, g, self.W, site.ws)
+        gradients[f"W{piece.layer}"] = self.of_weights(g)
         return (g if self.grad_x is None else self.grad_x), gradients
+
+    def of_weights(self, g: Array) -> Gradient:
+        """Return the gradient of ``W``."""
+        return ProductGradient(self, g, self.W, self.site.ws)
 
     def backward(self) -> None:
         """Compute ``db`` and ``dx``; ``dW`` stays as its factors."""
@@ -105,3 +113,71 @@ class AffinePass:
             np.matmul(self.ones, self.g, out=self.grad_b)  # (1, N) @ (P, N, H) -> (P, 1, H)
         if self.grad_x is not None:
             np.matmul(self.g, self.WT, out=self.grad_x)  # (P, N, H) @ (P, H, D) -> (P, N, D)
+
+
+class SharedAffinePass(AffinePass):
+    """The affine map of a large first layer, by shares of its inputs, which several threads may work on.
+
+    It is the gradient of its weights, too. All networks share ``x``, (N, D).
+    """
+
+    def __init__(self, piece: Affine, site: Site, x: Array) -> None:
+        super().__init__(piece, site, x)
+        self.rows = cut(self.W)
+        self._parts = site.ws.array("parts", (len(self.rows), *self.y.shape), self.y.dtype)
+        self._scaled = site.ws.array("scaled g", self.y.shape, self.y.dtype)
+        self._shares = [(p, q) for p in range(len(self.W)) for q in range(len(self.rows))]
+
+    def of_weights(self, g: Array) -> Gradient:  # noqa: ARG002
+        """Return itself."""
+        return self
+
+    def multiply(self) -> None:
+        """Write ``x W`` to ``y``."""
+        x, W, parts = self.x, self.W, self._parts
+
+        def product(share: Share, _: Workspace) -> None:
+            p, q = share
+            rows = self.rows[q]
+            np.matmul(x[:, rows], W[p, rows], out=parts[q, p])  # (N, D_q) @ (D_q, H) -> (N, H)
+
+        self._each(product)
+        np.add(parts[0], parts[1], out=self.y)
+        for part in parts[2:]:
+            np.add(self.y, part, out=self.y)
+
+    def value(self) -> Array:
+        """Return ``x^T g``, shape (P, D, H)."""
+        x, found = self.x, self.site.ws.array("gradient", self.W.shape, self.W.dtype)
+
+        def product(share: Share, _: Workspace) -> None:
+            p, q = share
+            rows = self.rows[q]
+            np.matmul(x[:, rows].T, self.g[p], out=found[p, rows])  # (D_q, N) @ (N, H) -> (D_q, H)
+
+        self._each(product)
+        return found
+
+    def add_to(self, param: Array, keep: Array | None, c: Array) -> None:
+        """Replace ``param`` by ``keep param + c x^T g``, in place."""
+        x, scaled = self.x, self._scaled
+        np.multiply(self.g, c, out=scaled)
+
+        def update(share: Share, ws: Workspace) -> None:
+            p, q = share
+            rows = self.rows[q]
+            W = param[p, rows]
+            product = ws.array("share", W.shape, W.dtype)
+            np.matmul(x[:, rows].T, scaled[p], out=product)  # (D_q, N) @ (N, H) -> (D_q, H)
+            if keep is not None:
+                np.multiply(W, keep[p], out=W)
+            np.add(W, product, out=W)
+
+        self._each(update)
+
+    def _each(self, function: Callable[[Share, Workspace], None]) -> None:
+        if self.site.spread:
+            self.site.spread(function, self._shares)
+        else:
+            for share in self._shares:
+                function(share, self.site.ws)

@@ -1,0 +1,253 @@
+"""The compiled backend: many updates of one network in one call, outside the interpreter's lock.
+
+What the kernel needs is prepared here: a network as a table of integers, its numbers as one row of a
+matrix that the dictionaries of the training state are views of.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from threading import Timer
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from klayer.nn.network import Network
+from klayer.nn.pieces import Affine
+from klayer.nn.pieces.activations import LEAK
+from klayer.nn.pieces.batch_norm import RUNNING_DECAY
+from klayer.nn.workspace import Workspace
+
+__all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
+
+Array = NDArray[Any]
+
+# Seconds after which a first use says what takes so long.
+PATIENCE = 1.5
+
+
+@cache
+def _source() -> ModuleType:
+    """Return the kernel's module; importing numba takes a while, and so it is done when it is used."""
+    from klayer.nn.backends import kernel
+
+    return kernel
+
+
+@cache
+def why_no_numba() -> str | None:
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"numba can't be imported ({error}): `pip install klayer[fast]`"
+    return None
+
+
+def refusal(network: Network, optimiser: str) -> str | None:
+    """Return why this backend can't train, with the next step; None if it can."""
+    if missing := why_no_numba():
+        return missing
+    source = _source()
+    kinds = [piece.describe()["piece"] for piece in network.pieces]
+    for what, names, known in (
+        ("piece", kinds, source.PIECES),
+        ("loss", [network.loss], ("softmax_cross_entropy",)),
+        ("optimiser", [optimiser], source.OPTIMISERS),
+    ):
+        for name in names:
+            if name not in known:
+                return f"it knows no {what} {name!r}, only {', '.join(known)}: choose 'numpy'"
+    return None
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What successive updates work on; all networks of a population share it.
+
+    Attributes
+    ----------
+    start : int
+        Index of the first one, from 0.
+    x : array, shape (N, D)
+        The samples of all batches, one below another.
+    labels : int64 array, shape (N,)
+    ends : int64 array, shape (T + 1,)
+        Batch ``i`` is made of the rows ``ends[i]`` to ``ends[i + 1]``.
+    """
+
+    start: int
+    x: Array
+    labels: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+class Kernel:
+    """The kernel, ready for networks of one architecture.
+
+    Parameters
+    ----------
+    network : Network
+    optimiser : str
+    dtype : float32, float64 or complex128
+
+    Examples
+    --------
+    >>> network = Network(n_features=2, hidden=(), n_classes=2)
+    >>> kernel = Kernel(network, "sgd", np.float64)
+    >>> params, running, slots = np.zeros(6), np.empty(0), np.empty((0, 6))
+    >>> updates = Updates(0, np.eye(2), np.array([0, 1]), np.array([0, 2]))
+    >>> losses = np.empty(1)
+    >>> kernel.train(params, running, slots, updates, np.array([1.0]), 0.0, 0.0, Workspace(), losses)
+    (1, 0)
+    >>> params.tolist(), losses.round(3).tolist()
+    ([0.25, -0.25, -0.25, 0.25, 0.0, 0.0], [0.693])
+    """
+
+    def __init__(self, network: Network, optimiser: str, dtype: DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self._pieces = _table(network)
+        self._optimiser = _source().OPTIMISERS[optimiser]
+        self._eps = network.bn_eps
+        pieces, widest = len(self._pieces), max(network.widths[1:])
+        product = max(int(np.prod(network.shapes()[key])) for key in network.weights)
+        self._fixed = pieces * 3 * widest + 2 * widest + product
+        self._per_sample = (pieces + 2) * widest
+
+    def train(
+        self,
+        params: Array,
+        running: Array,
+        slots: Array,
+        updates: Updates,
+        lr: Array,
+        l2: float,
+        momentum: float,
+        ws: Workspace,
+        losses: Array,
+    ) -> tuple[int, int]:
+        """Do updates of one network.
+
+        Parameters
+        ----------
+        params, running : array, 1-D
+            As :func:`pack` lays them out; moved in place.
+        slots : array, shape (slots, size of params), moved
+        updates : Updates
+        lr : array, shape (T,)
+        l2, momentum : float
+        ws : Workspace
+        losses : array, shape (T,)
+            Becomes the mean loss of each update's batch, before the update.
+
+        Returns
+        -------
+        done, layer : int
+            Updates done: fewer than T if a loss is not finite, and then nothing has moved in that
+            update; and the first layer (1 ... k) that is not finite there.
+        """
+        samples = int(np.diff(updates.ends).max())
+        size = self._fixed + samples * self._per_sample
+        done, layer = _source().train(
+            self._pieces,
+            self._optimiser,
+            updates.ends,
+            updates.x,
+            updates.labels,
+            params,
+            running,
+            slots,
+            lr,
+            np.array([2 * l2, momentum, self._eps, RUNNING_DECAY, LEAK], self.dtype),
+            updates.start,
+            ws.array("kernel", (size,), self.dtype),
+            losses,
+        )
+        return int(done), int(layer)
+
+
+@cache
+def warm_up(dtype: np.dtype[Any]) -> None:
+    """Compile the kernel for a dtype, or read it from the cache; say so if it takes a while."""
+    # numba takes its products from SciPy's BLAS: whoever limits its threads must find it loaded.
+    import scipy.linalg.cython_blas  # noqa: F401
+
+    kernel = Kernel(Network(1, (), 2), "sgd", dtype)
+    zeros = np.zeros(4, dtype)
+    updates = Updates(0, np.zeros((1, 1), dtype), np.zeros(1, np.int64), np.array([0, 1]))
+    timer = Timer(PATIENCE, say_what_takes_long)
+    timer.daemon = True
+    timer.start()
+    try:
+        slots = np.zeros((1, 4), dtype)
+        kernel.train(zeros, zeros[:0], slots, updates, zeros[:1], 0, 0, Workspace(), zeros[1:2])
+    finally:
+        timer.cancel()
+
+
+def say_what_takes_long() -> None:
+    if sys.stderr.isatty():
+        print("klayer compiles its fast kernel, once: about 15 seconds.", file=sys.stderr)
+
+
+def pack(
+    networks: int,
+    groups: Sequence[dict[str, Array]],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: DTypeLike,
+) -> Array:
+    """Lay the arrays of each network out in rows, and put views in their place.
+
+    Parameters
+    ----------
+    networks : int
+        P.
+    groups : sequence of dict of array, shape (P, ...)
+        With the same keys; each gets a row.
+    shapes : mapping
+        The keys in the order in which they are laid out, with the shapes of one network.
+    dtype : dtype
+
+    Returns
+    -------
+    rows : array, shape (P, len(groups), size)
+
+    Examples
+    --------
+    >>> group = {"b": np.zeros((3, 2)), "W": np.ones((3, 2, 2))}
+    >>> rows = pack(3, [group], {"W": (2, 2), "b": (2,)}, float)
+    >>> rows[:, 0, 3:] = 5
+    >>> rows.shape, group["W"][0].tolist(), group["b"][2].tolist()
+    ((3, 1, 6), [[1.0, 1.0], [1.0, 5.0]], [5.0, 5.0])
+    """
+    sizes = {key: int(np.prod(shape)) for key, shape in shapes.items()}
+    rows = np.empty((networks, len(groups), sum(sizes.values())), dtype)
+    for group, row in zip(groups, rows.transpose(1, 0, 2), strict=True):
+        at = 0
+        for key, shape in shapes.items():
+            view = row[:, at : at + sizes[key]].reshape(networks, *shape)
+            view[...] = group[key]
+            group[key] = view
+            at += sizes[key]
+    return rows
+
+
+def _table(network: Network) -> NDArray[np.int64]:
+    """Return the pieces as the kernel reads them; their numbers lie in the order of the pieces."""
+    source = _source()
+    table = np.zeros((len(network.pieces), source.COLUMNS), np.int64)
+    offset = running = 0
+    for row, piece in zip(table, network.pieces, strict=True):
+        width = network.widths[piece.layer]
+        row[source.KIND] = source.PIECES[piece.describe()["piece"]]
+        row[source.FROM] = row[source.TO] = width
+        row[source.OFFSET], row[source.RUNNING] = offset, running
+        if isinstance(piece, Affine):
+            row[source.FROM], row[source.BIAS] = piece.fan_in, piece.bias
+        offset += sum(int(np.prod(one.shape)) for one in piece.params().values())
+        running += sum(int(np.prod(one.shape)) for one in piece.running().values())
+    return table
