@@ -17,7 +17,7 @@ from klayer.report import page as page_module
 from klayer.report import table as table_module
 from klayer.report import write_report
 from klayer.report.comparisons import Comparisons
-from klayer.report.examination import examine
+from klayer.report.examination import Examination, examine
 from klayer.report.page import Page
 from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
@@ -356,6 +356,16 @@ def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
     texts = [one.text for one in conclusion(view, Comparisons(view))]
     assert any("a single run says little" in text for text in texts)
     assert all(arm.cell.kind == "mixed" for arm in view.with_results)
+
+
+def test_accuracy_of_a_class_has_wilsons_interval():
+    best = Examination(None, "test", ("eight of ten", "nothing"), np.array([[8, 2], [0, 0]]))
+    some, none = best.classes()
+    z, share, n = 1.959963984540054, 0.8, 10
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert (some.low, some.high) == pytest.approx((centre - half, centre + half))
+    assert (none.accuracy, none.low, none.high) == (None, 0.0, 1.0)
 
 
 def test_ids_of_sections_differ():
