@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from klayer.report.fidelity import fidelity
+from klayer.report.fidelity import Fidelity
 from klayer.study.statistics import cell
 
 
@@ -31,42 +31,42 @@ def test_published_run_is_judged_by_the_interval_of_one_more_run():
     values = [0.52, 0.53, 0.525, 0.535]
     mean, sd = np.mean(values), np.std(values, ddof=1)
     half = stats.t.ppf(0.975, 3) * sd * math.sqrt(1 + 1 / 4)
-    inside = fidelity(mean + 0.99 * half, cell(records(values)))
-    outside = fidelity(mean + 1.05 * half, cell(records(values)))
-    assert (inside.low, inside.high) == pytest.approx((mean - half, mean + half))
+    inside = Fidelity(mean + 0.99 * half, cell(records(values)))
+    outside = Fidelity(mean + 1.05 * half, cell(records(values)))
+    assert inside.interval == pytest.approx((mean - half, mean + half))
     assert (inside.agrees, outside.agrees) == (True, False)
     assert outside.sds == pytest.approx(1.05 * half / sd)
     assert "where one more run could land" in inside.explanation
     assert "above all 4 seeds" in outside.explanation
-    assert "within the range" in fidelity(0.5252, cell(records(values))).explanation
+    assert "within the range" in Fidelity(0.5252, cell(records(values))).explanation
 
 
 def test_published_run_that_trained_differs_from_seeds_that_never_do():
-    found = fidelity(0.42, cell(records([0.1] * 4, "at chance")), chance=0.12)
+    found = Fidelity(0.42, cell(records([0.1] * 4, "at chance")), chance=0.12)
     assert (found.agrees, found.sds) == (False, None)
     assert "none of 4 seeds leaves chance" in found.explanation
 
 
 def test_published_failure_agrees_with_seeds_that_fail():
-    assert fidelity(0.1, cell(records([0.1] * 4, "at chance")), chance=0.12).agrees
+    assert Fidelity(0.1, cell(records([0.1] * 4, "at chance")), chance=0.12).agrees
 
 
 def test_mixed_cell_agrees_with_a_run_like_either_group():
     stuck = Network(2, "at chance", 0.1)
     mixed = cell([*records([0.38, 0.40]), stuck])
-    assert fidelity(0.1, mixed, chance=0.12).agrees
-    assert fidelity(0.39, mixed, chance=0.12).agrees
-    above = fidelity(0.5, mixed, chance=0.12)
+    assert Fidelity(0.1, mixed, chance=0.12).agrees
+    assert Fidelity(0.39, mixed, chance=0.12).agrees
+    above = Fidelity(0.5, mixed, chance=0.12)
     assert not above.agrees
     assert "above all that trained" in above.explanation
 
 
 def test_seeds_far_apart_leave_the_question_open():
-    found = fidelity(0.45, cell(records([0.3, 0.5, 0.4])))
+    found = Fidelity(0.45, cell(records([0.3, 0.5, 0.4])))
     assert found.agrees is None
     assert "far apart" in found.explanation
 
 
 def test_one_seed_is_too_few_to_judge():
-    found = fidelity(0.5, cell(records([0.51])))
+    found = Fidelity(0.5, cell(records([0.51])))
     assert (found.agrees, found.explanation) == (None, "too few seeds to judge")

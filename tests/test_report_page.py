@@ -16,8 +16,8 @@ from klayer.errors import KlayerError
 from klayer.report import page as page_module
 from klayer.report import table as table_module
 from klayer.report import write_report
-from klayer.report.comparisons import analyse
-from klayer.report.examination import examine
+from klayer.report.comparisons import Comparisons
+from klayer.report.examination import Examination, examine
 from klayer.report.page import Page
 from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
@@ -318,7 +318,7 @@ def test_conclusion_claims_an_effect_that_the_seeds_carry(study, tmp_path):
         return "trained", 0.5 + gain + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    claims = [one.text for one in conclusion(view, analyse(view)) if one.carried]
+    claims = [one.text for one in conclusion(view, Comparisons(view)) if one.carried]
     assert sum("BN raises test accuracy by" in text for text in claims) == 2
 
 
@@ -327,7 +327,7 @@ def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
         return "trained", 0.5 + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    found = conclusion(view, analyse(view))
+    found = conclusion(view, Comparisons(view))
     assert not any("raises" in one.text or "robust to" in one.text for one in found)
     assert all(not one.carried for one in found if "no effect of BN is shown" in one.text)
     assert any("no effect of BN is shown" in one.text for one in found)
@@ -341,7 +341,7 @@ def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path
         return "trained", 0.5 + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    found = conclusion(view, analyse(view))
+    found = conclusion(view, Comparisons(view))
     robust = [one for one in found if "robust" in one.text]
     # 3 of 3 against 0 of 3: 1 of C(6, 3) = 20 tables, twice; p = .1 carries no claim.
     assert all("p\u00a0=\u00a00.20" in one.text and not one.carried for one in robust)
@@ -353,9 +353,19 @@ def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
         return ("at chance", 0.1) if record.seed == 1 else ("trained", 0.5 + noise(record))
 
     view = edited(study, tmp_path, accuracies)
-    texts = [one.text for one in conclusion(view, analyse(view))]
+    texts = [one.text for one in conclusion(view, Comparisons(view))]
     assert any("a single run says little" in text for text in texts)
     assert all(arm.cell.kind == "mixed" for arm in view.with_results)
+
+
+def test_accuracy_of_a_class_has_wilsons_interval():
+    best = Examination(None, "test", ("eight of ten", "nothing"), np.array([[8, 2], [0, 0]]))
+    some, none = best.classes()
+    z, share, n = 1.959963984540054, 0.8, 10
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert (some.low, some.high) == pytest.approx((centre - half, centre + half))
+    assert (none.accuracy, none.low, none.high) == (None, 0.0, 1.0)
 
 
 def test_ids_of_sections_differ():
@@ -364,7 +374,7 @@ def test_ids_of_sections_differ():
 
 
 def test_new_section_is_one_row_of_the_table(one, monkeypatch):
-    row = Section("more", "One more", lambda _: True, lambda _: [Part([block("text", text="Hm.")])])
+    row = Section("more", "One more", lambda _: [Part([block("text", text="Hm.")])])
     monkeypatch.setattr(page_module, "SECTIONS", (row, *SECTIONS))
     text = page_of(one[0].path)
     assert '<span class="number">1</span>One more</h2>' in text

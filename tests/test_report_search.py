@@ -76,7 +76,7 @@ def test_page_without_a_search_has_no_search_section(run):
     try:
         view = RunView(Run(run.path))
         assert not trial_table(view.run)
-        assert "search" not in Page(view).numbers
+        assert "search" not in {part.id for part in Page(view).parts}
     finally:
         (run.path / "hidden.json").rename(run.path / "search.json")
 

@@ -91,49 +91,36 @@ def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[st
     An analytic gradient of exact zeros is not called zero, unless the numeric one agrees to the
     last digit: it may be missing.
     """
-    measured = {  # (T, P)
-        one.lines.name: np.where(np.isfinite(one.numeric), np.abs(one.numeric), 0).max(axis=2)
-        for one in found
-        if not one.lines.is_direction
+    grads = {  # (T, P, size)
+        name: np.stack([flat(arrays[name]) for arrays in repeated.grads.values()])
+        for name in next(iter(repeated.grads.values()))
     }
-    largest = np.array(
-        [
-            [
-                measured[name][t]
-                if name in measured
-                else np.nan_to_num(np.abs(flat(value))).max(axis=1)
-                for name, value in arrays.items()
-            ]
-            for t, arrays in enumerate(repeated.grads.values())
-        ]
-    ).max(axis=1)  # (T, arrays, P) -> (T, P)
-    for t, term in enumerate(repeated.grads):
-        if term in derived:  # a difference of the others carries their rounding
-            largest[t] = largest.max(axis=0)
+    largest_of = {name: np.nan_to_num(np.abs(value)).max(axis=2) for name, value in grads.items()}
     for one in found:
-        name = one.lines.name
-        one.floor, one.zero = _FLOOR * largest[:, :, None], np.zeros(largest.shape, bool)
-        for t, (term, arrays) in enumerate(repeated.grads.items()):
-            value, steady, floor = (
-                flat(arrays[name]),
-                repeated.steady[term][name],
-                one.floor[t, :, 0],
-            )
-            finite = np.nan_to_num(value)
-            if term not in derived:
-                own = 1e4 * np.abs(finite).max(axis=1)
-                floor[steady] = np.minimum(floor, own)[steady]
-            if one.lines.is_direction:
-                # The slope along a direction may be small by chance: measure it by the length.
-                length = np.linalg.norm(finite, axis=1)
-                floor[:] = np.maximum(floor * np.sqrt(value.shape[1]), 1e-2 * length)
-            size, limit = np.abs(value).max(axis=1), SMALL * largest[t]  # (P,)
-            with np.errstate(invalid="ignore"):
-                small = np.abs(one.numeric[t]) <= limit[:, None] + 2 * one.noise[t]
-                numeric_is_small = (small | (one.state[t] != PLAIN)).all(axis=1)
-                rounding = (size > 0) & (size <= limit) & ~steady
-                nothing = (size == 0) & (one.numeric[t] == 0).all(axis=1)
-            one.zero[t] = (rounding & numeric_is_small) | nothing
+        if not one.lines.is_direction:
+            finite = np.where(np.isfinite(one.numeric), np.abs(one.numeric), 0)
+            largest_of[one.lines.name] = finite.max(axis=2)
+    largest = np.max(list(largest_of.values()), axis=0)  # (T, P)
+    own = np.array([[term not in derived] for term in repeated.grads])
+    # A difference of the others carries their rounding.
+    largest = np.where(own, largest, largest.max(axis=0))
+    for one in found:
+        value = grads[one.lines.name]
+        steady = np.array([arrays[one.lines.name] for arrays in repeated.steady.values()])  # (T, P)
+        finite, floor = np.nan_to_num(value), _FLOOR * largest
+        mine = np.minimum(floor, 1e4 * np.abs(finite).max(axis=2))
+        floor = np.where(steady & own, mine, floor)
+        if one.lines.is_direction:
+            # The slope along a direction may be small by chance: measure it by the length.
+            length = np.linalg.norm(finite, axis=2)
+            floor = np.maximum(floor * np.sqrt(value.shape[2]), 1e-2 * length)
+        size, limit = np.abs(value).max(axis=2), SMALL * largest
+        with np.errstate(invalid="ignore"):
+            small = np.abs(one.numeric) <= limit[:, :, None] + 2 * one.noise
+            numeric_is_small = (small | (one.state != PLAIN)).all(axis=2)
+            rounding = (size > 0) & (size <= limit) & ~steady
+            nothing = (size == 0) & (one.numeric == 0).all(axis=2)
+        one.floor, one.zero = floor[:, :, None], (rounding & numeric_is_small) | nothing
 
 
 def rows_of(

@@ -24,6 +24,9 @@ __all__ = ["check_network", "generic_params"]
 # Copies of a small network that are perturbed side by side may take so much memory.
 STACK_BYTES = 1 << 21
 
+# How far the trials of the order of updates move: any rate at which a stale value shows.
+_RATE = 0.5
+
 Array = NDArray[Any]
 
 
@@ -153,7 +156,7 @@ def generic_params(
 class _NetworkObjective:
     """A population on one batch; terms and gradients by a :class:`klayer.nn.Plan`."""
 
-    loss_dtype = np.dtype(np.float64)
+    loss_dtype: np.dtype[Any] = np.dtype(np.float64)
 
     def __init__(
         self, network: Network, params: Params, x: Array, labels: Array, l2: ArrayLike
@@ -163,7 +166,7 @@ class _NetworkObjective:
         self.l2 = _strengths(l2, P)
         self._x = {np.dtype(np.float64): x, np.dtype(np.complex128): x.astype(np.complex128)}
         self._ws = {dtype: Workspace() for dtype in self._x}
-        self.terms = ("data", "l2", "cost") if self.l2.any() else ("cost",)
+        self.terms: tuple[str, ...] = ("data", "l2", "cost") if self.l2.any() else ("cost",)
         self.derived = frozenset({"l2"})
         self.evaluations = 0
 
@@ -227,22 +230,13 @@ class _NetworkObjective:
         A gradient that was computed from a parameter that has already moved would differ.
         """
         _, expected = self._propagate(self.params, self.l2)
-        _, found = self._propagate({k: v.copy() for k, v in self.params.items()}, self.l2, lr=0.5)
-        moved = [
-            name
-            for name in expected
-            if not np.array_equal(expected[name], found[name], equal_nan=True)
-        ]
-        if not moved:
-            return None
-        return Cause(
-            "stale-order",
-            tuple(moved),
+        _, found = self._propagate(_copied(self.params), self.l2, _RATE)
+        moved = [k for k in expected if not np.array_equal(expected[k], found[k], equal_nan=True)]
+        text = (
             f"updated in place, as training does it, the gradient of {', '.join(moved)} changes: "
-            "it is "
-            "computed from a parameter that has already moved.",
-            0.0,
+            "it is computed from a parameter that has already moved."
         )
+        return Cause("stale-order", tuple(moved), text, 0.0) if moved else None
 
     def at_once(self) -> Cause | None:
         """Carry out two updates of the first layer at once, as training does it; compare.
@@ -250,29 +244,23 @@ class _NetworkObjective:
         The second one's logits and gradient rest on weights that have not been written down. One by
         one, the same two updates are made of gradients that have been checked.
         """
-        x = self._x[np.dtype(np.float64)]
-        rate, N = 0.5, len(x)
-        one_by_one = {key: value.copy() for key, value in self.params.items()}
+        one_by_one, params = _copied(self.params), _copied(self.params)
         for _ in range(2):
-            _, grads = self._propagate(one_by_one, self.l2)
-            for key, grad in grads.items():
-                one_by_one[key] -= rate * grad
+            self._propagate(one_by_one, self.l2, _RATE)
 
-        params = {key: value.copy() for key, value in self.params.items()}
-        ws = Workspace()
-        block = np.concatenate([x, x])
-        overlaps = [x @ block[:0].T, x @ block[:N].T]
-        delayed = DelayedWeights(params["W1"], block, overlaps, self.l2, ws)
-        rates, index = np.full(len(self.l2), rate), 0
+        x, ws = self._x[np.dtype(np.float64)], Workspace()
+        overlaps = [x @ x[:0].T, x @ x.T]
+        delayed = DelayedWeights(params["W1"], np.concatenate([x, x]), overlaps, self.l2, ws)
+        rates, index = np.full(len(self.l2), _RATE), 0
 
-        def use(key: str, gradient: Gradient) -> Callable[[], None]:
-            if key == "W1":
+        def use(name: str, gradient: Gradient) -> Callable[[], None]:
+            if name == "W1":
                 assert isinstance(gradient, OfWeights)
                 return lambda: delayed.descend(index, gradient.g, rates)
-            keep = 1 - 2 * rate * self.l2 if key in self.network.weights else np.ones_like(self.l2)
-            shape = (-1, *(1,) * (params[key].ndim - 1))
-            c = np.full(len(keep), -rate)
-            return lambda: gradient.add_to(params[key], keep.reshape(shape), c.reshape(shape))
+            keep = 1 - 2 * rates * self.l2 if name in self.network.weights else np.ones_like(rates)
+            shape = (-1, *(1,) * (params[name].ndim - 1))
+            keep, c = keep.reshape(shape), -rates.reshape(shape)
+            return lambda: gradient.add_to(params[name], keep, c)
 
         plan = self.network.plan(params, Batch(x, self.labels), use=use, ws=ws)
         first = plan.passes[0]
@@ -281,23 +269,19 @@ class _NetworkObjective:
         for index in range(2):  # noqa: B007
             plan.update()
         delayed.settle()
-        scale = max(np.abs(value).max() for value in one_by_one.values())
-        moved = tuple(
+        slack = 1e-12 * max(np.abs(value).max() for value in one_by_one.values())
+        moved = [
             key
             for key, value in one_by_one.items()
-            if not np.allclose(params[key], value, rtol=1e-9, atol=1e-12 * scale, equal_nan=True)
-        )
-        if not moved:
-            return None
-        return Cause(
-            "at-once",
-            moved,
+            if not np.allclose(params[key], value, rtol=1e-9, atol=slack, equal_nan=True)
+        ]
+        text = (
             "carried out at once, as training does it for large first layers, two updates give "
-            f"another {', '.join(moved)} than one after the other.",
-            0.0,
+            f"another {', '.join(moved)} than one after the other."
         )
+        return Cause("at-once", tuple(moved), text, 0.0) if moved else None
 
-    def _propagate(self, params: Params, l2: Array, lr: float = 0.0) -> tuple[Array, Params]:
+    def _propagate(self, params: Params, l2: Array, rate: float = 0.0) -> tuple[Array, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}
 
         def use(name: str, gradient: Gradient) -> Callable[[], None]:
@@ -306,8 +290,8 @@ class _NetworkObjective:
                 if name in self.network.weights:
                     slope = self.network.penalty_slope(l2)
                     grads[name] += slope[:, None, None] * params[name]
-                if lr:
-                    params[name] -= lr * grads[name]
+                if rate:
+                    params[name] -= rate * grads[name]
 
             return step
 
@@ -368,8 +352,7 @@ def _population(network: Network, given: Mapping[str, ArrayLike]) -> Params:
         if params[name].shape != (P, *shape):
             raise KlayerError(
                 f"`params[{name!r}]` must have shape (P, {', '.join(map(str, shape))}) with the "
-                "same P "
-                f"for all, but got {params[name].shape}: the first axis is the population."
+                f"same P for all, but got {params[name].shape}: the first axis is the population."
             )
     return {name: params[name] for name in shapes}
 
@@ -381,3 +364,7 @@ def _strengths(l2: ArrayLike, P: int) -> Array:
             f"`l2` must be one number >= 0, or one for each of {P} networks, got {l2!r}."
         )
     return np.broadcast_to(strengths, (P,)).copy()
+
+
+def _copied(params: Params) -> Params:
+    return {name: value.copy() for name, value in params.items()}

@@ -1,9 +1,7 @@
 """Anyone's ``loss_and_grads`` as the object that the checker works on, with its contract enforced.
 
 Inside the checker every array carries a leading axis of P networks; a user's function is ``P = 1``.
-An *objective* has ``params`` (dict of float64 arrays, shape (P, ...)), ``terms`` (names of the
-terms of the cost), ``losses(params)`` and ``evaluate(params)``. :class:`klayer.gradcheck.network`
-holds the other implementation, for populations.
+:class:`klayer.gradcheck.network` holds the other implementation, for populations.
 """
 
 from __future__ import annotations
@@ -25,21 +23,13 @@ LossAndGrads = Callable[[Mapping[str, Array]], tuple[float, Mapping[str, ArrayLi
 
 
 class Objective(Protocol):
-    """What the checker needs to know of a model.
+    """What the checker needs to know of a model."""
 
-    ``derived`` are terms whose gradient is a difference of others, and as noisy.
-    """
-
-    @property
-    def params(self) -> Params: ...
-    @property
-    def terms(self) -> tuple[str, ...]: ...
-    @property
-    def derived(self) -> frozenset[str]: ...
-    @property
-    def loss_dtype(self) -> np.dtype[Any]: ...
-    @property
-    def evaluations(self) -> int: ...
+    params: Params  # float64, each (P, ...)
+    terms: tuple[str, ...]  # names of the terms of the cost
+    derived: frozenset[str]  # terms whose gradient is a difference of others, and as noisy
+    loss_dtype: np.dtype[Any]
+    evaluations: int
 
     def losses(self, params: Params) -> Array:
         """Return the terms of the cost, shape (T, P), in the precision of ``params``."""
@@ -96,15 +86,7 @@ def as_params(params: Mapping[str, ArrayLike]) -> Params:
 
 
 class FunctionObjective:
-    """A user's function, or one function for each term of the cost.
-
-    Parameters
-    ----------
-    function : callable, or mapping of term -> callable
-        ``function(params) -> (loss, grads)``.
-    params : mapping of name -> array
-    loss : callable, optional
-        ``loss(params) -> float``, called for the numeric gradient instead of ``function``.
+    """A user's function, or one function for each term of the cost: see :func:`check_gradients`.
 
     Raises
     ------

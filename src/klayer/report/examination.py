@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +19,25 @@ MISTAKES = 24
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that the network gets wrong.
+    """An image that the network gets wrong."""
 
-    ``index`` is its row in the split, ``prob`` the probability of the class that was predicted.
-    """
-
-    index: int
+    index: int  # its row in the split
     label: str
     predicted: str
-    prob: float
+    prob: float  # of the class that was predicted
     png: bytes
 
 
 @dataclass(frozen=True)
 class ClassResult:
-    """What becomes of the samples of one class.
-
-    ``low`` and ``high`` bound the 95 % interval of the accuracy, after Wilson; ``taken_for`` is the
-    class that they are most often taken for, so many ``times``.
-    """
+    """What becomes of the samples of one class."""
 
     name: str
     n: int
     accuracy: float | None
-    low: float
+    low: float  # of the 95 % interval of the accuracy, after Wilson (1927)
     high: float
-    taken_for: str
+    taken_for: str  # the class that they are most often taken for
     times: int
 
     @property
@@ -55,25 +48,15 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Examination:
-    """What a network does on one split.
-
-    Attributes
-    ----------
-    confusion : int array, shape (K, K)
-        Rows are true classes, columns predicted ones.
-    weights : bytes or None
-        The first-layer weights of ``units`` units as a PNG; None if the data are not images.
-    mistakes : list of Mistake
-        Wrong with the highest probability first; empty if the data are not images.
-    """
+    """What a network does on one split; without weights and mistakes if the data are not images."""
 
     record: NetworkRecord
     split: str
     class_names: tuple[str, ...]
-    confusion: NDArray[np.int_]
-    weights: bytes | None
-    units: int
-    mistakes: list[Mistake]
+    confusion: NDArray[np.int_]  # (K, K), rows are true classes, columns predicted ones
+    weights: bytes | None = None  # those of the first layer, of some units, as a PNG
+    units: int = 0
+    mistakes: list[Mistake] = field(default_factory=list)  # the highest probability first
 
     @property
     def accuracy(self) -> float:
@@ -90,26 +73,15 @@ class Examination:
             times = 0 if taken == k else int(row[taken])
             other = self.class_names[taken] if times else ""
             found.append(
-                ClassResult(name, n, right / n if n else None, *_wilson(right, n), other, times)
+                ClassResult(name, n, right / n if n else None, *_interval(right, n), other, times)
             )
         return found
 
 
-def _wilson(right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, after Wilson (1927).
+def _interval(right: int, n: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
 
-    Examples
-    --------
-    >>> [round(x, 3) for x in _wilson(8, 10)]
-    [0.49, 0.943]
-    """
-    if n == 0:
-        return 0.0, 1.0
-    z = 1.959963984540054
-    share, scale = right / n, 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / scale
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    return tuple(binomtest(right, n).proportion_ci(method="wilson")) if n else (0.0, 1.0)
 
 
 def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examination:
@@ -118,7 +90,7 @@ def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examinati
     probs = model.predict_probs(split.features)[0]
     predicted, k = probs.argmax(axis=1), dataset.n_classes
     cells = np.bincount(split.labels * k + predicted, minlength=k**2).reshape(k, k)
-    found = Examination(record, view.judge, dataset.class_names, cells, None, 0, [])
+    found = Examination(record, view.judge, dataset.class_names, cells)
     shape = dataset.image_shape
     if shape is None or shape[0] not in (1, 3):
         return found

@@ -5,130 +5,111 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from klayer.study.statistics import Cell, Estimate, percent, t_factor
+from klayer.study.statistics import Cell, percent, t_factor
 
-__all__ = ["UNEXPLAINED", "Fidelity", "fidelity"]
+__all__ = ["Fidelity"]
 
-UNEXPLAINED = "; not explained by these data"
 # Published accuracies are given to four digits or so: half a unit of the last is no disagreement.
 _ROUNDING = 5e-5
+_UNEXPLAINED = "; not explained by these data"
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """A published accuracy beside the measured one.
+    """A published accuracy, of one run, beside the seeds of the arm that matches."""
 
-    Attributes
-    ----------
-    source, arm : str
-    published : float
-    measured : Cell
-    difference : float or None
-        Published minus measured mean; None where the cell is mixed.
-    sds : float or None
-        The difference in standard deviations of the seeds.
-    low, high : float or None
-        Where one more run would land in 95 % of cases:
-        ``mean -+ t(n-1) * sd * sqrt(1 + 1/n)``.
-    agrees : bool or None
-        None where there are too few seeds to say, or where they lie so far apart that nearly any run
-        would agree.
-    explanation : str
-        What the data say about it.
-    note : str
-        What the study's author says about it.
-    """
-
-    source: str
-    arm: str
     published: float
     measured: Cell
-    difference: float | None
-    sds: float | None
-    low: float | None
-    high: float | None
-    agrees: bool | None
-    explanation: str
-    note: str = ""
+    source: str = ""
+    arm: str = ""
+    chance: float = 0.0  # a network up to this accuracy counts as never having left it
+    note: str = ""  # what the study's author says about it
+    fits: str = ""  # another reading of the published run, where that agrees
 
+    @property
+    def difference(self) -> float | None:
+        """Published minus measured mean; None where the cell is mixed."""
+        mean = self.measured.estimate.mean
+        return None if mean is None else self.published - mean
 
-def fidelity(
-    published: float,
-    measured: Cell,
-    *,
-    source: str = "",
-    arm: str = "",
-    chance: float = 0.0,
-    note: str = "",
-) -> Fidelity:
-    """Set one published run beside the seeds of the arm that matches.
+    @property
+    def sds(self) -> float | None:
+        """The difference in standard deviations of the seeds."""
+        difference, sd = self.difference, self.measured.estimate.sd
+        return difference / sd if difference is not None and sd else None
 
-    It agrees if it lies in the 95 % prediction interval for one more run, or, for a mixed cell, in the
-    range of one of its two groups. A network up to an accuracy of ``chance`` counts as never having left
-    it; ``note`` is what the study's author says.
-    """
-    value = measured.estimate
-    difference = sds = low = high = agrees = None
-    if value.mean is not None:
-        difference = published - value.mean
-        if value.sd is not None:
-            half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
-            low, high = value.mean - half, value.mean + half
-            agrees = low - _ROUNDING <= published <= high + _ROUNDING
-            sds = difference / value.sd if value.sd > 0 else None
-            if agrees and measured.far_apart:
-                agrees = None
-    if measured.kind == "mixed":
-        agrees = any(_within(published, group) for group in (measured.result, measured.chance))
-    text = _explain(published, measured, agrees, (low, high), chance)
-    return Fidelity(
-        source, arm, published, measured, difference, sds, low, high, agrees, text, note
-    )
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """Where one more run would land in 95 % of cases: ``mean -+ t(n-1) * sd * sqrt(1 + 1/n)``."""
+        value = self.measured.estimate
+        if value.mean is None or value.sd is None:
+            return None, None
+        half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
+        return value.mean - half, value.mean + half
 
+    @property
+    def agrees(self) -> bool | None:
+        """Whether it lies in the interval or, for a mixed cell, in the range of one of its two groups.
 
-def _within(value: float, found: Estimate) -> bool:
-    """Whether a published value lies between the least and the greatest, but for its rounding."""
-    if found.least is None or found.greatest is None:
-        return False
-    return found.least - _ROUNDING <= value <= found.greatest + _ROUNDING
+        None where there are too few seeds to say, or where they lie so far apart that nearly any run
+        would agree.
+        """
+        cell = self.measured
+        if cell.kind == "mixed":
+            groups = (cell.result, cell.chance)
+            return any(self._within(group.least, group.greatest) for group in groups)
+        if self.interval[0] is None:
+            return None
+        inside = self._within(*self.interval)
+        return None if inside and cell.far_apart else inside
 
+    def _within(self, low: float | None, high: float | None) -> bool:
+        if low is None or high is None:
+            return False
+        return low - _ROUNDING <= self.published <= high + _ROUNDING
 
-def _explain(
-    published: float,
-    measured: Cell,
-    agrees: bool | None,
-    interval: tuple[float | None, float | None],
-    chance: float,
-) -> str:
-    n, kind = measured.n, measured.kind
-    if kind == "empty" or (agrees is None and not measured.far_apart):
-        return "too few seeds to judge" if n else ""
-    if kind == "mixed":
-        text = f"seeds differ: {measured.trained} of {n} trained"
-        if published <= chance:
-            return f"{text}; the published run is one that did not"
-        group = measured.result
-        if _within(published, group):
-            return f"{text}; the published run is like them"
-        side = "below" if group.greatest is None or published <= group.greatest else "above"
-        return f"{text}; the published run lies {side} all that trained"
-    if kind in ("at chance", "diverged") and published > chance:
-        became = "leaves chance" if kind == "at chance" else "stays finite"
-        return f"with the stated settings none of {n} seeds {became}; the published run did"
-    if kind == "trained" and published <= chance:
-        return f"all {n} seeds train; the published run did not"
-    value = measured.estimate
-    if agrees is None:
+    @property
+    def explanation(self) -> str:
+        """What the data say about it."""
+        text = self._seeds_say()
         return (
-            f"our {n} seeds lie far apart ({percent(value.least)} to {percent(value.greatest)}), so "
-            "that one run says little"
+            f"{text.removesuffix(_UNEXPLAINED)}; the reading {self.fits} fits"
+            if self.fits
+            else text
         )
-    if _within(published, value):
-        return f"within the range of our {n} seeds"
-    if agrees:
-        return (
-            f"outside the range of our {n} seeds, but where one more run could land "
-            f"({percent(interval[0])} to {percent(interval[1])})"
-        )
-    side = "below" if value.least is None or published < value.least else "above"
-    return f"{side} all {n} seeds{UNEXPLAINED}"
+
+    def _seeds_say(self) -> str:
+        published, measured, agrees = self.published, self.measured, self.agrees
+        n, kind = measured.n, measured.kind
+        if kind == "empty" or (agrees is None and not measured.far_apart):
+            return "too few seeds to judge" if n else ""
+        if kind == "mixed":
+            text = f"seeds differ: {measured.trained} of {n} trained"
+            if published <= self.chance:
+                return f"{text}; the published run is one that did not"
+            greatest = measured.result.greatest
+            if self._within(measured.result.least, greatest):
+                return f"{text}; the published run is like them"
+            side = "below" if greatest is None or published <= greatest else "above"
+            return f"{text}; the published run lies {side} all that trained"
+        if kind in ("at chance", "diverged") and published > self.chance:
+            became = "leaves chance" if kind == "at chance" else "stays finite"
+            return f"with the stated settings none of {n} seeds {became}; the published run did"
+        if kind == "trained" and published <= self.chance:
+            return f"all {n} seeds train; the published run did not"
+        value = measured.estimate
+        if agrees is None:
+            return (
+                f"our {n} seeds lie far apart ({percent(value.least)} to {percent(value.greatest)}), "
+                "so that one run says little"
+            )
+        if self._within(value.least, value.greatest):
+            return f"within the range of our {n} seeds"
+        if agrees:
+            low, high = self.interval
+            return (
+                f"outside the range of our {n} seeds, but where one more run could land "
+                f"({percent(low)} to {percent(high)})"
+            )
+        side = "below" if value.least is None or published < value.least else "above"
+        return f"{side} all {n} seeds{_UNEXPLAINED}"

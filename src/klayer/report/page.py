@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from importlib import metadata
+from itertools import count
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
+
+import jinja2
 
 from klayer.files import write_text
-from klayer.report.html import render
 from klayer.report.overview import overview
+from klayer.report.pdf import print_pdf
 from klayer.report.prose import headline
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import network_table, result_table
+from klayer.report.vega import javascript
 from klayer.study.run_dir import Run
 
-__all__ = ["Page", "write"]
+__all__ = ["Page", "render", "write_report"]
 
 
-def write(run: Run, *, pdf: bool = False) -> list[Path]:
-    """Write ``report.html``, ``figures/`` and ``tables/`` of a run, and ``report.pdf`` if wanted.
+def write_report(run: Run | str | Path, *, pdf: bool = False) -> list[Path]:
+    """Write everything that a run shows, from its results alone, also if it is unfinished.
+
+    Parameters
+    ----------
+    run : Run or path
+    pdf : bool
+        Whether to print the page to ``report.pdf`` too, by Chromium.
 
     Returns
     -------
     written : list of Path
-        The page; the PDF; of a training also the picture of its curves.
+        The page ``report.html`` first; figures and tables lie beside it in ``figures/`` and
+        ``tables/``. Then the PDF; of a training also the picture of its curves.
+
+    Raises
+    ------
+    KlayerError
+        If there is no run at the path, or it can't be read.
     """
+    run = run if isinstance(run, Run) else Run(run)
     page = Page(RunView(run))
     path = run.path / "report.html"
     write_text(path, page.html())
     files = page.save()
     written = [path]
     if pdf:
-        from klayer.report.pdf import print_pdf
-
         written.append(print_pdf(path))
     if run.info["kind"] == "train":
         written += [file for file in files if file.name == "curves.png"]
@@ -51,19 +69,12 @@ class Page:
         picture = overview(view)
         shown = [self.material.figure(picture, narrow=True)] if picture else []
         self.parts: list[Part] = []
-        self.numbers: dict[str, str] = {}
-        counts = {False: 0, True: 0}
+        numbers, letters = count(1), iter(ascii_uppercase)
         for section in SECTIONS:
-            if not section.applies(self.material):
-                continue
             for part in section.build(self.material):
-                part = replace(part, id=part.id or section.id, title=part.title or section.title)
-                count = counts[section.appendix]
-                counts[section.appendix] += 1
-                self.numbers[part.id] = (
-                    ascii_uppercase[count] if section.appendix else str(count + 1)
-                )
-                self.parts.append(part)
+                id, title = part.id or section.id, part.title or section.title
+                number = str(next(letters if section.appendix else numbers))
+                self.parts.append(replace(part, id=id, title=title, number=number))
         self.summary = self._summary(shown)
 
     def _summary(self, shown: list[Block]) -> list[Block]:
@@ -83,9 +94,7 @@ class Page:
         elif info["kind"] == "search":
             title = f"A search on {data}"
         kicker = f"{data} · {info['created'][:10]} · {view.path.name}"
-        return render(
-            title=title, kicker=kicker, summary=self.summary, parts=self.parts, numbers=self.numbers
-        )
+        return render(title=title, kicker=kicker, summary=self.summary, parts=self.parts)
 
     def save(self) -> list[Path]:
         """Write all figures as SVG and PNG, all tables as CSV."""
@@ -114,3 +123,23 @@ def _unfinished(view: RunView) -> str:
         f"This run is not finished: {many}, and the page shows those. "
         f"Go on with: klayer {view.info['kind']} --resume {view.path}"
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Return the page's template, style sheet and scripts in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("klayer.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    inlined = {"version": metadata.version("klayer"), "bundle": javascript()}
+    return environment.get_template("page.html", globals=inlined)
+
+
+def render(**context: Any) -> str:
+    """Fill the page's template: ``title``, ``kicker``, ``summary`` (blocks), ``parts``."""
+    return _template().render(**context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["picture", "weight_sheet"]
+__all__ = ["data_uri", "picture", "weight_sheet"]
 
 
 def _png(pixels: NDArray[Any]) -> bytes:
@@ -64,3 +65,14 @@ def weight_sheet(
         tile[..., :-1] = _pixels(image, -top, top).reshape(height, width, depth - 1)
         tile[..., -1] = 255
     return _png(sheet), len(order)
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG as an address that needs no file.
+
+    Examples
+    --------
+    >>> data_uri(b"abc")
+    'data:image/png;base64,YWJj'
+    """
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -71,16 +71,15 @@ def headline(view: RunView) -> list[str]:
     return lines
 
 
-def effect(found: Comparisons, architecture: str, init: str) -> list[Sentence]:
+def effect(found: Comparisons, architecture: str, init: str) -> str:
     """Say what batch normalisation does in one architecture with one initialisation."""
-    chosen = [
-        one
+    return " ".join(
+        _about(one)
         for one in found.arms
         if one.factor == "batch_norm"
         and one.b.architecture == architecture
         and one.b.init == one.a.init == init
-    ]
-    return [_about(one) for one in chosen]
+    )
 
 
 def _shown(result: Comparison) -> bool:
@@ -93,27 +92,25 @@ def _numbers(result: Comparison) -> str:
     return f"({found}; {_plural(result.n, 'seed')}, {_p(result)})"
 
 
-def _about(one: ArmComparison) -> Sentence:
+def _about(one: ArmComparison) -> str:
     """Say what one comparison shows."""
-    result, shown = one.result, _shown(one.result)
-    b, a = one.b.series, one.a.series
+    result, b, a = one.result, one.b.series, one.a.series
     if result.test == "Fisher":
-        text = (
+        return (
             f"With {b}, {result.trained[1]} of {result.n} seeds left chance; "
             f"with {a}, {result.trained[0]} (Fisher's exact test, {_p(result)})."
         )
-        return Sentence(text, shown)
     if result.test == "paired t":
         test = f", paired t, {_p(result)}" if result.p is not None else ""
         text = (
             f"{b} against {a}: {points(result.difference.mean)} points (95{THIN}% interval "
             f"{_interval(result.difference)}, n\u00a0=\u00a0{result.n}{test})."
         )
-        return Sentence(text if shown else f"{text} No difference is shown.", shown)
+        return text if _shown(result) else f"{text} No difference is shown."
     if result.n < 2:
-        return Sentence(f"{b} against {a}: one seed, so no interval.", carried=False)
+        return f"{b} against {a}: one seed, so no interval."
     became = "No seed of either trained" if result.trained == (0, 0) else "All seeds trained"
-    return Sentence(f"{became}: {b} and {a}.", carried=False)
+    return f"{became}: {b} and {a}."
 
 
 def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
@@ -139,25 +136,22 @@ def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
 def _baseline(view: RunView, found: Comparisons) -> list[Sentence]:
     sentences = []
     for one in found.arms:
-        if one.factor != "batch_norm" or not one.primary:
+        result, series = one.result, one.b.series
+        if one.factor != "batch_norm" or not one.primary or not result.test:
             continue
-        result = one.result
-        where = f"{one.b.architecture} network with {view.baseline} initialisation"
-        mean = result.difference.mean
-        if result.test == "paired t" and _shown(result):
+        where = f"In the {one.b.architecture} network with {view.baseline} initialisation"
+        by = points(result.difference.mean)
+        if result.test == "Fisher":
+            text = f"{where}: {_about(one)}"
+        elif _shown(result):
             verb = "raises" if result.verdict == "higher" else "lowers"
-            by = points(mean).lstrip("+\u2212")
-            text = f"{one.b.series} {verb} {view.judge} accuracy by {by} points {_numbers(result)}."
-        elif result.test == "paired t":
+            by = by.lstrip("+\u2212")
             text = (
-                f"no effect of {one.b.series} is shown: {points(mean)} points {_numbers(result)}."
+                f"{where}, {series} {verb} {view.judge} accuracy by {by} points {_numbers(result)}."
             )
-        elif result.test == "Fisher":
-            sentences.append(Sentence(f"In the {where}: {_about(one).text}", _shown(result)))
-            continue
         else:
-            continue
-        sentences.append(Sentence(f"In the {where}, {text}", _shown(result)))
+            text = f"{where}, no effect of {series} is shown: {by} points {_numbers(result)}."
+        sentences.append(Sentence(text, _shown(result)))
     return sentences
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
@@ -39,27 +38,15 @@ def _init_label(init: str) -> str:
 
 @dataclass(frozen=True)
 class ArmView:
-    """An arm with its finished networks and its labels.
-
-    Attributes
-    ----------
-    records : list of NetworkRecord
-        In the order of their seeds; empty where none is finished.
-    architecture, init : str
-        Short labels: ``"9-layer"``, ``"He"``.
-    series : str
-        What tells the arm from others of its architecture and initialisation: ``"BN hidden"``.
-    splits : tuple of str
-        Those that the data have. The arm is judged by its accuracies on the last one.
-    """
+    """An arm with its finished networks and its labels."""
 
     name: str
     settings: Settings
-    records: list[NetworkRecord]
-    architecture: str
-    init: str
-    series: str
-    splits: tuple[str, ...] = SPLITS
+    records: list[NetworkRecord]  # in the order of their seeds; empty where none is finished
+    architecture: str  # in short, "9-layer"
+    init: str  # in short, "He"
+    series: str  # what tells it from others of its architecture and initialisation: "BN hidden"
+    splits: tuple[str, ...] = SPLITS  # those that the data have
 
     @property
     def judge(self) -> str:
@@ -132,41 +119,16 @@ class Group:
 
 
 class RunView:
-    """What a run directory holds, arranged for showing.
-
-    Parameters
-    ----------
-    run : Run
-    among : tuple of str
-        The splits to be looked at, where the data have them.
-
-    Attributes
-    ----------
-    run : Run
-    networks : list of NetworkRecord
-        All finished ones, those of a search too.
-    splits : tuple of str
-        Networks are judged by their accuracies on the last one: test if there, else validation, train.
-    arms : list of ArmView
-        Those that the configuration declares, with or without results; then any others with results.
-    """
+    """What a run directory holds, arranged for showing; of its splits those ``among`` some."""
 
     def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
-        self.run = run
-        self.networks = run.networks
+        self.run, self.path = run, run.path
+        self.info: dict[str, Any] = run.info
+        self.networks = run.networks  # all finished ones, those of a search too
+        # Judged by their accuracies on the last of these: test if there, else validation, train.
         self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
+        # Those that the configuration declares, with or without results; then others with results.
         self.arms = _arms(self)
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What ``run.json`` says."""
-        info: dict[str, Any] = self.run.info
-        return info
-
-    @property
-    def path(self) -> Path:
-        """The run directory."""
-        return self.run.path
 
     @cached_property
     def records(self) -> list[NetworkRecord]:

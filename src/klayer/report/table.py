@@ -31,33 +31,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table, as shown and as written to its CSV file."""
 
-    Attributes
-    ----------
-    name : str
-        The stem of its CSV file.
-    head, body : list
-        As shown; the first column names the row.
-    raw_head, raw : list
-        As written to the CSV file; by default the same as shown.
-    marks : list of str
-        A class for each row: ``"bad"``, ``"good"`` or ``""``.
-    words : tuple of str
-        Columns that hold words and are aligned left; the first one always is.
-    tips : dict of str to str
-        What a column's title says when it is pointed at.
-    """
-
-    name: str
+    name: str  # the stem of the file
     caption: str
     head: list[str]
-    body: list[list[str]]
-    raw_head: list[str] = field(default_factory=list)
+    body: list[list[str]]  # the first column names the row
+    raw_head: list[str] = field(default_factory=list)  # of the file, by default the same as shown
     raw: list[list[Any]] = field(default_factory=list)
-    marks: list[str] = field(default_factory=list)
-    words: tuple[str, ...] = ()
-    tips: dict[str, str] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)  # a class for each row: "bad", "good" or ""
+    words: tuple[str, ...] = ()  # columns of words, aligned left; the first one always is
+    tips: dict[str, str] = field(default_factory=dict)  # what a title says when it is pointed at
 
     @property
     def short(self) -> bool:
@@ -150,35 +134,17 @@ def comparison_cells(found: Comparison) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the final results, wherever they stand.
+    """A column of the final results, wherever they stand: what it shows of an arm."""
 
-    Attributes
-    ----------
-    heading, page : str, callable
-        On the page, and what it shows of an arm.
-    raw : callable, optional
-        What the CSV file holds of an arm, by key.
-    word, terminal : str, callable, optional
-        In the terminal, by default the same as on the page; without a word there is no such column.
-    digits : callable, optional
-        What README shows of an arm.
-    words : bool
-        Whether it holds words, aligned left.
-    tip : str
-        What the heading says when it is pointed at.
-    split : str
-        The split that it is about: without that split, there is no such column.
-    """
-
-    heading: str
+    heading: str  # on the page
     page: Callable[[ArmView], str]
-    raw: Callable[[ArmView], dict[str, Any]] | None = None
-    word: str = ""
-    terminal: Callable[[ArmView], str] | None = None
-    digits: Callable[[ArmView], str] | None = None
-    words: bool = False
-    tip: str = ""
-    split: str = ""
+    raw: Callable[[ArmView], dict[str, Any]] | None = None  # in the CSV file, by key
+    word: str = ""  # its heading in the terminal; without, there is no such column
+    terminal: Callable[[ArmView], str] | None = None  # by default the same as on the page
+    digits: Callable[[ArmView], str] | None = None  # in README
+    words: bool = False  # aligned left
+    tip: str = ""  # what the heading says when it is pointed at
+    split: str = ""  # the split that it is about: without that split, there is no such column
 
     def plain(self, arm: ArmView) -> str:
         """Return what the terminal shows."""

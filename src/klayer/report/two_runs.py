@@ -9,7 +9,7 @@ from typing import Any
 from klayer.errors import KlayerError
 from klayer.files import write_text
 from klayer.report.curves import Line, curve_panel
-from klayer.report.html import drawn, render
+from klayer.report.page import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.report.sections.section import Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells, mean_sd
@@ -17,7 +17,7 @@ from klayer.report.vega import INK, SERIES, Figure, Key, Panel, channel, layers,
 from klayer.study.run_dir import Run
 from klayer.study.statistics import Comparison, holm
 
-__all__ = ["Pair", "pairs", "write"]
+__all__ = ["Pair", "compare_runs", "pairs"]
 
 MOST_FIGURES = 12
 
@@ -26,10 +26,15 @@ MOST_FIGURES = 12
 class Pair:
     """An arm that both runs have, b against a over common seeds."""
 
-    label: str
     a: ArmView
     b: ArmView
     result: Comparison
+
+    @property
+    def label(self) -> str:
+        """What both call it."""
+        a, b = self.a.label, self.b.label
+        return a if a == b else f"{a} / {b}"
 
 
 def pairs(a: RunView, b: RunView) -> list[Pair]:
@@ -52,26 +57,30 @@ def pairs(a: RunView, b: RunView) -> list[Pair]:
         found = [(a.with_results[0], b.with_results[0])]
     found.sort(key=lambda pair: a.with_results.index(pair[0]))
     results = holm([compare_arms(one, other) for one, other in found])
-    return [
-        Pair(_label(one, other), one, other, result)
-        for (one, other), result in zip(found, results, strict=True)
-    ]
+    return [Pair(*arms, result) for arms, result in zip(found, results, strict=True)]
 
 
-def _label(one: ArmView, other: ArmView) -> str:
-    return one.label if one.label == other.label else f"{one.label} / {other.label}"
+def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Path) -> Path:
+    """Write one page that sets two runs side by side.
 
+    Parameters
+    ----------
+    run_a, run_b : Run or path
+    out : path
+        The HTML file to be written.
 
-def write(run_a: Run, run_b: Run, out: Path) -> Path:
-    """Write the page that compares two runs.
+    Returns
+    -------
+    page : Path
 
     Raises
     ------
     KlayerError
         If a run has no finished network, or the runs have no arm in common.
     """
-    b = RunView(run_b, RunView(run_a).splits)
-    views = RunView(run_a, b.splits), b
+    one, other = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
+    b = RunView(other, RunView(one).splits)
+    views = RunView(one, b.splits), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
@@ -85,10 +94,10 @@ def write(run_a: Run, run_b: Run, out: Path) -> Path:
         )
     names = _names(*views)
     summary = [block("text", text=line, kind="lead") for line in _lines(found, views, names)]
-    summary.append(block("figure", one=drawn(_dots(found, names))))
+    summary.append(block("figure", one=_dots(found, names)))
     summary.append(block("table", one=_table(found, names)))
     figures = [_curves(pair, names, n) for n, pair in enumerate(found[:MOST_FIGURES], start=1)]
-    training = [block("figure", one=drawn(figure)) for figure in figures]
+    training = [block("figure", one=figure) for figure in figures]
     if len(found) > MOST_FIGURES:
         rest = f"{len(found) - MOST_FIGURES} more arms are in the table alone."
         training.append(block("text", text=rest, kind="note"))
@@ -103,8 +112,8 @@ def write(run_a: Run, run_b: Run, out: Path) -> Path:
             Part(training, "curves", "Training"),
             Part([differing], "differences", "What differs"),
         ],
-        numbers={},
     )
+    out = Path(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, html)

@@ -156,26 +156,14 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart.
-
-    Attributes
-    ----------
-    height : int
-        In pixels.
-    alt : str
-        What the chart shows, for those who don't see it.
-    spec : dict
-        The chart, without a width.
-    params : list of dict
-        Selections of the live chart, each with the names of its ``views``.
-    over : dict, optional
-        A layer that only the live chart has, above the others: what hovering shows.
-    """
+    """One chart."""
 
     title: str
-    height: int
-    alt: str
-    spec: Spec
+    height: int  # in pixels
+    alt: str  # what it shows, for those who don't see it
+    spec: Spec  # without a width
+    # Of the live chart alone: selections, each with the names of its `views`; and a layer above the
+    # others, what hovering shows.
     params: list[Spec] = field(default_factory=list)
     over: Spec | None = None
 
@@ -196,22 +184,19 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels under one caption and one legend.
+    """Panels under one caption and one legend."""
 
-    ``name`` is its id on the page and the stem of its files, ``width`` that of a panel in the files, in
-    pixels.
-    """
-
-    name: str
+    name: str  # its id on the page, and the stem of its files
     caption: str
     panels: list[Panel]
     legend: list[Key] = field(default_factory=list)
-    width: int = 300
+    width: int = 300  # of a panel in the files, in pixels
 
-    def svgs(self) -> list[str]:
-        """Return the panels as SVG that can stand in a page, without interaction."""
+    def drawn(self) -> list[tuple[Panel, str]]:
+        """Return the panels, each with an SVG that can stand in a page, without interaction."""
+        specs = [{**panel.static(self.width), "config": CONFIG} for panel in self.panels]
         return [
-            _inline(_svg({**panel.static(self.width), "config": CONFIG})) for panel in self.panels
+            (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
     def save(self, folder: Path) -> list[Path]:
@@ -280,11 +265,10 @@ def _svg(spec: Spec) -> str:
 
 def _inline(svg: str) -> str:
     """Make an SVG fit its column, and keep it from speaking: the figure has a description."""
-    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
     svg = re.sub(r' (role|aria-[a-z]+)="[^"]*"', "", svg)
-    if size:
-        svg = svg.replace(size.group(0), f'style="max-width:{size[1]}px"', 1)
+    size = r'width="([\d.]+)" height="[\d.]+"'
+    svg = re.sub(size, r'style="max-width:\1px"', svg, count=1)
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
 
 

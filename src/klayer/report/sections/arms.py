@@ -37,6 +37,8 @@ def build(material: Material) -> list[Part]:
 def build_others(material: Material) -> list[Part]:
     """Make one part of all other initialisations, with a heading for each architecture."""
     groups = material.view.groups(baseline=False)
+    if not groups:
+        return []
     names = list(dict.fromkeys(group.architecture for group in groups))
     blocks = []
     for number, name in enumerate(names):
@@ -61,8 +63,7 @@ def build_others(material: Material) -> list[Part]:
 
 def _group(material: Material, group: Group) -> list[Block]:
     """Show what batch normalisation does in a group, and its curves."""
-    said = effect(material.comparisons, group.architecture, group.init)
-    text = " ".join(one.text for one in said)
+    text = effect(material.comparisons, group.architecture, group.init)
     blocks = [block("text", text=text)] if text else []
     return blocks + [material.figure(one) for one in _curves(material.view, group)]
 

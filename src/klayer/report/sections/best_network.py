@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from klayer.errors import KlayerError
 from klayer.report.examination import Examination, examine
-from klayer.report.html import data_uri
+from klayer.report.png import data_uri
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import Table, interval
@@ -22,7 +22,8 @@ _BLUES = ["#f4f1ea", "#c9dfe3", "#8fc3d1", "#5fa9c4"]
 def build(material: Material) -> list[Part]:
     """Say which network it is; where the data can be read, show what it does with them."""
     view, record = material.view, material.view.best
-    assert record is not None
+    if record is None:
+        return []
     blocks = [block("text", text=_text(view, record))]
     what = "data"
     try:

@@ -9,7 +9,7 @@ from klayer.errors import KlayerError
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 
-__all__ = ["applies", "build"]
+__all__ = ["build"]
 
 _VERDICTS = {"right": "right", "wrong": "WRONG", "zero": "zero by structure", "undecided": "open"}
 _BN = {
@@ -20,21 +20,15 @@ _BN = {
 _METHODS = {"complex": "complex steps", "central": "central differences"}
 
 
-def applies(material: Material) -> bool:
-    """Whether the run has a gradient check, be it unreadable."""
-    try:
-        return bool((material.view.run.result("gradcheck.json") or {}).get("rows"))
-    except KlayerError:
-        return True
-
-
 def build(material: Material) -> list[Part]:
     """Say what was checked and how it came out, with a table for each network."""
     try:
-        stored = material.view.run.result("gradcheck.json")
+        stored = material.view.run.result("gradcheck.json") or {}
     except KlayerError as error:
         return [Part([block("text", text=str(error))])]
-    rows = stored["rows"]
+    rows = stored.get("rows")
+    if not rows:
+        return []
     networks = list(dict.fromkeys((row["layers"], row["batch_norm"]) for row in rows))
     tables = [
         _table(layers, norm, [r for r in rows if (r["layers"], r["batch_norm"]) == (layers, norm)])

@@ -79,35 +79,29 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
 def _settings(view: RunView) -> list[tuple[str, str]]:
     """Return the settings that all networks share."""
     everyone = [record.settings.as_dict() for record in view.networks]
-    if not everyone:
-        return []
-    first = everyone[0]
-    shared = {key for key in first if all(one[key] == first[key] for one in everyone)}
-
-    def has(*keys: str) -> bool:
-        return shared.issuperset(keys)
-
+    shared = {
+        key: value
+        for key, value in (everyone[0] if everyone else {}).items()
+        if all(one[key] == value for one in everyone)
+    }
     found = []
-    if has("schedule", "lr_min", "lr_max", "half_cycle", "cycles"):
-        if first["schedule"] == "constant":
-            rate = f"constant, {first['lr_max']:g}"
-        else:
-            rate = (
-                f"{first['schedule']}, {first['lr_min']:g} to {first['lr_max']:g}, half a cycle "
-                f"{first['half_cycle']}, {first['cycles']:g} cycles"
-            )
-        found.append(("Learning rate", rate))
-    if has("batch_size"):
-        found.append(("Mini-batch", f"{first['batch_size']} samples, reshuffled every epoch"))
-    if has("l2"):
-        found.append(("Penalty", f"λ = {first['l2']:g}, in loss + λ Σ ‖W‖²"))
-    if has("dtype"):
-        found.append(("Precision", first["dtype"]))
-    if has("curve_samples"):
-        most = min(first["curve_samples"], view.info["data"]["samples"]["train"])
-        found.append(
-            ("Curves", f"on up to {most:,} samples a split; final accuracies on whole splits")
+    if shared.keys() >= {"schedule", "lr_min", "lr_max", "half_cycle", "cycles"}:
+        rate = (
+            "{schedule}, {lr_min:g} to {lr_max:g}, half a cycle {half_cycle}, {cycles:g} cycles"
+            if shared["schedule"] != "constant"
+            else "constant, {lr_max:g}"
         )
+        found.append(("Learning rate", rate.format(**shared)))
+    if "batch_size" in shared:
+        found.append(("Mini-batch", f"{shared['batch_size']} samples, reshuffled every epoch"))
+    if "l2" in shared:
+        found.append(("Penalty", f"λ = {shared['l2']:g}, in loss + λ Σ ‖W‖²"))
+    if "dtype" in shared:
+        found.append(("Precision", shared["dtype"]))
+    if "curve_samples" in shared:
+        most = min(shared["curve_samples"], view.info["data"]["samples"]["train"])
+        curves = f"on up to {most:,} samples a split; final accuracies on whole splits"
+        found.append(("Curves", curves))
     return found
 
 

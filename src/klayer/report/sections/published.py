@@ -17,6 +17,8 @@ _VERDICTS = {True: ("agrees", "good"), False: ("differs", "bad"), None: ("open",
 def build(material: Material) -> list[Part]:
     """Count the published accuracies that agree, and show all of them."""
     rows = material.comparisons.fidelity
+    if not rows:
+        return []
     cells = {(one.source, one.published): False for one in rows}
     for one in rows:
         cells[one.source, one.published] |= bool(one.agrees)
@@ -52,7 +54,7 @@ def _table(found: Sequence[Fidelity]) -> Table:
         marks.append(colour)
         raw.append(
             [one.arm, one.source, one.published, m.n, m.trained, m.at_chance, m.diverged, e.mean,
-             e.sd, e.least, e.greatest, one.difference, one.sds, one.low, one.high, verdict, because]
+             e.sd, e.least, e.greatest, one.difference, one.sds, *one.interval, verdict, because]
         )  # fmt: skip
     head = ["Network", "Published", "Measured", "Seeds", "Difference", "In sd", "Verdict",
             "What the seeds say"]  # fmt: skip

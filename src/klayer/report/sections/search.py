@@ -13,22 +13,20 @@ from klayer.study.search.tables import finalist_table, stage_table, trial_table
 from klayer.study.statistics import estimate, percent
 from klayer.train.settings import setting_title
 
-__all__ = ["applies", "build", "headline"]
+__all__ = ["build", "headline"]
 
 Row = dict[str, Any]
 
 STATES = ("trained", "pruned", "at chance", "diverged")
 
 
-def applies(material: Material) -> bool:
-    """Whether the run has a search with a finished trial."""
-    return bool(trial_table(material.view.run))
-
-
 def build(material: Material) -> list[Part]:
     """Show all trials in a picture, what mattered, the finalists, and a table for each stage."""
     run = material.view.run
-    trials, names, search = trial_table(run), run.asked.names, run.study.search
+    trials = trial_table(run)
+    if not trials:
+        return []
+    names, search = run.asked.names, run.study.search
     blocks = [block("text", text=line) for line in _lines(trials, names)]
     done = [row for row in trials if row["validation_accuracy"] is not None]
     if done:

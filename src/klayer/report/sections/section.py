@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from klayer.report.comparisons import Comparisons, analyse
-from klayer.report.html import drawn
-from klayer.report.prose import Sentence, conclusion
+from klayer.report.comparisons import Comparisons
 from klayer.report.run_view import RunView
 from klayer.report.table import Table
 from klayer.report.vega import Figure
@@ -17,16 +15,12 @@ from klayer.report.vega import Figure
 __all__ = ["Block", "Material", "Part", "Section", "block"]
 
 
-class Block(NamedTuple):
-    """Something that a page shows: a macro of ``macros.html`` and its arguments."""
-
-    macro: str
-    shown: dict[str, Any]
+Block = tuple[str, dict[str, Any]]
 
 
 def block(macro: str, **shown: Any) -> Block:
-    """Make a block."""
-    return Block(macro, shown)
+    """Return something that a page shows: a macro of ``macros.html`` and its arguments."""
+    return macro, shown
 
 
 @dataclass(frozen=True)
@@ -36,34 +30,27 @@ class Part:
     blocks: list[Block]
     id: str = ""
     title: str = ""
+    number: str = ""  # or letter, as the page counts it
 
 
 @dataclass
 class Material:
-    """What the sections of a page are made of, and what they leave for the files beside it.
-
-    Figures and tables are those that a section has shown; ``pictures`` are other PNG files by name.
-    """
+    """What the sections of a page are made of, and what they have shown, for the files beside it."""
 
     view: RunView
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)  # other PNG files by name
 
     @cached_property
     def comparisons(self) -> Comparisons:
         """What can be compared with what."""
-        return analyse(self.view)
-
-    @cached_property
-    def conclusion(self) -> list[Sentence]:
-        """What follows from the comparisons."""
-        return conclusion(self.view, self.comparisons)
+        return Comparisons(self.view)
 
     def figure(self, figure: Figure, *, narrow: bool = False) -> Block:
         """Show a figure, and keep it for the files."""
         self.figures.append(figure)
-        return block("figure", one=drawn(figure), narrow=narrow)
+        return block("figure", one=figure, narrow=narrow)
 
     def table(self, table: Table) -> Table:
         """Keep a table for the files."""
@@ -73,20 +60,9 @@ class Material:
 
 @dataclass(frozen=True)
 class Section:
-    """A row of the table of sections.
-
-    Attributes
-    ----------
-    applies : callable
-        Whether a run has what the section shows.
-    build : callable
-        Makes its parts: one, or as many as the run asks for.
-    appendix : bool
-        Whether it is lettered, A, B, ..., not numbered.
-    """
+    """A row of the table of sections."""
 
     id: str
     title: str
-    applies: Callable[[Material], bool]
-    build: Callable[[Material], Iterable[Part]]
-    appendix: bool = False
+    build: Callable[[Material], Iterable[Part]]  # its parts: as many as the run asks for, or none
+    appendix: bool = False  # lettered, A, B, ..., not numbered

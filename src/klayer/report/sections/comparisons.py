@@ -1,26 +1,44 @@
-"""All comparisons of arms, a table for each question."""
+"""What a study concludes, claim by claim, and all comparisons that this rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from klayer.report.comparisons import ArmComparison
+from klayer.report.prose import conclusion
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import VERDICT_MARKS, Table, comparison_cells
 
-__all__ = ["build"]
+__all__ = ["build_conclusion", "build_tables"]
 
-NOTE = (
+_CLAIMS = (
+    "Every sentence is derived from the numbers of this run. Intervals are Student's t at 95\u202f%. "
+    "Accuracies are compared pairwise over common seeds (paired t); where some networks did not train, "
+    "the numbers that trained are compared (Fisher's exact test). Networks that share a seed also share "
+    "their random draws up to scale, so counts over several initialisations are not quite independent. "
+    "p-values are corrected after Holm within each question."
+)
+_TABLES = (
     "Differences are in percentage points of {} accuracy, the named network minus the one it is set "
     "against, over the seeds that both have. Effect d is the mean difference over the standard "
     "deviation of the differences. Where some networks did not train, the table counts those that did."
 )
 
 
-def build(material: Material) -> list[Part]:
+def build_conclusion(material: Material) -> list[Part]:
+    """List the claims, those that the data don't carry last."""
+    said = conclusion(material.view, material.comparisons)
+    if not said:
+        return []
+    return [Part([block("claims", sentences=said), block("text", text=_CLAIMS, kind="note")])]
+
+
+def build_tables(material: Material) -> list[Part]:
     """Show the comparisons that were corrected together in one table each."""
     view, found = material.view, material.comparisons.arms
-    blocks = [block("text", text=NOTE.format(view.judge))]
+    if not found:
+        return []
+    blocks = [block("text", text=_TABLES.format(view.judge))]
     for number, family in enumerate(dict.fromkeys(one.family for one in found), start=1):
         members = [one for one in found if one.family == family]
         caption = _caption(family, view.baseline, len(members))
