@@ -65,3 +65,27 @@ def test_what_does_not_fit_the_network_is_refused(model, rows):
         Model(network, params, running, Standardiser.fit(rows[:, :4]), model.class_names)
     with pytest.raises(KlayerError, match="`class_names` must fit the network, which has 3, but"):
         Model(network, params, running, model.standardiser, ["red"])
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([[0, 0, 0, 0, np.nan]], "row 0, column 4: must be finite, but got nan"),
+        ([[0, 0, np.inf, 0, 0]], "row 0, column 2: must be finite, but got inf"),
+        ([["a"] * 5], "must hold real numbers, but got dtype <U1"),
+        ([[1j] * 5], "must hold real numbers, but got dtype complex128"),
+        ([[0], [0, 1]], "must be an array with equal rows"),
+    ],
+)
+def test_rows_that_are_no_numbers_are_refused(model, X, message):
+    with pytest.raises(KlayerError, match=f"`X`.*{message}"):
+        model.predict_labels(X)
+
+
+def test_parameters_and_running_statistics_must_fit_the_network(model):
+    parts = model.network, model.params, model.running, model.standardiser, model.class_names
+    with pytest.raises(KlayerError, match=r"`running` must fit the network, .*but got none"):
+        Model(*parts[:2], {}, *parts[3:])
+    fewer = {key: value for key, value in model.params.items() if key != "b2"}
+    with pytest.raises(KlayerError, match="`params` must fit the network"):
+        Model(parts[0], fewer, *parts[2:])

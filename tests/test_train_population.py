@@ -1,6 +1,8 @@
+import contextlib
 import gc
 import itertools
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -299,6 +301,98 @@ def test_an_engine_that_is_not_open_does_not_work():
         engine.map(lambda item, ws: item, [1])
 
 
+@pytest.mark.parametrize("method", ["train", "advance"])
+def test_a_population_in_training_is_not_trained_by_a_callback(digits32, brief, method):
+    population = Population(digits32, [Member(brief, p) for p in range(3)])
+    trainer = Trainer(population, Engine(1))
+    errors = []
+
+    def again(done):
+        try:
+            getattr(Trainer(population), method)(50)
+        except KlayerError as error:
+            errors.append(str(error))
+
+    trainer.train(on_progress=again)
+    assert errors
+    assert all("by one trainer at a time" in one for one in errors)
+    whole = trained(digits32, population.members)
+    for key, value in whole.state.params.items():
+        assert value.tobytes() == population.state.params[key].tobytes()
+
+
+def test_engines_hold_the_blas_until_the_last_of_them_is_left(cifar_shape):
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before, first, second = threads(), Engine(1), Engine(1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert set(threads()) == {1}
+    population = Population(cifar_shape, [Member(LARGE, 0)])
+    Trainer(population, second).train()
+    second.__exit__()
+    assert threads() == before
+    whole = trained(cifar_shape, [Member(LARGE, 0)])
+    for key, value in whole.state.params.items():
+        assert value.tobytes() == population.state.params[key].tobytes()
+
+
+def test_threads_may_share_an_engine_and_an_error_of_one_is_not_the_others(digits32, brief):
+    whole, engine = trained(digits32, [Member(brief, 0)]), Engine(2)
+    populations = [Population(digits32, [Member(brief, 0)]) for _ in range(3)]
+
+    def train(p):
+        def fail(done):
+            raise ZeroDivisionError
+
+        with contextlib.suppress(ZeroDivisionError):
+            Trainer(populations[p], engine).train(on_progress=fail if p == 0 else None)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(train, range(3)))
+    Trainer(populations[0], engine).train()
+    for population in populations:
+        for key, value in whole.state.params.items():
+            assert value.tobytes() == population.state.params[key].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": (7, 12)}, r"its params have W1 of shape \(1, 64, 16\) instead of \(1, 64, 7\)"),
+        ({"batch_norm": "all"}, "its params have gamma1 of shape none instead of"),
+        ({"optimiser": "momentum"}, "its velocity have W1 of shape none instead of"),
+        ({"dtype": "float64"}, "must have the population's dtype, float64, but its W1 is float32"),
+    ],
+)
+def test_a_state_of_another_population_is_refused(digits, digits32, brief, change, message):
+    state = Population(digits32, [Member(brief, 0)]).state
+    settings = replace(brief, **change)
+    with pytest.raises(KlayerError, match=message):
+        Population(Feed(digits, settings.dtype), [Member(settings, 0)], state)
+    with pytest.raises(KlayerError, match="have W1 of shape"):
+        Population(digits32, [Member(brief, 0), Member(brief, 1)], state)
+
+
+@pytest.mark.parametrize("until", [float("nan"), float("inf"), "3"])
+def test_an_update_to_stop_at_must_be_a_number(digits32, brief, until):
+    with pytest.raises(KlayerError, match="`until` must be the number of an update"):
+        Trainer(Population(digits32, [Member(brief, 0)])).train(until)
+
+
+def test_networks_are_taken_by_number_or_by_mask(digits32, brief):
+    population = Population(digits32, [Member(brief, p) for p in range(3)])
+    assert [one.seed for one in population.take(np.array([True, False, True])).members] == [0, 2]
+    for lanes in ([3], [-1], [True], ["a"], np.array([0.5])):
+        for taken in (population.take, population.state.take, population.model):
+            with pytest.raises(KlayerError, match="`lanes` must be numbers from 0 to 2, or a mask"):
+                taken(lanes)
+
+
 def test_no_update_is_reported_that_was_not_made(digits32, brief, monkeypatch):
     population = Population(digits32, [Member(brief, 0)])
     monkeypatch.setattr(Engine, "map", lambda *args: [])
@@ -457,6 +551,8 @@ def test_states_that_do_not_stand_at_one_update_are_not_joined(digits32, brief):
     states = [trained(digits32, [Member(brief, 0)], until=t).state for t in (10, 20)]
     with pytest.raises(KlayerError, match="at one update"):
         TrainingState.join(states)
+    with pytest.raises(KlayerError, match="at least one state is needed"):
+        TrainingState.join([])
 
 
 def test_bytes_are_standardised_on_the_way_and_other_numbers_once(digits32, cifar_shape):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from klayer.data import Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
+from klayer.nn.lanes import Lanes, chosen_lanes
 
 __all__ = ["Model"]
 
@@ -74,6 +75,16 @@ class Model:
                 raise KlayerError(
                     f"`{name}` must fit the network, which has {wanted}, but got one for {have}."
                 )
+        for name, shapes, arrays in (
+            ("params", network.shapes(), params),
+            ("running", network.running_shapes(), running),
+        ):
+            given = {key: np.shape(value)[1:] for key, value in arrays.items()}
+            if given != shapes:
+                raise KlayerError(
+                    f"`{name}` must fit the network, which has {_listed(shapes)}, but got "
+                    f"{_listed(given)}."
+                )
         self.network, self.params, self.running = network, dict(params), dict(running)
         self.standardiser, self.class_names = standardiser, tuple(class_names)
 
@@ -81,10 +92,11 @@ class Model:
         """P, the number of networks."""
         return len(next(iter(self.params.values())))
 
-    def take(self, lanes: Sequence[int]) -> Model:
+    def take(self, lanes: Lanes) -> Model:
         """Return a model of the networks ``lanes`` alone, in that order."""
+        chosen = chosen_lanes(lanes, len(self))
         params, running = (
-            {key: value[list(lanes)] for key, value in arrays.items()}
+            {key: value[chosen] for key, value in arrays.items()}
             for arrays in (self.params, self.running)
         )
         return Model(self.network, params, running, self.standardiser, self.class_names)
@@ -105,13 +117,18 @@ class Model:
         Raises
         ------
         KlayerError
-            If ``X`` has another number of features.
+            If ``X`` has another number of features, or holds anything but finite real numbers.
         """
-        X = np.asarray(X)
+        X = _real_numbers(X)
         if X.ndim != 2 or X.shape[1] != self.network.n_features:
             raise KlayerError(
                 f"`X` must have shape (N, {self.network.n_features}), but got {X.shape}: "
                 "pass samples as rows."
+            )
+        if X.dtype.kind == "f" and not np.isfinite(X).all():
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise KlayerError(
+                f"`X`, row {row}, column {column}: must be finite, but got {X[row, column]}."
             )
         dtype = next(iter(self.params.values())).dtype
         probs = np.empty((len(self), len(X), self.network.n_classes), dtype)
@@ -132,3 +149,17 @@ class Model:
     def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
         """Return the most probable class of raw rows (N, D) by its name, shape (P, N)."""
         return np.array(self.class_names)[self.predict_labels(X)]
+
+
+def _real_numbers(X: ArrayLike) -> NDArray[Any]:
+    try:
+        found = np.asarray(X)
+    except ValueError as error:
+        raise KlayerError(f"`X` must be an array with equal rows: {error}.") from None
+    if found.dtype.kind not in "buif":
+        raise KlayerError(f"`X` must hold real numbers, but got dtype {found.dtype}.")
+    return found
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{key} {shape}" for key, shape in shapes.items()) or "none"

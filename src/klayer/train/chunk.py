@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from klayer.nn import Batch, DelayedWeights, Plan, Workspace
 from klayer.nn.gradients import Gradient, OfWeights
+from klayer.nn.lanes import slices
 from klayer.nn.pieces.affine import AffinePass
 from klayer.train.blocks import Block
 from klayer.train.engine import BLAS_THREADS, Engine
-from klayer.train.lanes import slices
 from klayer.train.optimisers import OPTIMISERS, Numbers
 from klayer.train.population import Population
 from klayer.train.state import Failure

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from klayer.nn import Workspace
 from klayer.nn.backends.compiled import Kernel, Updates, pack, warm_up
+from klayer.nn.lanes import slices
 from klayer.train.blocks import Block
 from klayer.train.engine import Engine
-from klayer.train.lanes import slices
 from klayer.train.population import Population
 from klayer.train.state import Failure
 

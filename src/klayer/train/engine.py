@@ -31,6 +31,36 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+class _Blas:
+    """The threads of the process's BLAS: held while any engine is open, then given back."""
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._limits = threading.Lock(), 0, ExitStack()
+
+    def hold(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._limit()
+            self._holders += 1
+
+    def hold_new(self) -> None:
+        with self._lock:
+            if self._holders:
+                self._limit()
+
+    def release(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._limits.close()
+
+    def _limit(self) -> None:
+        self._limits.enter_context(threadpool_limits(limits=BLAS_THREADS, user_api="blas"))
+
+
+_BLAS = _Blas()
+
+
 class Engine:
     """A pool of threads, each with a workspace of its own.
 
@@ -59,30 +89,37 @@ class Engine:
         if workers is not None and workers < 1:
             raise KlayerError(f"`workers` must be >= 1, but got {workers}.")
         self.workers = workers or available_cores()
-        self.stopped = False
         self._local = threading.local()
+        self._lock = threading.Lock()
         self._entered = 0
 
     def __enter__(self) -> Engine:
-        """Open the engine; entered once more, it stays open until it is left as often."""
-        if not self._entered:
-            self._limits = ExitStack()
-            self.hold_blas()
-            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="klayer")
-        self._entered += 1
+        """Open the engine; entered once more, by any thread, it stays open until it is left as often."""
+        with self._lock:
+            if not self._entered:
+                _BLAS.hold()
+                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="klayer")
+            self._entered += 1
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._entered -= 1
-        if self._entered:
-            return
-        self.stopped = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._limits.close()
+        with self._lock:
+            self._entered -= 1
+            if self._entered:
+                return
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            _BLAS.release()
 
-    def hold_blas(self) -> None:
-        """Hold every BLAS that is loaded at one thread until the engine is left."""
-        self._limits.enter_context(threadpool_limits(limits=BLAS_THREADS, user_api="blas"))
+    @staticmethod
+    def hold_blas() -> None:
+        """Hold a BLAS that has just been loaded, too, until the last engine is left."""
+        _BLAS.hold_new()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the call of :meth:`map` that a worker works for has been told to end early."""
+        stop: threading.Event | None = getattr(self._local, "stop", None)
+        return stop is not None and stop.is_set()
 
     @property
     def is_open(self) -> bool:
@@ -108,8 +145,8 @@ class Engine:
         """
         if not self.is_open:
             raise KlayerError("an engine works only while it is open: use it in a `with` block.")
-        self.stopped = False
-        futures = [self._pool.submit(self._call, function, item) for item in items]
+        stop = threading.Event()
+        futures = [self._pool.submit(self._call, function, item, stop) for item in items]
         pending = set(futures)
         try:
             while pending:
@@ -117,7 +154,7 @@ class Engine:
                 if on_wait:
                     on_wait()
         except BaseException:
-            self.stopped = True
+            stop.set()
             wait(futures)
             raise
         return [future.result() for future in futures]
@@ -128,15 +165,19 @@ class Engine:
 
     def share(self, function: Callable[[Item, Workspace], None], items: Sequence[Item]) -> None:
         """Call ``function(item, workspace)`` for each item, in a worker with the help of idle ones."""
-        futures = [self._pool.submit(self._call, function, item) for item in items[1:]]
-        self._call(function, items[0])
+        stop = self._local.stop
+        futures = [self._pool.submit(self._call, function, item, stop) for item in items[1:]]
+        self._call(function, items[0], stop)
         for item, future in zip(items[1:], futures, strict=True):
             if future.cancel():  # nobody was idle
-                self._call(function, item)
+                self._call(function, item, stop)
             else:
                 future.result()
 
-    def _call(self, function: Callable[[Item, Workspace], T], item: Item) -> T:
+    def _call(
+        self, function: Callable[[Item, Workspace], T], item: Item, stop: threading.Event
+    ) -> T:
+        self._local.stop = stop
         if not hasattr(self._local, "ws"):
             self._local.ws = Workspace()
         ws: Workspace = self._local.ws

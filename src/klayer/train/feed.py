@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.data import Standardiser
+from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
 
@@ -97,7 +98,14 @@ class Rows:
             rows = np.take(self.stored, index, axis=0, mode="clip")
         if self.standardiser is None:
             return rows
-        return self.standardiser.transform(augment(rows) if augment else rows, self.dtype)
+        if augment:
+            shape, rows = rows.shape, augment(rows)
+            if rows.shape != shape:
+                raise KlayerError(
+                    f"an augmentation must return rows of the shape that it got, {shape}, but "
+                    f"returned {rows.shape}."
+                )
+        return self.standardiser.transform(rows, self.dtype)
 
     def blocks(self, size: int) -> Iterator[tuple[Array, Array]]:
         """Yield rows and labels, ``size`` at a time."""

@@ -5,8 +5,10 @@ It says *what* is trained: members, settings, schedule, state. How is the traine
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,10 @@ from klayer.model import Model
 from klayer.nn import Workspace
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
+from klayer.nn.lanes import Lanes, chosen_lanes, slices
 from klayer.train.engine import Engine
 from klayer.train.evaluate import MEASURES, evaluate
 from klayer.train.feed import Feed, Rows
-from klayer.train.lanes import slices
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import Settings
@@ -122,6 +124,8 @@ class Population:
         self.half_cycle = settings.half_cycle_updates(self.updates_per_epoch)
         self.total_updates = settings.total_updates(self.updates_per_epoch)
         self.state = state or self._start()
+        if state:
+            self._check(state)
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
 
@@ -157,6 +161,30 @@ class Population:
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
 
+    def _check(self, state: TrainingState) -> None:
+        """Refuse a state that is not that of such a population."""
+        slots = OPTIMISERS[self.settings.optimiser].init(state.params)
+        groups = [
+            ("params", self.network.shapes(), state.params),
+            ("running", self.network.running_shapes(), state.running),
+            *((name, self.network.shapes(), state.slots.get(name, {})) for name in slots),
+        ]
+        for name, shapes, arrays in groups:
+            wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
+            have = {key: value.shape for key, value in arrays.items()}
+            if have != wanted:
+                key = next(k for k in [*wanted, *have] if wanted.get(k) != have.get(k))
+                raise KlayerError(
+                    f"a state must be that of the population's networks, but its {name} have "
+                    f"{key} of shape {have.get(key, 'none')} instead of {wanted.get(key, 'none')}."
+                )
+            for key, value in arrays.items():
+                if value.dtype != self.dtype:
+                    raise KlayerError(
+                        f"a state must have the population's dtype, {self.dtype}, but its {key} is "
+                        f"{value.dtype}."
+                    )
+
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
@@ -184,6 +212,8 @@ class Population:
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
+        if not isinstance(t, Real) or not math.isfinite(t):
+            raise KlayerError(f"`until` must be the number of an update, but got {t!r}.")
         return min(self.total_updates, -(-round(t) // self.state.at_once) * self.state.at_once)
 
     def record_points(self) -> list[int]:
@@ -191,12 +221,13 @@ class Population:
         points = max(1, round(self.settings.cycles * self.settings.points_per_cycle))
         return sorted({self.on_grid(t) for t in np.linspace(0, self.total_updates, points + 1)})
 
-    def take(self, lanes: Sequence[int]) -> Population:
+    def take(self, lanes: Lanes) -> Population:
         """Return a population of the networks ``lanes`` alone: the others cost no more time."""
-        members = [self.members[p] for p in lanes]
-        return Population(self.feed, members, self.state.take(lanes), self.chunk)
+        chosen = chosen_lanes(lanes, len(self))
+        members = [self.members[p] for p in chosen]
+        return Population(self.feed, members, self.state.take(chosen), self.chunk)
 
-    def model(self, lanes: Sequence[int] | None = None) -> Model:
+    def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
         dataset, state = self.feed.dataset, self.state
         model = Model(

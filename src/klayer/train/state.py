@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
+from klayer.nn.lanes import Lanes, chosen_lanes
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.optimisers import Slots
 
@@ -93,9 +94,9 @@ class TrainingState:
         """What all networks of a population have in common."""
         return self.update, self.recorded, self.at_once, self.backend
 
-    def take(self, lanes: Sequence[int]) -> TrainingState:
+    def take(self, lanes: Lanes) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
-        lanes = list(lanes)
+        lanes = chosen_lanes(lanes, len(self))
 
         def chosen(group: dict[str, Array]) -> dict[str, Array]:
             return {key: value[lanes] for key, value in group.items()}
@@ -121,6 +122,8 @@ class TrainingState:
         KlayerError
             If they don't stand at the same update, with the same points and the same strategy.
         """
+        if not states:
+            raise KlayerError("at least one state is needed, but got none to join.")
         first = states[0]
         for state in states:
             if state._standing != first._standing:

@@ -7,6 +7,7 @@ and number of workers.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -14,15 +15,16 @@ from typing import Protocol
 
 import numpy as np
 
+from klayer.errors import KlayerError
 from klayer.nn import Workspace
 from klayer.nn.backends import require
+from klayer.nn.lanes import slices
 from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.feed import Data, Feed
-from klayer.train.lanes import slices
 from klayer.train.population import Member, Population
 from klayer.train.settings import Settings
 from klayer.train.state import Failure, TrainingState
@@ -62,6 +64,11 @@ CHUNKS: dict[str, Callable[[Population, Engine], MakeChunk]] = {
     "numpy": numpy_chunks,
     "compiled": compiled_chunks,
 }
+
+
+# States that a trainer is at work on, by identity.
+_IN_TRAINING: set[int] = set()
+_LOCK = threading.Lock()
 
 
 class Trainer:
@@ -134,6 +141,20 @@ class Trainer:
             self._advance(self.population.on_grid(until), on_progress)
 
     def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+        state = self.population.state
+        with _LOCK:
+            if id(state) in _IN_TRAINING:
+                raise KlayerError(
+                    "a population is trained by one trainer at a time, but this one is being trained: "
+                    "don't train it from `on_progress`, or from another thread."
+                )
+            _IN_TRAINING.add(id(state))
+        try:
+            self._do_updates(until, on_progress)
+        finally:
+            _IN_TRAINING.discard(id(state))
+
+    def _do_updates(self, until: int, on_progress: Callable[[float], None] | None) -> None:
         state, engine = self.population.state, self.engine
         groups = self._groups()
         done = [state.update] * len(groups)
