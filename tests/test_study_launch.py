@@ -12,7 +12,7 @@ from klayer.errors import KlayerError
 from klayer.study import Run, Silent, Study, jobs, pack, train_jobs
 from klayer.study.arms import Arm
 from klayer.study.execute import open_executor
-from klayer.study.launch import resume_study, run_study
+from klayer.study.launch import resume_study, run_search, run_study
 from klayer.study.training import planned
 from klayer.train import Settings
 
@@ -189,6 +189,65 @@ def test_a_wrong_configuration_leaves_no_run_directory(tmp_path):
     with pytest.raises(KlayerError, match="`l2` must be a number >= 0"):
         run_study(Study.from_values({**CONFIG, "settings": {"l2": -1}}), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def config(**settings):
+    return {**CONFIG, "settings": {**CONFIG["settings"], **settings}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "how", "message"),
+    [
+        ({}, {"workers": 0}, "`workers` must be >= 1, but got 0"),
+        ({}, {"executor": "moon"}, "unknown executor 'moon'"),
+        ({"half_cycle": "0.001 epochs"}, {}, "`half_cycle` must be at least one update"),
+    ],
+)
+@pytest.mark.parametrize("search", [False, True])
+def test_what_can_be_refused_before_is_refused_before(
+    tmp_path, monkeypatch, settings, how, message, search
+):
+    monkeypatch.setattr(Run, "create", None)
+    values = config(**settings)
+    if search:
+        values = {**values, "search": {"stages": [{"l2": "1e-4:1e-1"}]}}
+    for begin in (run_study, *([run_search] if search else [])):
+        with pytest.raises(KlayerError, match=message):
+            begin(Study.from_values(values), out=tmp_path / "run", **how)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_half_cycle_that_some_trial_would_not_have_is_refused_before(tmp_path):
+    values = config(half_cycle="0.1 epochs", batch_size=10)
+    stages = [{"l2": "1e-4:1e-1", "batch_size": [10, 1000]}]
+    study = Study.from_values({**values, "search": {"stages": stages}})
+    with pytest.raises(KlayerError, match="`half_cycle` must be at least one update"):
+        run_search(study, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_found_before_the_first_update_leaves_no_run_in_the_way(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise KlayerError("something that only the first population shows")
+
+    with monkeypatch.context() as during:
+        during.setattr("klayer.study.execute.local.Local.start_part", refuse)
+        with pytest.raises(KlayerError, match="only the first population"):
+            run_study(Study.from_values(CONFIG), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert len(run_study(Study.from_values(CONFIG), out=tmp_path / "run").networks) == 8
+
+
+def test_a_mistake_after_the_first_population_keeps_the_run(finished, tmp_path, monkeypatch):
+    class Refuse(Interrupt):
+        def progress(self, pack, update):
+            if self.finished == 1:
+                raise KlayerError("too late")
+
+    with pytest.raises(KlayerError, match="too late"):
+        run_study(Study.from_values(CONFIG), out=tmp_path / "run", reporter=Refuse())
+    assert len(Run(tmp_path / "run").networks) == 4
+    assert results(resume_study(tmp_path / "run")) == results(finished)
 
 
 def test_what_is_no_run_is_refused(tmp_path):

@@ -18,7 +18,12 @@ RECORD = NetworkRecord(
     lane=2,
     at_once=1,
     seconds=0.5,
-    history={"update": [0, 10], "epoch": [0.0, 1.0], "train_cost": [2.0, None]},
+    history={
+        "update": [0, 10],
+        "epoch": [0.0, 1.0],
+        "lr": [0.1, 0.2],
+        "train_cost": [2.0, None],
+    },
     backend="compiled",
 )
 
@@ -51,6 +56,24 @@ def test_a_record_knows_its_place_in_the_run_and_its_length():
         ({"history": {}}, "the curves of 'history' must be of one length"),
         ({"history": {"update": [0, 1], "lr": [0.1]}}, "got update (2), lr (1)."),
         ({"settings": {"warmth": 3}}, "f, line 2: unknown setting 'warmth' = 3: a later version"),
+        (
+            {"history": {"update": [0], "lr": [0.1]}},
+            "'update', 'epoch' and 'lr' among them, but got",
+        ),
+        ({"history": {"update": [0.5]}}, "f, line 2: curve 'update' is damaged: got 0.5."),
+        ({"history": {"update": [0], "lr": ["x"]}}, "f, line 2: curve 'lr' is damaged: got 'x'."),
+        ({"history": {"epoch": [None]}}, "f, line 2: curve 'epoch' is damaged: got None."),
+        ({"history": {"lr": [True]}}, "f, line 2: curve 'lr' is damaged: got True."),
+        ({"history": {"lr": 3}}, "f, line 2: curve 'lr' is damaged: got 3."),
+        (
+            {"settings": {"hidden": 5}},
+            "f, line 2, `hidden`: Input should be a valid tuple, but got 5",
+        ),
+        ({"lane": -1}, "f, line 2: 'lane' must be >= 0, but got -1."),
+        *(
+            ({"population": name}, "f, line 2: 'population' must be the name of a file of weights")
+            for name in ("../../x", "/x", "a/b", "a\\b", "..", "", ".x", "a\0b", "x\n")
+        ),
         ({"settings": {"l2": -1}}, "f, line 2: `l2` must be a number >= 0, but got l2=-1"),
     ],
 )
@@ -70,3 +93,16 @@ def test_a_record_without_a_part_of_it_is_refused():
         NetworkRecord.from_line(b'{"part": ', "here")
     with pytest.raises(KlayerError, match="here: a record is damaged: got 3"):
         NetworkRecord.from_line(b"3", "here")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_a_line_is_utf_8_and_nothing_else(encoding):
+    line = json.dumps(RECORD.to_json()).encode(encoding)
+    with pytest.raises(KlayerError, match="here must be JSON, but: .*Remove the line"):
+        NetworkRecord.from_line(line, "here")
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}"])
+def test_a_line_that_python_cannot_parse_is_damage(line):
+    with pytest.raises(KlayerError, match="here must be JSON, but: .*Remove the line"):
+        NetworkRecord.from_line(line, "here")

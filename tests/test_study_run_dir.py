@@ -1,6 +1,7 @@
 """What a run directory holds, in which schema, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from klayer.data import Dataset, Split, load
 from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
-from klayer.study import Run, Study
+from klayer.study import Run, Silent, Study
 from klayer.study.launch import resume_study, run_search, run_study
 from klayer.study.schema import SCHEMA
+from klayer.study.training import planned
 
 BRIEF = {
     "hidden": [6],
@@ -93,13 +95,58 @@ def test_a_run_from_before_schemas_notices_other_data(copy, monkeypatch):
         resume_study(copy)
 
 
-@pytest.mark.parametrize("schema", [SCHEMA + 1, "x"])
-def test_a_run_of_a_later_version_is_refused(copy, schema):
-    edit(copy / "run.json", schema=schema, versions={"klayer": "9.1"})
-    message = (
-        f"run.json has schema {schema}, written by klayer 9.1, but .* up to 2: install a later"
-    )
+def test_a_run_of_a_later_version_is_refused(copy):
+    edit(copy / "run.json", schema=SCHEMA + 1, versions={"klayer": "9.1"})
+    message = "run.json has schema 3, written by klayer 9.1, but .* up to 2: install a later"
     with pytest.raises(KlayerError, match=message):
+        Run(copy)
+    edit(copy / "run.json", schema=SCHEMA + 1, versions=None)
+    with pytest.raises(KlayerError, match="written by klayer None, but .* install a later"):
+        Run(copy)
+
+
+@pytest.mark.parametrize("schema", [0, -1, None, "2", "x", True, 2.0, [2]])
+def test_what_is_no_number_of_a_schema_is_damage(copy, schema):
+    edit(copy / "run.json", schema=schema)
+    message = f"run.json: 'schema' must be a whole number >= 1, but got {schema!r}. Put the file"
+    with pytest.raises(KlayerError, match=re.escape(message)):
+        Run(copy)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("kind", "dance"),
+        ("config", []),
+        ("data", None),
+        ("versions", 3),
+        ("data.n_features", "64"),
+        ("data.class_names", 10),
+        ("data.samples", []),
+        ("data.fingerprint", None),
+        ("data.value_range", [1]),
+    ],
+)
+def test_a_damaged_part_of_run_json_is_named(copy, place, value):
+    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    *above, key = place.split(".")
+    part = info[above[0]] if above else info
+    part[key] = value
+    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    message = f"run.json: '{place}' is damaged: got {value!r}. Put the file back as it was, or"
+    with pytest.raises(KlayerError, match=re.escape(message)):
+        Run(copy)
+    del part[key]
+    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    with pytest.raises(
+        KlayerError, match=rf"run\.json(: '{place}' is missing| must say kind, config)"
+    ):
+        Run(copy)
+
+
+def test_a_run_that_is_of_no_first_schema_but_says_so_is_refused(copy):
+    edit(copy / "run.json", schema=1)
+    with pytest.raises(KlayerError, match=r"run\.json: 'data\.n_features' is damaged: got None"):
         Run(copy)
 
 
@@ -157,6 +204,218 @@ def test_a_standardiser_that_is_not_the_runs_is_refused(copy):
         KlayerError, match=r"inputs\.safetensors .* isn't the one that .* trained with"
     ):
         Run(copy).model()
+
+
+# Damage to the weights and other files.
+
+
+def weights_of(run):
+    return next((run / "weights").iterdir())
+
+
+def without_W1(arrays, about):
+    del arrays["params/W1"]
+
+
+def without_running(arrays, about):
+    for key in [key for key in arrays if key.startswith("running/")]:
+        del arrays[key]
+
+
+def another_shape(arrays, about):
+    arrays["params/W1"] = arrays["params/W1"][:, :4]
+
+
+def one_network_less(arrays, about):
+    for key in arrays:
+        arrays[key] = arrays[key][:1]
+
+
+def one_array_more(arrays, about):
+    arrays["W9"] = arrays["params/W1"]
+
+
+def not_finite(arrays, about):
+    arrays["params/W1"][:, 0, 0] = np.nan
+
+
+def other_seeds(arrays, about):
+    about["seeds"] = [5, 6]
+
+
+def no_seeds(arrays, about):
+    del about["seeds"]
+
+
+def no_description(arrays, about):
+    about["network"] = {"pieces": 3, "loss": "cross_entropy"}
+
+
+DAMAGE = {
+    without_W1: r"damaged: the shape of params/W1 must be \(2, 64, 6\), but is None",
+    without_running: r"damaged: the shape of running/\w+ must be \(2, 6\), but is None",
+    another_shape: r"the shape of params/W1 must be \(2, 64, 6\), but is \(2, 4, 6\)",
+    one_network_less: r"the shape of params/W1 must be \(2, 64, 6\), but is \(1, 64, 6\)",
+    one_array_more: r"the shape of W9 must be None, but is \(2, 64, 6\)",
+    not_finite: r"damaged: W1 of lane \d must be finite, but isn't",
+    other_seeds: r"must hold .* with seed \d at lane \d \(from 0\), but holds the seeds 5, 6",
+    no_seeds: "damaged: its seeds must be a list, but are None",
+    no_description: "a stored network must be described, but reading that failed",
+}
+
+
+def broken(copy, damage):
+    path = weights_of(copy)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        arrays, about = read_arrays(path)
+        damage(arrays, about)
+        write_arrays(path, arrays, about)
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_damaged_weights_are_named_with_what_mends_them(copy, damage):
+    broken(copy, damage)
+    message = rf"weights/\S+\.safetensors.* {DAMAGE[damage]}.*`klayer study --resume \S+` makes the"
+    with pytest.raises(KlayerError, match=message.replace(".* damaged", ".*damaged")):
+        Run(copy).model()
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.notes, self.trained = [], 0
+
+    def mended(self, damage):
+        self.notes.append(damage)
+
+    def finish(self, pack, records):
+        self.trained += len(records)
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "torn", "empty", *DAMAGE], ids=lambda one: getattr(one, "__name__", one)
+)
+def test_networks_whose_weights_are_lost_are_trained_again(finished, copy, digits, damage):
+    broken(copy, damage)
+    notes = Notes()
+    run = resume_study(copy, reporter=notes)
+    assert len(notes.notes) == 1
+    assert re.search(
+        r"weights/\S+\.safetensors.* Its networks \(2\) are trained again", notes.notes[0]
+    )
+    assert notes.trained == 2
+    rows = digits.splits["test"].features
+    for mended in (run, Run(copy)):
+        assert [one.key for one in mended.networks] == [one.key for one in finished.networks]
+        for one, other in zip(mended.networks, finished.networks, strict=True):
+            assert one.history == other.history
+            found, wanted = mended.model(one), finished.model(other)
+            assert np.array_equal(found.predict_probs(rows), wanted.predict_probs(rows))
+
+
+def test_a_whole_run_that_goes_on_needs_no_mending(copy):
+    notes = Notes()
+    resume_study(copy, reporter=notes)
+    assert (notes.notes, notes.trained) == ([], 0)
+
+
+def test_weights_of_a_later_version_are_never_trained_over(copy):
+    arrays, about = read_arrays(weights_of(copy))
+    about["network"]["pieces"][0]["piece"] = "convolution"
+    write_arrays(weights_of(copy), arrays, about)
+    before = weights_of(copy).read_bytes()
+    with pytest.raises(KlayerError, match=r"weights/\S+: a stored network: unknown piece 'convolu"):
+        resume_study(copy)
+    assert weights_of(copy).read_bytes() == before
+
+
+def test_a_diverged_network_may_have_weights_that_are_not_finite(copy):
+    lines = (copy / "networks.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    for one in records:
+        one |= {"state": "diverged", "failure": "x", "train_loss": None}
+    text = "".join(json.dumps(one) + "\n" for one in records)
+    (copy / "networks.jsonl").write_text(text, encoding="utf-8")
+    broken(copy, not_finite)
+    notes = Notes()
+    resume_study(copy, reporter=notes)
+    assert notes.trained == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "changed", "short", "renamed"])
+def test_a_lost_standardiser_is_written_again_when_a_run_goes_on(finished, copy, damage):
+    path = copy / "inputs.safetensors"
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "torn":
+        path.write_bytes(whole[:-10])
+    else:
+        arrays, about = read_arrays(path)
+        arrays["mean"] = arrays["mean"] + 1 if damage == "changed" else arrays["mean"][:5]
+        if damage == "renamed":
+            arrays["average"] = arrays.pop("mean")
+        write_arrays(path, arrays, about)
+    with pytest.raises(
+        KlayerError, match=r"inputs\.safetensors.*`klayer study --resume \S+` makes"
+    ):
+        Run(copy).model()
+    notes = Notes()
+    resume_study(copy, reporter=notes)
+    assert len(notes.notes) == 1
+    assert re.search(r"inputs\.safetensors.* is written again from the data", notes.notes[0])
+    assert path.read_bytes() == whole
+
+
+def test_a_run_from_before_schemas_cannot_check_its_data_without_its_standardiser(copy):
+    made_before_schemas(copy)
+    (copy / "inputs.safetensors").unlink()
+    with pytest.raises(KlayerError, match=r"inputs\.safetensors.* Put the file back as it was, or"):
+        resume_study(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", "\xff"])
+def test_a_damaged_result_says_what_writes_it_again(copy, content):
+    (copy / "summary.json").write_text(content, encoding="latin-1")
+    with pytest.raises(KlayerError, match=r"summary\.json .*`klayer study --resume \S+` writes it"):
+        Run(copy).result("summary.json")
+    resume_study(copy)
+    assert len(Run(copy).result("summary.json")["networks"]) == 2
+
+
+def test_a_damaged_gradient_check_is_made_again(copy, monkeypatch):
+    edit(copy / "run.json", config={**STUDY.document, "gradcheck": True})
+    (copy / "gradcheck.json").write_text("{", encoding="utf-8")
+
+    class Section:
+        def to_dict(self):
+            return {"rows": []}
+
+    monkeypatch.setattr("klayer.gradcheck.section.report_section", lambda *a, **k: Section())
+    resume_study(copy)
+    assert Run(copy).result("gradcheck.json") == {"rows": []}
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 40, None])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(copy, content):
+    (copy / "networks.jsonl").unlink()
+    name = planned(STUDY.jobs, load("digits"))[0][0].name
+    path = Run(copy).checkpoint(name)
+    if content is None:
+        write_arrays(path, {"params/W1": np.zeros((2, 1))}, {"update": 3})
+    else:
+        path.write_bytes(content)
+    with pytest.raises(
+        KlayerError, match=r"checkpoints/\S+ .*Remove it: its networks are trained from the start"
+    ):
+        resume_study(copy)
+    path.unlink()
+    assert len(resume_study(copy).networks) == 2
 
 
 # Data without a validation or a test split.

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from klayer.errors import KlayerError
 
 __all__ = [
+    "Damaged",
     "append_bytes",
     "cache_folder",
     "cached",
+    "parse_json",
     "plain",
     "read_arrays",
     "read_json",
@@ -32,6 +34,10 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+class Damaged(KlayerError):
+    """A file that klayer wrote is missing, or not as it was written."""
 
 
 def plain(value: Any) -> Any:
@@ -83,13 +89,24 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
-    KlayerError
+    Damaged
         If it is not JSON; a missing file is a FileNotFoundError.
     """
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """Parse JSON, always as UTF-8; ``where`` names its place.
+
+    Raises
+    ------
+    Damaged
+        If it is not JSON.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise KlayerError(f"{path} must be JSON, but: {error}.") from None
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested too deeply
+        raise Damaged(f"{where} must be JSON, but: {error}.") from None
 
 
 def append_bytes(path: Path, content: bytes) -> None:
@@ -115,7 +132,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     Raises
     ------
-    KlayerError
+    Damaged
         If the file is missing, or is not whole.
     """
     from safetensors import SafetensorError, safe_open
@@ -123,13 +140,14 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as stored:
             values = json.loads((stored.metadata() or {})["klayer"])
+            if not isinstance(values, dict):
+                raise KeyError("klayer")
             return {key: stored.get_tensor(key) for key in stored.keys()}, values  # noqa: SIM118
     except FileNotFoundError:
-        raise KlayerError(f"no stored networks at {path}: is this a finished run?") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise KlayerError(
-            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}. "
-            "Remove it and train again."
+        raise Damaged(f"no stored networks at {path}: is this a finished run?") from None
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
+        raise Damaged(
+            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}."
         ) from None
 
 

@@ -52,6 +52,10 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
         self._finished = 0.0
 
+    def mended(self, damage: str) -> None:
+        """Say what of a run was damaged."""
+        self.console.print(damage, highlight=False, markup=False, soft_wrap=True)
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Begin with a bar for everything and one for each population."""
         self.stop()

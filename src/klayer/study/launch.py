@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,17 @@ import numpy as np
 
 from klayer.data import Dataset, load
 from klayer.errors import KlayerError
-from klayer.study.execute import open_executor
+from klayer.files import Damaged
+from klayer.study.execute import Executor, open_executor
+from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
+from klayer.study.search.options import Search
 from klayer.study.search.optuna_mirror import hide_password, reach
+from klayer.study.search.space import apply
 from klayer.study.search.stages import Watcher, search_stages
 from klayer.study.study import Study
 from klayer.study.summary import summarise
-from klayer.study.training import Reporter, train_jobs
+from klayer.study.training import Reporter, Silent, planned, train_jobs, updates
 
 __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
@@ -58,8 +63,12 @@ def run_study(
     dataset = load(study.data, data_dir=data_dir)
     if study.search:
         _require_validation(dataset)
-    run = Run.create(out, kind, study.document, dataset, data_dir)
-    return _go_on(run, study, dataset, workers, reporter, executor)
+    with open_executor(executor, dataset, workers) as engine:
+        planned(study.jobs, dataset)  # refuses a half-cycle of less than one update
+        if study.search:
+            _require_updates(study.search, dataset)
+        run = Run.create(out, kind, study.document, dataset, data_dir)
+        return _begin(run, study, engine, reporter)
 
 
 def resume_study(
@@ -75,7 +84,8 @@ def resume_study(
     The result is the same, bit for bit, as without the interruption.
     """
     run, study, dataset = _reopen(path, ("study", "train"), data_dir)
-    return _go_on(run, study, dataset, workers, reporter, executor)
+    with open_executor(executor, dataset, workers) as engine:
+        return _go_on(run, study, engine, reporter)
 
 
 def run_search(
@@ -124,13 +134,15 @@ def run_search(
     _require_validation(dataset)
     if url:
         reach(url)
-    run = Run.create(out, "search", document, dataset, data_dir)
-    if url and run.info["command"]:
-        # A password isn't written down, not even as part of the command.
-        command = [part.replace(url, hide_password(url)) for part in run.info["command"]]
-        run.info["command"] = command
-        run.write_info()
-    return _go_on(run, study, dataset, workers, reporter, executor, watcher, url)
+    with open_executor(executor, dataset, workers) as engine:
+        _require_updates(study.require_search(), dataset)
+        run = Run.create(out, "search", document, dataset, data_dir)
+        if url and run.info["command"]:
+            # A password isn't written down, not even as part of the command.
+            command = [part.replace(url, hide_password(url)) for part in run.info["command"]]
+            run.info["command"] = command
+            run.write_info()
+        return _begin(run, study, engine, reporter, watcher, url)
 
 
 def resume_search(
@@ -168,7 +180,8 @@ def resume_search(
             f"the storage {url} needs its password, which a run directory doesn't hold: "
             "give --storage URL again, or set KLAYER_STORAGE."
         )
-    return _go_on(run, study, dataset, workers, reporter, executor, watcher, url)
+    with open_executor(executor, dataset, workers) as engine:
+        return _go_on(run, study, engine, reporter, watcher, url)
 
 
 def _reopen(
@@ -179,27 +192,41 @@ def _reopen(
     return run, run.study, run.load_data(data_dir)
 
 
-def _go_on(
+def _begin(
     run: Run,
     study: Study,
-    dataset: Dataset,
-    workers: int | None,
+    executor: Executor,
     reporter: Reporter | None,
-    executor: str,
     watcher: Watcher | None = None,
     storage: str | None = None,
 ) -> Run:
-    started = time.monotonic()
+    try:
+        return _go_on(run, study, executor, reporter, watcher, storage)
+    except KlayerError:
+        discard(run)  # the same command works again once the mistake is mended
+        raise
+
+
+def _go_on(
+    run: Run,
+    study: Study,
+    executor: Executor,
+    reporter: Reporter | None,
+    watcher: Watcher | None = None,
+    storage: str | None = None,
+) -> Run:
+    started, reporter = time.monotonic(), reporter or Silent()
     with run, run.resumable():
-        if run.kind != "search" and study.gradcheck:
-            _check_gradients(run, dataset)
-        with open_executor(executor, dataset, workers) as engine:
-            if run.kind != "search":
-                train_jobs(run, engine, study.jobs, reporter=reporter)
-            if study.search:
-                search_stages(
-                    run, study.search, engine, storage=storage, reporter=reporter, watcher=watcher
-                )
+        for damage in mend(run, executor.dataset):
+            reporter.mended(damage)
+        if run.kind != "search":
+            if study.gradcheck:
+                _check_gradients(run, executor.dataset)
+            train_jobs(run, executor, study.jobs, reporter=reporter)
+        if study.search:
+            search_stages(
+                run, study.search, executor, storage=storage, reporter=reporter, watcher=watcher
+            )
         run.clear_checkpoints()
         summarise(run, time.monotonic() - started)
     return run
@@ -213,12 +240,20 @@ def _require_validation(dataset: Dataset) -> None:
         )
 
 
+def _require_updates(search: Search, dataset: Dataset) -> None:
+    """Refuse trials with a half-cycle of less than one update on these data."""
+    for stage in search.stages:
+        for corner in stage.space.corners():
+            updates(dataset, apply(search.base, corner))
+
+
 def _check_gradients(run: Run, dataset: Dataset) -> None:
     """Write ``gradcheck.json``: the report's section 1, on the data of the study where they fit."""
     from klayer.gradcheck.section import CLASSES, FEATURES, SAMPLES, report_section
 
-    if run.result("gradcheck.json"):
-        return
+    with contextlib.suppress(Damaged):
+        if run.result("gradcheck.json"):
+            return
     if dataset.n_features < FEATURES or dataset.n_classes > CLASSES:
         section = report_section()
     else:

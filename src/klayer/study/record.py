@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
+from klayer.files import Damaged, parse_json
 from klayer.train import Settings
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
@@ -74,7 +75,7 @@ class NetworkRecord:
     Examples
     --------
     >>> record = NetworkRecord("arms", "a", 0, "trained", None, {"train": Score(0.5, 1.0, 1.5)},
-    ...                        Settings(), "p", 0, 1, 0.1, {"update": [0], "train_cost": [2.0]})
+    ...                        Settings(), "p", 0, 1, 0.1, {"update": [0], "epoch": [0], "lr": [0.1]})
     >>> record.accuracy("train"), record.accuracy("test")
     (0.5, None)
     >>> NetworkRecord.from_json(record.to_json()) == record
@@ -163,20 +164,21 @@ class NetworkRecord:
                     f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
                     "was it written by a later version of klayer?"
                 )
-        settings = Settings.from_stored(take("settings", dict), where)
+        settings = take("settings", dict)
+        Settings.from_stored(settings, where)  # says if a later version's are among them
+        settings = Settings.from_values(settings, where)
         population, lane = take("population", str), take("lane", int)
+        if not re.fullmatch(r"(?!\.)[\w.-]+", population):
+            raise KlayerError(
+                f"{where}: 'population' must be the name of a file of weights, without a folder, but "
+                f"got {population!r}."
+            )
+        if lane < 0:
+            raise KlayerError(f"{where}: 'lane' must be >= 0, but got {lane}.")
         at_once = take("at_once", int, type(None)) if "at_once" in rest else None
         backend = take("backend", str) if "backend" in rest else "numpy"
         seconds = take("seconds", int, float)
-        history = take("history", dict)
-        lengths = {
-            len(_of(list, curve, where, f"curve {name!r}")) for name, curve in history.items()
-        }
-        if "update" not in history or len(lengths) != 1 or not history["update"]:
-            raise KlayerError(
-                f"{where}: the curves of 'history' must be of one length, 'update' among them, but "
-                f"got {', '.join(f'{name} ({len(curve)})' for name, curve in history.items())}."
-            )
+        history = _history(take("history", dict), where)
         return cls(
             part,
             arm,
@@ -197,11 +199,10 @@ class NetworkRecord:
     def from_line(cls, line: bytes, where: str) -> NetworkRecord:
         """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
         try:
-            values = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            values = parse_json(line, where)
+        except Damaged as error:
             raise KlayerError(
-                f"{where} must be JSON, but: {error}. Remove the line, and train its network again "
-                "with --resume."
+                f"{error} Remove the line, and train its network again with --resume."
             ) from None
         return cls.from_json(values, where)
 
@@ -215,6 +216,22 @@ def numbers(values: Iterable[Any]) -> list[float | None]:
     [1.0, None]
     """
     return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def _history(history: dict[str, Any], where: str) -> dict[str, list[Any]]:
+    for name, curve in history.items():
+        kinds: tuple[type, ...] = (int, float, type(None))
+        kinds = {"update": (int,), "epoch": (int, float)}.get(name, kinds)
+        for value in _of(list, curve, where, f"curve {name!r}"):
+            _of(kinds, value, where, f"curve {name!r}")
+    lengths = {len(curve) for curve in history.values()}
+    if not {"update", "epoch", "lr"} <= history.keys() or len(lengths) != 1 or 0 in lengths:
+        raise KlayerError(
+            f"{where}: the curves of 'history' must be of one length, 'update', 'epoch' and 'lr' "
+            "among them, but got "
+            f"{', '.join(f'{name} ({len(curve)})' for name, curve in history.items())}."
+        )
+    return history
 
 
 def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:

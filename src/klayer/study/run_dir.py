@@ -11,9 +11,9 @@
       search.json           what a search has asked for
       summary.json          the end: a line for each network and each arm, time, memory
 
-Lines are appended a whole population at a time and never changed; a line that a kill cut short is
-dropped when the run is opened again. ``run.json`` carries the number of its schema: older ones are
-migrated on reading, newer ones refused.
+Lines are appended a whole population at a time; a line that a kill cut short, or whose network's
+weights are lost, is dropped when somebody goes on with the run. ``run.json`` carries the number of
+its schema: older ones are migrated on reading, newer ones refused.
 """
 
 from __future__ import annotations
@@ -34,14 +34,24 @@ import numpy as np
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
 from klayer.errors import KlayerError
-from klayer.files import append_bytes, plain, read_arrays, read_json, write_arrays, write_json
+from klayer.files import (
+    Damaged,
+    append_bytes,
+    plain,
+    read_arrays,
+    read_json,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 from klayer.model import Model
 from klayer.nn import Network
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.schema import SCHEMA, migrated, network_from
+from klayer.study.schema import AGAIN, SCHEMA, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
+from klayer.study.weights import Weights
 from klayer.train import TrainingState
 
 __all__ = ["Run"]
@@ -78,6 +88,8 @@ class Run:
                 f"a run directory holds a file run.json, but {self.path} has none: "
                 "pass the folder that `klayer train`, `study` or `search` printed."
             ) from None
+        except Damaged as error:
+            raise Damaged(f"{error} {AGAIN}") from None
         self.info = migrated(stored, self.path / "run.json")
         self._outdated = self.info is not stored
         self._networks = {record.key: record for record, _ in self._read_lines()}
@@ -135,15 +147,14 @@ class Run:
         }
         try:
             path.mkdir(parents=True, exist_ok=True)
-            standard = dataset.standardiser
-            arrays = {"mean": standard.mean, "scale": standard.scale}
-            write_arrays(path / "inputs.safetensors", arrays, {})
             write_json(path / "run.json", info)
+            run = cls(path)
+            run.write_standardiser(dataset.standardiser)
         except OSError as error:
             raise KlayerError(
                 f"the run directory {path} can't be written: {error.strerror}."
             ) from None
-        return cls(path)
+        return run
 
     def __enter__(self) -> Run:
         """Hold the run for appending: a second process gets an error."""
@@ -254,23 +265,39 @@ class Run:
         have = dataset.fingerprint
         changed = [part for part in stored if stored[part] != have.get(part)]
         if not stored:
-            then, now = self._standardiser, dataset.standardiser
+            try:
+                then, now = self.standardiser, dataset.standardiser
+            except Damaged as error:
+                raise Damaged(f"{error} {AGAIN}") from None
             same = np.array_equal(then.mean, now.mean) and np.array_equal(then.scale, now.scale)
             changed = [] if same else ["standardiser"]
         return changed
 
     @cached_property
-    def _standardiser(self) -> Standardiser:
+    def standardiser(self) -> Standardiser:
+        """The standardisation of the inputs that its networks saw in training.
+
+        Raises
+        ------
+        Damaged
+            If its file is missing, torn or another's.
+        """
         path = self.path / "inputs.safetensors"
         inputs, _ = read_arrays(path)
-        standardiser = Standardiser(**inputs)
-        wanted = self.info["data"]["fingerprint"].get("standardiser")
-        if wanted not in (None, standardiser_digest(standardiser)):
-            raise KlayerError(
-                f"{path} holds a standardiser that isn't the one that {self.path} trained with: put "
-                "the file back, or train again."
-            )
-        return standardiser
+        shape = (self.info["data"]["n_features"],)
+        if {key: value.shape for key, value in inputs.items()} == {"mean": shape, "scale": shape}:
+            standardiser = Standardiser(**inputs)
+            wanted = self.info["data"]["fingerprint"].get("standardiser")
+            if wanted in (None, standardiser_digest(standardiser)):
+                return standardiser
+        raise Damaged(
+            f"{path} holds a standardiser that isn't the one that {self.path} trained with."
+        )
+
+    def write_standardiser(self, standardiser: Standardiser) -> None:
+        """Write the standardisation of the inputs."""
+        arrays = {"mean": standardiser.mean, "scale": standardiser.scale}
+        write_arrays(self.path / "inputs.safetensors", arrays, {})
 
     # Finished networks.
 
@@ -306,9 +333,14 @@ class Run:
         A network that the run holds already (its population's lines were cut short) stays as it is.
         """
         new = [record for record in records if record.key not in self._networks]
-        lines = "".join(json.dumps(record.to_json()) + "\n" for record in new)
-        append_bytes(self.path / "networks.jsonl", lines.encode())
+        append_bytes(self.path / "networks.jsonl", _lines(new))
         self._networks.update({record.key: record for record in new})
+
+    def drop(self, keys: Sequence[Key]) -> None:
+        """Forget finished networks, which are to be trained again; their lines are removed."""
+        if keys:
+            self._networks = {k: one for k, one in self._networks.items() if k not in keys}
+            write_bytes(self.path / "networks.jsonl", _lines(self.networks))
 
     # Results: what a run found out, in JSON files of their own.
 
@@ -325,9 +357,17 @@ class Run:
         """Return a result: the one just written, else the file's; None if there is none."""
         if name not in self._results:
             try:
-                self._results[name] = read_json(self.path / name)
+                found = read_json(self.path / name)
             except FileNotFoundError:
                 return None
+            except Damaged as error:
+                raise Damaged(f"{error} {self.resume_command} writes it again.") from None
+            if not isinstance(found, dict):
+                raise Damaged(
+                    f"{self.path / name} is damaged: got {found!r:.80}. {self.resume_command} "
+                    "writes it again."
+                )
+            self._results[name] = found
         return self._results[name]
 
     # Networks and their weights.
@@ -336,18 +376,37 @@ class Run:
         self, name: str, network: Network, state: TrainingState, seeds: Sequence[int]
     ) -> None:
         """Write the networks of a finished population to ``weights/NAME.safetensors``."""
-        folder = self.path / "weights"
-        folder.mkdir(exist_ok=True)
-        arrays = {f"params/{key}": value for key, value in state.params.items()}
-        arrays |= {f"running/{key}": value for key, value in state.running.items()}
-        about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
-        write_arrays(folder / f"{name}.safetensors", arrays, about)
+        path = self._weights(name)
+        path.parent.mkdir(exist_ok=True)
+        Weights.write(path, network, state, seeds)
+
+    def _weights(self, name: str) -> Path:
+        return self.path / "weights" / f"{name}.safetensors"
+
+    def weights(self, name: str) -> Weights:
+        """Return the weights of population ``name``; see :meth:`Weights.read` for what is refused."""
+        return Weights.read(self._weights(name))
 
     def checkpoint(self, name: str) -> Path:
         """Return where the state of population ``name`` is kept while it is under way."""
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
         return folder / f"{name}.safetensors"
+
+    def state(self, name: str) -> TrainingState | None:
+        """Return the state of population ``name`` at its checkpoint; None if it has none.
+
+        Raises
+        ------
+        Damaged
+            If its file can't be read.
+        """
+        path = self.checkpoint(name)
+        try:
+            return TrainingState.load(path) if path.exists() else None
+        except (Damaged, KeyError, TypeError, ValueError) as error:
+            what = str(error) if isinstance(error, Damaged) else f"{path} is damaged: {error!r}."
+            raise Damaged(f"{what} Remove it: its networks are trained from the start.") from None
 
     def clear_checkpoints(self, prefix: str = "") -> None:
         """Remove the checkpoints of populations whose names begin with ``prefix``."""
@@ -402,15 +461,17 @@ class Run:
             If its files are missing or damaged, or it has a piece that this version doesn't know.
         """
         record = record or self.best()
-        arrays, about = read_arrays(self.path / "weights" / f"{record.population}.safetensors")
-        groups: dict[str, dict[str, Any]] = {"params": {}, "running": {}}
-        for key, value in arrays.items():
-            group, name = key.split("/")
-            groups[group][name] = value[record.lane : record.lane + 1]
-        return Model(
-            network_from(about),
-            groups["params"],
-            groups["running"],
-            self._standardiser,
-            self.info["data"]["class_names"],
-        )
+        try:
+            weights = self.weights(record.population)
+            arrays, standardiser = weights.of(record), self.standardiser
+        except Damaged as error:
+            raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
+        try:
+            names = self.info["data"]["class_names"]
+            return Model(weights.network, *arrays, standardiser, names)
+        except KlayerError as error:
+            raise KlayerError(f"{weights.path}: {error}") from None
+
+
+def _lines(records: Sequence[NetworkRecord]) -> bytes:
+    return "".join(json.dumps(record.to_json()) + "\n" for record in records).encode()

@@ -4,16 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from klayer.errors import KlayerError
+from klayer.files import Damaged
 from klayer.nn import Network
 
-__all__ = ["SCHEMA", "migrated", "network_from"]
+__all__ = ["AGAIN", "SCHEMA", "migrated", "network_from"]
 
 # 1: no number; the folder of the data among the configuration, no fingerprint of the data; the
 # architecture of stored weights without its pieces.
 SCHEMA = 2
+
+# What to do about a damaged run.json.
+AGAIN = "Put the file back as it was, or start a new run."
+
+
+class _Data(BaseModel):
+    """What is read of ``data`` in ``run.json``."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    data_dir: str | None
+    n_features: int = Field(ge=1)
+    class_names: list[str] = Field(min_length=1)
+    image_shape: list[int] | None
+    value_range: list[float] = Field(min_length=2, max_length=2)
+    samples: dict[str, int]
+    fingerprint: dict[str, str]
+
+
+class _Info(BaseModel):
+    """What is read of ``run.json``."""
+
+    model_config = ConfigDict(strict=True)
+
+    kind: Literal["train", "study", "search"]
+    created: str
+    command: list[str] | None = None
+    config: dict[str, Any]
+    data: _Data
+    versions: dict[str, Any]
+    machine: dict[str, Any]
 
 
 def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -29,17 +64,35 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path} must say kind, config and data, but doesn't: it is damaged. Start a new run."
         )
     schema = info.get("schema", 1)
-    if schema == SCHEMA:
-        return info
-    if schema != 1:
+    if type(schema) is not int or schema < 1:
+        raise Damaged(f"{path}: 'schema' must be a whole number >= 1, but got {schema!r}. {AGAIN}")
+    if schema > SCHEMA:
+        versions = info.get("versions")
+        by = versions.get("klayer") if isinstance(versions, dict) else None
         raise KlayerError(
-            f"{path} has schema {schema}, written by klayer {info.get('versions', {}).get('klayer')}, "
-            f"but this version reads schemas up to {SCHEMA}: install a later klayer."
+            f"{path} has schema {schema}, written by klayer {by}, but this version reads schemas up "
+            f"to {SCHEMA}: install a later klayer."
         )
-    config, data = dict(info["config"]), dict(info["data"])
-    data["data_dir"] = config.pop("data_dir", None)
-    data["n_features"] = data.pop("features")
-    return {"schema": SCHEMA, **info, "config": config, "data": {**data, "fingerprint": {}}}
+    found = info if schema == SCHEMA else _from_first(info)
+    try:
+        _Info.model_validate(found)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        missing = problem["type"] == "missing"
+        what = "is missing" if missing else f"is damaged: got {problem['input']!r:.80}"
+        raise Damaged(f"{path}: {place!r} {what}. {AGAIN}") from None
+    return found
+
+
+def _from_first(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what schema 1 said in today's schema; what is damaged stays, to be refused."""
+    config, data = info["config"], info["data"]
+    if not isinstance(config, dict) or not isinstance(data, dict):
+        return info
+    config, data = dict(config), dict(data)
+    data |= {"data_dir": config.pop("data_dir", None), "n_features": data.pop("features", None)}
+    return {**info, "schema": SCHEMA, "config": config, "data": {**data, "fingerprint": {}}}
 
 
 def network_from(about: Mapping[str, Any]) -> Network:
@@ -50,10 +103,15 @@ def network_from(about: Mapping[str, Any]) -> Network:
     Raises
     ------
     KlayerError
-        For a piece that this version doesn't know.
+        For a piece that this version doesn't know, or if they are damaged.
     """
-    if "network" in about:
-        return Network.from_description(about["network"])
-    return Network(
-        about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
-    )
+    try:
+        if "network" in about:
+            return Network.from_description(about["network"])
+        return Network(
+            about["features"], about["hidden"], about["classes"], about["batch_norm"], about["eps"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(
+            f"a stored network must be described, but reading that failed: {error!r}."
+        ) from None

@@ -38,6 +38,9 @@ CHANCE_MARGIN = 0.02
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
+    def mended(self, damage: str) -> None:
+        """A file of a run that goes on was damaged, and what is done about it."""
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
 
@@ -53,6 +56,8 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that says nothing."""
+
+    def mended(self, damage: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -103,12 +108,10 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        checkpoint = run.checkpoint(one.name)
-        state = TrainingState.load(checkpoint) if checkpoint.exists() else None
-        state, seconds = train_pack(run, executor, one, state, reporter)
+        state, seconds = train_pack(run, executor, one, run.state(one.name), reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
-        checkpoint.unlink(missing_ok=True)
+        run.checkpoint(one.name).unlink(missing_ok=True)
         reporter.finish(one, records)
     return [record for job in jobs if (record := run.find(job.key))]
 

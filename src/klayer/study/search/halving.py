@@ -152,9 +152,9 @@ def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
 
 def _state(run: Run, one: Pack, before: Sequence[_Rung]) -> TrainingState | None:
     """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    checkpoint = run.checkpoint(one.name)
-    if checkpoint.exists():
-        return TrainingState.load(checkpoint)
+    state = run.state(one.name)
+    if state:
+        return state
     return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)
 
 

@@ -1,0 +1,110 @@
+"""The weights of finished populations: a file for each, checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.errors import KlayerError
+from klayer.files import Damaged, read_arrays, write_arrays
+from klayer.nn import Network
+from klayer.study.record import NetworkRecord, Score
+from klayer.study.schema import network_from
+from klayer.train import TrainingState
+
+__all__ = ["Weights"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file of weights holds: P networks of one architecture.
+
+    Attributes
+    ----------
+    path : Path
+    network : Network
+    params, running : dict of array, shape (P, ...)
+    seeds : list of int, length P
+    """
+
+    path: Path
+    network: Network
+    params: Arrays
+    running: Arrays
+    seeds: list[int]
+
+    @staticmethod
+    def write(path: Path, network: Network, state: TrainingState, seeds: Sequence[int]) -> None:
+        """Write the networks of a state, whole or not at all."""
+        arrays = {f"params/{key}": value for key, value in state.params.items()}
+        arrays |= {f"running/{key}": value for key, value in state.running.items()}
+        about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
+        write_arrays(path, arrays, about)
+
+    @classmethod
+    def read(cls, path: Path) -> Weights:
+        """Read what :meth:`write` wrote.
+
+        Raises
+        ------
+        Damaged
+            If it is missing or torn, or its arrays are not those of its networks.
+        KlayerError
+            For a piece that this version doesn't know.
+        """
+        arrays, about = read_arrays(path)
+        try:
+            network = network_from(about)
+        except KlayerError as error:
+            raise type(error)(f"{path}: {error}") from None
+        shapes = {f"params/{key}": shape for key, shape in network.shapes().items()}
+        shapes |= {f"running/{key}": shape for key, shape in network.running_shapes().items()}
+        seeds = about.get("seeds")
+        if not isinstance(seeds, list):
+            raise Damaged(f"{path} is damaged: its seeds must be a list, but are {seeds!r}.")
+        P = len(seeds)
+        for key in [*shapes, *arrays]:
+            wanted = (P, *shapes[key]) if key in shapes else None
+            found = arrays[key].shape if key in arrays else None
+            if found != wanted:
+                raise Damaged(
+                    f"{path} is damaged: the shape of {key} must be {wanted}, but is {found}."
+                )
+        params, running = (
+            {key.partition("/")[2]: arrays[key] for key in shapes if key.startswith(group)}
+            for group in ("params/", "running/")
+        )
+        return cls(path, network, params, running, seeds)
+
+    def of(self, record: NetworkRecord) -> tuple[Arrays, Arrays]:
+        """Return parameters and running statistics of one network, shape (1, ...).
+
+        Raises
+        ------
+        Damaged
+            If it isn't there, or isn't finite though its loss was.
+        """
+        if self.seeds[record.lane : record.lane + 1] != [record.seed]:
+            raise Damaged(
+                f"{self.path} must hold {record.arm!r} with seed {record.seed} at lane {record.lane} "
+                f"(from 0), but holds the seeds {', '.join(map(str, self.seeds))}."
+            )
+        lane = slice(record.lane, record.lane + 1)
+        params, running = (
+            {key: value[lane] for key, value in arrays.items()}
+            for arrays in (self.params, self.running)
+        )
+        finite = record.scores.get("train", Score()).loss is not None
+        for key, value in {**params, **running}.items():
+            if finite and not np.isfinite(value).all():
+                raise Damaged(
+                    f"{self.path} is damaged: {key} of lane {record.lane} must be finite, but isn't."
+                )
+        return params, running
