@@ -20,6 +20,7 @@ from klayer.nn import Workspace
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
+from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import MEASURES, evaluate
 from klayer.train.feed import Feed, Rows
@@ -31,10 +32,6 @@ from klayer.train.state import TrainingState
 __all__ = ["Member", "Population"]
 
 Array = NDArray[Any]
-
-# Measured on two cores, CIFAR-10 shape: a chunk of 16 amortises the interpreter (30 networks take 8 %
-# less than in chunks of 8) and larger ones gain nothing.
-CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,8 @@ class Population:
         agree.
     state : TrainingState, optional
         Where to go on from; by default the members are initialised.
-    chunk : int, >= 1
-        Networks a chunk: a matter of speed alone.
+    chunk : int, >= 1, optional
+        Networks trained side by side: a matter of speed alone; by default what is best.
 
     Attributes
     ----------
@@ -95,7 +92,7 @@ class Population:
         feed: Feed,
         members: Sequence[Member],
         state: TrainingState | None = None,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
     ) -> None:
         if not members:
             raise KlayerError("a population needs at least one network, but got none.")
@@ -107,7 +104,7 @@ class Population:
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
-        self.feed, self.members, self.chunk = feed, list(members), chunk
+        self.feed, self.members = feed, list(members)
         self.network = settings.network(feed.n_features, feed.n_classes)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -120,6 +117,7 @@ class Population:
             if isinstance(getattr(settings, name), int | float)
         }
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
+        self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
         self.half_cycle = settings.half_cycle_updates(self.updates_per_epoch)
         self.total_updates = settings.total_updates(self.updates_per_epoch)

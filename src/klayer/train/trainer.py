@@ -22,6 +22,7 @@ from klayer.nn.lanes import slices
 from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
+from klayer.train.costs import useful_workers
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.feed import Data, Feed
@@ -236,10 +237,14 @@ class Trainer:
         alive = self.population.alive
         if not alive:
             return []
-        workers = self.engine.workers
-        groups = min(len(alive), workers * -(-len(alive) // (workers * GROUP)))
+        population, workers = self.population, self.engine.workers
+        group = max(GROUP, population.chunk)
+        groups = min(len(alive), workers * -(-len(alive) // (workers * group)))
+        if population.state.backend == "numpy":
+            batch = population.batches.batch_size
+            groups = min(groups, useful_workers(population.network, batch, len(alive)))
         return [
-            slices(part.tolist(), self.population.chunk)
+            slices(part.tolist(), population.chunk)
             for part in np.array_split(np.array(alive), groups)
         ]
 
