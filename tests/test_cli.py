@@ -102,7 +102,7 @@ def test_flags_win_over_data_networks_and_seed_of_the_file(tmp_path, flags, data
         ("networks = 'x'", r"my.toml: `networks` must be a whole number >= 1, but got 'x'"),
         ("seed = -1", r"my.toml: `seed` must be a whole number >= 0, but got -1"),
         ("l_2 = 1", "unknown setting 'l_2': did you mean 'l2'?"),
-        ("batch_size = 'x'", "`batch_size`: Input should be a valid integer"),
+        ("batch_size = 'x'", "`batch_size` must be a whole number >= 1, but got batch_size='x'"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, monkeypatch, capsys, line, message):

@@ -20,6 +20,7 @@ from klayer.study.arms import Arm, Job, describe, jobs
 from klayer.study.search.options import Search
 from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
+from klayer.train.settings import current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
@@ -44,7 +45,7 @@ class Published(BaseModel):
 
     def matches(self, settings: Settings) -> bool:
         """Whether an arm with these settings is what was published."""
-        for name, wanted in self.where.items():
+        for name, wanted in current_names(self.where).items():
             have = settings.as_dict()[name]
             several = isinstance(wanted, list) and not (name == "hidden" and _flat(wanted))
             if have not in (wanted if several else [wanted]):
@@ -130,12 +131,15 @@ class Study:
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], where: str) -> Study:
         """Parse what a run stored: former names are known, unknown ones may be a later version's."""
-        return cls._parsed(values, where, _stored)
+        return cls._parsed(values, where, Settings.from_stored)
 
     @classmethod
     def _parsed(cls, values: Mapping[str, Any], where: str, make: Make) -> Study:
         document = validate(_Document, values, where)
         try:
+            if not document.data.strip():
+                raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
+            document = _renamed(document)
             search = document.search
             return cls(
                 document.name,
@@ -172,10 +176,15 @@ class Study:
         return self.search
 
 
-def _stored(values: Mapping[str, Any], where: str) -> Settings:
-    """Make settings as a file's are made, so that they are the same again; refuse a later version's."""
-    Settings.from_stored(values, where)
-    return Settings.from_values(values, where)
+def _renamed(document: _Document) -> _Document:
+    """Return a document whose settings have the names of today, before one table wins over another."""
+    return document.model_copy(
+        update={
+            "settings": current_names(document.settings, "settings"),
+            "grid": current_names(document.grid, "grid"),
+            "arms": [current_names(arm, "arms") for arm in document.arms],
+        }
+    )
 
 
 def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from klayer.study.search.samplers import SAMPLERS
 from klayer.study.search.space import Space, apply
 from klayer.study.toml_values import validate
 from klayer.train import Settings
+from klayer.train.settings import current_names
 
 __all__ = ["Finalists", "GivenStage", "Search"]
 
@@ -142,7 +143,8 @@ class Search(_Options):
         """
         table = validate(_Table, values, "search")
         stages = tuple(_stage(stage, n, table) for n, stage in enumerate(table.stages, start=1))
-        base = make({**(shared or {}), **table.settings}, "search.settings")
+        own = current_names(table.settings, "search.settings")
+        base = make({**current_names(shared or {}), **own}, "search.settings")
         options = {name: getattr(table, name) for name in _Options.model_fields}
         search = cls(stages=stages, base=base, **options)
         search._check()
