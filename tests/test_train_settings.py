@@ -306,6 +306,11 @@ def test_a_setting_that_an_older_version_did_not_store_is_at_its_default():
     assert Settings.from_stored(stored, "runs/mine") == Settings(l2=0.1)
 
 
+def test_a_stored_value_without_effect_is_at_its_default():
+    stored = Settings(schedule="constant").as_dict() | {"lr_min": 1e-3, "bn_eps": 1e-5}
+    assert Settings.from_stored(stored, "runs/mine") == Settings(schedule="constant")
+
+
 def test_the_tables_in_the_documentation_are_those_of_the_settings():
     path = ROOT / "tools" / "settings_table.py"
     spec = importlib.util.spec_from_file_location("settings_table", path)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import Arm, Job, describe, jobs
 from klayer.study.search.options import Search
+from klayer.study.search.space import apply
 from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
 from klayer.train.settings import current_names
@@ -159,6 +160,30 @@ class Study:
     def jobs(self) -> list[Job]:
         """The networks of its arms: every arm with every seed."""
         return jobs(self.arms, self.seeds)
+
+    def require_updates(self, samples: int, *, arms: bool = True) -> None:
+        """Refuse a half-cycle of less than one update of a training split with this many samples.
+
+        Parameters
+        ----------
+        samples : int
+        arms : bool
+            Whether the arms are trained too, beside the search.
+
+        Raises
+        ------
+        KlayerError
+            With the half-cycle.
+        """
+        found = [arm.settings for arm in self.arms] if arms else []
+        if self.search:
+            found += [
+                apply(self.search.base, corner)
+                for stage in self.search.stages
+                for corner in stage.space.corners()
+            ]
+        for settings in found:
+            settings.half_cycle_updates(settings.batches(samples).per_epoch)
 
     def require_search(self) -> Search:
         """Return the search.

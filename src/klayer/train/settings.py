@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
 from klayer.errors import KlayerError, located, unknown_name
@@ -298,7 +298,8 @@ class Settings:
     def from_stored(cls, values: Mapping[str, Any], where: str) -> Settings:
         """Make settings from what a run stored, maybe by another version of klayer.
 
-        Former names are understood; a setting that an older version didn't have is at its default.
+        Former names are understood; a setting that an older version didn't have is at its default, and
+        so is one that has no effect, which an older version may have accepted.
 
         Raises
         ------
@@ -319,8 +320,9 @@ class Settings:
         for name, value in values.items():
             if name not in SETTINGS:
                 raise located(where, f"unknown setting {name!r} = {value!r}: {later}.")
+        whole = SimpleNamespace(**{name: row.default for name, row in SETTINGS.items()} | values)
         try:
-            return cls(**values)
+            return cls(**{n: value for n, value in values.items() if SETTINGS[n].has_effect(whole)})
         except KlayerError as error:
             raise located(where, f"{error} If nobody changed the file, {later}.") from None
 
