@@ -32,6 +32,16 @@ def write(tmp_path, text):
         ("[grid]\nbatch_size = [20, '50']", "grid: `batch_size` must be a whole number >= 1"),
         ("[[arms]]\nl2 = '0.01'", "`l2` must be a number >= 0, but got l2='0.01'"),
         ("[search]\nstages = [{batch_size = ['20', '50']}]", "stage 1: `batch_size` must be a"),
+        ("[grid]\nl2 = []", "my.toml, `grid.l2`: .*at least 1 item"),
+        (
+            "[[published]]\nsource = 'x'\nwhere = {batchnorm = 'all'}",
+            r"my\.toml: published: unknown setting 'batchnorm': did you mean 'batch_norm'",
+        ),
+        (
+            "[search]\nstages = [{l2 = '1:2'}]\nfinalists = {cycles = inf}",
+            "search, `finalists.cycles`: Input should be a finite number, but got inf",
+        ),
+        ("[search]\nstages = [{l2 = '1:2', trials = true}]", "`trials` must be a whole number"),
         ("data = ''", r"my\.toml: `data` must name a data set, but got ''"),
         ("[settings]\nlr_min = 1.0", "settings: `0 <= lr_min <= lr_max` must hold"),
         ("seeds = 0", r"my\.toml: `seeds` must be a number >= 1, or a list .* but got 0"),

@@ -44,6 +44,7 @@ ROOT = Path(__file__).parent.parent
         ({"order_seed": -1}, "`order_seed` must be a whole number >= 0, but got order_seed=-1"),
         ({"half_cycle": "5 weeks"}, "`half_cycle` must read like '5 epochs'.* got '5 weeks'"),
         ({"half_cycle": 0}, "`half_cycle` must be at least one update"),
+        ({"half_cycle": "9" * 400 + " epochs"}, "`half_cycle` must read like '5 epochs'"),
         ({"half_cycle": 7.5}, "`half_cycle` must read like '5 epochs'.* got 7.5"),
         ({"init": "gauss:1"}, "unknown initialiser 'gauss'"),
         ({"hidden": 50}, r"must be a list of whole numbers, as in \[10, 20\], but got hidden=50"),

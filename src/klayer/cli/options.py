@@ -54,8 +54,8 @@ class TrainCommand(TyperCommand):
         if self._rows is None:
             rows = self.rows()
             former = {
-                old: replace(row, name=old, flags=(f"--{old.replace('_', '-')}",), was=(name,))
-                for name, row in rows.items()
+                old: replace(row, name=old, flags=(f"--{old.replace('_', '-')}",))
+                for row in rows.values()
                 for old in row.was
             }
             options = {name: self.option(row) for name, row in (rows | former).items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,7 @@ from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
-from klayer.train.settings import current_names
+from klayer.train.settings import SETTINGS, current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
@@ -68,7 +68,7 @@ class _Document(BaseModel):
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
     settings: dict[str, Any] = Field(default_factory=dict)
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
@@ -202,7 +202,11 @@ class Study:
 
 
 def _renamed(document: _Document) -> _Document:
-    """Return a document whose settings have the names of today, before one table wins over another."""
+    """Give settings the names of today, before one table wins over another."""
+    for one in document.published:
+        for name in current_names(one.where, "published"):
+            if name not in SETTINGS:
+                raise located("published", str(unknown_name("setting", name, SETTINGS)))
     return document.model_copy(
         update={
             "settings": current_names(document.settings, "settings"),

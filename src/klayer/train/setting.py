@@ -49,7 +49,7 @@ class Setting:
     label, symbol : str, optional
         Its title, and a shorter one for legends; by default the name in words.
     was : tuple of str
-        Former names, which stored runs and files may still use.
+        Former names, which stored runs, files and flags may still use.
     only_with : (str, tuple of str), optional
         Another setting and those values of it with which this one has an effect.
     stands_for : str

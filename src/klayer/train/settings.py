@@ -48,7 +48,7 @@ def _duration(value: Any) -> Any:
 def _updates(half_cycle: Any, per_epoch: int) -> int:
     readable = isinstance(half_cycle, str) or type(half_cycle) is int
     found = _DURATION.match(str(half_cycle)) if readable else None
-    if not found:
+    if not found or not math.isfinite(float(found[1]) * per_epoch):
         raise KlayerError(
             "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
             f"but got {half_cycle!r}."

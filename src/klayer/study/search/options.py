@@ -28,7 +28,7 @@ class Finalists(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top: int = Field(default=2, ge=0)
-    cycles: float = Field(default=7, gt=0)
+    cycles: float = Field(default=7, gt=0, allow_inf_nan=False)
     seeds: int = Field(default=3, ge=1)
 
 
@@ -194,7 +194,7 @@ class Search(_Options):
 def _stage(given: Mapping[str, Any], number: int, table: _Table) -> GivenStage:
     where = f"search: stage {number}"
     trials = given.get("trials", table.trials)
-    if not isinstance(trials, int) or trials < 1:
+    if type(trials) is not int or trials < 1:
         raise KlayerError(f"{where}: `trials` must be a whole number >= 1, but got {trials!r}.")
     ranges = {name: value for name, value in given.items() if name != "trials"}
     return GivenStage(Space.parse(ranges, where), trials)
