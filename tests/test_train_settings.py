@@ -52,6 +52,7 @@ ROOT = Path(__file__).parent.parent
         ({"l2": float("inf")}, "`l2` must be a finite number >= 0, but got l2=inf"),
         ({"l2": Fraction(1, 2)}, r"`l2` must be a number >= 0, but got l2=Fraction\(1, 2\)"),
         ({"l2": 10**400}, "`l2` must be a finite number >= 0"),
+        ({"l2": -float("inf")}, "`l2` must be a finite number >= 0, but got l2=-inf"),
         ({"cycles": float("inf")}, "`cycles` must be a finite number > 0, but got cycles=inf"),
         ({"lr_max": float("inf")}, "`lr_max` must be a finite number, but got lr_max=inf"),
         ({"bn_eps": float("inf")}, "`0 < bn_eps < 1` must hold, but got bn_eps=inf"),
@@ -81,6 +82,7 @@ def test_a_wrong_setting_is_refused(change, message):
 def test_a_setting_with_an_effect_is_accepted():
     assert Settings(lr_min=1e-3, schedule="cosine").lr_min == 1e-3
     assert Settings(bn_eps=1e-5, batch_norm="all").bn_eps == 1e-5
+    assert Settings(batch_size=10**400).batch_size == 10**400  # the whole split
     assert Settings(lr_max=1e-6, schedule="constant").lr_max == 1e-6  # below lr_min's default
 
 

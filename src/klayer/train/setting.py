@@ -239,10 +239,10 @@ class Setting:
             noun = "a whole number" if whole else "a number"
             raise self._refusal(value, self.rule or f"must be {noun}{limits}")
         try:
-            number = one if whole else float(one)
+            number = int(one) if whole else float(one)
         except OverflowError:
             number = math.inf
-        if math.isinf(number) and open_ended:
+        if open_ended and number in (math.inf, -math.inf):
             raise self._refusal(value, f"must be a finite number{limits}")
         if not self._holds(number):
             made = f"must be{limits}" if open_ended else f"`{self._limits}` must hold"
