@@ -67,7 +67,7 @@ def test_a_record_knows_its_place_in_the_run_and_its_length():
         ({"history": {"lr": 3}}, "f, line 2: curve 'lr' is damaged: got 3."),
         (
             {"settings": {"hidden": 5}},
-            "f, line 2, `hidden`: Input should be a valid tuple, but got 5",
+            "f, line 2: `hidden` must be a list of whole numbers, as in [10, 20], but got hidden=5",
         ),
         ({"lane": -1}, "f, line 2: 'lane' must be >= 0, but got -1."),
         *(

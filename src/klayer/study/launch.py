@@ -18,13 +18,11 @@ from klayer.files import Damaged
 from klayer.study.execute import Executor, open_executor
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
-from klayer.study.search.options import Search
 from klayer.study.search.optuna_mirror import hide_password, reach
-from klayer.study.search.space import apply
 from klayer.study.search.stages import Watcher, search_stages
 from klayer.study.study import Study
 from klayer.study.summary import summarise
-from klayer.study.training import Reporter, Silent, planned, train_jobs, updates
+from klayer.study.training import Reporter, Silent, train_jobs
 
 __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
@@ -63,10 +61,8 @@ def run_study(
     dataset = load(study.data, data_dir=data_dir)
     if study.search:
         _require_validation(dataset)
+    study.require_updates(len(dataset.splits["train"]))
     with open_executor(executor, dataset, workers) as engine:
-        planned(study.jobs, dataset)  # refuses a half-cycle of less than one update
-        if study.search:
-            _require_updates(study.search, dataset)
         run = Run.create(out, kind, study.document, dataset, data_dir)
         return _begin(run, study, engine, reporter)
 
@@ -132,10 +128,10 @@ def run_search(
         document["search"] = {**document["search"], "storage": hide_password(url)}
     dataset = load(study.data, data_dir=data_dir)
     _require_validation(dataset)
+    study.require_updates(len(dataset.splits["train"]), arms=False)
     if url:
         reach(url)
     with open_executor(executor, dataset, workers) as engine:
-        _require_updates(study.require_search(), dataset)
         run = Run.create(out, "search", document, dataset, data_dir)
         if url and run.info["command"]:
             # A password isn't written down, not even as part of the command.
@@ -238,13 +234,6 @@ def _require_validation(dataset: Dataset) -> None:
             f"a search judges its trials on the validation split, but {dataset.name!r} has only "
             f"{', '.join(dataset.splits)}: give the data one, or study arms instead."
         )
-
-
-def _require_updates(search: Search, dataset: Dataset) -> None:
-    """Refuse trials with a half-cycle of less than one update on these data."""
-    for stage in search.stages:
-        for corner in stage.space.corners():
-            updates(dataset, apply(search.base, corner))
 
 
 def _check_gradients(run: Run, dataset: Dataset) -> None:

@@ -164,9 +164,7 @@ class NetworkRecord:
                     f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
                     "was it written by a later version of klayer?"
                 )
-        settings = take("settings", dict)
-        Settings.from_stored(settings, where)  # says if a later version's are among them
-        settings = Settings.from_values(settings, where)
+        settings = Settings.from_stored(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
         if not re.fullmatch(r"(?!\.)[\w.-]+", population):
             raise KlayerError(
