@@ -11,7 +11,7 @@ from klayer.data import Dataset, Split, load
 from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
 from klayer.study import Run, Silent, Study
-from klayer.study.launch import resume_study, run_search, run_study
+from klayer.study.launch import resume_search, resume_study, run_search, run_study
 from klayer.study.schema import SCHEMA
 from klayer.study.training import planned
 
@@ -382,7 +382,7 @@ def test_a_run_from_before_schemas_cannot_check_its_data_without_its_standardise
 @pytest.mark.parametrize("content", ["{", "[]", "3", "\xff"])
 def test_a_damaged_result_says_what_writes_it_again(copy, content):
     (copy / "summary.json").write_text(content, encoding="latin-1")
-    with pytest.raises(KlayerError, match=r"summary\.json .*`klayer study --resume \S+` writes it"):
+    with pytest.raises(KlayerError, match=r"summary\.json.* `klayer study --resume \S+` writes it"):
         Run(copy).result("summary.json")
     resume_study(copy)
     assert len(Run(copy).result("summary.json")["networks"]) == 2
@@ -399,6 +399,88 @@ def test_a_damaged_gradient_check_is_made_again(copy, monkeypatch):
     monkeypatch.setattr("klayer.gradcheck.section.report_section", lambda *a, **k: Section())
     resume_study(copy)
     assert Run(copy).result("gradcheck.json") == {"rows": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("summary.json", {"seconds": "x"}, "seconds"),
+        ("trials.json", {"importance": ["l2"]}, "importance"),
+        ("gradcheck.json", {"rows": [3]}, "rows.0"),
+    ],
+)
+def test_a_damaged_part_of_a_result_is_named(copy, name, value, place):
+    (copy / name).write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(
+        KlayerError, match=rf"{name}: '{place}\S*' is damaged: got .* writes it again"
+    ):
+        Run(copy).result(name)
+
+
+def test_a_real_gradient_check_is_read_as_it_was_written(finished):
+    from klayer.gradcheck.section import report_section
+
+    finished.write_result("gradcheck.json", report_section().to_dict())
+    assert Run(finished.path).result("gradcheck.json") == finished.result("gradcheck.json")
+    (finished.path / "gradcheck.json").unlink()
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    asked = {"stages": [{"l2": "1e-4:1e-1"}], "trials": 3, "finalists": {"top": 1, "cycles": 1}}
+    study = Study.from_values({"settings": BRIEF, "search": asked})
+    return run_search(study, out=tmp_path_factory.mktemp("runs") / "search").path
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("study", 3),
+        ("stages", None),
+        ("stages.0.stage", {}),
+        ("stages.0.trials.1.number", [1]),
+        ("stages.0.trials.1.seeds", []),
+        ("stages.0.trials.1.seeds.0", {}),
+        ("finalists.0.cycles", "x"),
+        ("stopped", False),
+    ],
+)
+def test_a_damaged_part_of_search_json_is_named(search, tmp_path, place, value):
+    run = shutil.copytree(search, tmp_path / "run")
+    whole = values = json.loads((run / "search.json").read_text(encoding="utf-8"))
+    *above, key = (int(one) if one.isdigit() else one for one in place.split("."))
+    for one in above:
+        values = values[one]
+    values[key] = value
+    (run / "search.json").write_text(json.dumps(whole), encoding="utf-8")
+    message = f"has asked for, but '{place}' is damaged: got {value!r}. It is damaged, or a later"
+    with pytest.raises(KlayerError, match=re.escape(message)):
+        Run(run).asked  # noqa: B018
+
+
+def test_a_trial_without_its_parameters_is_damage(search, tmp_path):
+    run = shutil.copytree(search, tmp_path / "run")
+    values = json.loads((run / "search.json").read_text(encoding="utf-8"))
+    values["stages"][0]["trials"][1]["params"] = {"init": "he"}
+    (run / "search.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(KlayerError, match="but a point must have l2, but got {'init': 'he'}"):
+        Run(run).asked  # noqa: B018
+
+
+def test_a_search_whose_weights_are_lost_is_trained_again(search, tmp_path):
+    run = shutil.copytree(search, tmp_path / "run")
+    shutil.rmtree(run / "weights")
+    notes = Notes()
+    again = resume_search(run, reporter=notes)
+    assert (len(notes.notes), notes.trained) == (2, 6)  # three trials; three seeds of a finalist
+    found, wanted = (
+        {one.key: {**one.to_json(), "seconds": 0} for one in run.networks}
+        for run in (again, Run(search))
+    )
+    assert found == wanted
+    assert sorted(one.name for one in (run / "weights").iterdir()) == sorted(
+        one.name for one in (search / "weights").iterdir()
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 40, None])

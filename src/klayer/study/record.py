@@ -249,6 +249,10 @@ def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:
 
 
 def _of(kinds: type | tuple[type, ...], value: Any, where: str, name: str) -> Any:
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if not isinstance(value, kinds) or isinstance(value, bool) or _is_huge(value):
         raise KlayerError(f"{where}: {name} is damaged: got {value!r:.80}.")
     return value
+
+
+def _is_huge(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) >= 2**63  # no float may hold it

@@ -48,7 +48,7 @@ from klayer.model import Model
 from klayer.nn import Network
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.schema import AGAIN, SCHEMA, migrated
+from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
 from klayer.study.weights import Weights
@@ -362,11 +362,9 @@ class Run:
                 return None
             except Damaged as error:
                 raise Damaged(f"{error} {self.resume_command} writes it again.") from None
-            if not isinstance(found, dict):
-                raise Damaged(
-                    f"{self.path / name} is damaged: got {found!r:.80}. {self.resume_command} "
-                    "writes it again."
-                )
+            what = damage(RESULTS.get(name, Stored), found)
+            if what:
+                raise Damaged(f"{self.path / name}: {what}. {self.resume_command} writes it again.")
             self._results[name] = found
         return self._results[name]
 

@@ -12,7 +12,7 @@ from klayer.errors import KlayerError
 from klayer.files import Damaged
 from klayer.nn import Network
 
-__all__ = ["AGAIN", "SCHEMA", "migrated", "network_from"]
+__all__ = ["AGAIN", "RESULTS", "SCHEMA", "Stored", "damage", "migrated", "network_from"]
 
 # 1: no number; the folder of the data among the configuration, no fingerprint of the data; the
 # architecture of stored weights without its pieces.
@@ -22,10 +22,22 @@ SCHEMA = 2
 AGAIN = "Put the file back as it was, or start a new run."
 
 
-class _Data(BaseModel):
-    """What is read of ``data`` in ``run.json``."""
+class Stored(BaseModel):
+    """A table that klayer wrote and that is only checked: nothing is turned into another kind."""
 
     model_config = ConfigDict(strict=True)
+
+
+class _Samples(Stored):
+    """How many samples a split has; others may be there."""
+
+    train: int = Field(ge=1)
+    validation: int = Field(default=0, ge=0)
+    test: int = Field(default=0, ge=0)
+
+
+class _Data(Stored):
+    """What is read of ``data`` in ``run.json``."""
 
     name: str
     data_dir: str | None
@@ -33,14 +45,22 @@ class _Data(BaseModel):
     class_names: list[str] = Field(min_length=1)
     image_shape: list[int] | None
     value_range: list[float] = Field(min_length=2, max_length=2)
-    samples: dict[str, int]
+    samples: _Samples
     fingerprint: dict[str, str]
 
 
-class _Info(BaseModel):
-    """What is read of ``run.json``."""
+class _Machine(Stored):
+    """What is read of ``machine`` in ``run.json``."""
 
-    model_config = ConfigDict(strict=True)
+    system: str
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    blas: list[str] = Field(default=[])
+
+
+class _Info(Stored):
+    """What is read of ``run.json``."""
 
     kind: Literal["train", "study", "search"]
     created: str
@@ -48,7 +68,51 @@ class _Info(BaseModel):
     config: dict[str, Any]
     data: _Data
     versions: dict[str, Any]
-    machine: dict[str, Any]
+    machine: _Machine
+
+
+class _Summary(Stored):
+    """What is read of ``summary.json``."""
+
+    seconds: float | None = None
+    network_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+
+class _Trials(Stored):
+    """What is read of ``trials.json``."""
+
+    importance: dict[str, float] | None = None
+
+
+class _Row(Stored):
+    """What is read of a row of ``gradcheck.json``: an array that was checked."""
+
+    layers: int
+    batch_norm: Literal["none", "hidden", "all"]
+    name: str
+    published: float | None
+    central: float | None
+    measured: float | None
+    norm_error: float | None
+    scaled_error: float | None
+    verdict: str
+    method: str
+
+
+class _GradientCheck(Stored):
+    """What is read of ``gradcheck.json``."""
+
+    setting: str | None = None
+    rows: list[_Row] = Field(default=[])
+
+
+# What a run found out, by the file; others are free.
+RESULTS: Mapping[str, type[BaseModel]] = {
+    "summary.json": _Summary,
+    "trials.json": _Trials,
+    "gradcheck.json": _GradientCheck,
+}
 
 
 def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -74,15 +138,23 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
             f"to {SCHEMA}: install a later klayer."
         )
     found = info if schema == SCHEMA else _from_first(info)
+    what = damage(_Info, found)
+    if what:
+        raise Damaged(f"{path}: {what}. {AGAIN}")
+    return found
+
+
+def damage(table: type[BaseModel], values: Any) -> str:
+    """Return what of a file's values is missing or of another kind; empty if nothing is."""
     try:
-        _Info.model_validate(found)
+        table.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         missing = problem["type"] == "missing"
         what = "is missing" if missing else f"is damaged: got {problem['input']!r:.80}"
-        raise Damaged(f"{path}: {place!r} {what}. {AGAIN}") from None
-    return found
+        return f"{place!r} {what}" if place else f"its content {what}"
+    return ""
 
 
 def _from_first(info: dict[str, Any]) -> dict[str, Any]:

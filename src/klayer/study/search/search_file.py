@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from klayer.errors import KlayerError
-from klayer.files import read_json, write_json
+from pydantic import Field
+
+from klayer.files import Damaged, read_json, write_json
 from klayer.study.arms import Job
 from klayer.study.record import Key
+from klayer.study.schema import Stored, damage
 from klayer.study.search.options import Search
 from klayer.study.search.space import Space, apply
 from klayer.train import Member, Settings
@@ -124,28 +126,34 @@ class SearchFile:
 
         Raises
         ------
-        KlayerError
-            If it is damaged.
+        Damaged
+            If it is.
         """
         path = run / "search.json"
         try:
             stored = read_json(path)
         except FileNotFoundError:
             return cls(path, f"{run.resolve().name}-{uuid.uuid4().hex[:8]}")
-        try:
+        what = damage(_File, stored)
+        if not what:
             finalists = stored["finalists"]
-            return cls(
+            found = cls(
                 path,
                 stored["study"],
                 [_stage(one) for one in stored["stages"]],
                 None if finalists is None else [_finalist(one) for one in finalists],
                 stored["stopped"],
             )
-        except (KeyError, TypeError) as error:
-            raise KlayerError(
-                f"{path} must hold what a search has asked for, but reading it failed: {error!r}. It "
-                "is damaged, or a later version of klayer wrote it: search anew."
-            ) from None
+            points = [one.params for one in found.trials]
+            points += [one.params for one in found.finalists or ()]
+            strange = [one for one in points if set(one) != set(found.names)]
+            if not strange:
+                return found
+            what = f"a point must have {', '.join(found.names)}, but got {strange[0]}"
+        raise Damaged(
+            f"{path} must hold what a search has asked for, but {what}. It is damaged, or a later "
+            "version of klayer wrote it: search anew."
+        )
 
     @property
     def trials(self) -> list[Trial]:
@@ -190,6 +198,43 @@ class SearchFile:
             "finalists": None if finalists is None else [vars(one) for one in finalists],
         }
         write_json(self.path, values)
+
+
+class _Trial(Stored):
+    """A trial as it is stored."""
+
+    number: int = Field(ge=0)
+    params: dict[str, Any]
+    seeds: list[int] = Field(min_length=1)
+
+
+class _Stage(Stored):
+    """A stage as it is stored."""
+
+    stage: int = Field(ge=1)
+    space: dict[str, Any]
+    wanted: int = Field(ge=1)
+    reason: str
+    trials: list[_Trial]
+
+
+class _Finalist(Stored, extra="forbid"):
+    """A finalist as it is stored."""
+
+    rank: int = Field(ge=1)
+    trial: int = Field(ge=0)
+    params: dict[str, Any]
+    cycles: float = Field(gt=0)
+    seeds: list[int] = Field(min_length=1)
+
+
+class _File(Stored):
+    """The file."""
+
+    study: str
+    stages: list[_Stage]
+    finalists: list[_Finalist] | None
+    stopped: str | None
 
 
 def _stage(stored: Mapping[str, Any]) -> Stage:
