@@ -4,10 +4,10 @@
     python benchmarks/search_lockstep.py --data cifar10 --trials 30 --cycles 2
 
 Lockstep is one `klayer search` command with a stage of trials; one by one is a `klayer train`
-command for each, with the lambda and the seed that the search drew. Both are timed from start to
-exit, with Python's start, the loading of the data and the figures; the search writes its storage
-and tables too. `training` leaves the start out: it is the time that the runs themselves state. Exit
-status 1 if an accuracy differs.
+command for each, with the lambda and the seed that the search drew, and the way of updating that is
+stored with its network. Both are timed from start to exit, with Python's start, the loading of the
+data and the figures; the search writes its storage and tables too. `training` leaves the start out:
+it is the time that the runs themselves state. Exit status 1 if an accuracy differs.
 """
 
 from __future__ import annotations
@@ -60,12 +60,15 @@ def main() -> int:
         training = seconds_of(together)
         with (together / "trials.csv").open() as lines:
             rows = list(csv.DictReader(lines))
+        stored = map(json.loads, (together / "networks.jsonl").read_text().splitlines())
+        ways = {str(one["seed"]): (str(one["at_once"]), one["backend"]) for one in stored}
         alone, alone_training, different = 0.0, 0.0, 0
         for row in rows:
             run = Path(folder) / row["trial"]
-            alone += timed(
-                "train", *common, "--l2", row["l2"], "--seed", row["seed"], "--out", str(run)
-            )
+            at_once, backend = ways[row["seed"]]
+            own = ["--l2", row["l2"], "--seed", row["seed"]]
+            own += ["--updates-at-once", at_once, "--backend", backend]
+            alone += timed("train", *common, *own, "--out", str(run))
             alone_training += seconds_of(run)
             record = json.loads((run / "networks.jsonl").read_text())
             different += any(record[name] != float(row[name]) for name in ACCURACIES)

@@ -73,6 +73,57 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
 
 
 @pytest.mark.usefixtures("no_page")
+@pytest.mark.parametrize(("flag", "value"), [("2", 2), ("auto", "auto")])
+def test_a_run_can_be_read_whatever_its_flags_were(tmp_path, flag, value):
+    out = tmp_path / "run"
+    result = klayer("train", *BRIEF, "--updates-at-once", flag, "--out", out, "-q")
+    assert result.exit_code == 0, result.output
+    run = Run(out)
+    assert run.info["config"]["arms"][0]["updates_at_once"] == value
+    assert run.networks[0].settings == run.study.arms[0].settings
+    assert run.networks[0].settings.updates_at_once == value
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    """The table, as if the penalty had been called `weight_decay` once."""
+    row = replace(SETTINGS["l2"], was=("weight_decay",))
+    monkeypatch.setattr("klayer.train.settings.SETTINGS", {**SETTINGS, "l2": row})
+    monkeypatch.setattr("klayer.train.settings.SEARCHABLE", {**SEARCHABLE, "l2": row})
+
+
+@pytest.mark.usefixtures("no_page", "renamed")
+def test_a_former_name_is_a_hidden_flag_and_loses_to_the_new_one(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "my.toml", tmp_path / "run"
+    path.write_text("weight_decay = 0.25\n")
+    assert "weight-decay" not in klayer("train", "--help").output
+    result = klayer("train", *BRIEF, "--weight-decay", 0.5, "--out", out, "-q")
+    assert result.exit_code == 0, result.output
+    assert Run(out).networks[0].settings.l2 == 0.5
+    for number, flag in enumerate(("--l2", "--weight-decay")):
+        again = tmp_path / str(number)
+        result = klayer("train", "--config", path, *BRIEF, flag, 0.125, "--out", again, "-q")
+        assert result.exit_code == 0, result.output
+        assert Run(again).networks[0].settings.l2 == 0.125
+    code, err = fails(monkeypatch, capsys, "train", "--l2", 1, "--weight-decay", 2)
+    assert code == 2
+    assert "`l2` is given twice, as 'l2' and as 'weight_decay'" in err
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_former_name_is_a_parameter_of_a_search(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "my.toml", tmp_path / "run"
+    path.write_text("[search]\nstages = [{weight_decay = '0.1:0.2'}]\n")
+    code, err = fails(monkeypatch, capsys, "search", path, "--l2", 1)
+    assert code == 2
+    assert "`l2` is what this search varies" in err
+    brief = [*BRIEF, "--trials", 2, "--finalists", 0, "--out", out, "-q"]
+    result = klayer("search", "--weight-decay", "0.1:0.2", *brief)
+    assert result.exit_code == 0, result.output
+    assert all(0.1 <= record.settings.l2 <= 0.2 for record in Run(out).networks)
+
+
+@pytest.mark.usefixtures("no_page")
 @pytest.mark.parametrize(
     ("flags", "data", "seeds"),
     [
@@ -99,10 +150,11 @@ def test_flags_win_over_data_networks_and_seed_of_the_file(tmp_path, flags, data
     ("line", "message"),
     [
         ("networks = 0", r"my.toml: `networks` must be a whole number >= 1, but got 0"),
+        ("networks = true", r"my.toml: `networks` must be a whole number >= 1, but got True"),
         ("networks = 'x'", r"my.toml: `networks` must be a whole number >= 1, but got 'x'"),
         ("seed = -1", r"my.toml: `seed` must be a whole number >= 0, but got -1"),
         ("l_2 = 1", "unknown setting 'l_2': did you mean 'l2'?"),
-        ("batch_size = 'x'", "`batch_size`: Input should be a valid integer"),
+        ("batch_size = 'x'", "`batch_size` must be a whole number >= 1, but got batch_size='x'"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, monkeypatch, capsys, line, message):
@@ -132,7 +184,7 @@ def test_a_new_row_of_the_table_is_an_option(monkeypatch):
     row = replace(
         SETTINGS["l2"], name="momentum", flags=("--momentum",), help="How much.", default=0.9
     )
-    monkeypatch.setattr("klayer.train.SETTINGS", {**SETTINGS, "momentum": row})
+    monkeypatch.setattr("klayer.train.settings.SETTINGS", {**SETTINGS, "momentum": row})
     output = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["train", "--help"]).output
     assert re.search(r"--momentum +<float> +How much\. \[default: 0\.9\]", output)
 
@@ -212,6 +264,30 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
         (["train", "--data", "digitz"], "did you mean 'digits'"),
         (["train", "--resume", "nowhere"], "a run directory holds a file run.json"),
         (["train", "--resume", "x", "--l2", "1"], "a run goes on with its own settings"),
+        (["train", "--hidden", "50,,30"], "`--hidden` must be widths with commas, as in 50,30,20"),
+        (
+            ["train", "--updates-at-once", "two"],
+            "`updates_at_once` must be 'auto' or a whole number >= 1, but got updates_at_once='two'",
+        ),
+        (["train", "--data", ""], "`data` must name a data set, but got ''"),
+        (["study", "--data", ""], "`data` must name a data set, but got ''"),
+        (["train", "--workers", "0"], "Invalid value for '--workers'"),
+        (["study", "--workers", "0"], "Invalid value for '--workers'"),
+        (["search", "--workers", "0"], "Invalid value for '--workers'"),
+        (
+            ["train", "--half-cycle", "0.001 epochs"],
+            "`half_cycle` must be at least one update, but '0.001 epochs' is less",
+        ),
+        (
+            ["search", "--l2", "1e-3:1", "--half-cycle", "0.001 epochs"],
+            "`half_cycle` must be at least one update, but '0.001 epochs' is less",
+        ),
+        (["train", "--momentum", "0.5"], "`momentum` has an effect with optimiser='momentum' only"),
+        (
+            ["train", "--schedule", "constant", "--lr-min", "0.01"],
+            "`lr_min` has an effect with schedule='triangular' or 'cosine' only",
+        ),
+        (["train", "--bn-eps", "1e-5"], "`bn_eps` has an effect with batch_norm="),
         (["study", "reprot"], "unknown study 'reprot': did you mean 'report'"),
         (
             ["study", "a", "--preset", "b"],

@@ -11,6 +11,7 @@ from klayer.cli.search import search as command
 from klayer.errors import KlayerError
 from klayer.report import write_report
 from klayer.study import Run
+from klayer.study.search.samplers import SAMPLERS, Sampler
 from klayer.study.search.tables import finalist_table, stage_table, trial_table
 
 QUICK = [
@@ -168,6 +169,14 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
             ["--sigma", "0.1", "--init", "he", "--l2", "1e-3:1"],
             "`--sigma` stands for --init, so give one of the two.",
         ),
+        (["--momentum", "0.5:0.9"], "`momentum` has an effect with optimiser='momentum' only"),
+        (
+            ["--lr-min", "1e-5:1e-3", "--schedule", "constant"],
+            "`lr_min` has an effect with schedule='triangular' or 'cosine' only",
+        ),
+        (["--l2", "1e-3:1", "--data", ""], "`data` must name a data set, but got ''"),
+        (["--l2", "1e-3:1", "--updates-at-once", "two"], "must be 'auto' or a whole number >= 1"),
+        (["--l2", "1e-3:1", "--hidden", "5,,3"], "`--hidden` must be widths with commas"),
         (["--l2", "1e-3:1", "--schedule", "constnt"], "did you mean 'constant'?"),
     ],
 )
@@ -176,6 +185,7 @@ def test_mistakes_are_named(tmp_path, monkeypatch, args, message):
     with pytest.raises(KlayerError) as caught:
         klayer_search(*args)
     assert message in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_study_without_a_search_is_named(tmp_path):
@@ -190,6 +200,20 @@ def test_a_search_without_stages_is_named(tmp_path):
     file.write_text("[search]\ntrials = 3\n")
     with pytest.raises(KlayerError, match=r"search, `stages`:"):
         klayer_search(file, "--trials", 2)
+
+
+def test_the_help_names_the_samplers_of_the_table(monkeypatch):
+    def samplers():
+        made = typer.main.get_command(app)
+        help = {one.name: one.help for one in made.get_params(typer.Context(made))}
+        return help["sampler"], help["batch"]
+
+    assert samplers() == (
+        "random, qmc, tpe or gp.",
+        "Trials drawn at a time by tpe and gp, which learn.",
+    )
+    monkeypatch.setitem(SAMPLERS, "grid", Sampler(SAMPLERS["random"].make))
+    assert samplers()[0] == "random, qmc, tpe, gp or grid."
 
 
 def test_the_help_shows_the_search_of_the_report():

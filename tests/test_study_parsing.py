@@ -19,7 +19,30 @@ def write(tmp_path, text):
             "[settings]\nbatchnorm = 'all'",
             r"my\.toml: settings: unknown setting 'batchnorm': did you mean 'batch_norm'",
         ),
-        ("[settings]\nl2 = 'much'", r"settings, `l2`: .*valid number.*, but got 'much'"),
+        ("[settings]\nl2 = 'much'", "settings: `l2` must be a number >= 0, but got l2='much'"),
+        ("[settings]\nl2 = '0.01'", "settings: `l2` must be a number >= 0, but got l2='0.01'"),
+        ("[settings]\nbatch_size = '20'", "`batch_size` must be a whole number >= 1, .*='20'"),
+        ("[settings]\nbatch_size = 20.0", "`batch_size` must be a whole number >= 1, .*=20.0"),
+        ("[settings]\ncycles = '1'", "`cycles` must be a number > 0, but got cycles='1'"),
+        ("[settings]\nupdates_at_once = '2'", "must be 'auto' or a whole number >= 1, .*='2'"),
+        ("[settings]\nhidden = ['20']", "`hidden` must be whole numbers >= 1, but got"),
+        ("[settings]\nhidden = [20.0]", "`hidden` must be whole numbers >= 1, but got"),
+        ("[settings]\nhidden = 50", r"must be a list of whole numbers, as in \[10, 20\], .*=50"),
+        ("[settings]\norder_seed = true", "must be a whole number >= 0, but got order_seed=True"),
+        ("[grid]\nbatch_size = [20, '50']", "grid: `batch_size` must be a whole number >= 1"),
+        ("[[arms]]\nl2 = '0.01'", "`l2` must be a number >= 0, but got l2='0.01'"),
+        ("[search]\nstages = [{batch_size = ['20', '50']}]", "stage 1: `batch_size` must be a"),
+        ("[grid]\nl2 = []", "my.toml, `grid.l2`: .*at least 1 item"),
+        (
+            "[[published]]\nsource = 'x'\nwhere = {batchnorm = 'all'}",
+            r"my\.toml: published: unknown setting 'batchnorm': did you mean 'batch_norm'",
+        ),
+        (
+            "[search]\nstages = [{l2 = '1:2'}]\nfinalists = {cycles = inf}",
+            "search, `finalists.cycles`: Input should be a finite number, but got inf",
+        ),
+        ("[search]\nstages = [{l2 = '1:2', trials = true}]", "`trials` must be a whole number"),
+        ("data = ''", r"my\.toml: `data` must name a data set, but got ''"),
         ("[settings]\nlr_min = 1.0", "settings: `0 <= lr_min <= lr_max` must hold"),
         ("seeds = 0", r"my\.toml: `seeds` must be a number >= 1, or a list .* but got 0"),
         ("seeds = [1, 1]", "`seeds` must be a number >= 1, or a list of different"),
@@ -79,7 +102,9 @@ def test_plain_values_are_checked_as_settings():
     assert Settings.from_values({"hidden": [3], "cycles": 1}, "flags") == Settings(
         hidden=(3,), cycles=1
     )
-    with pytest.raises(KlayerError, match="flags, `batch_size`: .*but got 'x'"):
+    with pytest.raises(
+        KlayerError, match="flags: `batch_size` must be a whole number >= 1, .*='x'"
+    ):
         Settings.from_values({"batch_size": "x"}, "flags")
     with pytest.raises(KlayerError, match="here: unknown key 'arm': did you mean 'arms'"):
         Study.from_values({"arm": []}, "here")

@@ -1,14 +1,17 @@
 import importlib.util
+import json
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
 import klayer.train.settings as table
 from klayer.errors import KlayerError
+from klayer.files import plain
+from klayer.study import Study
 from klayer.study.search.space import NUMBERS, Range, Space
 from klayer.train import SETTINGS, Batches, Settings
 from klayer.train.schedules import SCHEDULES, cosine, triangular
@@ -30,7 +33,7 @@ ROOT = Path(__file__).parent.parent
         ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
         ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),
-        ({"batch_size": 2.5}, "`batch_size` must be a whole number, but got batch_size=2.5"),
+        ({"batch_size": 2.5}, "`batch_size` must be a whole number >= 1, but got batch_size=2.5"),
         ({"points_per_cycle": 0}, "`points_per_cycle` must be >= 1"),
         ({"curve_samples": 0}, "`curve_samples` must be >= 1"),
         ({"hidden": (5, 0)}, r"`hidden` must be whole numbers >= 1, but got hidden=\(5, 0\)"),
@@ -41,12 +44,46 @@ ROOT = Path(__file__).parent.parent
         ({"order_seed": -1}, "`order_seed` must be a whole number >= 0, but got order_seed=-1"),
         ({"half_cycle": "5 weeks"}, "`half_cycle` must read like '5 epochs'.* got '5 weeks'"),
         ({"half_cycle": 0}, "`half_cycle` must be at least one update"),
+        ({"half_cycle": "9" * 400 + " epochs"}, "`half_cycle` must read like '5 epochs'"),
+        ({"half_cycle": 7.5}, "`half_cycle` must read like '5 epochs'.* got 7.5"),
         ({"init": "gauss:1"}, "unknown initialiser 'gauss'"),
+        ({"hidden": 50}, r"must be a list of whole numbers, as in \[10, 20\], but got hidden=50"),
+        ({"hidden": "50"}, r"must be a list of whole numbers, as in \[10, 20\], .* hidden='50'"),
+        ({"l2": float("inf")}, "`l2` must be a finite number >= 0, but got l2=inf"),
+        ({"l2": Fraction(1, 2)}, r"`l2` must be a number >= 0, but got l2=Fraction\(1, 2\)"),
+        ({"l2": 10**400}, "`l2` must be a finite number >= 0"),
+        ({"l2": -float("inf")}, "`l2` must be a finite number >= 0, but got l2=-inf"),
+        ({"cycles": float("inf")}, "`cycles` must be a finite number > 0, but got cycles=inf"),
+        ({"lr_max": float("inf")}, "`lr_max` must be a finite number, but got lr_max=inf"),
+        ({"bn_eps": float("inf")}, "`0 < bn_eps < 1` must hold, but got bn_eps=inf"),
+        ({"lr_max": float("nan")}, "`0 <= lr_min <= lr_max` must hold"),
+        (
+            {"updates_at_once": "two"},
+            "`updates_at_once` must be 'auto' or a whole number >= 1, but got updates_at_once='two'",
+        ),
+        ({"momentum": 0.5}, "`momentum` has an effect with optimiser='momentum' only"),
+        (
+            {"lr_min": 1e-3, "schedule": "constant"},
+            "`lr_min` has an effect with schedule='triangular' or 'cosine' only, "
+            "but got lr_min=0.001 with schedule='constant': leave it away, or set schedule",
+        ),
+        (
+            {"bn_eps": 1e-5},
+            "`bn_eps` has an effect with batch_norm='hidden' or 'all' only, "
+            "but got bn_eps=1e-05 with batch_norm='none'",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused(change, message):
     with pytest.raises(KlayerError, match=message):
         Settings(**change)
+
+
+def test_a_setting_with_an_effect_is_accepted():
+    assert Settings(lr_min=1e-3, schedule="cosine").lr_min == 1e-3
+    assert Settings(bn_eps=1e-5, batch_norm="all").bn_eps == 1e-5
+    assert Settings(batch_size=10**400).batch_size == 10**400  # the whole split
+    assert Settings(lr_max=1e-6, schedule="constant").lr_max == 1e-6  # below lr_min's default
 
 
 def test_half_cycles_count_in_epochs_or_updates():
@@ -75,13 +112,7 @@ def test_every_setting_is_described_and_takes_its_default(name):
     assert f"{name} : {row.allowed}\n        {row.sentence}" in Settings.__doc__
     assert row.check(row.default) == row.default == getattr(Settings(), name)
     assert Settings.from_values({name: Settings().as_dict()[name]}, "file") == Settings()
-    assert (
-        Settings.from_values(
-            {name: row.shown_default.split(",")} if row.is_list else {name: row.shown_default},
-            "flags",
-        )
-        == Settings()
-    )
+    assert Settings.from_values({name: row.parse(row.shown_default)}, "flags") == Settings()
 
 
 @pytest.mark.parametrize("name", [*SETTINGS, *table.ALIASES])
@@ -112,12 +143,12 @@ class Later:
     ("name", "good", "bad", "message"),
     [
         ("momentum", 0, 1, "`0 <= momentum < 1` must hold, but got momentum=1."),
-        ("momentum", 0.5, "x", "`momentum` must be a number, but got momentum=x."),
+        ("momentum", 0.5, "x", "`momentum` must be a number, but got momentum='x'."),
         (
             "at_once",
             "auto",
             "aut",
-            "`at_once` must be 'auto' or a whole number, but got at_once=aut.",
+            "`at_once` must be 'auto' or a whole number >= 1, but got at_once='aut'.",
         ),
         ("at_once", 2, 0, "`at_once` must be 'auto' or >= 1, but got at_once=0."),
         ("activation", "cosine", "cosin", "unknown activation 'cosin': did you mean 'cosine'?"),
@@ -132,11 +163,80 @@ def test_a_new_row_needs_no_code_of_its_own(name, good, bad, message):
     assert str(caught.value).startswith(message)
 
 
-def test_flags_and_files_may_write_numbers_beside_words():
-    read = TypeAdapter(Later).validate_python
-    assert rows_of(Later)["at_once"].flag_type is str
-    assert read({"at_once": "2", "clip": "0.5"}) == Later(at_once=2, clip=0.5)
-    assert read({"at_once": "auto"}) == Later()
+def test_flags_may_write_numbers_beside_words():
+    rows = rows_of(Later)
+    assert rows["at_once"].flag_type is str
+    assert [rows["at_once"].parse(text) for text in ("2", "auto", "two")] == [2, "auto", "two"]
+    assert rows["clip"].parse("0.5") == 0.5
+    assert rows["activation"].parse("cosine") == "cosine"
+    assert SETTINGS["half_cycle"].parse("2250") == "2250"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "stored"),
+    [
+        ("l2", np.float32(0.5), 0.5),
+        ("l2", np.longdouble(0.5), 0.5),
+        ("l2", np.array(0.5), 0.5),
+        ("l2", 1, 1.0),
+        ("lr_max", np.float64(0.5), 0.5),
+        ("momentum", np.int64(0), 0.0),
+        ("batch_size", np.int64(20), 20),
+        ("order_seed", np.uint8(3), 3),
+        ("updates_at_once", np.int16(3), 3),
+        ("half_cycle", np.int64(7), 7),
+        ("hidden", np.array([50, 20]), (50, 20)),
+        ("hidden", [np.int32(5)], (5,)),
+        ("activation", np.str_("tanh"), "tanh"),
+    ],
+)
+def test_numbers_of_other_kinds_are_stored_as_plain_ones(name, given, stored):
+    settings = Settings(
+        **{name: given, **({"optimiser": "momentum"} if name == "momentum" else {})}
+    )
+    value = getattr(settings, name)
+    assert value == stored
+    assert type(value) is type(stored)
+    assert not isinstance(value, tuple) or {type(one) for one in value} == {int}
+    assert Settings.from_stored(json.loads(json.dumps(settings.as_dict())), "run") == settings
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("true", [True, np.True_])
+def test_a_boolean_is_no_value_of_any_setting(name, true):
+    with pytest.raises(KlayerError, match=r"must .*, but got .*True|unknown \w+ 'True'"):
+        Settings(**{name: (true,) if SETTINGS[name].is_list else true})
+
+
+def test_every_setting_that_is_accepted_is_read_again():
+    given = [
+        "2",
+        "2.0",
+        2,
+        2.0,
+        0.5,
+        True,
+        None,
+        [2],
+        ["2"],
+        "auto",
+        "2 epochs",
+        "he",
+        Fraction(1, 2),
+    ]
+    for name in SETTINGS:
+        accepted = 0
+        for value in given:
+            try:
+                study = Study.from_values({"settings": {name: value}})
+            except KlayerError:
+                continue
+            accepted += 1
+            stored = json.loads(json.dumps(plain(study.document)))
+            assert Study.from_stored(stored, "run").arms == study.arms
+            one = study.arms[0].settings
+            assert Settings.from_stored(json.loads(json.dumps(plain(one.as_dict()))), "run") == one
+        assert accepted or tuple(SETTINGS[name].choices) or SETTINGS[name].only_with
 
 
 def test_a_row_speaks_for_itself():
@@ -165,8 +265,29 @@ def test_a_former_name_is_understood_in_stored_runs_and_files():
     assert Settings.from_stored({"decay": 0.25}, "runs/mine").l2 == 0.25
     assert Settings.from_values({"decay": 0.25}, "mine.toml").l2 == 0.25
     assert Space.parse({"decay": "0.1:0.2"}).names == ("l2",)
-    with pytest.raises(KlayerError, match=r"mine\.toml: `l2` is given twice: .* 'decay'"):
-        Settings.from_values({"l2": 0.1, "decay": 0.25}, "mine.toml")
+    for given in ({"l2": 0.1, "decay": 0.25}, {"decay": 0.25, "l2": 0.1}):
+        first, second = given
+        message = (
+            f"mine.toml: `l2` is given twice, as '{first}' and as '{second}': it is one setting, "
+            "so give 'l2' alone."
+        )
+        with pytest.raises(KlayerError) as caught:
+            Settings.from_values(given, "mine.toml")
+        assert str(caught.value) == message
+
+
+@pytest.mark.usefixtures("renamed")
+def test_of_a_former_name_and_the_new_one_the_nearer_table_wins():
+    study = Study.from_values(
+        {
+            "settings": {"decay": 0.5},
+            "arms": [{"name": "a", "l2": 0.25}, {"name": "b"}],
+            "search": {"stages": [{"lr_max": "0.01:0.1"}], "settings": {"l2": 0.125}},
+        }
+    )
+    assert [arm.settings.l2 for arm in study.arms] == [0.25, 0.5]
+    assert study.search.base.l2 == 0.125
+    assert study.document["settings"] == {"l2": 0.5}
 
 
 def test_a_stored_setting_that_this_version_does_not_know_is_refused():
@@ -186,6 +307,11 @@ def test_a_setting_that_an_older_version_did_not_store_is_at_its_default():
     stored = Settings(l2=0.1).as_dict()
     del stored["updates_at_once"]
     assert Settings.from_stored(stored, "runs/mine") == Settings(l2=0.1)
+
+
+def test_a_stored_value_without_effect_is_at_its_default():
+    stored = Settings(schedule="constant").as_dict() | {"lr_min": 1e-3, "bn_eps": 1e-5}
+    assert Settings.from_stored(stored, "runs/mine") == Settings(schedule="constant")
 
 
 def test_the_tables_in_the_documentation_are_those_of_the_settings():

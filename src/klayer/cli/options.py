@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from typer.core import TyperCommand
-
-from klayer.errors import KlayerError
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from klayer.train.setting import Setting
@@ -36,7 +35,7 @@ Out = Annotated[
     typer.Option(help="Run directory, new or empty. \\[default: runs/DATE-TIME-COMMAND]"),
 ]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
-Workers = Annotated[int | None, typer.Option(help="Threads. \\[default: all cores]")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
 
@@ -53,25 +52,43 @@ class TrainCommand(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the function's own options, then those of the settings."""
         if self._rows is None:
-            self._rows = self.rows()
-            self.params += _options({name: self.option(row) for name, row in self._rows.items()})
+            rows = self.rows()
+            former = {
+                old: replace(row, name=old, flags=(f"--{old.replace('_', '-')}",))
+                for row in rows.values()
+                for old in row.was
+            }
+            options = {name: self.option(row) for name, row in (rows | former).items()}
+            made = _options(options)
+            for option in made:
+                option.hidden = option.name in former
+            self.params += made
+            self._rows = rows | former
+            self.complete_help()
         return super().get_params(ctx)
 
     def invoke(self, ctx: Any) -> Any:
-        """Hand over the settings that were given, as plain values."""
+        """Hand over the settings that were given, as plain values under the names of today."""
+        from klayer.train.settings import current_names
+
         given = {name: ctx.params.pop(name) for name in self._rows or ()}
-        ctx.obj = {
-            name: _plain((self._rows or {})[name], value)
-            for name, value in given.items()
-            if value not in (None, (), [])
-        }
+        ctx.obj = current_names(
+            {
+                name: _plain((self._rows or {})[name], value)
+                for name, value in given.items()
+                if value not in (None, (), [])
+            }
+        )
         return super().invoke(ctx)
 
     def rows(self) -> dict[str, Setting]:
         """Return the settings that become options."""
-        from klayer.train import SETTINGS
+        from klayer.train.settings import SETTINGS
 
         return dict(SETTINGS)
+
+    def complete_help(self) -> None:
+        """Fill in what the help of the function's own options takes from a table."""
 
     def option(self, row: Setting) -> Any:
         """Return a setting's type and option."""
@@ -87,6 +104,20 @@ class SearchCommand(TrainCommand):
         from klayer.train.settings import SEARCHABLE, SETTINGS
 
         return {**SEARCHABLE, **SETTINGS}
+
+    def complete_help(self) -> None:
+        """Name the samplers."""
+        from klayer.study.search.options import LEARNING
+        from klayer.study.search.samplers import SAMPLERS
+
+        words = {
+            "{samplers}": _listed(list(SAMPLERS), "or"),
+            "{learning}": _listed(LEARNING, "and"),
+        }
+        for one in self.params:
+            assert isinstance(one, TyperArgument | TyperOption)
+            for place, text in words.items():
+                one.help = one.help and one.help.replace(place, text)
 
     def option(self, row: Setting) -> Any:
         """Return a setting's type and option: one value for all trials, or what to draw from."""
@@ -124,16 +155,14 @@ def _options(annotations: dict[str, Any]) -> list[Any]:
     return list(typer.main.get_command(app).params)
 
 
+def _listed(names: list[str], word: str) -> str:
+    """Write a list: ``random, qmc, tpe or gp``."""
+    *first, last = names
+    return f" {word} ".join(part for part in (", ".join(first), last) if part)
+
+
 def _plain(row: Setting, value: Any) -> Any:
-    """Read widths, as in ``50,30,20``; anything else is plain already."""
+    """Read the text of a flag that Click doesn't read itself: widths, and numbers beside words."""
     if isinstance(value, list | tuple):
         return [_plain(row, one) for one in value]
-    if not row.is_list:
-        return value
-    try:
-        return [int(part) for part in value.split(",") if part.strip()]
-    except ValueError:
-        raise KlayerError(
-            f"`{row.flags[0]}` must be {str(row.metavar).lower()} with commas, as in 50,30,20, "
-            f"but got {value!r}."
-        ) from None
+    return row.parse(value) if row.flag_type is str and isinstance(value, str) else value

@@ -51,9 +51,9 @@ def search(
         _how("N more stages, each derived from the best quarter of the last.", "0"),
     ] = None,
     quantile: Annotated[float | None, _how("Another share than a quarter, for --auto.")] = None,
-    sampler: Annotated[str | None, _how("random, qmc, tpe or gp.", "random")] = None,
+    sampler: Annotated[str | None, _how("{samplers}.", "random")] = None,
     batch: Annotated[
-        int | None, _how("Trials drawn at a time by tpe and gp, which learn.", "10")
+        int | None, _how("Trials drawn at a time by {learning}, which learn.", "10")
     ] = None,
     seed: Annotated[int | None, _how("Of the sampler and of trial 0.", "0")] = None,
     seeds_per_trial: Annotated[
@@ -127,14 +127,14 @@ def search(
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
         )
-    from klayer.train.settings import ALIASES
+    from klayer.train.settings import ALIASES, current_names
 
     fixed, space = _split(ctx.obj)
     values, where = _values(source or preset, data, space)
     changed = {**values["search"], **options}
     if space:
         changed["stages"] = [space]
-    varied = {name for stage in changed.get("stages", []) for name in stage}
+    varied = {name for stage in changed.get("stages", []) for name in current_names(stage, where)}
     varied |= {row.stands_for for name, row in ALIASES.items() if name in varied}
     for name in fixed:
         if name in varied:
@@ -156,7 +156,7 @@ def search(
                 f" but got {stages}: for more stages use --auto."
             )
         changed["stages"] = changed["stages"][:stages]
-    changed["settings"] = {**changed.get("settings", {}), **fixed}
+    changed["settings"] = {**current_names(changed.get("settings", {}), where), **fixed}
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
@@ -210,7 +210,7 @@ def _values(
             f"{source} has no search: give it a table [search] with stages, or pass a range such "
             "as --l2 1e-5:1e-1."
         )
-    return {**values, **({"data": data} if data else {})}, where
+    return {**values, **({} if data is None else {"data": data})}, where
 
 
 def _run(

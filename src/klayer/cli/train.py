@@ -69,6 +69,7 @@ def train(
     """
     from klayer.study.study import Study
     from klayer.study.toml_values import read_toml
+    from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
@@ -85,16 +86,16 @@ def train(
     of_file: dict[str, Any] = {"data": "digits", "networks": 1, "seed": 0}
     of_file |= {name: file.pop(name) for name in of_file if name in file}
     for name, least in (("networks", 1), ("seed", 0)):
-        if not isinstance(of_file[name], int) or of_file[name] < least:
+        if type(of_file[name]) is not int or of_file[name] < least:
             raise located(
                 where, f"`{name}` must be a whole number >= {least}, but got {of_file[name]!r}."
             )
     first = of_file["seed"] if seed is None else seed
     chosen = {
         "name": "train",
-        "data": data or of_file["data"],
+        "data": of_file["data"] if data is None else data,
         "seeds": list(range(first, first + (networks or of_file["networks"]))),
-        "arms": [{**file, **flags}],
+        "arms": [{**current_names(file, where), **flags}],
     }
     return _run(Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet)
 

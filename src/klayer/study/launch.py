@@ -58,6 +58,7 @@ def run_study(
     dataset = load(study.data, data_dir=data_dir)
     if study.search:
         _require_validation(dataset)
+    study.require_updates(len(dataset.splits["train"]))
     run = Run.create(out, kind, study.document, dataset, data_dir)
     return _go_on(run, study, dataset, workers, reporter, executor)
 
@@ -122,6 +123,7 @@ def run_search(
         document["search"] = {**document["search"], "storage": hide_password(url)}
     dataset = load(study.data, data_dir=data_dir)
     _require_validation(dataset)
+    study.require_updates(len(dataset.splits["train"]), arms=False)
     if url:
         reach(url)
     run = Run.create(out, "search", document, dataset, data_dir)

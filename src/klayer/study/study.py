@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import Arm, Job, describe, jobs
 from klayer.study.search.options import Search
+from klayer.study.search.space import apply
 from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
+from klayer.train.settings import SETTINGS, current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
@@ -44,7 +46,7 @@ class Published(BaseModel):
 
     def matches(self, settings: Settings) -> bool:
         """Whether an arm with these settings is what was published."""
-        for name, wanted in self.where.items():
+        for name, wanted in current_names(self.where).items():
             have = settings.as_dict()[name]
             several = isinstance(wanted, list) and not (name == "hidden" and _flat(wanted))
             if have not in (wanted if several else [wanted]):
@@ -66,7 +68,7 @@ class _Document(BaseModel):
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
     settings: dict[str, Any] = Field(default_factory=dict)
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
@@ -130,12 +132,15 @@ class Study:
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], where: str) -> Study:
         """Parse what a run stored: former names are known, unknown ones may be a later version's."""
-        return cls._parsed(values, where, _stored)
+        return cls._parsed(values, where, Settings.from_stored)
 
     @classmethod
     def _parsed(cls, values: Mapping[str, Any], where: str, make: Make) -> Study:
         document = validate(_Document, values, where)
         try:
+            if not document.data.strip():
+                raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
+            document = _renamed(document)
             search = document.search
             return cls(
                 document.name,
@@ -156,6 +161,30 @@ class Study:
         """The networks of its arms: every arm with every seed."""
         return jobs(self.arms, self.seeds)
 
+    def require_updates(self, samples: int, *, arms: bool = True) -> None:
+        """Refuse a half-cycle of less than one update of a training split with this many samples.
+
+        Parameters
+        ----------
+        samples : int
+        arms : bool
+            Whether the arms are trained too, beside the search.
+
+        Raises
+        ------
+        KlayerError
+            With the half-cycle.
+        """
+        found = [arm.settings for arm in self.arms] if arms else []
+        if self.search:
+            found += [
+                apply(self.search.base, corner)
+                for stage in self.search.stages
+                for corner in stage.space.corners()
+            ]
+        for settings in found:
+            settings.half_cycle_updates(settings.batches(samples).per_epoch)
+
     def require_search(self) -> Search:
         """Return the search.
 
@@ -172,10 +201,19 @@ class Study:
         return self.search
 
 
-def _stored(values: Mapping[str, Any], where: str) -> Settings:
-    """Make settings as a file's are made, so that they are the same again; refuse a later version's."""
-    Settings.from_stored(values, where)
-    return Settings.from_values(values, where)
+def _renamed(document: _Document) -> _Document:
+    """Give settings the names of today, before one table wins over another."""
+    for one in document.published:
+        for name in current_names(one.where, "published"):
+            if name not in SETTINGS:
+                raise located("published", str(unknown_name("setting", name, SETTINGS)))
+    return document.model_copy(
+        update={
+            "settings": current_names(document.settings, "settings"),
+            "grid": current_names(document.grid, "grid"),
+            "arms": [current_names(arm, "arms") for arm in document.arms],
+        }
+    )
 
 
 def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:

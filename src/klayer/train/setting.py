@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from numbers import Real
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from klayer.errors import KlayerError, unknown_name
 
@@ -47,9 +49,9 @@ class Setting:
     label, symbol : str, optional
         Its title, and a shorter one for legends; by default the name in words.
     was : tuple of str
-        Former names, which stored runs and files may still use.
-    only_with : (str, str), optional
-        Another setting and the value of it without which this one has no effect.
+        Former names, which stored runs, files and flags may still use.
+    only_with : (str, tuple of str), optional
+        Another setting and those values of it with which this one has an effect.
     stands_for : str
         The setting that a parameter of a search is written as: ``"init"``.
     template : str
@@ -84,7 +86,7 @@ class Setting:
     label: str = ""
     symbol: str = ""
     was: tuple[str, ...] = ()
-    only_with: tuple[str, str] | None = None
+    only_with: tuple[str, tuple[str, ...]] | None = None
     stands_for: str = ""
     template: str = ""
     name: str = ""
@@ -136,14 +138,45 @@ class Setting:
         numbers = " ".join(part for part in (whole, self._limits) if part)
         return self.values or _either((*self.choices, *self.words, *([numbers] if numbers else [])))
 
+    def parse(self, text: str) -> Any:
+        """Return what a flag's text stands for; :meth:`check` judges it.
+
+        Examples
+        --------
+        >>> Setting("Widths.", name="hidden", kind=tuple[int, ...]).parse("50,30")
+        [50, 30]
+
+        Raises
+        ------
+        KlayerError
+            If a list is not of numbers with commas.
+        """
+        if self.is_list:
+            try:
+                return [int(part) for part in text.split(",")] if text.strip() else []
+            except ValueError:
+                raise KlayerError(
+                    f"`{self.flags[0]}` must be {(self.metavar or 'numbers').lower()} with commas, "
+                    f"as in 50,30,20, but got {text!r}."
+                ) from None
+        if self.read:
+            return text
+        for kind in (int, float):
+            if kind in self._parts:
+                with suppress(ValueError):
+                    return kind(text)
+        return text
+
     def check(self, value: Any) -> Any:
-        """Return the value in its one form.
+        """Return the value in its one form: plain Python, as a stored run has it; texts stay texts.
 
         Raises
         ------
         KlayerError
             If it is out of its range, with the rule and the value.
         """
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.tolist()
         if self.read is not None:
             return self.read(value)
         choices = tuple(self.choices)
@@ -152,22 +185,18 @@ class Setting:
                 raise unknown_name(self.name, value, choices)
             return value
         optional = value is None and type(None) in self._parts
-        if self.kind is str or optional or value in self.words:
+        if self.kind is str or optional or (isinstance(value, str) and value in self.words):
             return value
-        if self.is_list and isinstance(value, Iterable):
-            value = tuple(value)
-        several = value if isinstance(value, tuple) else (value,)
-        if int in self._parts and not all(isinstance(one, int) for one in several):
-            raise self._refusal(value, "must be a whole number")
-        if not all(isinstance(one, Real) for one in several):
-            raise self._refusal(value, "must be a number")
-        if not all(self._holds(one) for one in several):
-            limits = self._limits
-            one_sided = limits.startswith(">")
-            raise self._refusal(
-                value, f"must be {limits}" if one_sided else f"`{limits}` must hold"
-            )
-        return value
+        if not self.is_list:
+            return self._number(value, value)
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            raise self._refusal(value, "must be a list of whole numbers, as in [10, 20]")
+        several = tuple(one.item() if isinstance(one, np.generic) else one for one in value)
+        return tuple(self._number(one, several) for one in several)
+
+    def has_effect(self, record: object) -> bool:
+        """Whether the record's other settings leave this one an effect."""
+        return self.only_with is None or getattr(record, self.only_with[0]) in self.only_with[1]
 
     def check_effect(self, value: Any, record: object) -> None:
         """Refuse a value that the record's other settings leave without effect.
@@ -177,15 +206,14 @@ class Setting:
         KlayerError
             Naming both settings.
         """
-        if self.only_with is None or value == self.default:
+        if self.only_with is None or value == self.default or self.has_effect(record):
             return
         other, needed = self.only_with
-        if getattr(record, other) != needed:
-            raise KlayerError(
-                f"`{self.name}` has an effect with {other}={needed!r} only, but got "
-                f"{self.name}={value} with {other}={getattr(record, other)!r}: "
-                f"leave it away, or set {other}."
-            )
+        raise KlayerError(
+            f"`{self.name}` has an effect with {other}={_either(tuple(map(repr, needed)))} only, "
+            f"but got {self.name}={value} with {other}={getattr(record, other)!r}: "
+            f"leave it away, or set {other}."
+        )
 
     @cached_property
     def _parts(self) -> tuple[Any, ...]:
@@ -201,19 +229,38 @@ class Setting:
             return "" if low is None else f">{sign} {low}"
         return ("" if low is None else f"{low} <{sign} ") + f"{self.name} < {self.below}"
 
-    def _holds(self, value: Any) -> bool:
+    def _number(self, one: Any, value: Any) -> int | float:
+        """Return a number as a plain one; ``value`` is what it is a part of."""
+        whole = int in self._parts
+        open_ended = self.below is None
+        limits = f" {self._limits}" if open_ended and self._limits else ""
+        kinds = int if whole else int | float | np.floating
+        if isinstance(one, bool) or not isinstance(one, kinds):
+            noun = "a whole number" if whole else "a number"
+            raise self._refusal(value, self.rule or f"must be {noun}{limits}")
+        try:
+            number = int(one) if whole else float(one)
+        except OverflowError:
+            number = math.inf
+        if open_ended and number in (math.inf, -math.inf):
+            raise self._refusal(value, f"must be a finite number{limits}")
+        if not self._holds(number):
+            made = f"must be{limits}" if open_ended else f"`{self._limits}` must hold"
+            raise self._refusal(value, self.rule or made)
+        return number
+
+    def _holds(self, value: float) -> bool:
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
-            and (self._limits == "" or value < (math.inf if self.below is None else self.below))
+            and (self.below is None or value < self.below)
         )
 
     def _refusal(self, value: Any, rule: str) -> KlayerError:
-        rule = self.rule or rule
         if self.words:
             rule = rule.replace("must be", f"must be {_either(tuple(map(repr, self.words)))} or")
         rule = rule if rule.startswith("`") else f"`{self.name}` {rule}"
-        return KlayerError(f"{rule}, but got {self.name}={value}.")
+        return KlayerError(f"{rule}, but got {self.name}={value!r}.")
 
 
 def setting(default: T, help: str, **about: Any) -> T:

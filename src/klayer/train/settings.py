@@ -11,20 +11,16 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, Literal
 
-from klayer.errors import KlayerError, invalid, located, unknown_name
+from klayer.errors import KlayerError, located, unknown_name
 from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
 from klayer.train.setting import Setting, rows_of, setting
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 __all__ = [
     "ALIASES",
@@ -44,14 +40,15 @@ def _initialiser(value: Any) -> str:
     return str(Initialiser.parse(value))
 
 
-def _duration(value: str | int) -> str | int:
+def _duration(value: Any) -> Any:
     _updates(value, per_epoch=1_000_000)
     return value
 
 
-def _updates(half_cycle: str | int, per_epoch: int) -> int:
-    found = _DURATION.match(str(half_cycle))
-    if not found:
+def _updates(half_cycle: Any, per_epoch: int) -> int:
+    readable = isinstance(half_cycle, str) or type(half_cycle) is int
+    found = _DURATION.match(str(half_cycle)) if readable else None
+    if not found or not math.isfinite(float(found[1]) * per_epoch):
         raise KlayerError(
             "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
             f"but got {half_cycle!r}."
@@ -106,6 +103,7 @@ class Settings:
         "pre-activations' variance.",
         above=0,
         below=1,
+        only_with=("batch_norm", tuple(name for name in BATCH_NORM if name != "none")),
     )
     init: str = setting(
         "he",
@@ -133,6 +131,7 @@ class Settings:
         search="log",
         label="minimum learning rate",
         symbol="min. rate",
+        only_with=("schedule", tuple(name for name in SCHEDULES if name != "constant")),
     )
     lr_max: float = setting(
         1e-1,
@@ -156,7 +155,7 @@ class Settings:
         below=1,
         scope="network",
         search="linear",
-        only_with=("optimiser", "momentum"),
+        only_with=("optimiser", ("momentum",)),
     )
     schedule: str = setting(
         "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
@@ -211,7 +210,8 @@ class Settings:
             object.__setattr__(self, name, row.check(getattr(self, name)))
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
-        if not 0 <= self.lr_min <= self.lr_max < math.inf:
+        lr_min = self.lr_min if SETTINGS["lr_min"].has_effect(self) else 0
+        if not 0 <= lr_min <= self.lr_max < math.inf:
             raise KlayerError(
                 "`0 <= lr_min <= lr_max` must hold, "
                 f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
@@ -266,7 +266,10 @@ class Settings:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str = "") -> Settings:
-        """Make settings from plain values, as a TOML file or flags give them.
+        """Make settings from plain values, as a TOML file or parsed flags give them.
+
+        They are checked as the constructor checks them: a text is no number, so that what is
+        accepted here is accepted again when a run has stored it.
 
         Raises
         ------
@@ -282,22 +285,21 @@ class Settings:
             ...
         klayer.errors.KlayerError: settings: unknown setting 'batchnorm': did you mean 'batch_norm'? ...
         """
-        from pydantic import ValidationError
-
         values = current_names(values, where)
         for name in values:
             if name not in SETTINGS:
                 raise located(where, str(unknown_name("setting", name, SETTINGS)))
         try:
-            return _adapter().validate_python(values)
-        except ValidationError as error:
-            raise invalid(error, where, SETTINGS) from None
+            return cls(**values)
+        except KlayerError as error:
+            raise located(where, str(error)) from None
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any], where: str) -> Settings:
         """Make settings from what a run stored, maybe by another version of klayer.
 
-        Former names are understood; a setting that an older version didn't have is at its default.
+        Former names are understood; a setting that an older version didn't have is at its default, and
+        so is one that has no effect, which an older version may have accepted.
 
         Raises
         ------
@@ -318,8 +320,9 @@ class Settings:
         for name, value in values.items():
             if name not in SETTINGS:
                 raise located(where, f"unknown setting {name!r} = {value!r}: {later}.")
+        whole = SimpleNamespace(**{name: row.default for name, row in SETTINGS.items()} | values)
         try:
-            return cls(**values)
+            return cls(**{n: value for n, value in values.items() if SETTINGS[n].has_effect(whole)})
         except KlayerError as error:
             raise located(where, f"{error} If nobody changed the file, {later}.") from None
 
@@ -373,16 +376,20 @@ def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     Raises
     ------
     KlayerError
-        If one is given twice, under an old name and the new one.
+        If one is given twice, under two of its names.
     """
     now = {old: name for name, row in {**SETTINGS, **ALIASES}.items() for old in row.was}
-    found: dict[str, Any] = {}
-    for name, value in values.items():
+    given: dict[str, str] = {}
+    for name in values:
         today = now.get(name, name)
-        if today in found:
-            raise located(where, f"`{today}` is given twice: its former name is {name!r}.")
-        found[today] = value
-    return found
+        if today in given:
+            raise located(
+                where,
+                f"`{today}` is given twice, as {given[today]!r} and as {name!r}: it is one setting, "
+                f"so give {today!r} alone.",
+            )
+        given[today] = name
+    return {today: values[name] for today, name in given.items()}
 
 
 def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -423,10 +430,3 @@ def setting_label(name: str, value: Any) -> str:
     row = SETTINGS.get(name)
     symbol = row.symbol if row else name.replace("_", " ")
     return f"{symbol} = {value:g}" if isinstance(value, float) else f"{symbol} = {value}"
-
-
-@cache
-def _adapter() -> TypeAdapter[Settings]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Settings)

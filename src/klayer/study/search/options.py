@@ -14,6 +14,7 @@ from klayer.study.search.samplers import SAMPLERS
 from klayer.study.search.space import Space, apply
 from klayer.study.toml_values import validate
 from klayer.train import Settings
+from klayer.train.settings import current_names
 
 __all__ = ["Finalists", "GivenStage", "Search"]
 
@@ -27,7 +28,7 @@ class Finalists(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     top: int = Field(default=2, ge=0)
-    cycles: float = Field(default=7, gt=0)
+    cycles: float = Field(default=7, gt=0, allow_inf_nan=False)
     seeds: int = Field(default=3, ge=1)
 
 
@@ -142,7 +143,8 @@ class Search(_Options):
         """
         table = validate(_Table, values, "search")
         stages = tuple(_stage(stage, n, table) for n, stage in enumerate(table.stages, start=1))
-        base = make({**(shared or {}), **table.settings}, "search.settings")
+        own = current_names(table.settings, "search.settings")
+        base = make({**current_names(shared or {}), **own}, "search.settings")
         options = {name: getattr(table, name) for name in _Options.model_fields}
         search = cls(stages=stages, base=base, **options)
         search._check()
@@ -192,7 +194,7 @@ class Search(_Options):
 def _stage(given: Mapping[str, Any], number: int, table: _Table) -> GivenStage:
     where = f"search: stage {number}"
     trials = given.get("trials", table.trials)
-    if not isinstance(trials, int) or trials < 1:
+    if type(trials) is not int or trials < 1:
         raise KlayerError(f"{where}: `trials` must be a whole number >= 1, but got {trials!r}.")
     ranges = {name: value for name, value in given.items() if name != "trials"}
     return GivenStage(Space.parse(ranges, where), trials)
