@@ -418,8 +418,9 @@ def test_rows_are_what_the_state_shows(digits32, brief):
 
 
 def test_a_record_of_a_run_without_backends_was_made_by_numpy():
+    history = {"update": [0], "epoch": [0.0], "lr": [0.1]}
     record = NetworkRecord(
-        *("arms", "a", 0, "trained", None, {}, Settings(), "p", 0, 1, 0.1, {"update": [0]})
+        *("arms", "a", 0, "trained", None, {}, Settings(), "p", 0, 1, 0.1, history)
     )
     stored = record.to_json()
     del stored["backend"]
