@@ -564,6 +564,18 @@ def test_bytes_are_standardised_on_the_way_and_other_numbers_once(digits32, cifa
     assert np.shares_memory(cifar_shape["train"].X, cifar_shape["train"].stored)
 
 
+def test_rows_standardised_in_advance_or_on_the_way_give_the_same_bits(digits, brief, monkeypatch):
+    found = []
+    for on_the_way in (True, False):
+        monkeypatch.setattr(
+            "klayer.train.trainer.standardise_on_the_way", lambda *_, answer=on_the_way: answer
+        )
+        feed = Feed(digits)
+        found.append(trained(feed, [Member(brief, 0)]))
+        assert ("train, ready" in feed._rows) is not on_the_way
+    assert_same_bits(found[0], 0, found[1], 0)
+
+
 def test_a_data_set_without_other_splits_can_be_trained_on(digits, brief):
     class OneSplit:
         n_features, n_classes, standardiser = digits.n_features, 10, digits.standardiser

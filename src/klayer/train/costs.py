@@ -11,13 +11,15 @@ from itertools import pairwise
 
 from klayer.nn import Network
 
-__all__ = ["best_chunk", "useful_workers"]
+__all__ = ["best_chunk", "standardise_on_the_way", "useful_workers"]
 
 # Measured on two cores (AMD EPYC): the interpreter's share in an update of a chunk, products of small
 # matrices, elementwise passes over arrays in the cache.
 CALLS_SECONDS = 100e-6
 PRODUCTS_PER_SECOND = 1e11
 ELEMENTS_PER_SECOND = 8e9
+STANDARDISED_PER_SECOND = 2.5e9
+LITTLE = 0.05
 PASSES = 12  # over the activations of a layer, forward and backward
 
 # Measured there on CIFAR-10's shape: a chunk of 16 amortises the interpreter (30 networks take 8 % less
@@ -50,6 +52,18 @@ def useful_workers(network: Network, samples: int, networks: int) -> int:
     [1, 5]
     """
     return max(1, round(networks * _arithmetic_seconds(network, samples) / CALLS_SECONDS))
+
+
+def standardise_on_the_way(network: Network, samples: int, networks: int) -> bool:
+    """Whether raw rows may be standardised batch by batch: that is little beside the updates.
+
+    Examples
+    --------
+    >>> [standardise_on_the_way(Network(3072, (50, 50), 10), 100, P) for P in (1, 8)]
+    [False, True]
+    """
+    batch = samples * network.n_features / STANDARDISED_PER_SECOND
+    return batch < LITTLE * networks * _arithmetic_seconds(network, samples)
 
 
 def best_chunk(network: Network, samples: int) -> int:

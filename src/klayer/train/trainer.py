@@ -22,7 +22,7 @@ from klayer.nn.lanes import slices
 from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
-from klayer.train.costs import useful_workers
+from klayer.train.costs import standardise_on_the_way, useful_workers
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.feed import Data, Feed
@@ -220,9 +220,12 @@ class Trainer:
 
     def _blocks(self) -> Blocks:
         population = self.population
-        feed = population.feed
-        batches = population.settings.batches(len(feed["train"]))
-        return Blocks(feed["train"], batches, population.state.at_once > 1, feed.augment)
+        feed, batches = population.feed, population.batches
+        on_the_way = standardise_on_the_way(
+            population.network, batches.batch_size, len(population.alive)
+        )
+        rows = feed["train"] if on_the_way else feed.ready("train")
+        return Blocks(rows, batches, population.state.at_once > 1, feed.augment)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as stay in the cache."""
