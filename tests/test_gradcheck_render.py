@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from klayer.gradcheck import check_gradients, check_network
-from klayer.gradcheck.render import Column, Facts, Sentence, Shown, Table, number
+from klayer.gradcheck.render import Facts, Shown, ShownColumn, ShownSentence, ShownTable, number
 from klayer.nn import Network
 
 
@@ -16,15 +16,15 @@ class Result(Shown):
 
     def parts(self):
         columns = (
-            Column("group", ["a", "a", "b"], words=True, text_only=True),
-            Column("name", ["x", "long", "<y>"], words=True, header=True),
-            Column("value", ["1", "10", "100"]),
+            ShownColumn("group", ["a", "a", "b"], words=True, text_only=True),
+            ShownColumn("name", ["x", "long", "<y>"], words=True, header=True),
+            ShownColumn("value", ["1", "10", "100"]),
         )
         return [
             Facts([("cause", "one"), ("note", "two")], lead="It is so."),
-            Table(columns, ["first", "first", "second"], [False, True, False]),
-            Table(columns, ["told"] * 3, [False] * 3, announced=True),
-            Sentence("Small print.", small=True),
+            ShownTable(columns, ["first", "first", "second"], [False, True, False]),
+            ShownTable(columns, ["told"] * 3, [False] * 3, announced=True),
+            ShownSentence("Small print.", small=True),
         ]
 
     def to_dict(self):

@@ -1,4 +1,4 @@
-"""Section 1 of the report: the right networks, the published numbers, data and HTML."""
+"""ReportSection 1 of the report: the right networks, the published numbers, data and HTML."""
 
 import json
 from html.parser import HTMLParser

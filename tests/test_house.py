@@ -50,3 +50,13 @@ def test_no_room_imports_a_later_one(module):
         one for one in imported(module, lazily=True) if "." in one and floor(one) > floor(module)
     ]
     assert later == []
+
+
+def test_no_two_classes_of_the_house_have_one_name():
+    names = [
+        node.name
+        for path in MODULES.values()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(names) == sorted(set(names))

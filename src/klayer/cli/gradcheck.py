@@ -11,7 +11,7 @@ import typer
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
-    from klayer.gradcheck import Check, Section
+    from klayer.gradcheck import Check, ReportSection
 
 __all__ = ["gradcheck"]
 
@@ -51,7 +51,7 @@ def gradcheck(
     Without a model, the networks of the report's section 1 are checked, and the table shows
     measured errors beside published ones.
     """
-    result: Check | Section
+    result: Check | ReportSection
     if model is None:
         if arrays or entries is not None or tolerance is not None or method != "auto":
             raise KlayerError(
@@ -73,7 +73,7 @@ def gradcheck(
     raise typer.Exit(0 if result.ok else 1)
 
 
-def _section(seed: int) -> Section:
+def _section(seed: int) -> ReportSection:
     from klayer.gradcheck import report_section
 
     show = sys.stderr.isatty()

@@ -9,7 +9,7 @@ from klayer.gradcheck.check import METHODS, check_gradients
 from klayer.gradcheck.known_mistakes import MISTAKES, Reference
 from klayer.gradcheck.network import check_network, generic_params
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
-from klayer.gradcheck.section import Section, SectionRow, report_section
+from klayer.gradcheck.section import ReportSection, SectionRow, report_section
 
 __all__ = [
     "METHODS",
@@ -19,8 +19,8 @@ __all__ = [
     "CurvePoint",
     "GradientError",
     "Reference",
+    "ReportSection",
     "Row",
-    "Section",
     "SectionRow",
     "check_gradients",
     "check_network",

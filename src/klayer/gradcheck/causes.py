@@ -10,7 +10,7 @@ import numpy as np
 
 from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
 from klayer.gradcheck.array_names import listed, order_of_layers
-from klayer.gradcheck.comparison import PLAIN, Comparison
+from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
 from klayer.gradcheck.known_mistakes import Reference, find_known
 from klayer.gradcheck.locate import locate
@@ -24,7 +24,7 @@ def explain(
     check: Check,
     point: Point,
     grads: dict[str, Params],
-    comparisons: list[Comparison],
+    comparisons: list[ArrayComparison],
     samples: int | None,
     l2: Array | None,
     references: Mapping[str, Sequence[Reference]],
@@ -116,7 +116,7 @@ def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
 
 
 def _curve(
-    check: Check, point: Point, comparisons: list[Comparison], t: int, p: int
+    check: Check, point: Point, comparisons: list[ArrayComparison], t: int, p: int
 ) -> tuple[CurvePoint, ...]:
     row = check.worst_row
     if row.worst is None or not math.isfinite(row.analytic):

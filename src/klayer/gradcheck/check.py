@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError, unknown_name
 from klayer.gradcheck.causes import explain
-from klayer.gradcheck.comparison import Comparison, compare, rows_of
+from klayer.gradcheck.comparison import ArrayComparison, compare, rows_of
 from klayer.gradcheck.differences import COMPLEX_STEP, Point, precision_of
 from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
 from klayer.gradcheck.known_mistakes import Reference
@@ -304,7 +304,7 @@ def _unsafe(reason: str) -> KlayerError:
     )
 
 
-def _coverage(comparisons: list[Comparison], objective: Objective, names: list[str]) -> str:
+def _coverage(comparisons: list[ArrayComparison], objective: Objective, names: list[str]) -> str:
     along = sum(one.lines.is_direction for one in comparisons)
     checked = sum(len(one.lines.along) for one in comparisons if not one.lines.is_direction)
     sizes = {name: value[0].size for name, value in objective.params.items()}

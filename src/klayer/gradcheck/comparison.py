@@ -18,7 +18,7 @@ from klayer.gradcheck.objective import Array, flat
 from klayer.gradcheck.preflight import SMALL, Repeat
 from klayer.gradcheck.result import Row
 
-__all__ = ["AT_KINK", "LEFT_OUT", "NEARBY", "PLAIN", "Comparison", "compare", "rows_of"]
+__all__ = ["AT_KINK", "LEFT_OUT", "NEARBY", "PLAIN", "ArrayComparison", "compare", "rows_of"]
 
 PLAIN, AT_KINK, NEARBY, LEFT_OUT = range(4)
 _FLOOR = 1e-6
@@ -26,7 +26,7 @@ _REPORT_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass
-class Comparison:
+class ArrayComparison:
     """The numbers of one array: T terms, P networks, m lines."""
 
     lines: Lines  # through the entries, or a random direction
@@ -52,7 +52,7 @@ class Comparison:
 
 def compare(
     point: Point, repeated: Repeat, names: list[str], each: float, method: str, seed: int
-) -> list[Comparison]:
+) -> list[ArrayComparison]:
     """Take the numeric derivatives of arrays, and lay them beside the analytic ones.
 
     So many entries of ``each`` array; one with more is compared along a random direction, too.
@@ -78,12 +78,12 @@ def compare(
             numeric, noise = point.slopes(lines, method)
         grads = [flat(arrays[lines.name]) for arrays in repeated.grads.values()]
         state = np.where(np.isfinite(numeric), PLAIN, LEFT_OUT).astype(np.int8)
-        found.append(Comparison(lines, lines.slopes(np.stack(grads)), numeric, noise, state))
+        found.append(ArrayComparison(lines, lines.slopes(np.stack(grads)), numeric, noise, state))
     _set_floors(found, repeated, point.objective.derived)
     return found
 
 
-def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[str]) -> None:
+def _set_floors(found: list[ArrayComparison], repeated: Repeat, derived: frozenset[str]) -> None:
     """Set ``floor`` and ``zero``.
 
     An array whose gradient is below 1e-10 of the largest, and yet no rounding (it is *steady* at
@@ -124,13 +124,13 @@ def _set_floors(found: list[Comparison], repeated: Repeat, derived: frozenset[st
 
 
 def rows_of(
-    comparisons: list[Comparison], repeated: Repeat, tolerance: float
+    comparisons: list[ArrayComparison], repeated: Repeat, tolerance: float
 ) -> tuple[tuple[Row, ...], list[str]]:
     """Return the rows, by term, from the first layer to the last; and notes about them."""
     layers, names = order_of_layers(
         {name: value[0] for name, value in next(iter(repeated.grads.values())).items()}
     )
-    by_name: dict[str, list[Comparison]] = {}
+    by_name: dict[str, list[ArrayComparison]] = {}
     for one in comparisons:
         by_name.setdefault(one.lines.name, []).append(one)
     order = sorted(by_name, key=lambda name: layers.index(names[name].layer))
@@ -151,7 +151,12 @@ def rows_of(
 
 
 def _row(
-    term: str, t: int, parsed: ArrayName, analytic: Array, found: list[Comparison], tolerance: float
+    term: str,
+    t: int,
+    parsed: ArrayName,
+    analytic: Array,
+    found: list[ArrayComparison],
+    tolerance: float,
 ) -> Row:
     shape = analytic.shape[1:]
     # The entries, or else the direction alone, are what the row tells about.
@@ -221,7 +226,7 @@ def _report_error(a: Array, n: Array, plain: Array) -> float:
     return float(terms.sum(axis=1).max())
 
 
-def _is_faint(one: Comparison, t: int) -> bool:
+def _is_faint(one: ArrayComparison, t: int) -> bool:
     """Whether both sides drown in the rounding of a difference quotient."""
     noise = one.noise[t].max(axis=1)  # (P,)
     size = np.maximum(np.abs(one.analytic[t]), np.abs(one.numeric[t])).max(axis=1)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from klayer.gradcheck.comparison import AT_KINK, LEFT_OUT, NEARBY, PLAIN, Comparison
+from klayer.gradcheck.comparison import AT_KINK, LEFT_OUT, NEARBY, PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Derivative, Lines, Point
 from klayer.gradcheck.objective import flat
 
@@ -86,7 +86,11 @@ class Nearby:
 
 
 def judge(
-    found: Comparison, point: Point, nearby: Callable[[], Nearby], method: str, tolerance: float
+    found: ArrayComparison,
+    point: Point,
+    nearby: Callable[[], Nearby],
+    method: str,
+    tolerance: float,
 ) -> None:
     """Give each entry that looks wrong a second opinion; update the numbers and states.
 
@@ -124,7 +128,7 @@ def judge(
 
 
 def _second_opinion(
-    found: Comparison, best: Derivative, method: str, t: int, p: int, i: int
+    found: ArrayComparison, best: Derivative, method: str, t: int, p: int, i: int
 ) -> int | None:
     """Return the entry's state, or None if it still looks wrong."""
     a, floor = found.analytic[t, p, i], found.floor[t, p, 0]

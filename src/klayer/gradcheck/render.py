@@ -11,11 +11,21 @@ from html import escape
 from itertools import groupby
 from typing import Any, ClassVar
 
-__all__ = ["Column", "Facts", "Part", "Sentence", "Shown", "Table", "number", "page", "plain"]
+__all__ = [
+    "Facts",
+    "Part",
+    "Shown",
+    "ShownColumn",
+    "ShownSentence",
+    "ShownTable",
+    "number",
+    "page",
+    "plain",
+]
 
 
 @dataclass(frozen=True)
-class Sentence:
+class ShownSentence:
     """A paragraph; ``small`` if it only explains."""
 
     text: str
@@ -31,7 +41,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Column:
+class ShownColumn:
     """A column of a table."""
 
     head: str
@@ -42,16 +52,16 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ShownTable:
     """Columns of equal length."""
 
-    columns: Sequence[Column]
+    columns: Sequence[ShownColumn]
     captions: Sequence[str]  # one for each row: HTML makes a table of the rows that share one
     bold: Sequence[bool]  # one for each row
     announced: bool = False  # whether text shows the caption, too
 
 
-Part = Sentence | Facts | Table
+Part = ShownSentence | Facts | ShownTable
 
 
 class Shown:
@@ -119,7 +129,7 @@ def to_text(parts: list[Part], title: str, width: int) -> str:
     width = max(width, 40)
     written = [[title]] if title else []
     for part in parts:
-        if isinstance(part, Sentence):
+        if isinstance(part, ShownSentence):
             lines = textwrap.wrap(part.text, width)
         elif isinstance(part, Facts):
             lines = [part.lead] if part.lead else []
@@ -133,7 +143,7 @@ def to_text(parts: list[Part], title: str, width: int) -> str:
     return "\n\n".join("\n".join(lines) for lines in written)
 
 
-def _aligned(column: Column) -> list[str]:
+def _aligned(column: ShownColumn) -> list[str]:
     cells = [column.head, *column.cells]
     width = max(map(len, cells))
     return [cell.ljust(width) if column.words else cell.rjust(width) for cell in cells]
@@ -143,7 +153,7 @@ def to_html(parts: list[Part], heading: str, level: int) -> str:
     """Return parts as a ``<section>``, with colours inherited from the page."""
     html = ['<section class="klayer-gradcheck">', f"<h{level}>{escape(heading)}</h{level}>"]
     for part in parts:
-        if isinstance(part, Sentence):
+        if isinstance(part, ShownSentence):
             text = escape(part.text)
             html.append(f"<p><small>{text}</small></p>" if part.small else f"<p>{text}</p>")
         elif isinstance(part, Facts):
@@ -158,12 +168,12 @@ def to_html(parts: list[Part], heading: str, level: int) -> str:
     return "\n".join([*html, "</section>"]) + "\n"
 
 
-def _html_table(table: Table, caption: str, rows: list[int]) -> str:
+def _html_table(table: ShownTable, caption: str, rows: list[int]) -> str:
     # The page's own colours, in light and in dark; wide tables scroll by themselves.
     line = "border-bottom:1px solid;border-color:color-mix(in srgb,currentColor 25%,transparent)"
     columns = [column for column in table.columns if not column.text_only]
 
-    def cell(column: Column, scope: str, text: str) -> str:
+    def cell(column: ShownColumn, scope: str, text: str) -> str:
         align = "text-align:left" if column.words else "text-align:right;white-space:nowrap"
         tag, scope = ("th", f' scope="{scope}"') if scope else ("td", "")
         return f'<{tag}{scope} style="padding:.2em .6em;{line};{align}">{text}</{tag}>'

@@ -8,7 +8,16 @@ from typing import Any, ClassVar
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.differences import COMPLEX_STEP
-from klayer.gradcheck.render import Column, Facts, Part, Sentence, Shown, Table, number, plain
+from klayer.gradcheck.render import (
+    Facts,
+    Part,
+    Shown,
+    ShownColumn,
+    ShownSentence,
+    ShownTable,
+    number,
+    plain,
+)
 
 __all__ = ["Cause", "Check", "CurvePoint", "GradientError", "Row"]
 
@@ -234,53 +243,53 @@ class Check(Shown):
             causes.append(("enters at", ", ".join(self.origin)))
         parts: list[Part] = [Facts(causes, _VERDICTS[self.verdict])]
         if self.rows:
-            parts += [self._table_of_rows(), Sentence(_EXPLANATION, small=True)]
+            parts += [self._table_of_rows(), ShownSentence(_EXPLANATION, small=True)]
         parts.append(Facts(self._facts()))
         if self.curve:
             parts.append(self._table_of_curve())
         return parts
 
-    def _table_of_rows(self) -> Table:
+    def _table_of_rows(self) -> ShownTable:
         rows = self.rows
         of = [f"/{row.size:,}" if row.checked < row.size else "" for row in rows]
         worst = ["-" if row.worst is None else _index(row) for row in rows]
         columns = [
-            Column("term", [row.term for row in rows], words=True),
-            Column("array", [row.name for row in rows], words=True, header=True),
-            Column("layer", [row.layer or "-" for row in rows], words=True),
-            Column("kind", [row.kind for row in rows], words=True),
-            Column("checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)]),
-            Column("scaled", [number(row.scaled_error) for row in rows]),
-            Column("direction", [number(row.direction_error) for row in rows]),
-            Column("norm", [number(row.norm_error) for row in rows]),
-            Column("sum", [number(row.report_error) for row in rows]),
-            Column("worst at", worst, words=True),
-            Column("analytic", [f"{row.analytic:.5g}" for row in rows]),
-            Column("numeric", [f"{row.numeric:.5g}" for row in rows]),
-            Column("verdict", [row.told_verdict for row in rows], words=True),
+            ShownColumn("term", [row.term for row in rows], words=True),
+            ShownColumn("array", [row.name for row in rows], words=True, header=True),
+            ShownColumn("layer", [row.layer or "-" for row in rows], words=True),
+            ShownColumn("kind", [row.kind for row in rows], words=True),
+            ShownColumn("checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)]),
+            ShownColumn("scaled", [number(row.scaled_error) for row in rows]),
+            ShownColumn("direction", [number(row.direction_error) for row in rows]),
+            ShownColumn("norm", [number(row.norm_error) for row in rows]),
+            ShownColumn("sum", [number(row.report_error) for row in rows]),
+            ShownColumn("worst at", worst, words=True),
+            ShownColumn("analytic", [f"{row.analytic:.5g}" for row in rows]),
+            ShownColumn("numeric", [f"{row.numeric:.5g}" for row in rows]),
+            ShownColumn("verdict", [row.told_verdict for row in rows], words=True),
         ]
         if len({row.term for row in rows}) == 1:
             columns = [one for one in columns if one.head != "term"]
         if all(row.direction_error is None for row in rows):
             columns = [one for one in columns if one.head != "direction"]
         caption = "Analytic against numeric gradient, a row for each array"
-        return Table(columns, [caption] * len(rows), [row.verdict == "wrong" for row in rows])
+        return ShownTable(columns, [caption] * len(rows), [row.verdict == "wrong" for row in rows])
 
-    def _table_of_curve(self) -> Table:
+    def _table_of_curve(self) -> ShownTable:
         worst, points = self.worst_row, self.curve
         # A mark for each power of ten above 1e-12.
         marks = [round(math.log10(max(point.error, 1e-300)) + 12) for point in points]
         columns = (
-            Column("step", [f"{point.step:.0e}" for point in points], header=True),
-            Column("numeric", [f"{point.numeric:.9g}" for point in points]),
-            Column("scaled error", [number(point.error) for point in points]),
-            Column("", ["#" * min(14, n) for n in marks], words=True, text_only=True),
+            ShownColumn("step", [f"{point.step:.0e}" for point in points], header=True),
+            ShownColumn("numeric", [f"{point.numeric:.9g}" for point in points]),
+            ShownColumn("scaled error", [number(point.error) for point in points]),
+            ShownColumn("", ["#" * min(14, n) for n in marks], words=True, text_only=True),
         )
         caption = (
             f"central differences of the worst entry, {worst.name}{_index(worst)}, "
             f"analytic {worst.analytic:.9g}"
         )
-        return Table(columns, [caption] * len(points), [False] * len(points), announced=True)
+        return ShownTable(columns, [caption] * len(points), [False] * len(points), announced=True)
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("method", self.reason), ("coverage", f"{self.coverage}.")]

@@ -12,11 +12,19 @@ from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.network import check_network, generic_params
-from klayer.gradcheck.render import Column, Part, Sentence, Shown, Table, number, plain
+from klayer.gradcheck.render import (
+    Part,
+    Shown,
+    ShownColumn,
+    ShownSentence,
+    ShownTable,
+    number,
+    plain,
+)
 from klayer.gradcheck.result import Check
 from klayer.nn import BATCH_NORM, Network
 
-__all__ = ["PUBLISHED", "Section", "SectionRow", "report_section"]
+__all__ = ["PUBLISHED", "ReportSection", "SectionRow", "report_section"]
 
 FEATURES, WIDTH, CLASSES, SAMPLES, L2 = 50, 20, 10, 20, 0.1
 LAYERS = (2, 3, 9)
@@ -73,7 +81,7 @@ class SectionRow:
 
 
 @dataclass(frozen=True)
-class Section(Shown):
+class ReportSection(Shown):
     """Section 1 as data; ``text()``, ``html()`` and ``to_json()`` show it."""
 
     heading: ClassVar[str] = "Checking the gradients"
@@ -120,23 +128,23 @@ class Section(Shown):
         """Return what is told: the setting, and a table for each network."""
         rows = self.rows
         columns = (
-            Column("network", [f"{row.layers} layers" for row in rows], True, text_only=True),
-            Column("BN", [row.batch_norm for row in rows], words=True, text_only=True),
-            Column("array", [row.name for row in rows], words=True, header=True),
-            Column("published", [number(row.published) for row in rows]),
-            Column("central", [number(row.central) for row in rows]),
-            Column("complex", [number(row.measured) for row in rows]),
-            Column("norm", [number(row.norm_error) for row in rows]),
-            Column("scaled", [number(row.scaled_error) for row in rows]),
-            Column("verdict", [row.verdict for row in rows], words=True),
+            ShownColumn("network", [f"{row.layers} layers" for row in rows], True, text_only=True),
+            ShownColumn("BN", [row.batch_norm for row in rows], words=True, text_only=True),
+            ShownColumn("array", [row.name for row in rows], words=True, header=True),
+            ShownColumn("published", [number(row.published) for row in rows]),
+            ShownColumn("central", [number(row.central) for row in rows]),
+            ShownColumn("complex", [number(row.measured) for row in rows]),
+            ShownColumn("norm", [number(row.norm_error) for row in rows]),
+            ShownColumn("scaled", [number(row.scaled_error) for row in rows]),
+            ShownColumn("verdict", [row.verdict for row in rows], words=True),
         )
         captions = [
             f"{row.layers} layers, batch normalisation: {row.batch_norm} "
             f"({self.checks[row.layers, row.batch_norm].verdict})"
             for row in rows
         ]
-        table = Table(columns, captions, [row.verdict.startswith("WRONG") for row in rows])
-        return [Sentence(self.setting), table, Sentence(_NOTE, small=True)]
+        table = ShownTable(columns, captions, [row.verdict.startswith("WRONG") for row in rows])
+        return [ShownSentence(self.setting), table, ShownSentence(_NOTE, small=True)]
 
 
 def report_section(
@@ -147,7 +155,7 @@ def report_section(
     layers: tuple[int, ...] = LAYERS,
     inputs: str = "given",
     progress: Callable[[str], None] | None = None,
-) -> Section:
+) -> ReportSection:
     """Check the gradients of the report's networks and put the result beside the report's.
 
     2, 3 and 9 layers, batch normalisation none, hidden and all; 50 inputs, hidden layers of 20
@@ -171,7 +179,7 @@ def report_section(
 
     Returns
     -------
-    section : Section
+    section : ReportSection
 
     Examples
     --------
@@ -220,4 +228,4 @@ def report_section(
             for row in check.rows
             if row.term == "cost"
         ]
-    return Section(tuple(rows), checks, x.shape[1], WIDTH, len(x), L2, inputs, seed)
+    return ReportSection(tuple(rows), checks, x.shape[1], WIDTH, len(x), L2, inputs, seed)

@@ -12,13 +12,13 @@ from klayer.report.png import picture, weight_sheet
 from klayer.report.run_view import RunView
 from klayer.study.record import NetworkRecord
 
-__all__ = ["ClassResult", "Examination", "Mistake", "examine"]
+__all__ = ["ClassResult", "Examination", "Mislabelled", "examine"]
 
 MISTAKES = 24
 
 
 @dataclass(frozen=True)
-class Mistake:
+class Mislabelled:
     """An image that the network gets wrong."""
 
     index: int  # its row in the split
@@ -56,7 +56,7 @@ class Examination:
     confusion: NDArray[np.int_]  # (K, K), rows are true classes, columns predicted ones
     weights: bytes | None = None  # those of the first layer, of some units, as a PNG
     units: int = 0
-    mistakes: list[Mistake] = field(default_factory=list)  # the highest probability first
+    mistakes: list[Mislabelled] = field(default_factory=list)  # the highest probability first
 
     @property
     def accuracy(self) -> float:
@@ -98,7 +98,7 @@ def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examinati
     confidence = np.where(predicted == split.labels, -1.0, probs.max(axis=1))
     low, high = dataset.value_range
     mistakes = [
-        Mistake(
+        Mislabelled(
             int(i),
             dataset.class_names[split.labels[i]],
             dataset.class_names[predicted[i]],

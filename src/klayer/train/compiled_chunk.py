@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class FlatPopulation:
     """The numbers of a population as the kernel sees them; the state's arrays are views of them.
 
     Attributes
@@ -50,7 +50,7 @@ def compiled_chunks(
     engine.hold_blas()  # the kernel's has just been loaded
     kernel = Kernel(network, population.settings.optimiser, dtype)
     shapes, P = network.shapes(), len(population)
-    rows = Rows(
+    rows = FlatPopulation(
         pack(P, [state.params], shapes, dtype)[:, 0],
         pack(P, [state.running], network.running_shapes(), dtype)[:, 0],
         pack(P, [state.slots[slot] for slot in sorted(state.slots)], shapes, dtype),
@@ -69,12 +69,17 @@ class CompiledChunk:
     ws : Workspace
         Of the worker.
     kernel : Kernel
-    rows : Rows
+    rows : FlatPopulation
         Of the whole population: they are what moves.
     """
 
     def __init__(
-        self, population: Population, lanes: slice, ws: Workspace, kernel: Kernel, rows: Rows
+        self,
+        population: Population,
+        lanes: slice,
+        ws: Workspace,
+        kernel: Kernel,
+        rows: FlatPopulation,
     ) -> None:
         self.population, self.lanes, self.ws = population, lanes, ws
         self.kernel, self.rows = kernel, rows

@@ -27,7 +27,7 @@ class Augment(Protocol):
     def __call__(self, rows: Array, *, update: int) -> Array: ...
 
 
-class Part(Protocol):
+class SplitLike(Protocol):
     """A split: raw rows and their labels."""
 
     @property
@@ -47,7 +47,7 @@ class Data(Protocol):
     def n_classes(self) -> int: ...
 
     @property
-    def splits(self) -> Mapping[str, Part]: ...
+    def splits(self) -> Mapping[str, SplitLike]: ...
 
     @property
     def class_names(self) -> Sequence[str]: ...
