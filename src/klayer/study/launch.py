@@ -100,16 +100,10 @@ def run_search(
     ----------
     study : Study
         With a search; its arms are left alone.
-    out : path, optional
-        The run directory, new or empty; by default ``runs/DATE-TIME-search``.
-    data_dir : path, optional
-        Where the data set lies.
-    workers : int, optional
-        Threads; by default all cores.
-    reporter : Reporter, optional
     watcher : Watcher, optional
-    executor : str
-        Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
+        Hears of stages as they begin and end.
+    out, data_dir, workers, reporter, executor
+        As in :func:`run_study`.
 
     Returns
     -------

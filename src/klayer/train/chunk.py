@@ -196,7 +196,7 @@ class Rates:
 
     def prepare(self, updates: range) -> None:
         """Look ahead: compute the rates of some updates."""
-        lr = self._population.learning_rates(np.array(updates))[:, self._lanes]
+        lr = self._population.learning_rates(np.array(updates), self._lanes)
         self._lrs = lr.astype(self.l2.dtype)  # (T, P)
         self._minus = -self._lrs
         self._keeps = 1 + self._minus * self._slope

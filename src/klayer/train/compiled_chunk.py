@@ -97,7 +97,7 @@ class CompiledChunk:
         population, rows, numbers = self.population, self.rows, self.population.numbers
         updates = Updates(block.start, block.x, block.labels, block.ends)
         indices = np.arange(block.start, block.start + len(block))
-        lr = population.learning_rates(indices)[:, self.lanes].astype(population.dtype)
+        lr = population.learning_rates(indices, self.lanes).astype(population.dtype)
         lr = np.ascontiguousarray(lr.T)  # (T, P) -> (P, T)
         losses = self.ws.array("losses", indices.shape, population.dtype)
         survivors = []

@@ -161,7 +161,9 @@ class Population:
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        slots = OPTIMISERS[self.settings.optimiser].init(state.params)
+        # For no network: only the names are wanted.
+        none = {key: value[:0] for key, value in state.params.items()}
+        slots = OPTIMISERS[self.settings.optimiser].init(none)
         groups = [
             ("params", self.network.shapes(), state.params),
             ("running", self.network.running_shapes(), state.running),
@@ -200,13 +202,12 @@ class Population:
         """The networks that have not failed."""
         return [p for p, failure in enumerate(self.state.failures) if failure is None]
 
-    def learning_rates(self, t: int | Array) -> Array:
-        """Learning rate of each network at update ``t``, shape (P,); at updates (T,), (T, P)."""
+    def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
+        """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
         t = t if isinstance(t, int) else t[:, None]
         schedule = SCHEDULES[self.settings.schedule]
-        return np.asarray(
-            schedule(t, self.numbers["lr_min"], self.numbers["lr_max"], self.half_cycle)
-        )
+        low, high = (self.numbers[name][lanes] for name in ("lr_min", "lr_max"))
+        return np.asarray(schedule(t, low, high, self.half_cycle))
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""

@@ -160,7 +160,6 @@ class Trainer:
         groups = self._groups()
         done = [state.update] * len(groups)
         threads = max(1, engine.workers // max(1, len(groups)))
-        blocks = self._blocks()
 
         def run(index: int, ws: Workspace) -> None:
             for t in self._group(make, groups[index], blocks, (done[index], goal), threads, ws):
@@ -176,7 +175,7 @@ class Trainer:
         goal = max(until, state.update)
         if behind():
             require(state.backend, self.population.network, self.population.settings.optimiser)
-            make = CHUNKS[state.backend](self.population, engine)
+            make, blocks = CHUNKS[state.backend](self.population, engine), self._blocks()
             self.consistent = False
             try:
                 engine.map(run, behind(), report)
