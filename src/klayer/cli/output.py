@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from klayer.study import Run
 
-__all__ = ["number", "percent", "print_files", "print_search", "print_summary"]
+__all__ = ["number", "percent", "print_files", "print_search", "print_summary", "terminal_width"]
+
+
+def terminal_width() -> int:
+    """Return how many columns tables may take: those of the terminal, 100 of a file or a pipe."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def number(value: object) -> str:
