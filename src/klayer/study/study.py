@@ -21,6 +21,7 @@ from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import read_toml, validate
 from klayer.train import Settings
+from klayer.train.other_names import unknown_setting
 from klayer.train.settings import SETTINGS, current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
@@ -204,9 +205,9 @@ class Study:
 def _renamed(document: _Document) -> _Document:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
-        for name in current_names(one.where, "published"):
+        for name, value in current_names(one.where, "published").items():
             if name not in SETTINGS:
-                raise located("published", str(unknown_name("setting", name, SETTINGS)))
+                raise located("published", str(unknown_setting(name, value, SETTINGS)))
     return document.model_copy(
         update={
             "settings": current_names(document.settings, "settings"),

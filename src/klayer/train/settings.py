@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
-from klayer.errors import KlayerError, located, unknown_name
+from klayer.errors import KlayerError, located
 from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
+from klayer.train.other_names import unknown_setting
 from klayer.train.schedules import SCHEDULES
 from klayer.train.setting import Setting, rows_of, setting
 
@@ -205,6 +206,13 @@ class Settings:
         choices=("auto", *BACKENDS),
     )
 
+    def __new__(cls, *args: Any, **values: Any) -> Settings:  # noqa: ARG004
+        """Refuse an unknown name as every other mistake is refused, with the name that was meant."""
+        for name in values:
+            if name not in SETTINGS:
+                raise unknown_setting(name, values[name], SETTINGS)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
@@ -288,7 +296,7 @@ class Settings:
         values = current_names(values, where)
         for name in values:
             if name not in SETTINGS:
-                raise located(where, str(unknown_name("setting", name, SETTINGS)))
+                raise located(where, str(unknown_setting(name, values[name], SETTINGS)))
         try:
             return cls(**values)
         except KlayerError as error:

@@ -43,7 +43,7 @@ class GivenStage:
 def _sampler(name: str) -> str:
     if name not in SAMPLERS:
         *others, last = (repr(one) for one in SAMPLERS)
-        raise PydanticCustomError("sampler", f"Input should be {', '.join(others)} or {last}")
+        raise PydanticCustomError("sampler", f"must be {', '.join(others)} or {last}")
     return name
 
 
