@@ -271,9 +271,9 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
         ),
         (["train", "--data", ""], "`data` must name a data set, but got ''"),
         (["study", "--data", ""], "`data` must name a data set, but got ''"),
-        (["train", "--workers", "0"], "Invalid value for '--workers'"),
-        (["study", "--workers", "0"], "Invalid value for '--workers'"),
-        (["search", "--workers", "0"], "Invalid value for '--workers'"),
+        (["train", "--workers", "0"], "`--workers` must be >= 1, but got"),
+        (["study", "--workers", "0"], "`--workers` must be >= 1, but got"),
+        (["search", "--workers", "0"], "`--workers` must be >= 1, but got"),
         (
             ["train", "--half-cycle", "0.001 epochs"],
             "`half_cycle` must be at least one update, but '0.001 epochs' is less",

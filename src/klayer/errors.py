@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["Interrupted", "KlayerError", "invalid", "located", "unknown_name"]
+__all__ = ["Interrupted", "KlayerError", "broken_rule", "invalid", "located", "unknown_name"]
 
 
 class KlayerError(ValueError):
@@ -84,7 +84,13 @@ def invalid(error: ValidationError, where: str, known: Iterable[str]) -> KlayerE
     where = ", ".join(part for part in (where, f"`{place}`" if place else "") if part)
     if problem["type"] == "missing":
         return located(where, "must be given, but isn't there.")
-    return located(where, f"{_rule(problem)}, but got {problem['input']!r:.80}.")
+    return located(where, f"{broken_rule(error)}.")
+
+
+def broken_rule(error: ValidationError) -> str:
+    """Return the first rule that was broken, in words, and the value: ``must be >= 1, but got 0``."""
+    problem = _first(error)
+    return f"{_rule(problem)}, but got {problem['input']!r:.80}"
 
 
 # Rules in the words of a file's author, by pydantic's name of what was broken.
@@ -118,8 +124,9 @@ def _first(error: ValidationError) -> dict[str, Any]:
     first = found[0]
     # An alternative stands behind its key: ("seeds", "int") and ("seeds", "list[int]", 0).
     key = first["loc"][:-1]
-    tags = dict.fromkeys(one["loc"][len(key)] for one in found if one["loc"][: len(key)] == key)
-    if key and len(tags) > 1 and tags.keys() <= _KINDS.keys():
+    mine = [one["loc"] for one in found if key and one["loc"][: len(key)] == key]
+    tags = dict.fromkeys(loc[len(key)] for loc in mine)
+    if len(tags) > 1 and tags.keys() <= _KINDS.keys():
         either = " or ".join(_KINDS[tag] for tag in tags)
         first |= {"loc": key, "type": "", "msg": f"must be {either}"}
     return first
