@@ -158,7 +158,7 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
             "search, `trials`: must be >= 1",
         ),
         (["quick", "--sampler", "grid"], "search, `sampler`: must be 'random', 'qmc'"),
-        (["quick", "--seeds", "odd"], "search, `seeds`: must be 'own' or 'common'"),
+        (["quick", "--seeds", "0"], "search, `seeds`: must be >= 1, but got 0"),
         (
             ["quick", "--finalists", "-1"],
             "`finalists.top`: must be >= 0",

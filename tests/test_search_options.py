@@ -174,4 +174,4 @@ def test_the_presets_hold_the_published_stages(preset):
     assert [search.trials_of(stage) for stage in (1, 2, 3, 4)] == [30] * 4
     assert (base.hidden, base.batch_norm, base.init, base.cycles) == ((50, 50), "hidden", "he", 2)
     assert search.finalists.model_dump() == {"top": 2, "cycles": 7, "seeds": 3}
-    assert (search.sampler, search.seeds_per_trial, search.prune) == ("random", 1, False)
+    assert (search.sampler, search.seeds, search.prune) == ("random", 1, False)

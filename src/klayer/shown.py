@@ -19,6 +19,7 @@ __all__ = [
     "ShownSentence",
     "ShownTable",
     "Told",
+    "cell_len",
     "number",
     "page",
     "plain",
