@@ -156,7 +156,8 @@ class Population:
                     f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
                 )
         elif backend == "auto":
-            pays = not chosen and compiled_pays(W1, self.total_updates)
+            batch = self.batches.batch_size
+            pays = not chosen and compiled_pays(W1, batch, self.total_updates, at_once)
             refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
@@ -207,7 +208,7 @@ class Population:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
-        return int(wanted) if can_delay(W1, batch) else 1
+        return int(wanted) if can_delay(W1) else 1
 
     def __len__(self) -> int:
         return len(self.members)
