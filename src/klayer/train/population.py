@@ -165,13 +165,14 @@ class Population:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, smoothing."""
+        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
         weights = self.feed["train"].weights is not None or self._class_weights is not None
         return tuple(
             what
             for what, needed in (
                 ("weights", weights),
                 ("smoothing", bool(self.numbers["smoothing"].any())),
+                ("clip_norm", bool(self.settings.clip_norm)),
             )
             if needed
         )

@@ -302,8 +302,8 @@ classification: choose auto or softmax_cross_entropy.
 
         Examples
         --------
-        >>> Settings.per_network()[:4]
-        ('init', 'l2', 'lr_min', 'lr_max')
+        >>> [name in Settings.per_network() for name in ("l2", "hidden")]
+        [True, False]
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 
