@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.encoder import Encoder
 from klayer.data.fingerprint import fingerprint
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
@@ -164,6 +165,10 @@ class Dataset:
         If each row is an image: ``features[n].reshape(image_shape)``.
     source : str
         Where the data came from, in one line for the report.
+    encoder : Encoder, optional
+        What made the features of a table's columns; it goes with the networks.
+    notes : tuple of str
+        What was decided in loading, a line each: the task, the split, columns left out.
 
     Raises
     ------
@@ -187,6 +192,8 @@ class Dataset:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
+    encoder: Encoder | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
