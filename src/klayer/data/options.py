@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from klayer.data.labels import TASKS
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["OPTIONS", "TASKS", "DataOption", "DataOptions"]
-
-TASKS = ("classification", "regression", "multilabel")
+__all__ = ["OPTIONS", "DataOption", "DataOptions"]
 
 
 @dataclass(frozen=True)

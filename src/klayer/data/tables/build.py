@@ -110,9 +110,9 @@ def dataset_of(
         classes,
         image_shape,
         source,
+        task,
         encoder=encoder if table.named or table.zeros or not encoder.plain else None,
         notes=tuple(notes),
-        **({} if task == "classification" else {"task": task}),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.options import TASKS
+from klayer.data.labels import TASKS
 from klayer.data.tables.columns import DataColumn, as_kind, shown
 from klayer.errors import KlayerError
 
