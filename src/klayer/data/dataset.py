@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.data.fingerprint import fingerprint
+from klayer.data.oddities import oddities
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
@@ -164,6 +165,9 @@ class Dataset:
         If each row is an image: ``features[n].reshape(image_shape)``.
     source : str
         Where the data came from, in one line for the report.
+    notes : sequence of str
+        What was done to the data on the way, and what is odd about them, a sentence each: labels
+        that were mapped, rows that were cut, a class that a split lacks. The last kind is found here.
 
     Raises
     ------
@@ -187,6 +191,7 @@ class Dataset:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
@@ -227,6 +232,9 @@ class Dataset:
                     f"{self.n_features}, the number of features, but got {shape}."
                 )
             object.__setattr__(self, "image_shape", shape)
+        tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
+        odd = [one for one in oddities(tables, names) if one not in self.notes]
+        object.__setattr__(self, "notes", (*map(str, self.notes), *odd))
 
     @property
     def n_features(self) -> int:

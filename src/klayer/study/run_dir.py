@@ -140,6 +140,7 @@ class Run:
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "notes": dataset.notes,
                 "fingerprint": dataset.fingerprint,
             },
             "versions": versions(),
