@@ -168,6 +168,8 @@ class Dataset:
     notes : sequence of str
         What was done to the data on the way, and what is odd about them, a sentence each: labels
         that were mapped, rows that were cut, a class that a split lacks. The last kind is found here.
+    background : {"white", "black"}
+        What was put behind transparent pixels, and is again when the networks label images.
 
     Raises
     ------
@@ -192,6 +194,7 @@ class Dataset:
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+    background: str = "white"
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")

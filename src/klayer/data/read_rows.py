@@ -26,6 +26,7 @@ def read_rows(
     n_features: int,
     image_shape: tuple[int, int, int] | None = None,
     value_range: tuple[float, float] = (0.0, 255.0),
+    background: str = "white",
 ) -> tuple[NDArray[Any], list[str]]:
     """Read files into rows of the shape that a network was trained on.
 
@@ -43,6 +44,8 @@ def read_rows(
     value_range : (lowest, highest)
         What black and white were in training, `Dataset.value_range`: (0, 255) for 8-bit images,
         (0, 16) for `digits`. The bytes of an image file are scaled to it.
+    background : {"white", "black"}
+        Behind transparent pixels, as in training: `Dataset.background`.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def read_rows(
     """
     tables, names = [], []
     for path in map(Path, paths):
-        table, table_names = _read(path, n_features, image_shape, value_range)
+        table, table_names = _read(path, n_features, image_shape, value_range, background)
         tables.append(table)
         names += table_names
     if not tables:
@@ -82,11 +85,12 @@ def _read(
     n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
+    background: str,
 ) -> tuple[NDArray[Any], list[str]]:
     require_file(path, f"name its files, {path}/*")
     ending = path.suffix.lower()
     if ending in ENDINGS:
-        return _image_row(path, n_features, image_shape, value_range), [str(path)]
+        return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
     if ending == ".csv":
         rows = _read_csv(path, n_features)
     elif ending == ".npy":
@@ -108,13 +112,14 @@ def _image_row(
     n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
+    background: str,
 ) -> NDArray[Any]:
     if image_shape is None:
         raise KlayerError(
             f"{path}: the network was trained on rows of {n_features} numbers, not on images: give a "
             ".npy, .npz or .csv file."
         )
-    row = read_image(path, image_shape)[np.newaxis]  # (1, D)
+    row = read_image(path, image_shape, background)[np.newaxis]  # (1, D)
     low, high = value_range
     if (low, high) == (0, 255):
         return row
