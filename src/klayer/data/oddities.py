@@ -16,15 +16,18 @@ _SHOWN = 5
 
 
 def oddities(
-    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], class_names: Sequence[str]
+    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    class_names: Sequence[str],
+    task: str = "classification",
 ) -> list[str]:
     """Say what hinders training or judging: constant columns, classes with hardly a sample.
 
     Parameters
     ----------
     tables : mapping of str to (features, labels)
-        Of each split, shapes (N, D) and (N,); ``train`` among them.
+        Of each split, as `task` has them; ``train`` among them.
     class_names : sequence of str
+    task : {"classification", "regression", "multilabel"}
 
     Returns
     -------
@@ -45,6 +48,13 @@ def oddities(
             f"every column of split 'train' is constant ({len(features):,} equal rows): there is "
             "nothing to learn from"
         )
+    if task != "classification":
+        labels = tables["train"][1]
+        what = "target" if task == "regression" else "label"
+        constant = np.flatnonzero((labels == labels[:1]).all(axis=0))
+        for index in constant[:_SHOWN]:
+            found.append(f"{what} {class_names[index]!r} is the same in every row of split 'train'")
+        return found
     for name, (_, labels) in tables.items():
         counts = np.bincount(labels, minlength=len(class_names))
         for words, wanted in (("no sample", 0), ("one sample only", 1)):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.array_files import read_npz
+from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset, Split, check_rows
 from klayer.data.image_rows import ImageShape, image_rows
-from klayer.data.labels import class_indices
 from klayer.data.source import Source, always
 from klayer.data.sources.npz_keys import find_tables
 from klayer.data.splitting import split_rows, with_validation
@@ -29,7 +29,7 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
     ``data``, ``images``, ``features`` and ``target``, ``labels``; ``val``, ``valid``, ``dev``;
     ``train_images``, ``xtrain``; ``arr_0`` and ``arr_1``. With train and test only, rows to
     validate are cut from train. Optional are ``class_names`` and ``image_shape``. Labels are as in
-    `klayer.data.labels.class_indices`, features rows or images as in
+    `klayer.data.class_labels.class_indices`, features rows or images as in
     `klayer.data.image_rows.flatten_images`. `Dataset.notes` says what was done.
 
     Parameters
