@@ -56,6 +56,10 @@ class Bars:
         """Say what of a run was damaged."""
         self.console.print(damage, highlight=False, markup=False, soft_wrap=True)
 
+    def note(self, sentence: str) -> None:
+        """Say what is to be known about the data."""
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Begin with a bar for everything and one for each population."""
         self.stop()

@@ -101,7 +101,7 @@ def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:
     values = _array(X, where)
     image_shape = None
     if values.ndim in (3, 4):
-        from klayer.data.sources.npz import flatten_images
+        from klayer.data.image_rows import flatten_images
 
         values, image_shape = flatten_images(where, values)
     if values.ndim != 2 or 0 in values.shape:

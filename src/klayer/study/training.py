@@ -43,6 +43,9 @@ class Reporter(Protocol):
     def mended(self, damage: str) -> None:
         """A file of a run that goes on was damaged, and what is done about it."""
 
+    def note(self, sentence: str) -> None:
+        """Something about the data that the user should know."""
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
 
@@ -60,6 +63,8 @@ class Silent:
     """A reporter that says nothing."""
 
     def mended(self, damage: str) -> None: ...
+
+    def note(self, sentence: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
