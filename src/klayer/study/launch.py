@@ -211,6 +211,8 @@ def _go_on(
 ) -> Run:
     started, reporter = time.monotonic(), reporter or Silent()
     with run, run.resumable():
+        for sentence in executor.dataset.notes:
+            reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in mend(run, executor.dataset):
             reporter.note(damage)
         if run.kind != "search":

@@ -209,7 +209,7 @@ class Study:
         """
         notes: dict[str, None] = {}
         for settings in self._all_settings(arms=arms):
-            settings.half_cycle_updates(settings.batches(samples).per_epoch)
+            settings.course(settings.batches(samples).per_epoch)
             if settings.batch_size > samples:
                 notes[
                     f"batch_size is {settings.batch_size:,}, but there are {samples:,} training rows: "

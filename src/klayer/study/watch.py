@@ -10,8 +10,25 @@ from klayer.progress import Meter, clock
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
+from klayer.train.metrics import METRICS
 
-__all__ = ["Bars"]
+__all__ = ["Bars", "standing"]
+
+
+def standing(state: TrainingState) -> str:
+    """Say how good the networks are so far: the main score on the validation split, or in training."""
+    split = "validation" if any(one.startswith("validation_") for one in state.history) else "train"
+    name = next(name for name in METRICS if f"{split}_{name}" in state.history)
+    scores = state.history[f"{split}_{name}"][:, -1]
+    alive = scores[np.isfinite(scores)]
+    if not len(alive):
+        return "all networks diverged"
+
+    def said(value: float) -> str:
+        return f"{value:.1%}" if METRICS[name].share else f"{METRICS[name].title} {value:.3f}"
+
+    span = f" ({said(alive.min())} to {said(alive.max())})" if len(alive) > 1 else ""
+    return f"{split} {said(alive.mean())}{span}"
 
 
 class Bars:
@@ -65,15 +82,7 @@ class Bars:
     def record(self, pack: Pack, state: TrainingState) -> None:
         """Say how good it is so far: on the validation split; without one, in training."""
         self._begin(pack)
-        split = "validation" if "validation_accuracy" in state.history else "train"
-        accuracy = state.history[f"{split}_accuracy"][:, -1]
-        alive = accuracy[np.isfinite(accuracy)]
-        note = "all networks diverged"
-        if len(alive):
-            note = f"{split} {alive.mean():.1%}"
-            if len(alive) > 1:
-                note += f" ({alive.min():.1%} to {alive.max():.1%})"
-        self.meter.move(state.update * len(pack.jobs), note)
+        self.meter.move(state.update * len(pack.jobs), standing(state))
 
     def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
         """Leave one line behind for a population."""
