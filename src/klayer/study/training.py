@@ -40,11 +40,8 @@ CHANCE_MARGIN = 0.02
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
-    def mended(self, damage: str) -> None:
-        """A file of a run that goes on was damaged, and what is done about it."""
-
-    def note(self, sentence: str) -> None:
-        """Something about the data that the user should know."""
+    def note(self, text: str) -> None:
+        """Something that the user should know: of the data, of a damaged run, of a setting."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
@@ -62,9 +59,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def mended(self, damage: str) -> None: ...
-
-    def note(self, sentence: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 

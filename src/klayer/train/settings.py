@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from klayer.errors import KlayerError, located, unknown_name
+from klayer.errors import KlayerError, located
 from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisation import Optimisation
+from klayer.train.other_names import unknown_setting
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -225,6 +226,13 @@ class Settings(Optimisation):
         choices=("auto", *BACKENDS),
     )
 
+    def __new__(cls, *args: Any, **values: Any) -> Settings:  # noqa: ARG004
+        """Refuse an unknown name as every other mistake is refused, with the name that was meant."""
+        for name in values:
+            if name not in SETTINGS:
+                raise unknown_setting(name, values[name], SETTINGS)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
@@ -331,7 +339,7 @@ classification: choose auto or softmax_cross_entropy.
         values = current_names(values, where)
         for name in values:
             if name not in SETTINGS:
-                raise located(where, str(unknown_name("setting", name, SETTINGS)))
+                raise located(where, str(unknown_setting(name, values[name], SETTINGS)))
         try:
             return cls(**values)
         except KlayerError as error:
