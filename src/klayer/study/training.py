@@ -41,7 +41,7 @@ class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know: about the data, a damaged run, a setting."""
+        """Something that the user should know: of the data, of a damaged run, of a setting."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""

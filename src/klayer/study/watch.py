@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from klayer.progress import Meter, clock
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
-from klayer.train.metrics import METRICS
+from klayer.train.fitting import standing
 
-__all__ = ["Bars", "standing"]
-
-
-def standing(state: TrainingState) -> str:
-    """Say how good the networks are so far: the main score on the validation split, or in training."""
-    split = "validation" if any(one.startswith("validation_") for one in state.history) else "train"
-    name = next(name for name in METRICS if f"{split}_{name}" in state.history)
-    scores = state.history[f"{split}_{name}"][:, -1]
-    alive = scores[np.isfinite(scores)]
-    if not len(alive):
-        return "all networks diverged"
-
-    def said(value: float) -> str:
-        return f"{value:.1%}" if METRICS[name].share else f"{METRICS[name].title} {value:.3f}"
-
-    span = f" ({said(alive.min())} to {said(alive.max())})" if len(alive) > 1 else ""
-    return f"{split} {said(alive.mean())}{span}"
+__all__ = ["Bars"]
 
 
 class Bars:
