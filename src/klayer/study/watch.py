@@ -8,7 +8,7 @@ from klayer.progress import Meter, clock
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
-from klayer.train.fitting import standing
+from klayer.train.told import standing
 
 __all__ = ["Bars"]
 

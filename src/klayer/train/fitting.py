@@ -7,23 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from klayer.data import Dataset
 from klayer.errors import KlayerError, unknown_name
 from klayer.progress import Meter, way_to_show
 from klayer.train.engine import Engine
 from klayer.train.feed import Augment, Feed
-from klayer.train.metrics import METRICS
 from klayer.train.other_names import unknown_setting
 from klayer.train.population import Member, Population
 from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, Settings
-from klayer.train.state import TrainingState
+from klayer.train.told import standing
 from klayer.train.trainer import Trainer
 
-__all__ = ["as_dataset", "fit", "standing"]
+__all__ = ["as_dataset", "fit"]
 
 # Seconds of training before progress is shown at all: what is over at once shows nothing.
 PATIENCE = 0.5
@@ -108,6 +104,7 @@ def fit(
 
     Examples
     --------
+    >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
     >>> population = fit(X, np.where(X[:, 0] > 0, "right", "left"), hidden=(8,), seeds=2)
     >>> population.feed.dataset.class_names, len(population)
@@ -197,22 +194,6 @@ def as_dataset(data: Any, y: Any = None, **said: Any) -> Dataset:
     from klayer.data import load
 
     return load(data, **given)
-
-
-def standing(state: TrainingState) -> str:
-    """Say how good networks are so far: the main score on the validation split, or in training."""
-    split = "validation" if any(one.startswith("validation_") for one in state.history) else "train"
-    name = next(name for name in METRICS if f"{split}_{name}" in state.history)
-    scores: NDArray[Any] = state.history[f"{split}_{name}"][:, -1]
-    alive = scores[np.isfinite(scores)]
-    if not len(alive):
-        return "all networks diverged"
-
-    def said(value: float) -> str:
-        return f"{value:.1%}" if METRICS[name].share else f"{METRICS[name].title} {value:.3f}"
-
-    span = f" ({said(alive.min())} to {said(alive.max())})" if len(alive) > 1 else ""
-    return f"{split} {said(alive.mean())}{span}"
 
 
 def _way(progress: bool | None) -> Any:

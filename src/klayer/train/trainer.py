@@ -89,7 +89,7 @@ class Trainer:
     Examples
     --------
     >>> import klayer as kl
-    >>> feed = Feed(kl.load("digits"))
+    >>> feed = kl.Feed(kl.load("digits"))
     >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
     >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
