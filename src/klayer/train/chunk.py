@@ -53,6 +53,7 @@ class Chunk:
             {key: value[lanes] for key, value in group.items()}
             for group in (population.state.params, population.state.running)
         )
+        self.numbers = {name: value[lanes] for name, value in population.numbers.items()}
         self.rates = Rates(population, lanes)
         self.first_layer: DelayedWeights | None = None
         self._index = 0
@@ -138,13 +139,12 @@ class Chunk:
             use=self._use,
             ws=self.ws,
             spread=self.engine.share if self.threads > 1 else None,
-            numbers=self.rates.values,
+            numbers=self.numbers,
         )
-        first = plan.passes[0]
-        if isinstance(first, AffinePass):
-            if self.population.state.at_once > 1:
-                first.product = partial(self._multiply_delayed, first.y)
-            first.after_product = self._look_ahead
+        first = next(one for one in plan.passes if isinstance(one, AffinePass))
+        if self.population.state.at_once > 1:
+            first.product = partial(self._multiply_delayed, first.y)
+        first.after_product = self._look_ahead
         self._plans[len(x)] = plan
         return plan
 
@@ -184,17 +184,17 @@ class Rates:
     ----------
     lr, l2 : array, shape (P,)
         In the parameters' dtype; ``lr`` is that of the update at hand.
-    values : dict of array, shape (P,)
-        All settings that are a number per network, in the parameters' dtype.
     """
 
     def __init__(self, population: Population, lanes: slice) -> None:
         self._population, self._lanes = population, lanes
         dtype = population.dtype
-        self.values = {
-            name: value[lanes].astype(dtype) for name, value in population.numbers.items()
+        self._values = {
+            name: value[lanes].astype(dtype)
+            for name, value in population.numbers.items()
+            if value.ndim == 1
         }
-        self.l2 = self.values["l2"]
+        self.l2 = self._values["l2"]
         self._slope = population.network.penalty_slope(self.l2)
         self.lr, self._minus_lr, self._keep = (np.empty_like(self.l2) for _ in range(3))
 
@@ -222,5 +222,5 @@ class Rates:
             fit(self._minus_lr),
             fit(self._slope) if penalised else None,
             fit(self._keep) if penalised else None,
-            {name: fit(value) for name, value in self.values.items()},
+            {name: fit(value) for name, value in self._values.items()},
         )

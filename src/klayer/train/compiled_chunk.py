@@ -110,6 +110,7 @@ class CompiledChunk:
                 rates,
                 numbers["l2"][p],
                 numbers["momentum"][p],
+                numbers["bn_momentum"][p],
                 self.ws,
                 losses,
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn import Workspace
+from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
@@ -70,7 +70,7 @@ class Population:
         With the strategy of the first layer and the backend, chosen for this population once, when it
         is new.
     numbers : dict of array, shape (P,)
-        The settings that are a number per network, by name.
+        The settings that are a number per network, by name; and ``dropout_key``, (P, 2).
     total_updates, updates_per_epoch, half_cycle : int, in updates
 
     Raises
@@ -106,7 +106,7 @@ class Population:
                     f"{_difference(member.settings, settings)}."
                 )
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -118,6 +118,12 @@ class Population:
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        self.network = replace(
+            network,
+            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_inputs=bool(self.numbers["input_dropout"].any()),
+        )
+        self.numbers["dropout_key"] = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
@@ -203,7 +209,7 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products:
+        if not OPTIMISERS[self.settings.optimiser].by_products or self.network.drops_inputs:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)

@@ -18,7 +18,17 @@ from typing import Any, Literal
 import numpy as np
 
 from klayer.errors import KlayerError, located, unknown_name
-from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
+from klayer.nn import (
+    ACTIVATIONS,
+    BATCH_NORM,
+    BN_PLACES,
+    LAYER_NORM,
+    LOSSES,
+    SKIP,
+    Initialiser,
+    Network,
+    loss_of,
+)
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
@@ -41,6 +51,18 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
 
 def _initialiser(value: Any) -> str:
     return str(Initialiser.parse(value))
+
+
+def _activation(value: Any) -> str | tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    names = names if isinstance(names, list | tuple) else [names]
+    found = tuple(name.strip() if isinstance(name, str) else name for name in names)
+    for name in found:
+        if name not in ACTIVATIONS:
+            raise unknown_name("activation", name, ACTIVATIONS)
+    if not found:
+        raise KlayerError("`activation` must name one, or one for each hidden layer, but got none.")
+    return found[0] if len(found) == 1 else found
 
 
 def _class_weights(value: Any) -> Any:
@@ -68,9 +90,10 @@ def _quantiles(value: Any) -> tuple[float, ...]:
 def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
     """Read a list of numbers, or a text of them with commas."""
     parts = value.split(",") if isinstance(value, str) else value
-    parts = [parts] if isinstance(parts, int | float) else parts
+    parts = parts if isinstance(parts, list | tuple) else [parts]
     try:
-        if any(isinstance(part, bool | np.bool_) for part in parts):
+        kinds = str, int, float, np.integer, np.floating
+        if any(isinstance(part, bool) or not isinstance(part, kinds) for part in parts):
             raise TypeError
         found = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
@@ -145,11 +168,39 @@ class Settings:
         below=1,
         only_with=("batch_norm", tuple(name for name in BATCH_NORM if name != "none")),
     )
+    bn_place: str = setting(
+        "before",
+        "Where hidden layers normalise by the batch: {choices} their activation.",
+        choices=BN_PLACES,
+        search="choices",
+        label="place of batch normalisation",
+        symbol="BN",
+        only_with=("batch_norm", tuple(name for name in BATCH_NORM if name != "none")),
+    )
+    bn_momentum: float = setting(
+        0.9,
+        "What the running averages of batch normalisation keep of their old value at each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="momentum of batch normalisation",
+        symbol="BN momentum",
+        only_with=("batch_norm", tuple(name for name in BATCH_NORM if name != "none")),
+    )
+    layer_norm: str = setting(
+        "none",
+        "Layers that normalise each sample by its own units: none or hidden; not with batch_norm.",
+        choices=LAYER_NORM,
+        search="choices",
+        label="layer normalisation",
+        symbol="LN",
+    )
     init: str = setting(
         "he",
-        "Initialisation: he, xavier (both by fan-in) or gaussian:SIGMA.",
+        "Initialisation: he, xavier, lecun (all by fan-in) or gaussian:SIGMA.",
         read=_initialiser,
-        values="he, xavier or gaussian:SIGMA",
+        values="he, xavier, lecun or gaussian:SIGMA",
         scope="network",
         search="choices",
     )
@@ -182,8 +233,36 @@ class Settings:
         label="maximum learning rate",
         symbol="max. rate",
     )
-    activation: str = setting(
-        "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
+    activation: str | tuple[str, ...] = setting(
+        "relu",
+        "Activation of the hidden layers: {choices}; with commas, one for each of them.",
+        choices=ACTIVATIONS,
+        read=_activation,
+        search="choices",
+    )
+    skip: str = setting(
+        "none",
+        "Skip connections: none, or equal (a hidden layer as wide as the one below adds its output).",
+        choices=SKIP,
+        search="choices",
+        label="skip connections",
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of the hidden units that is dropped in each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+    )
+    input_dropout: float = setting(
+        0.0,
+        "Share of the inputs that is dropped in each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="dropout of inputs",
     )
     loss: str = setting(
         "auto",
@@ -374,7 +453,7 @@ classification: choose auto or softmax_cross_entropy.
         Examples
         --------
         >>> Settings.per_network()
-        ('init', 'l2', 'lr_min', 'lr_max', 'smoothing', 'huber_delta', 'momentum')
+        ('bn_momentum', 'init', 'l2', 'lr_min', 'lr_max', 'dropout', 'input_dropout', 'smoothing', ...
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 

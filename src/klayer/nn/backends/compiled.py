@@ -20,7 +20,6 @@ from numpy.typing import DTypeLike, NDArray
 from klayer.nn.network import Network
 from klayer.nn.pieces import Affine
 from klayer.nn.pieces.activations import LEAK
-from klayer.nn.pieces.batch_norm import RUNNING_DECAY
 from klayer.nn.workspace import Workspace
 
 __all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
@@ -103,7 +102,8 @@ class Kernel:
     >>> params, running, slots = np.zeros(6), np.empty(0), np.empty((0, 6))
     >>> updates = Updates(0, np.eye(2), np.array([0, 1]), np.array([0, 2]))
     >>> losses = np.empty(1)
-    >>> kernel.train(params, running, slots, updates, np.array([1.0]), 0.0, 0.0, Workspace(), losses)
+    >>> ws, lr = Workspace(), np.array([1.0])
+    >>> kernel.train(params, running, slots, updates, lr, 0.0, 0.0, 0.9, ws, losses)
     (1, 0)
     >>> params.tolist(), losses.round(3).tolist()
     ([0.25, -0.25, -0.25, 0.25, 0.0, 0.0], [0.693])
@@ -128,6 +128,7 @@ class Kernel:
         lr: Array,
         l2: float,
         momentum: float,
+        decay: float,
         ws: Workspace,
         losses: Array,
     ) -> tuple[int, int]:
@@ -140,7 +141,8 @@ class Kernel:
         slots : array, shape (slots, size of params), moved
         updates : Updates
         lr : array, shape (T,)
-        l2, momentum : float
+        l2, momentum, decay : float
+            The last is what running averages keep.
         ws : Workspace
         losses : array, shape (T,)
             Becomes the mean loss of each update's batch, before the update.
@@ -163,7 +165,7 @@ class Kernel:
             running,
             slots,
             lr,
-            np.array([2 * l2, momentum, self._eps, RUNNING_DECAY, LEAK], self.dtype),
+            np.array([2 * l2, momentum, self._eps, decay, LEAK], self.dtype),
             updates.start,
             ws.array("kernel", (size,), self.dtype),
             losses,
@@ -185,7 +187,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     timer.start()
     try:
         slots = np.zeros((1, 4), dtype)
-        kernel.train(zeros, zeros[:0], slots, updates, zeros[:1], 0, 0, Workspace(), zeros[1:2])
+        kernel.train(zeros, zeros[:0], slots, updates, zeros[:1], 0, 0, 0, Workspace(), zeros[1:2])
     finally:
         timer.cancel()
 
