@@ -26,7 +26,7 @@ from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
-from klayer.train.schedules import SCHEDULES
+from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState
 
@@ -70,8 +70,10 @@ class Population:
         With the strategy of the first layer and the backend, chosen for this population once, when it
         is new.
     numbers : dict of array, shape (P,)
-        The settings that are a number per network, by name; and ``dropout_key``, (P, 2).
-    total_updates, updates_per_epoch, half_cycle : int, in updates
+        The settings that are a number per network, by name.
+    course : Course
+        The cycles, in updates.
+    total_updates, updates_per_epoch : int, in updates
 
     Raises
     ------
@@ -123,12 +125,12 @@ class Population:
             drops_hidden=bool(self.numbers["dropout"].any()),
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
-        self.numbers["dropout_key"] = dropout_keys([member.seed for member in members])
+        self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
-        self.half_cycle = settings.half_cycle_updates(self.updates_per_epoch)
-        self.total_updates = settings.total_updates(self.updates_per_epoch)
+        self.course = settings.course(self.updates_per_epoch)
+        self.total_updates = self.course.total
         self.state = state or self._start()
         if state:
             self._check(state)
@@ -162,33 +164,39 @@ class Population:
                     f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
                 )
         elif backend == "auto":
-            pays = not chosen and compiled_pays(W1, self.total_updates)
+            batch = self.batches.batch_size
+            pays = not chosen and compiled_pays(W1, batch, self.total_updates, at_once)
             refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, smoothing."""
+        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
         weights = self.feed["train"].weights is not None or self._class_weights is not None
         return tuple(
             what
             for what, needed in (
                 ("weights", weights),
                 ("smoothing", bool(self.numbers["smoothing"].any())),
+                ("clip_norm", bool(self.settings.clip_norm)),
             )
             if needed
         )
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted.
+        # For no network: only the names are wanted, and the shapes of each.
         none = {key: value[:0] for key, value in state.params.items()}
         slots = OPTIMISERS[self.settings.optimiser].init(none)
+        shapes = self.network.shapes()
         groups = [
             ("params", self.network.shapes(), state.params),
             ("running", self.network.running_shapes(), state.running),
-            *((name, self.network.shapes(), state.slots.get(name, {})) for name in slots),
+            *(
+                (name, {key: shapes[key] for key in slot}, state.slots.get(name, {}))
+                for name, slot in slots.items()
+            ),
         ]
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
@@ -209,11 +217,12 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products or self.network.drops_inputs:
+        settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
+        if not optimiser.by_products or settings.clip_norm or self.network.drops_inputs:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
-        return int(wanted) if can_delay(W1, batch) else 1
+        return int(wanted) if can_delay(W1) else 1
 
     def __len__(self) -> int:
         return len(self.members)
@@ -226,9 +235,15 @@ class Population:
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
         t = t if isinstance(t, int) else t[:, None]
-        schedule = SCHEDULES[self.settings.schedule]
-        low, high = (self.numbers[name][lanes] for name in ("lr_min", "lr_max"))
-        return np.asarray(schedule(t, low, high, self.half_cycle))
+        low, high, decay = (
+            self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
+        )
+        return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
+
+    def numbers_of(self, lanes: slice) -> dict[str, Array]:
+        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        found = {name: value[lanes] for name, value in self.numbers.items()}
+        return {**found, "dropout_key": self._dropout_keys[lanes]}
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
@@ -289,7 +304,7 @@ class Population:
                 {key: value[lanes] for key, value in group.items()}
                 for group in (self.state.params, self.state.running)
             )
-            numbers = {name: value[lanes] for name, value in self.numbers.items()}
+            numbers = self.numbers_of(lanes)
             for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
                 values[name][lanes] = value
 
