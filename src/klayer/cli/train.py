@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,7 +197,9 @@ def _run(
     written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
