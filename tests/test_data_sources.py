@@ -66,8 +66,8 @@ def test_a_name_is_known_with_and_without_dashes(name, title, tmp_path):
 def test_an_unknown_name_gets_did_you_mean():
     with refuses(
         "unknown data set 'cifar': did you mean 'cifar10'? Known: cifar10, cifar100, mnist, emnist, "
-        "fashion_mnist, digits, synthetic, or the path of a .npz file, a folder of IDX files or an "
-        "image folder."
+        "fashion_mnist, digits, synthetic, or the path of a .npz file, a table such as .csv, a folder "
+        "of IDX files or an image folder."
     ):
         load("cifar")
 
@@ -86,12 +86,12 @@ def test_a_path_that_leads_nowhere_is_refused():
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.mp3").touch()
     with refuses(
-        f"{tmp_path / 'a.csv'}: a data set must be a .npz file, a folder of IDX files or an image "
-        "folder: convert"
+        f"{tmp_path / 'a.mp3'}: a data set must be a .npz file, a table such as .csv, a folder of IDX "
+        "files or an image folder: convert it, for example with `numpy.savez`."
     ):
-        load(tmp_path / "a.csv")
+        load(tmp_path / "a.mp3")
 
 
 def test_options_of_a_source_without_options_are_refused():
@@ -154,24 +154,24 @@ def test_a_row_is_all_that_a_new_source_needs(monkeypatch, tmp_path):
         return Dataset(request.path.stem, {"train": rows}, ("a", "b"), source=request.path.name)
 
     new = Source(
-        name="FILE.csv",
+        name="FILE.moons",
         description="numbers, the label last",
         load=read,
         find=always("a path"),
-        recognises=lambda path: path.suffix == ".csv",
-        kind="a .csv file",
+        recognises=lambda path: path.suffix == ".moons",
+        kind="a .moons file",
     )
     named = replace(new, name="two_moons", recognises=None, fetch=lambda *_: "on the moon")
     monkeypatch.setattr(catalogue, "SOURCES", (*SOURCES, new, named))
-    (tmp_path / "mine.csv").write_text("1,2,0\n3,4,1\n")
-    assert load(tmp_path / "mine.csv").splits["train"].labels.tolist() == [0, 1]
-    assert [source.name for source in available()][-2:] == ["FILE.csv", "two_moons"]
+    (tmp_path / "mine.moons").write_text("1,2,0\n3,4,1\n")
+    assert load(tmp_path / "mine.moons").splits["train"].labels.tolist() == [0, 1]
+    assert [source.name for source in available()][-2:] == ["FILE.moons", "two_moons"]
     assert fetch("Two-Moons") == "on the moon"
     assert can_download("two moons")
     with refuses(
         "unknown data set 'moon': Known: cifar10, cifar100, mnist, emnist, fashion_mnist, digits, "
-        "synthetic, two_moons, or the path of a .npz file, a folder of IDX files, an image folder or a "
-        ".csv file."
+        "synthetic, two_moons, or the path of a .npz file, a table such as .csv, a folder of IDX files, "
+        "an image folder or a .moons file."
     ):
         load("moon")
 
@@ -217,6 +217,13 @@ def npz_file(folder, monkeypatch):
     return folder / "mine.npz"
 
 
+def table_file(folder, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    lines = [",".join([*map(str, row), "ab"[i % 2]]) for i, row in enumerate(rows.tolist())]
+    (folder / "mine.csv").write_text("\n".join(["p,q,r,class", *lines]))
+    return folder / "mine.csv"
+
+
 def image_folder(folder, monkeypatch):
     for index in range(20):
         path = folder / "pets" / ("cat", "dog")[index % 2] / f"{index}.png"
@@ -235,6 +242,7 @@ EXAMPLES = {
     "digits": lambda folder, monkeypatch: "digits",
     "synthetic": lambda folder, monkeypatch: "synthetic:features=12,classes=3,samples=60",
     "FILE.npz": npz_file,
+    "FILE.csv": table_file,
     "IDX_FOLDER": idx_folder,
     "FOLDER": image_folder,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.encoder import Encoder
 from klayer.data.fingerprint import fingerprint
 from klayer.data.labels import (
     check_every_output_used,
@@ -180,6 +181,10 @@ class Dataset:
     task : {"classification", "regression", "multilabel"}
         What is to be learnt of a row: its class, a number or several, or for each label whether the
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
+    encoder : Encoder, optional
+        What made the features of a table's columns; it goes with the networks.
+    notes : tuple of str
+        What was decided in loading, a line each: the task, the split, columns left out.
 
     Raises
     ------
@@ -207,6 +212,7 @@ class Dataset:
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
     task: str = "classification"
+    encoder: Encoder | None = None
     notes: tuple[str, ...] = ()
     background: str = "white"
 

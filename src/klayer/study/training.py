@@ -15,8 +15,9 @@ from klayer.study.chance import constant_score, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
-from klayer.train import SCHEDULES, Settings, TrainingState
+from klayer.train import Settings, TrainingState
 from klayer.train.metrics import main_metric
+from klayer.train.schedules import learning_rates
 
 __all__ = [
     "Reporter",
@@ -38,11 +39,8 @@ CHECKPOINT_SECONDS = 10.0
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
-    def mended(self, damage: str) -> None:
-        """A file of a run that goes on was damaged, and what is done about it."""
-
-    def note(self, sentence: str) -> None:
-        """Something about the data that the user should know."""
+    def note(self, text: str) -> None:
+        """Something that the user should know: of the data, of a damaged run, of a setting."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
@@ -60,9 +58,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def mended(self, damage: str) -> None: ...
-
-    def note(self, sentence: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -273,6 +269,6 @@ def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: 
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:
-    schedule = SCHEDULES[settings.schedule]
-    half_cycle = settings.half_cycle_updates(per_epoch)
-    return float(schedule(t, settings.lr_min, settings.lr_max, half_cycle))
+    low, high = settings.lr_min, settings.lr_max
+    course = settings.course(per_epoch)
+    return float(learning_rates(settings.schedule, t, low, high, course, settings.peak_decay))

@@ -67,7 +67,8 @@ def _by_class(outputs: Array, labels: Array) -> Array:
 def _balanced(total: Array, labels: Array, scale: Array) -> Array:  # noqa: ARG001
     """The mean over the classes that are there of the share of their rows that is right."""
     there = np.bincount(labels, minlength=total.shape[-1])
-    return np.asarray((total[:, 0, there > 0] / there[there > 0]).mean(axis=-1))
+    # Network by network: a sum's bits may depend on how many there are.
+    return np.array([(right[there > 0] / there[there > 0]).mean() for right, _ in total])
 
 
 def _macro_f1(total: Array, labels: Array, scale: Array) -> Array:  # noqa: ARG001
@@ -76,9 +77,11 @@ def _macro_f1(total: Array, labels: Array, scale: Array) -> Array:  # noqa: ARG0
     A class that neither has a row nor is taken for one doesn't count.
     """
     there = np.bincount(labels, minlength=total.shape[-1])
-    both = there + total[:, 1]  # (P, K)
-    f1 = np.divide(2 * total[:, 0], both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(f1.sum(axis=-1) / np.maximum(1, (both > 0).sum(axis=-1)))
+    found = []
+    for right, taken in total:
+        both = there + taken  # (K,)
+        found.append((2 * right[both > 0] / both[both > 0]).mean())
+    return np.array(found)
 
 
 def _right_labels(outputs: Array, labels: Array) -> Array:
