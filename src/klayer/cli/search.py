@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -245,7 +244,9 @@ def _run(
         written = write_report(run)
     results = run.result("trials.json")
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text({"run": str(run.path), **results}, indent=1))
     elif not quiet:
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])

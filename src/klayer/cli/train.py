@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -212,7 +211,9 @@ def _run(
         written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
@@ -248,7 +249,9 @@ def _print_plan(
             "populations": [asdict(one) for one in found],
             "seconds": total,
         }
-        typer.echo(json.dumps(plan, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text(plan, indent=1))
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"

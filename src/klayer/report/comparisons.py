@@ -8,6 +8,7 @@ from functools import cached_property
 
 from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
+from klayer.study.chance import least_learnt
 from klayer.study.statistics import Comparison, counts, holm, paired
 
 __all__ = ["ArmComparison", "Comparisons"]
@@ -107,7 +108,8 @@ class Comparisons:
             arms = [arm for arm in view.with_results if one.matches(arm.settings)]
             if split not in view.splits or not arms:
                 continue
-            chance = view.chance + 0.02
+            rows_judged = view.info["data"]["samples"].get(split) or 1
+            chance = least_learnt(view.chance, rows_judged)
             rows = [
                 Fidelity(given[split], arm.measured(split), one.source, arm.label, chance, one.note)
                 for arm in arms

@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from klayer.files import write_text
+from klayer.files import json_text, write_text
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import headline
@@ -135,6 +135,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.policies["json.dumps_function"] = json_text
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     inlined = {"version": metadata.version("klayer"), "bundle": javascript()}
     return environment.get_template("page.html", globals=inlined)

@@ -9,6 +9,7 @@ from typing import Any
 
 from klayer.errors import KlayerError
 from klayer.study.arms import describe
+from klayer.study.chance import uneven
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
@@ -47,6 +48,7 @@ class ArmView:
     init: str  # in short, "He"
     series: str  # what tells it from others of its architecture and initialisation: "BN hidden"
     splits: tuple[str, ...] = SPLITS  # those that the data have
+    uneven: bool = False  # whether some classes have many more rows than others
 
     @property
     def judge(self) -> str:
@@ -75,6 +77,13 @@ class ArmView:
     def everything(self, split: str) -> Estimate:
         """Return the final accuracies of all networks, whether they trained or not."""
         return estimate(record.score(split) for record in self.records)
+
+    def beside(self, score: str) -> Estimate:
+        """Return a score beside accuracy, of all networks on the last split that there is."""
+        if not self.splits:
+            return estimate([])
+        found = (record.scores.get(self.splits[-1]) for record in self.records)
+        return estimate(getattr(one, score, None) for one in found)
 
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
@@ -193,10 +202,23 @@ class RunView:
 
     @cached_property
     def chance(self) -> float:
-        """Accuracy of guessing: that of the networks at chance, else 1 / K."""
+        """Accuracy of guessing: that of the networks at chance, else of the commonest class."""
         stuck = [one.score(self.judge) for one in self.records if one.state == "at chance"]
         values = [value for value in stuck if value is not None]
-        return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
+        return max(values) if values else self.guessed
+
+    @property
+    def guessed(self) -> float:
+        """Accuracy of always naming the commonest class, on the split that is judged by; else 1 / K."""
+        counts = (self.info["data"].get("class_counts") or {}).get(self.judge)
+        if counts and sum(counts):
+            return float(max(counts) / sum(counts))
+        return 1 / max(1, len(self.info["data"]["class_names"]))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some classes have many more training rows than others."""
+        return uneven((self.info["data"].get("class_counts") or {}).get("train"))
 
     def groups(self, *, baseline: bool) -> list[Group]:
         """Return arms with results, grouped: those with the baseline initialisation, or all others."""
@@ -233,6 +255,7 @@ def _arms(view: RunView) -> list[ArmView]:
             _init_label(one.init),
             _series(name, one, everyone),
             view.splits,
+            view.uneven,
         )
         for name, one in settings.items()
     ]

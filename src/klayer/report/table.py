@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.report.run_view import SPLITS, ArmView, RunView
+from klayer.study.chance import BESIDE_ACCURACY
 from klayer.study.record import Score
 from klayer.study.statistics import Comparison, Estimate, percent
 from klayer.train import Settings
@@ -145,6 +146,7 @@ class Column:
     words: bool = False  # aligned left
     tip: str = ""  # what the heading says when it is pointed at
     split: str = ""  # the split that it is about: without that split, there is no such column
+    uneven: bool = False  # whether it stands beside the accuracy of uneven classes alone
 
     def plain(self, arm: ArmView) -> str:
         """Return what the terminal shows."""
@@ -182,6 +184,22 @@ def _accuracy(split: str) -> Column:
     )
 
 
+def _beside(score: str, heading: str, tip: str) -> Column:
+    def terminal(arm: ArmView) -> str:
+        mean = arm.beside(score).mean
+        return "-" if mean is None else f"{mean:.2%}"
+
+    return Column(
+        heading,
+        lambda arm: mean_sd(arm.beside(score)),
+        lambda arm: {f"{score}_mean": arm.beside(score).mean, f"{score}_sd": arm.beside(score).sd},
+        word=heading.lower(),
+        terminal=terminal,
+        tip=tip,
+        uneven=True,
+    )
+
+
 def _in_digits(arm: ArmView, split: str) -> str:
     """Write mean and standard deviation, or what became of the networks."""
     found, every = arm.measured(split), arm.everything(split)
@@ -216,6 +234,9 @@ COLUMNS = (
            terminal=lambda arm: arm.name, words=True),
     Column("Seeds", lambda arm: str(arm.cell.n), _counts, word="n"),
     *map(_accuracy, SPLITS),
+    _beside("balanced_accuracy", "Balanced",
+            "Balanced accuracy on the last split: the share of right rows of each class, averaged."),
+    _beside("macro_f1", "Macro F1", "The F1 scores of the classes on the last split, averaged."),
     Column("95\u202f% interval", lambda arm: interval(arm.cell.estimate.low, arm.cell.estimate.high),
            tip="Where the mean over many more seeds would lie, Student's t."),
     Column("Outcome", lambda arm: arm.cell.describe(), word="state", terminal=_outcome, words=True),
@@ -225,7 +246,12 @@ COLUMNS = (
 def columns(arms: Sequence[ArmView]) -> list[Column]:
     """Return the columns of a table of these arms: those of splits that they have, and the others."""
     splits = {split for arm in arms for split in arm.splits} or SPLITS
-    return [column for column in COLUMNS if not column.split or column.split in splits]
+    uneven = any(arm.uneven for arm in arms)
+    return [
+        column
+        for column in COLUMNS
+        if (not column.split or column.split in splits) and (uneven or not column.uneven)
+    ]
 
 
 def result_table(
@@ -261,7 +287,7 @@ def network_table(view: RunView) -> Table:
     def plain(value: Any) -> Any:
         return " ".join(map(str, value)) if isinstance(value, list) else value
 
-    kinds = ("accuracy", "loss", "cost")
+    kinds = ("accuracy", "loss", "cost", *(BESIDE_ACCURACY if view.uneven else ()))
     head = ["part", "arm", "seed", "state", "failure"]
     head += [f"{split}_{kind}" for split in view.splits for kind in kinds]
     raw = []

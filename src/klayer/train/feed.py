@@ -166,6 +166,12 @@ class Feed:
     n_features, n_classes : int
     dtype : dtype
 
+    Raises
+    ------
+    KlayerError
+        If a feature is so far from those of training that it can't be calculated with, with its split,
+        row and column.
+
     Examples
     --------
     >>> import klayer as kl
@@ -181,6 +187,21 @@ class Feed:
         self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
         self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._rows: dict[str, Rows] = {}
+        for name, part in dataset.splits.items():
+            self._require_range(name, part.features)
+
+    def _require_range(self, name: str, features: Array) -> None:
+        """Refuse features too far from the training split's to be calculated with."""
+        standardiser = self.dataset.standardiser
+        place = standardiser.beyond(features, self.dtype)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"split {name!r}, row {row}, column {column}: a feature must be near enough to those "
+                f"of training to be calculated with in {self.dtype}, but got {features[place]:g}, "
+                f"where training has a mean of {standardiser.mean[column]:g} and a deviation of "
+                f"{standardiser.scale[column]:g}: correct the row or leave it away."
+            )
 
     @property
     def splits(self) -> Sequence[str]:

@@ -324,8 +324,9 @@ class Population(Told):
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
-            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``, ``balanced_accuracy``,
+            ``macro_f1``; ``r2``, ``rmse``; or ``label_accuracy``, ``exact_match``. NaN for networks
+            that failed, or whose outputs are not finite.
         """
         return self.evaluate_rows(self.weighted(self.feed[split]), engine)
 
@@ -333,9 +334,15 @@ class Population(Told):
         """Return rows with the weights that these networks' loss gives them."""
         return rows.weighted(self._class_weights)
 
-    def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+    def evaluate_rows(
+        self, rows: Rows, engine: Engine | None = None, *, curves: bool = False
+    ) -> dict[str, Array]:
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
+
+        ``curves`` leaves out what curves don't follow.
+        """
+        names = measures(self.network.task, curves=curves)
+        values = {name: np.full(len(self), np.nan) for name in names}
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
@@ -343,7 +350,8 @@ class Population(Told):
                 for group in (self.state.params, self.state.running)
             )
             numbers = self.numbers_of(lanes)
-            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
+            found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
+            for name, value in found.items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:
