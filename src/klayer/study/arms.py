@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from klayer.study.factors import labels, slug
 from klayer.train import Member, Settings
 
 __all__ = ["Arm", "Job", "Pack", "describe", "jobs", "pack"]
@@ -23,10 +24,13 @@ class Arm:
     name : str
         Unique in its study.
     settings : Settings
+    named : bool
+        Whether somebody gave the name, so that it is what the arm is called.
     """
 
     name: str
     settings: Settings
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,26 +95,28 @@ def jobs(arms: Iterable[Arm], seeds: Sequence[int]) -> list[Job]:
 def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:
     """Pack jobs into as few populations as there are, in order of first appearance.
 
-    Jobs go together if they share all settings but ``init``, ``l2``, ``lr_min`` and ``lr_max``.
+    Jobs go together if they share all settings but those that are a network's own. A population is
+    named by what tells it from the others.
 
     Examples
     --------
     >>> arms = [Arm(bn + i, Settings(batch_norm=bn, init=i))
     ...         for bn in ("none", "all") for i in ("he", "xavier")]
-    >>> [len(p.jobs) for p in pack(jobs(arms, seeds=[0, 1, 2]))]
-    [6, 6]
+    >>> [(p.name[:6], len(p.jobs)) for p in pack(jobs(arms, seeds=[0, 1, 2]))]
+    [('no-bn-', 6), ('bn-all', 6)]
     """
     groups: dict[Settings, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.member.settings.shared, []).append(job)
     packs, default = [], Settings().as_dict()
-    for shared, members in groups.items():
+    names = labels(list(groups))[0]
+    for label, members in zip(names, groups.values(), strict=True):
         # Only what is not at its default: a setting that a later version adds renames nothing.
         identity = [
             [*job.key, {k: v for k, v in job.member.settings.as_dict().items() if v != default[k]}]
             for job in members
         ]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{prefix}{len(shared.hidden) + 1}-layer-bn-{shared.batch_norm}-{digest}"
-        packs.append(Pack(name, tuple(members)))
+        called = slug(label) if len(groups) > 1 else "networks"
+        packs.append(Pack(f"{prefix}{called}-{digest}", tuple(members)))
     return packs

@@ -105,6 +105,11 @@ class NetworkRecord:
         """Return the accuracy (0 to 1) on a split; None if it diverged or never saw the split."""
         return self.scores.get(split, Score()).accuracy
 
+    def value(self, split: str, name: str) -> float | None:
+        """Return one of the scores on a split, by its name; None where there is none."""
+        found: float | None = getattr(self.scores.get(split, Score()), name, None)
+        return found
+
     @property
     def updates(self) -> int:
         """How many updates were done."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ __all__ = [
     "SETTINGS",
     "Settings",
     "current_names",
+    "has_effect",
     "setting_label",
     "setting_title",
     "without_aliases",
@@ -248,9 +249,10 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
+        values = {name: getattr(self, name) for name in SETTINGS}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -390,6 +392,20 @@ def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
             )
         given[today] = name
     return {today: values[name] for today, name in given.items()}
+
+
+def has_effect(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a setting has an effect beside others, given as plain values; the rest is at its default.
+
+    Examples
+    --------
+    >>> has_effect("bn_eps", {"batch_norm": "all"}), has_effect("bn_eps", {"bn_eps": 1e-5})
+    (True, False)
+    """
+    if name not in SETTINGS:
+        return True
+    defaults = {one: row.default for one, row in SETTINGS.items()}
+    return SETTINGS[name].has_effect(SimpleNamespace(**defaults | dict(values)))
 
 
 def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,12 +17,14 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
-    Section("arms", "Networks", arms.build),
-    Section("search", "Search", search.build),
-    Section("initialisation", "Other initialisations", arms.build_others),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
+    Section("all-arms", "All arms", arms.build_table),
+    Section("search", "Search", search.build),
+    Section("arms", "Networks", arms.build),
+    Section("others", "Others", arms.build_others),
     Section("fidelity", "Published and measured", published.build, appendix=True),
     Section("best", "The best network", best_network.build, appendix=True),
     Section("comparisons", "All comparisons", comparisons.build_tables, appendix=True),
+    Section("gradients", "Gradient check", gradient_check.build_appendix, appendix=True),
     Section("made", "How it was made", how_made.build, appendix=True),
 )
