@@ -141,7 +141,7 @@ def test_figures_are_written_as_svg_and_tables_as_csv(study):
     with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert len(rows) == 24
-    stored = {(r.arm, str(r.seed)): r.accuracy("test") for r in study.networks}
+    stored = {(r.arm, str(r.seed)): r.score("test") for r in study.networks}
     assert all(float(r["test_accuracy"]) == stored[r["arm"], r["seed"]] for r in rows)
     with (study.path / "tables" / "fidelity.csv").open(encoding="utf-8") as f:
         assert {row["published"] for row in csv.DictReader(f)} == {"0.2"}
@@ -149,7 +149,7 @@ def test_figures_are_written_as_svg_and_tables_as_csv(study):
 
 def test_numbers_on_the_page_are_the_runs_numbers(study, html):
     arm = RunView(study).arms[0]
-    values = [record.accuracy("test") for record in arm.records]
+    values = [record.score("test") for record in arm.records]
     shown = f"{100 * np.mean(values):.1f}\u202f% ± {100 * np.std(values, ddof=1):.1f}"
     assert shown in html
 
@@ -165,7 +165,7 @@ def test_confusion_matrix_counts_the_stored_accuracy(study):
     view = RunView(study)
     best = examine(view, view.best, study.load_data())
     assert best.confusion.sum() == study.info["data"]["samples"]["test"]
-    assert best.accuracy == pytest.approx(best.record.accuracy("test"), abs=1e-9)
+    assert best.accuracy == pytest.approx(best.record.score("test"), abs=1e-9)
     assert all(one.label != one.predicted for one in best.mistakes)
     probs = [one.prob for one in best.mistakes]
     assert probs == sorted(probs, reverse=True)
@@ -424,7 +424,7 @@ def test_panels_of_a_saved_figure_show_their_own_curves(study):
     assert len(set(lines)) == 12
 
 
-@pytest.mark.parametrize("change", [{"warmth": 0.9}, {"schedule": "one_cycle"}])
+@pytest.mark.parametrize("change", [{"warmth": 0.9}, {"schedule": "spiral"}])
 def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     copy = tmp_path / "later"
     shutil.copytree(one[0].path, copy)

@@ -88,7 +88,7 @@ class Examination:
 
 def seen(view: RunView, record: NetworkRecord) -> str:
     """Return the last split that a network was judged by: trials of a search never saw ``test``."""
-    known = [split for split in view.splits if record.value(split, view.measure.name) is not None]
+    known = [split for split in view.splits if record.score(split) is not None]
     return (known or list(view.splits))[-1]
 
 

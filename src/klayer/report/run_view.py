@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -52,25 +51,17 @@ class ArmView:
         """What the arm is judged by."""
         return self.measured(self.judge)
 
-    def reader(self, split: str, name: str = "") -> Callable[[Any], float | None]:
-        """Return what reads a score of a network: by default what it is judged by."""
-        name = name or self.measure.name
-        return lambda record: record.value(split, name)
-
     def measured(self, split: str) -> Cell:
         """Return the arm's final values on one split."""
-        read, measure = self.reader(split), self.measure
-        return cell(self.records, split, read=read, bounds=measure.bounds, apart=measure.apart)
+        return cell(self.records, split, bounds=self.measure.bounds, apart=self.measure.apart)
 
-    def everything(self, split: str, name: str = "") -> Estimate:
-        """Return the final values of all networks, whether they trained or not."""
-        read, known = self.reader(split, name), not name
-        values = [read(record) for record in self.records]
-        return estimate(values, self.measure.bounds) if known else estimate(values)
+    def everything(self, split: str) -> Estimate:
+        """Return the final scores of all networks, whether they trained or not."""
+        return estimate((record.score(split) for record in self.records), self.measure.bounds)
 
     def value(self, record: NetworkRecord) -> float | None:
         """Return what one of its networks is judged by."""
-        return record.value(self.judge, self.measure.name)
+        return record.score(self.judge)
 
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
@@ -107,8 +98,7 @@ class ArmView:
 
 def compare_arms(a: ArmView, b: ArmView) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a."""
-    names, read = (a.name, b.name), a.reader(a.judge)
-    return compare(a.records, b.records, a.judge, names, read=read, bounds=a.measure.bounds)
+    return compare(a.records, b.records, a.judge, (a.name, b.name), a.measure.bounds)
 
 
 class RunView:
@@ -147,9 +137,9 @@ class RunView:
         Trials of a search are not among them once there are others: they must not be tested.
         """
         by = self.run.judged_by
-        known = [one for one in self.networks if one.value(by, self.measure.name) is not None]
+        known = [one for one in self.networks if one.score(by) is not None]
         chosen = [one for one in known if one.part != "search"] or known
-        return max(chosen, key=lambda one: one.value(by, self.measure.name) or 0.0, default=None)
+        return max(chosen, key=lambda one: one.score(by) or 0.0, default=None)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -209,7 +199,7 @@ class RunView:
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else 1 / K."""
-        stuck = [one.value(self.judge, self.measure.name) for one in self.records
+        stuck = [one.score(self.judge) for one in self.records
                  if one.state == "at chance"]  # fmt: skip
         values = [value for value in stuck if value is not None]
         if values or not self.measure.share:

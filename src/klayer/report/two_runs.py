@@ -8,7 +8,7 @@ from typing import Any
 
 from klayer.errors import KlayerError
 from klayer.files import write_text
-from klayer.report.curves import CURVES, Line, curve_panel
+from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.page import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.report.sections.section import Part, block
@@ -271,7 +271,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
 
 def _curves(pair: Pair, names: tuple[str, str], number: int) -> Figure:
     split, panels = [split for split in pair.a.splits if split != "test"][-1], []
-    for kind in CURVES:
+    for kind in kinds_of(pair.a.measure):
         if kind == "cost":
             continue  # the penalty may differ: the loss is what can be compared
         lines = [

@@ -58,10 +58,12 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
-    dataset = load(study.data, data_dir=data_dir)
-    if study.search:
-        _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]))
+    with study.named():
+        dataset = load(study.data, data_dir=data_dir)
+        if study.search:
+            _require_validation(dataset)
+        notes = study.require_updates(len(dataset.splits["train"]))
+    _say(notes, reporter)
     with open_executor(executor, dataset, workers) as engine:
         run = Run.create(out, kind, study.document, dataset, data_dir)
         return _begin(run, study, engine, reporter)
@@ -120,9 +122,11 @@ def run_search(
     document = dict(study.document)
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
-    dataset = load(study.data, data_dir=data_dir)
-    _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]), arms=False)
+    with study.named():
+        dataset = load(study.data, data_dir=data_dir)
+        _require_validation(dataset)
+        notes = study.require_updates(len(dataset.splits["train"]), arms=False)
+    _say(notes, reporter)
     if url:
         reach(url)
     with open_executor(executor, dataset, workers) as engine:
@@ -207,8 +211,10 @@ def _go_on(
 ) -> Run:
     started, reporter = time.monotonic(), reporter or Silent()
     with run, run.resumable():
+        for sentence in executor.dataset.notes:
+            reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in mend(run, executor.dataset):
-            reporter.mended(damage)
+            reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
                 _check_gradients(run, executor.dataset)
@@ -220,6 +226,11 @@ def _go_on(
         run.clear_checkpoints()
         summarise(run, time.monotonic() - started)
     return run
+
+
+def _say(notes: Sequence[str], reporter: Reporter | None) -> None:
+    for note in notes:
+        (reporter or Silent()).note(note)
 
 
 def _require_validation(dataset: Dataset) -> None:
@@ -237,7 +248,8 @@ def _check_gradients(run: Run, dataset: Dataset) -> None:
     with contextlib.suppress(Damaged):
         if run.result("gradcheck.json"):
             return
-    if dataset.n_features < FEATURES or dataset.n_classes > CLASSES:
+    fits = dataset.task == "classification" and dataset.n_classes <= CLASSES
+    if dataset.n_features < FEATURES or not fits:
         section = report_section()
     else:
         train = dataset.splits["train"]

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from klayer.study.statistics import percent
+from klayer.train.metrics import METRICS, main_metric, metrics_of
 
-__all__ = ["MEASURES", "Measure", "measure_of"]
+__all__ = ["MEASURES", "Measure", "measure_of", "others_of"]
 
 INFINITY = float("inf")
 MINUS = "\u2212"
-
-
-class Scored(Protocol):
-    """What a measure is read from; :class:`klayer.study.NetworkRecord` has it."""
-
-    def value(self, split: str, name: str, /) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -52,13 +46,16 @@ class Measure:
 
     def show(self, value: float | None, digits: int = 1) -> str:
         """Write a value; a dash where there is none."""
-        if value is None or self.share:
-            return percent(value, digits)
-        return f"{value:.{digits + 2}f}".replace("-", MINUS)
+        return percent(value, digits) if value is None or self.share else self._plain(value, digits)
+
+    def _plain(self, value: float, digits: int) -> str:
+        """Write a number that is no share: R² to its last places, others to their first."""
+        shown = f"{value:.{digits + 2}f}" if self.bounds[1] == 1 else f"{value:.{digits + 3}g}"
+        return shown.replace("-", MINUS)
 
     def spread(self, sd: float, digits: int = 1) -> str:
         """Write a standard deviation, without a unit."""
-        return f"{100 * sd:.{digits}f}" if self.share else f"{sd:.{digits + 2}f}"
+        return f"{100 * sd:.{digits}f}" if self.share else self._plain(sd, digits)
 
     def mean_sd(self, mean: float | None, sd: float | None, digits: int = 1) -> str:
         """Write a mean with its standard deviation, where there is one."""
@@ -95,12 +92,36 @@ class Measure:
         return f"{shown} points" if self.share else shown
 
 
-# By the task of the data: what its networks are judged by.
-MEASURES = {"accuracy": Measure("accuracy", "accuracy")}
-MEASURES["r2"] = Measure("r2", "R²", share=False, bounds=(-INFINITY, 1.0))
-_BY_TASK = {"regression": "r2"}
+def _bounds(name: str, *, share: bool) -> tuple[float, float]:
+    if share:
+        return 0.0, 1.0
+    return (-INFINITY, 1.0) if name == "r2" else (0.0, INFINITY)
+
+
+# Every score of the table of training.
+MEASURES = {
+    name: Measure(name, row.title, row.share, _bounds(name, share=row.share))
+    for name, row in METRICS.items()
+}
 
 
 def measure_of(task: str) -> Measure:
-    """Return what networks of a task are judged by: R² in regression, else the accuracy."""
-    return MEASURES[_BY_TASK.get(task, "accuracy")]
+    """Return what networks of a task are judged by.
+
+    Examples
+    --------
+    >>> measure_of("classification").word, measure_of("regression").word
+    ('accuracy', 'R²')
+    """
+    return MEASURES[main_metric(task)]
+
+
+def others_of(task: str) -> list[Measure]:
+    """Return the further scores of a task.
+
+    Examples
+    --------
+    >>> [one.word for one in others_of("regression")], others_of("classification")
+    (['RMSE'], [])
+    """
+    return [MEASURES[name] for name in metrics_of(task) if name != main_metric(task)]

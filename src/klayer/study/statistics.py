@@ -65,11 +65,7 @@ class Result(Protocol):
     @property
     def state(self) -> str: ...
 
-    def accuracy(self, split: str, /) -> float | None: ...
-
-
-# Reads of a network what it is judged by.
-Read = Callable[[Result], float | None]
+    def score(self, split: str, /) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -283,7 +279,7 @@ class Cell:
         Examples
         --------
         >>> from types import SimpleNamespace
-        >>> stuck = SimpleNamespace(seed=0, state="at chance", accuracy=lambda split: 0.1)
+        >>> stuck = SimpleNamespace(seed=0, state="at chance", score=lambda split: 0.1)
         >>> cell([stuck] * 5).describe()
         '10.0\u202f%: never left chance, 5 of 5 seeds'
         """
@@ -315,7 +311,6 @@ def cell(
     records: Sequence[Result],
     split: str = "test",
     *,
-    read: Read | None = None,
     bounds: tuple[float, float] = SHARE,
     apart: float = FAR_APART,
 ) -> Cell:
@@ -325,17 +320,14 @@ def cell(
     ----------
     records : sequence of NetworkRecord
     split : {"train", "validation", "test"}
-        Whose accuracy.
-    read : callable, optional
-        Reads something else of a network than that accuracy.
+        Whose score.
     bounds : (float, float)
-        Of what is read.
+        Of the score.
     apart : float
         Above which standard deviation the seeds lie far apart.
     """
-    read = read or (lambda record: record.accuracy(split))
     groups = {
-        state: [read(record) for record in records if record.state == state]
+        state: [record.score(split) for record in records if record.state == state]
         for state in ("trained", "at chance", "diverged")
     }
     return Cell(
@@ -450,7 +442,6 @@ def compare(
     b: Sequence[Result],
     split: str = "test",
     names: tuple[str, str] = ("", ""),
-    read: Read | None = None,
     bounds: tuple[float, float] = SHARE,
 ) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a.
@@ -463,14 +454,11 @@ def compare(
     ----------
     a, b : sequence of NetworkRecord
     split : {"train", "validation", "test"}
-        Whose accuracy.
+        Whose score.
     names : (str, str)
-    read : callable, optional
-        Reads something else of a network than that accuracy.
     bounds : (float, float)
-        Of what is read.
+        Of the score.
     """
-    read = read or (lambda record: record.accuracy(split))
     first = {record.seed: record for record in a}
     second = {record.seed: record for record in b}
     pairs = [(first[seed], second[seed]) for seed in first if seed in second]
@@ -479,8 +467,11 @@ def compare(
         sum(other.state == "trained" for _, other in pairs),
     )
     if trained == (len(pairs), len(pairs)):
-        values = [(x, y) for one, other in pairs
-                  if (x := read(one)) is not None and (y := read(other)) is not None]  # fmt: skip
+        values = [
+            (x, y)
+            for one, other in pairs
+            if (x := one.score(split)) is not None and (y := other.score(split)) is not None
+        ]
         ahead = superiority([x for x, _ in values], [y for _, y in values])
         width = bounds[1] - bounds[0]
         found = paired([y - x for x, y in values], (-width, width))

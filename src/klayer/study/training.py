@@ -14,7 +14,9 @@ from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
-from klayer.train import SCHEDULES, Settings, TrainingState
+from klayer.train import Settings, TrainingState
+from klayer.train.metrics import main_metric
+from klayer.train.schedules import learning_rates
 
 __all__ = [
     "Reporter",
@@ -31,15 +33,15 @@ __all__ = [
 # Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
 # take the time between two recorded points.
 CHECKPOINT_SECONDS = 10.0
-# A network whose training accuracy is within this of the largest class's share never left chance.
+# A network whose score in training is within this of the best constant answer's never left chance.
 CHANCE_MARGIN = 0.02
 
 
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
-    def mended(self, damage: str) -> None:
-        """A file of a run that goes on was damaged, and what is done about it."""
+    def note(self, text: str) -> None:
+        """Something that the user should know: of the data, of a damaged run, of a setting."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
@@ -57,7 +59,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def mended(self, damage: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -204,7 +206,7 @@ def store(
     splits = [split for split in dataset.splits if test or split != "test"]
     scores = {split: executor.evaluate_part(part, state, split) for split in splits}
     records = _records(one, state, dataset, scores, seconds, pruned)
-    network = one.settings.network(dataset.n_features, dataset.n_classes)
+    network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
     run.save_weights(one.name, network, state, [member.seed for member in part.members])
     run.append(records)
     return records
@@ -218,15 +220,16 @@ def _records(
     seconds: Sequence[float],
     pruned: bool,
 ) -> list[NetworkRecord]:
-    labels = dataset.splits["train"].labels
-    chance = np.bincount(labels).max() / len(labels) + CHANCE_MARGIN
+    chance, score_name = _chance(dataset) + CHANCE_MARGIN, main_metric(dataset.task)
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
         failure = state.failures[p]
-        learned = "trained" if scores["train"]["accuracy"][p] > chance else "at chance"
+        learned = "trained" if scores["train"][score_name][p] > chance else "at chance"
         score = {
-            split: Score(*numbers(values[name][p] for name in ("accuracy", "loss", "cost")))
+            split: Score(
+                **dict(zip(values, numbers(values[name][p] for name in values), strict=True))
+            )
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
@@ -257,7 +260,18 @@ def _records(
     return records
 
 
+def _chance(dataset: Dataset) -> float:
+    """Return the score in training of the best constant answer: what comes of learning nothing."""
+    labels = dataset.splits["train"].labels
+    if dataset.task == "classification":
+        return float(np.bincount(labels).max() / len(labels))
+    if dataset.task == "multilabel":
+        share = labels.mean(axis=0)
+        return float(np.maximum(share, 1 - share).mean())
+    return 0.0  # R² of the mean
+
+
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:
-    schedule = SCHEDULES[settings.schedule]
-    half_cycle = settings.half_cycle_updates(per_epoch)
-    return float(schedule(t, settings.lr_min, settings.lr_max, half_cycle))
+    low, high = settings.lr_min, settings.lr_max
+    course = settings.course(per_epoch)
+    return float(learning_rates(settings.schedule, t, low, high, course, settings.peak_decay))

@@ -22,10 +22,11 @@ from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
-from klayer.train.evaluate import MEASURES, evaluate
+from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
-from klayer.train.schedules import SCHEDULES
+from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState
 
@@ -70,7 +71,9 @@ class Population:
         is new.
     numbers : dict of array, shape (P,)
         The settings that are a number per network, by name.
-    total_updates, updates_per_epoch, half_cycle : int, in updates
+    course : Course
+        The cycles, in updates.
+    total_updates, updates_per_epoch : int, in updates
 
     Raises
     ------
@@ -105,7 +108,8 @@ class Population:
                     f"{_difference(member.settings, settings)}."
                 )
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes)
+        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
             raise KlayerError(
@@ -119,8 +123,8 @@ class Population:
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
-        self.half_cycle = settings.half_cycle_updates(self.updates_per_epoch)
-        self.total_updates = settings.total_updates(self.updates_per_epoch)
+        self.course = settings.course(self.updates_per_epoch)
+        self.total_updates = self.course.total
         self.state = state or self._start()
         if state:
             self._check(state)
@@ -147,27 +151,46 @@ class Population:
         at_once, backend = self._at_once(W1), settings.backend
         chosen = settings.updates_at_once != "auto" and at_once > 1
         if backend == "compiled":
-            require(backend, self.network, optimiser)
+            require(backend, self.network, optimiser, self.needs)
             if chosen:
                 raise KlayerError(
                     "the compiled backend carries out updates one by one, but got updates_at_once="
                     f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
                 )
         elif backend == "auto":
-            pays = not chosen and compiled_pays(W1, self.total_updates)
-            refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser)
+            batch = self.batches.batch_size
+            pays = not chosen and compiled_pays(W1, batch, self.total_updates, at_once)
+            refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
+        weights = self.feed["train"].weights is not None or self._class_weights is not None
+        return tuple(
+            what
+            for what, needed in (
+                ("weights", weights),
+                ("smoothing", bool(self.numbers["smoothing"].any())),
+                ("clip_norm", bool(self.settings.clip_norm)),
+            )
+            if needed
+        )
+
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted.
+        # For no network: only the names are wanted, and the shapes of each.
         none = {key: value[:0] for key, value in state.params.items()}
         slots = OPTIMISERS[self.settings.optimiser].init(none)
+        shapes = self.network.shapes()
         groups = [
             ("params", self.network.shapes(), state.params),
             ("running", self.network.running_shapes(), state.running),
-            *((name, self.network.shapes(), state.slots.get(name, {})) for name in slots),
+            *(
+                (name, {key: shapes[key] for key in slot}, state.slots.get(name, {}))
+                for name, slot in slots.items()
+            ),
         ]
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
@@ -188,11 +211,11 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products:
+        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
-        return int(wanted) if can_delay(W1, batch) else 1
+        return int(wanted) if can_delay(W1) else 1
 
     def __len__(self) -> int:
         return len(self.members)
@@ -205,9 +228,10 @@ class Population:
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
         t = t if isinstance(t, int) else t[:, None]
-        schedule = SCHEDULES[self.settings.schedule]
-        low, high = (self.numbers[name][lanes] for name in ("lr_min", "lr_max"))
-        return np.asarray(schedule(t, low, high, self.half_cycle))
+        low, high, decay = (
+            self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
+        )
+        return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
@@ -235,11 +259,12 @@ class Population:
             state.running,
             dataset.standardiser,
             dataset.class_names,
+            dataset.targets,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and accuracy on a whole split.
+        """Cost, loss and scores on a whole split.
 
         Parameters
         ----------
@@ -249,21 +274,26 @@ class Population:
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss``, ``accuracy``; NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
+            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
         """
-        return self.evaluate_rows(self.feed[split], engine)
+        return self.evaluate_rows(self.weighted(self.feed[split]), engine)
+
+    def weighted(self, rows: Rows) -> Rows:
+        """Return rows with the weights that these networks' loss gives them."""
+        return rows.weighted(self._class_weights)
 
     def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and accuracy on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in MEASURES}
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
+        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
                 {key: value[lanes] for key, value in group.items()}
                 for group in (self.state.params, self.state.running)
             )
-            l2 = self.numbers["l2"][lanes]
-            for name, value in evaluate(self.network, params, running, rows, l2, ws).items():
+            numbers = {name: value[lanes] for name, value in self.numbers.items()}
+            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:

@@ -8,18 +8,20 @@ one says ``was=("old_name",)``.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
-from klayer.errors import KlayerError, located, unknown_name
-from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
+import numpy as np
+
+from klayer.errors import KlayerError, located
+from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
-from klayer.train.optimisers import OPTIMISERS
-from klayer.train.schedules import SCHEDULES
+from klayer.train.optimisation import Optimisation
+from klayer.train.other_names import unknown_setting
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -34,35 +36,50 @@ __all__ = [
     "without_aliases",
 ]
 
-_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
-
 
 def _initialiser(value: Any) -> str:
     return str(Initialiser.parse(value))
 
 
-def _duration(value: Any) -> Any:
-    _updates(value, per_epoch=1_000_000)
-    return value
-
-
-def _updates(half_cycle: Any, per_epoch: int) -> int:
-    readable = isinstance(half_cycle, str) or type(half_cycle) is int
-    found = _DURATION.match(str(half_cycle)) if readable else None
-    if not found or not math.isfinite(float(found[1]) * per_epoch):
+def _class_weights(value: Any) -> Any:
+    if value in ("none", "balanced"):
+        return value
+    weights = _floats("class_weights", value, "'none', 'balanced' or numbers >= 0, one a class")
+    if any(weight < 0 for weight in weights) or not any(weights):
         raise KlayerError(
-            "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
-            f"but got {half_cycle!r}."
+            "`class_weights` must be numbers >= 0, not all of them 0, but got "
+            f"class_weights={list(weights)}."
         )
-    number, unit = float(found[1]), found[2] or "updates"
-    updates = round(number * per_epoch) if unit.startswith("epoch") else round(number)
-    if updates < 1:
-        raise KlayerError(f"`half_cycle` must be at least one update, but {half_cycle!r} is less.")
-    return updates
+    return weights
+
+
+def _quantiles(value: Any) -> tuple[float, ...]:
+    found = _floats("quantiles", value, "numbers between 0 and 1, ascending")
+    if not found or any(low >= high for low, high in pairwise((0.0, *found, 1.0))):
+        raise KlayerError(
+            "`quantiles` must be numbers between 0 and 1, ascending, as in 0.1,0.5,0.9, but got "
+            f"quantiles={list(found)}."
+        )
+    return found
+
+
+def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
+    """Read a list of numbers, or a text of them with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, int | float) else parts
+    try:
+        if any(isinstance(part, bool | np.bool_) for part in parts):
+            raise TypeError
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        found = (math.nan,)
+    if not all(math.isfinite(one) for one in found):
+        raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
+    return found
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Optimisation):
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.
@@ -124,49 +141,53 @@ class Settings:
         flags=("--l2", "--lambda"),
         label="λ",
     )
-    lr_min: float = setting(
-        1e-5,
-        "Lower bound of the learning rate.",
-        values="0 <= lr_min <= lr_max",
-        scope="network",
-        search="log",
-        label="minimum learning rate",
-        symbol="min. rate",
-        only_with=("schedule", tuple(name for name in SCHEDULES if name != "constant")),
-    )
-    lr_max: float = setting(
-        1e-1,
-        "Upper bound of the learning rate.",
-        values="0 <= lr_min <= lr_max",
-        scope="network",
-        search="log",
-        label="maximum learning rate",
-        symbol="max. rate",
-    )
     activation: str = setting(
         "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
     )
-    optimiser: str = setting(
-        "sgd", "How the weights move: {choices}.", choices=OPTIMISERS, search="choices"
+    loss: str = setting(
+        "auto",
+        "What is made small: {choices}; auto follows the task of the data (softmax_cross_entropy for "
+        "classes, squared for numbers, binary_cross_entropy for several labels).",
+        choices=("auto", *LOSSES),
+        search="choices",
     )
-    momentum: float = setting(
-        0.9,
-        "How much of its velocity the optimiser momentum keeps from update to update.",
+    smoothing: float = setting(
+        0.0,
+        "Label smoothing: the share of a class's probability that is spread over all classes.",
         at_least=0,
         below=1,
         scope="network",
         search="linear",
-        only_with=("optimiser", ("momentum",)),
+        label="label smoothing",
+        symbol="smoothing",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
     )
-    schedule: str = setting(
-        "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
+    class_weights: str | tuple[float, ...] = setting(
+        "none",
+        "How much each class counts in the loss: none, balanced (all the same), or a number for each "
+        "class, of which only the ratios matter.",
+        read=_class_weights,
+        values="none, balanced or numbers >= 0",
+        metavar="WEIGHTS",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
     )
-    cycles: float = setting(2, "Length of the training, in cycles of two half-cycles.", above=0)
-    half_cycle: str | int = setting(
-        "5 epochs",
-        "Half a cycle, like '5 epochs', '2250 updates' or 2250.",
-        read=_duration,
-        values="epochs or updates",
+    huber_delta: float = setting(
+        1.0,
+        "Where the Huber loss becomes a straight line, in standard deviations of the target.",
+        above=0,
+        scope="network",
+        search="log",
+        label="Huber's delta",
+        symbol="δ",
+        only_with=("loss", ("huber",)),
+    )
+    quantiles: tuple[float, ...] = setting(
+        (0.1, 0.5, 0.9),
+        "What the loss quantile predicts of each target.",
+        read=_quantiles,
+        values="numbers between 0 and 1, ascending",
+        metavar="QUANTILES",
+        only_with=("loss", ("quantile",)),
     )
     batch_size: int = setting(
         100, "Samples in a mini-batch.", at_least=1, unit="samples", search="choices"
@@ -206,37 +227,60 @@ class Settings:
         choices=("auto", *BACKENDS),
     )
 
+    def __new__(cls, *args: Any, **values: Any) -> Settings:  # noqa: ARG004
+        """Refuse an unknown name as every other mistake is refused, with the name that was meant."""
+        for name in values:
+            if name not in SETTINGS:
+                raise unknown_setting(name, values[name], SETTINGS)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
-        lr_min = self.lr_min if SETTINGS["lr_min"].has_effect(self) else 0
-        if not 0 <= lr_min <= self.lr_max < math.inf:
-            raise KlayerError(
-                "`0 <= lr_min <= lr_max` must hold, "
-                f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
-            )
+        self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
 
-    def network(self, n_features: int, n_classes: int) -> Network:
+    def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
         """Return the architecture that these settings ask for.
+
+        Parameters
+        ----------
+        n_features : int, >= 1
+        n_classes : int, >= 1
+            Number of classes, targets or labels.
+        task : {"classification", "regression", "multilabel"}, optional
+            Of the data; by default that of the loss, and classification if the loss is ``auto``.
+
+        Raises
+        ------
+        KlayerError
+            If the loss is not for this task, or a setting has no effect with it.
 
         Examples
         --------
         >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
         (4, 5, 3)
+        >>> Settings(loss="squared").network(4, 2, task="classification")
+        Traceback (most recent call last):
+            ...
+        klayer.errors.KlayerError: `loss='squared'` is for regression, but the task of the data is \
+classification: choose auto or softmax_cross_entropy.
         """
         own = {one.name for one in fields(Network)} & SETTINGS.keys()
-        chosen = {name: getattr(self, name) for name in own}
+        if self.loss == "auto":
+            # Made again, so that what has no effect with this loss is refused.
+            return replace(self, loss=loss_of(task or "classification")).network(
+                n_features, n_classes, task
+            )
+        if task not in (None, LOSSES[self.loss].task):
+            fitting = [name for name, loss in LOSSES.items() if loss.task == task]
+            raise KlayerError(
+                f"`loss={self.loss!r}` is for {LOSSES[self.loss].task}, but the task of the data is "
+                f"{task}: choose auto or {' or '.join(fitting)}."
+            )
+        chosen = {name: getattr(self, name) for name in own if SETTINGS[name].has_effect(self)}
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
-
-    def half_cycle_updates(self, per_epoch: int) -> int:
-        """Return half a cycle in updates, for a number of updates per epoch."""
-        return _updates(self.half_cycle, per_epoch)
-
-    def total_updates(self, per_epoch: int) -> int:
-        """Return the length of the training in updates."""
-        return max(1, round(self.cycles * 2 * self.half_cycle_updates(per_epoch)))
 
     def batches(self, samples: int) -> Batches:
         """Return the mini-batches of a training split with this many samples."""
@@ -244,8 +288,15 @@ class Settings:
 
     @property
     def shared(self) -> Settings:
-        """The settings that a whole population shares: the others are set to their defaults."""
-        return replace(self, **{name: SETTINGS[name].default for name in self.per_network()})
+        """The settings that a whole population shares: the others are set to one value.
+
+        That is the default; of a setting that may be off it is 1 where it is on, because networks
+        with and without it do different work.
+        """
+        return replace(
+            self,
+            **{name: SETTINGS[name].shared(getattr(self, name)) for name in self.per_network()},
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
@@ -261,8 +312,8 @@ class Settings:
 
         Examples
         --------
-        >>> Settings.per_network()
-        ('init', 'l2', 'lr_min', 'lr_max', 'momentum')
+        >>> [name in Settings.per_network() for name in ("l2", "hidden")]
+        [True, False]
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 
@@ -290,7 +341,7 @@ class Settings:
         values = current_names(values, where)
         for name in values:
             if name not in SETTINGS:
-                raise located(where, str(unknown_name("setting", name, SETTINGS)))
+                raise located(where, str(unknown_setting(name, values[name], SETTINGS)))
         try:
             return cls(**values)
         except KlayerError as error:

@@ -7,7 +7,7 @@ population is new, and stored with its state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,15 @@ class Backend:
 
     Attributes
     ----------
-    refusal : callable ``(network, optimiser)``
+    refusal : callable ``(network, optimiser, needs)``
         Why it can't train such a network, with the next step; None if it can.
     """
 
-    refusal: Callable[[Network, str], str | None]
+    refusal: Callable[[Network, str, Sequence[str]], str | None]
 
 
 BACKENDS: dict[str, Backend] = {
-    "numpy": Backend(lambda network, optimiser: None),  # noqa: ARG005
+    "numpy": Backend(lambda network, optimiser, needs: None),  # noqa: ARG005
     "compiled": Backend(compiled.refusal),
 }
 
@@ -43,30 +43,47 @@ BACKENDS: dict[str, Backend] = {
 # Loading the kernel takes half a second: a shorter training is done by then.
 PAYS_FROM = 5000  # updates
 
-# With so many inputs, nearly all the time goes into the first layer's products, which are the BLAS's
-# either way, and NumPy carries out two updates of a population at once.
-MANY_INPUTS = 1000
+# One network whose first layer asks for so many multiplications in an update is worth several threads,
+# which NumPy's backend gives it.
+WORTH_THREADS = 10_000_000
 
 
-def compiled_pays(W1: NDArray[Any], updates: int) -> bool:
+def compiled_pays(W1: NDArray[Any], batch: int, updates: int, at_once: int = 1) -> bool:
     """Whether the compiled backend is the faster one for a first layer and a length of training.
+
+    Not where NumPy carries out several updates of many networks at once, nor where several threads
+    can work on the one network.
 
     Parameters
     ----------
     W1 : array, shape (P, D, H)
+    batch : int
+        Samples in a mini-batch, N.
     updates : int
+    at_once : int
+        Updates of the first layer that NumPy would carry out at once.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [compiled_pays(np.empty((1, D, 50), np.float32), updates=10_000) for D in (64, 3072)]
+    >>> [compiled_pays(np.empty((1, D, 50), np.float32), 100, 10_000) for D in (64, 3072)]
     [True, False]
     """
-    return updates >= PAYS_FROM and not (is_large(W1) and W1.shape[1] >= MANY_INPUTS)
+    networks, features, width = W1.shape
+    threads = networks == 1 and is_large(W1) and features * width * batch >= WORTH_THREADS
+    return updates >= PAYS_FROM and at_once == 1 and not threads
 
 
-def require(backend: str, network: Network, optimiser: str) -> None:
+def require(backend: str, network: Network, optimiser: str, needs: Sequence[str] = ()) -> None:
     """Raise an error if a backend can't train a network.
+
+    Parameters
+    ----------
+    backend : str
+    network : Network
+    optimiser : str
+    needs : sequence of str
+        What it has to know beside: ``weights`` of samples, ``smoothing``.
 
     Raises
     ------
@@ -79,5 +96,5 @@ def require(backend: str, network: Network, optimiser: str) -> None:
     """
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    if refusal := BACKENDS[backend].refusal(network, optimiser):
+    if refusal := BACKENDS[backend].refusal(network, optimiser, needs):
         raise KlayerError(f"backend={backend!r} can't train this network: {refusal}.")

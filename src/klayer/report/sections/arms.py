@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from klayer.report.curves import CURVES, Line, curve_panel
+from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.layout import MOST_COLOURS, Arrangement, Group
 from klayer.report.prose import effect
 from klayer.report.run_view import ArmView
@@ -113,7 +113,7 @@ def _figure(
     about = group.about(view)
     rates = list(dict.fromkeys(arm.rates for arm in arms))
     panels = []
-    for kind in CURVES:
+    for kind in kinds_of(view.measure):
         lines = [
             Line(
                 f"{said[arm.name]}, {split}",
@@ -136,7 +136,7 @@ def _figure(
     legend.append(Key("learning rate", RATE, area=True))
     seeds = sorted({len(arm.records) for arm in arms})
     n = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    what = [panel.title.lower() for panel in panels]
+    what = [panel.title if panel.title == "R²" else panel.title.lower() for panel in panels]
     told = f"{', '.join(what[:-1])} and {what[-1]}" if len(what) > 1 else "".join(what)
     caption = f"{about}: {told} during training. "
     if seeds[-1] > 1:

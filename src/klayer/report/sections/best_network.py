@@ -60,17 +60,17 @@ def build(material: Material) -> list[Part]:
 
 def _text(view: RunView, record: NetworkRecord) -> str:
     labels = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
-    by, measure, name = view.run.judged_by, view.measure, view.measure.name
+    by, measure = view.run.judged_by, view.measure
     chosen = [one for one in view.networks if one.part == record.part]
     among = {"arms": "networks", "finalists": "networks of the finalists", "search": "trials"}
     text = (
-        f"Chosen by {by} {measure.word} ({measure.show(record.value(by, name), 2)}) among "
+        f"Chosen by {by} {measure.word} ({measure.show(record.score(by), 2)}) among "
         f"{len(chosen)} {among.get(record.part, 'networks')}: "
         f"{labels.get(record.arm, record.arm)}, seed {record.seed}."
     )
     split = seen(view, record)
     if split == "test":
-        reached = {split: measure.show(record.value(split, name), 2) for split in ("test", "train")}
+        reached = {split: measure.show(record.score(split), 2) for split in ("test", "train")}
         text += (
             f" On the test split it reaches {reached['test']}, on the training split "
             f"{reached['train']}."
