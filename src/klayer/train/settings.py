@@ -300,7 +300,7 @@ classification: choose auto or softmax_cross_entropy.
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
-        values = {name: getattr(self, name) for name in SETTINGS}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
