@@ -22,6 +22,7 @@ from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
 from klayer.report.sections.section import Block, Material, Part, block
+from klayer.report.sections.variance import said as spread_said
 from klayer.report.table import network_table
 from klayer.report.vega import BLUES, BLUES_DARK, HEAT, HEAT_DARK, javascript
 from klayer.study.run_dir import Run
@@ -87,7 +88,8 @@ class Page:
         """Return the first screen: what is unfinished, the answer in words, the picture."""
         unfinished, view = _unfinished(self.view), self.view
         blocks = [block("text", text=unfinished, kind="banner")] if unfinished else []
-        lines = answer(view, self.material.comparisons) + search_headline(view)
+        lines = answer(view, self.material.comparisons)
+        lines += search_headline(view) + list(filter(None, [spread_said(view)]))
         if lines:
             blocks.append(block("text", text=lines[0], kind="lead"))
         if len(lines) > 1:
@@ -152,7 +154,7 @@ def _rows_note(view: RunView) -> str:
 def _unfinished(view: RunView) -> str:
     if view.finished:
         return ""
-    many = f"{len(view.records)} of {view.planned} networks are finished"
+    many = f"{view.trained} of {view.planned} networks are finished"
     if view.info["kind"] == "search":
         trials = sum(record.part == "search" for record in view.networks)
         many = f"{trials} networks of the search are finished"

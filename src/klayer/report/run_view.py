@@ -154,7 +154,12 @@ class RunView:
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return bool(self.summary) and len(self.records) >= self.planned
+        return bool(self.summary) and self.trained >= self.planned
+
+    @property
+    def trained(self) -> int:
+        """How many of these are finished."""
+        return sum(one.part in ("arms", "variance") for one in self.networks)
 
     @cached_property
     def with_results(self) -> list[ArmView]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from klayer.study.factors import labels, slug
 from klayer.train import Member, Settings
 
-__all__ = ["Arm", "Job", "Pack", "describe", "jobs", "pack"]
+__all__ = ["SOURCES", "Arm", "Job", "Pack", "describe", "jobs", "pack"]
 
 _BATCH_NORM = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
 
@@ -41,8 +41,9 @@ class Job:
     ----------
     arm : str
     member : Member
-    part : {"arms", "search", "finalists"}
-        What it belongs to: the arms of a study, the trials of a search, its finalists.
+    part : {"arms", "variance", "search", "finalists"}
+        What it belongs to: the arms of a study, the networks that part their variance, the trials of a
+        search, its finalists.
     """
 
     arm: str
@@ -87,9 +88,55 @@ def describe(settings: Settings) -> str:
     return f"{len(hidden) + 1}-layer {hidden}, {_BATCH_NORM[settings.batch_norm]}, {settings.init}"
 
 
-def jobs(arms: Iterable[Arm], seeds: Sequence[int]) -> list[Job]:
-    """Cross arms with seeds."""
-    return [Job(arm.name, Member(arm.settings, seed)) for arm in arms for seed in seeds]
+# What a seed may decide, and the setting that it is added to; the initialisation is the network's own.
+SOURCES = {"init": "", "order": "order_seed", "split": "split_seed"}
+
+
+def jobs(arms: Iterable[Arm], seeds: Sequence[int], vary: Sequence[str] = ("init",)) -> list[Job]:
+    """Cross arms with seeds.
+
+    Parameters
+    ----------
+    arms : iterable of Arm
+    seeds : sequence of int
+    vary : sequence of {"init", "order", "split"}, "init" among them
+        What a seed decides: the initial weights, the order of the batches, the rows of training and
+        validation. Where it is more than the first, each arm also has networks of the part
+        ``"variance"``, in which one of these alone follows the seed and the others stay at the first.
+
+    Examples
+    --------
+    >>> found = jobs([Arm("a", Settings())], [0, 1], ["init", "order"])
+    >>> [(job.part, job.arm, job.member.seed, job.member.settings.order_seed) for job in found[1:]]
+    [('arms', 'a', 1, 1), ('variance', 'a: init', 1, 0), ('variance', 'a: order 1', 0, 1)]
+    """
+    found = [
+        Job(arm.name, Member(_seeded(arm.settings, vary, seed), seed))
+        for arm in arms
+        for seed in seeds
+    ]
+    if len(vary) > 1:
+        found += [
+            _alone(arm, vary, source, seeds[0], seed)
+            for arm in arms
+            for source in vary
+            for seed in seeds[1:]
+        ]
+    return found
+
+
+def _seeded(settings: Settings, vary: Sequence[str], seed: int) -> Settings:
+    names = [SOURCES[source] for source in vary if SOURCES[source]]
+    return replace(settings, **{name: getattr(settings, name) + seed for name in names})
+
+
+def _alone(arm: Arm, vary: Sequence[str], source: str, first: int, seed: int) -> Job:
+    """Return a network in which one source alone follows the seed."""
+    still = _seeded(arm.settings, [one for one in vary if one != source], first)
+    if source == "init":
+        return Job(f"{arm.name}: init", Member(still, seed), "variance")
+    name = f"{arm.name}: {source} {seed}"
+    return Job(name, Member(_seeded(still, [source], seed), first), "variance")
 
 
 def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:

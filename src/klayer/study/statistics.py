@@ -29,6 +29,7 @@ __all__ = [
     "holm",
     "paired",
     "percent",
+    "pooled_sd",
     "prediction_interval",
     "smallest_shown",
     "superiority",
@@ -173,6 +174,30 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low = 0.0 if share <= 0 else max(0.0, centre - half)
     return low, 1.0 if share >= 1 else min(1.0, centre + half)
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> Estimate:
+    """Estimate the standard deviation that several groups have in common, each around its own mean.
+
+    ``sd = sqrt(sum (n_i - 1) sd_i^2 / sum (n_i - 1))``, with the 95 % interval of the chi-squared
+    distribution: ``mean`` of what is returned is the standard deviation, ``n`` its degrees of freedom.
+
+    Examples
+    --------
+    >>> found = pooled_sd([[1.0, 3.0], [5.0, 7.0]])
+    >>> found.n, round(found.mean, 4), round(found.low, 3), round(found.high, 2)
+    (2, 1.4142, 0.736, 8.89)
+    """
+    from scipy.special import chdtri
+
+    kept = [np.asarray(group, float) for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in kept)
+    if not freedom:
+        return Estimate(0)
+    squares = math.fsum(float(((group - group.mean()) ** 2).sum()) for group in kept)
+    tail = (1 - LEVEL) / 2
+    low, high = (math.sqrt(squares / float(chdtri(freedom, p))) for p in (tail, 1 - tail))
+    return Estimate(freedom, math.sqrt(squares / freedom), None, low, high)
 
 
 def superiority(a: Sequence[float], b: Sequence[float]) -> float | None:

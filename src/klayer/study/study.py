@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from klayer.errors import KlayerError, located, unknown_name
-from klayer.study.arms import Arm, Job, describe, jobs
+from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
@@ -76,6 +76,7 @@ class _Document(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
+    vary: list[Literal["init", "order", "split"]] = Field(default=["init"], min_length=1)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
     published: list[Published] = Field(default_factory=list)
@@ -97,6 +98,8 @@ class Study:
     search : Search or None
     published : tuple of Published
     gradcheck : bool
+    vary : tuple of {"init", "order", "split"}
+        What a seed decides: see :func:`klayer.study.arms.jobs`.
     document : mapping
         The plain values that it was parsed from, defaults filled in: what a run stores.
     where : str
@@ -117,6 +120,7 @@ class Study:
     search: Search | None
     published: tuple[Published, ...]
     gradcheck: bool
+    vary: tuple[str, ...]
     document: Mapping[str, Any] = field(repr=False)
     where: str = field(default="", repr=False, compare=False)
 
@@ -160,6 +164,7 @@ class Study:
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
                 document.gradcheck,
+                _varied(document),
                 document.model_dump(exclude_none=True),
                 where,
             )
@@ -175,8 +180,8 @@ class Study:
 
     @property
     def jobs(self) -> list[Job]:
-        """The networks of its arms: every arm with every seed."""
-        return jobs(self.arms, self.seeds)
+        """The networks of its arms: every arm with every seed, and what parts their variance."""
+        return jobs(self.arms, self.seeds, self.vary)
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -255,6 +260,17 @@ def _renamed(document: _Document) -> _Document:
             "arms": [current_names(arm, "arms") for arm in document.arms],
         }
     )
+
+
+def _varied(document: _Document) -> tuple[str, ...]:
+    """Return what a seed decides."""
+    vary = document.vary
+    if "init" not in vary or len(set(vary)) < len(vary):
+        raise KlayerError(
+            "`vary` must be a list of different sources with 'init' among them, as in ['init', 'order', "
+            f"'split'], but got {vary}."
+        )
+    return tuple(source for source in SOURCES if source in vary)
 
 
 def _arms(document: _Document, make: Make) -> Iterator[Arm]:

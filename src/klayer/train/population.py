@@ -107,6 +107,7 @@ class Population:
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)

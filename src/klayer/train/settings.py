@@ -213,6 +213,19 @@ class Settings(Optimisation):
         at_least=0,
         rule="must be a whole number >= 0",
     )
+    split_seed: int = setting(
+        0,
+        "Seed by which the rows of training and validation are drawn anew; 0 leaves them as the data "
+        "have them.",
+        at_least=0,
+        rule="must be a whole number >= 0",
+    )
+    train_samples: Literal["all"] | int = setting(
+        "all",
+        "Training rows that are used, the first of a fixed random order, of each class its share.",
+        at_least=1,
+        unit="samples",
+    )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
     updates_at_once: Literal["auto"] | int = setting(
         "auto",
@@ -284,7 +297,8 @@ classification: choose auto or softmax_cross_entropy.
 
     def batches(self, samples: int) -> Batches:
         """Return the mini-batches of a training split with this many samples."""
-        return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
+        rows = samples if self.train_samples == "all" else min(samples, self.train_samples)
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch)
 
     @property
     def shared(self) -> Settings:

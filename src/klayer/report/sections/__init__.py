@@ -10,6 +10,7 @@ from klayer.report.sections import (
     how_made,
     published,
     search,
+    variance,
 )
 from klayer.report.sections.section import Section
 
@@ -19,6 +20,7 @@ SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
     Section("all-arms", "All arms", arms.build_table),
+    Section("variance", "Where the spread comes from", variance.build),
     Section("search", "Search", search.build),
     Section("arms", "Networks", arms.build),
     Section("others", "Others", arms.build_others),

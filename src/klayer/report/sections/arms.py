@@ -22,8 +22,10 @@ def build(material: Material) -> list[Part]:
     layout, parts = material.layout, []
     for group in layout.main():
         title = group.title or ("Training" if len(material.view.arms) > 1 else _alone(group))
-        table = _table(material, group, f"results-{group.slug}")
-        blocks = [block("table", one=table), *_group(material, layout, group)]
+        blocks = _group(material, layout, group)
+        if len(layout.groups) > 1 or len(material.view.arms) == 1:  # else it is that of all arms
+            table = _table(material, group, f"results-{group.slug}")
+            blocks = [block("table", one=table), *blocks]
         parts.append(Part(blocks, f"arms-{group.slug}", title))
     return parts
 
