@@ -102,10 +102,19 @@ def compare_arms(a: ArmView, b: ArmView) -> Comparison:
 
 
 class RunView:
-    """What a run directory holds, arranged for showing; of its splits those ``among`` some."""
+    """What a run directory holds, arranged for showing.
 
-    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
-        self.run, self.path = run, run.path
+    Parameters
+    ----------
+    run : Run
+    among : tuple of str
+        Of its splits those that are looked at.
+    part : {"arms", "finalists"}
+        Whose networks the arms are.
+    """
+
+    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS, part: str = "arms") -> None:
+        self.run, self.path, self.part = run, run.path, part
         self.info: dict[str, Any] = run.info
         self.networks = run.networks  # all finished ones, those of a search too
         self.task = str(run.info["data"].get("task", "classification"))
@@ -118,7 +127,7 @@ class RunView:
     @cached_property
     def records(self) -> list[NetworkRecord]:
         """Finished networks of the arms, without those of a search."""
-        return [record for record in self.networks if record.part == "arms"]
+        return [record for record in self.networks if record.part == self.part]
 
     @property
     def judge(self) -> str:
@@ -216,13 +225,14 @@ def _arms(view: RunView) -> list[ArmView]:
     records: dict[str, list[NetworkRecord]] = {}
     for record in view.records:
         records.setdefault(record.arm, []).append(record)
-    declared = () if view.run.kind == "search" else view.run.study.arms
+    study = view.part == "arms" and view.run.kind != "search"
+    declared = view.run.study.arms if study else ()
     settings = {arm.name: arm.settings for arm in declared}
     given = {arm.name for arm in declared if arm.named}
     for name, group in records.items():
         if name not in settings:
             settings[name] = group[0].settings
-            if not name.startswith(describe(group[0].settings)):
+            if view.part == "arms" and not name.startswith(describe(group[0].settings)):
                 given.add(name)
     everyone = list(settings.values())
     if not everyone:

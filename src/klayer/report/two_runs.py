@@ -59,11 +59,16 @@ class Pair:
 def pairs(a: RunView, b: RunView) -> list[Pair]:
     """Match the arms of two runs: by their settings, or by name where settings differ.
 
+    Finalists of two searches are matched by their rank.
+
     The comparisons are corrected together, after Holm.
     """
     found: list[tuple[ArmView, ArmView]] = []
     left = list(b.with_results)
-    for what in ("settings", "name"):
+    by_rank = a.part == b.part == "finalists"
+    if by_rank:
+        found = list(zip(a.with_results, b.with_results, strict=False))
+    for what in () if by_rank else ("settings", "name"):
         for one in a.with_results:
             if any(pair[0] is one for pair in found):
                 continue
@@ -99,8 +104,10 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         by different measures.
     """
     one, other = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
-    b = RunView(other, RunView(one).splits)
-    views = RunView(one, b.splits), b
+    # Two searches are compared by their finalists: only these have seen the test split.
+    part = "finalists" if one.kind == other.kind == "search" else "arms"
+    b = RunView(other, RunView(one).splits, part)
+    views = RunView(one, b.splits, part), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
@@ -122,13 +129,13 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
     lines = _lines(found, views, names, differing)
     summary = [block("text", text=lines[0], kind="lead")]
     summary.append(block("points", lines=lines[1:]))
-    summary += [block("figure", one=_dots(found, names)), block("table", one=_table(found, names))]
+    summary += [block("figure", one=_dots(found, names)), block("hint")]
+    summary.append(block("table", one=_table(found, names)))
     figures = [_curves(pair, names, n) for n, pair in enumerate(found[:MOST_FIGURES], start=1)]
     training = [block("figure", one=figure) for figure in figures]
     if len(found) > MOST_FIGURES:
         rest = f"{len(found) - MOST_FIGURES} more arms are in the table alone."
         training.append(block("text", text=rest, kind="note"))
-    training.append(block("hint"))
     same = "Configuration, versions and machine are the same."
     what = (
         block("table", one=_differences(differing, names))
@@ -180,7 +187,9 @@ def _lines(
         )
     else:
         line = "The runs have the same configuration, versions and machine."
-    lines = [line, f"{len(found)} arm{'s' if len(found) > 1 else ''} that both runs have."]
+    what = "finalist" if views[0].part == "finalists" else "arm"
+    ranks = ", paired by rank" if what == "finalist" else ""
+    lines = [line, f"{len(found)} {what}{'s' if len(found) > 1 else ''} that both runs have{ranks}."]
     only = [len(view.with_results) - len(found) for view in views]
     told = [f"{n} only in {name}" for n, name in zip(only, names, strict=True) if n]
     if told:
@@ -241,7 +250,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     encoding = {
         # Room on both sides, so that no dot lies on a label.
         "x": channel("v:Q", scale={"zero": False, "nice": True, "padding": 14}, axis=marks),
-        "y": channel("l:N", sort=order, axis=axis, scale={"paddingInner": 0.35}),
+        "y": channel("l:N", sort=order, axis=axis),
         "tooltip": [
             channel("run:N", title="run"),
             channel("l:N", title="arm"),

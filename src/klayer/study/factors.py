@@ -177,10 +177,16 @@ def _short(name: str, level: Level, levels: Sequence[Level], digits: int) -> str
     if isinstance(level, bool):
         return "yes" if level else "no"
     if isinstance(level, float):
-        return f"{level:.{digits}g}" if math.isfinite(level) else str(level)
+        return _number(level, digits) if math.isfinite(level) else str(level)
     if isinstance(level, tuple):
         return f"[{', '.join(map(str, level))}]"
     return str(level)
+
+
+def _number(value: float, digits: int) -> str:
+    """Write a number that somebody chose whole, one that was drawn with four digits."""
+    whole = f"{value:.6g}"
+    return f"{value:.4g}" if digits == 6 and float(whole) != value else f"{value:.{digits}g}"
 
 
 def _beside(name: str, short: str) -> str:
