@@ -15,8 +15,9 @@ from klayer.train.metrics import METRICS, main_metric
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
 
-# What a network belongs to: the arms of a study, the trials of a search, its finalists.
-PARTS = ("arms", "search", "finalists")
+# What a network belongs to: the arms of a study, the networks that part their variance, the trials of
+# a search, its finalists.
+PARTS = ("arms", "variance", "search", "finalists")
 # What became of it. `at chance`: its training accuracy never left that of guessing.
 STATES = ("trained", "at chance", "pruned", "diverged")
 
@@ -68,7 +69,7 @@ class NetworkRecord:
 
     Attributes
     ----------
-    part : {"arms", "search", "finalists"}
+    part : {"arms", "variance", "search", "finalists"}
     arm : str
     seed : int
     state : {"trained", "at chance", "pruned", "diverged"}

@@ -109,6 +109,7 @@ class Population(Told):
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
