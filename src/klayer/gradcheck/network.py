@@ -310,7 +310,7 @@ class _NetworkObjective:
             self._propagate(one_by_one, self.l2, _RATE)
 
         if self.network.drops_inputs:  # each network has inputs of its own then
-            return None
+            return []
         x, ws = self._x[np.dtype(np.float64)], Workspace()
         overlaps = [x @ x[:0].T, x @ x.T]
         delayed = DelayedWeights(params["W1"], np.concatenate([x, x]), overlaps, self.l2, ws)
