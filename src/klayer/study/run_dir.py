@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import math
 import os
 import sys
@@ -39,6 +38,7 @@ from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
     append_bytes,
+    json_text,
     plain,
     read_arrays,
     read_json,
@@ -147,6 +147,7 @@ class Run(Told):
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "class_counts": _class_counts(dataset),
                 "notes": dataset.notes,
                 "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
@@ -537,7 +538,7 @@ class Run(Told):
 
 
 def _lines(records: Sequence[NetworkRecord]) -> bytes:
-    return "".join(json.dumps(record.to_json()) + "\n" for record in records).encode()
+    return "".join(json_text(record.to_json()) + "\n" for record in records).encode()
 
 
 def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
@@ -545,3 +546,13 @@ def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | No
     if targets is None:
         return None
     return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}
+
+
+def _class_counts(dataset: Dataset) -> dict[str, list[int]] | None:
+    """Return the rows of each class in each split; None where a row has no class."""
+    if dataset.task != "classification":
+        return None
+    return {
+        name: np.bincount(split.labels, minlength=dataset.n_classes).tolist()
+        for name, split in dataset.splits.items()
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn import Workspace
+from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
@@ -112,8 +112,9 @@ class Population(Told):
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -125,6 +126,12 @@ class Population(Told):
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        self.network = replace(
+            network,
+            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_inputs=bool(self.numbers["input_dropout"].any()),
+        )
+        self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
@@ -217,7 +224,8 @@ class Population(Told):
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
+        settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
+        if not optimiser.by_products or settings.clip_norm or self.network.drops_inputs:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -328,6 +336,11 @@ class Population(Told):
         )
         return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
 
+    def numbers_of(self, lanes: slice) -> dict[str, Array]:
+        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        found = {name: value[lanes] for name, value in self.numbers.items()}
+        return {**found, "dropout_key": self._dropout_keys[lanes]}
+
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
         if not isinstance(t, Real) or not math.isfinite(t):
@@ -369,8 +382,9 @@ class Population(Told):
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
-            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``, ``balanced_accuracy``,
+            ``macro_f1``; ``r2``, ``rmse``; or ``label_accuracy``, ``exact_match``. NaN for networks
+            that failed, or whose outputs are not finite.
         """
         return self.evaluate_rows(self.weighted(self.feed[split]), engine)
 
@@ -378,17 +392,24 @@ class Population(Told):
         """Return rows with the weights that these networks' loss gives them."""
         return rows.weighted(self._class_weights)
 
-    def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+    def evaluate_rows(
+        self, rows: Rows, engine: Engine | None = None, *, curves: bool = False
+    ) -> dict[str, Array]:
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
+
+        ``curves`` leaves out what curves don't follow.
+        """
+        names = measures(self.network.task, curves=curves)
+        values = {name: np.full(len(self), np.nan) for name in names}
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
                 {key: value[lanes] for key, value in group.items()}
                 for group in (self.state.params, self.state.running)
             )
-            numbers = {name: value[lanes] for name, value in self.numbers.items()}
-            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
+            numbers = self.numbers_of(lanes)
+            found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
+            for name, value in found.items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:

@@ -259,7 +259,9 @@ class Trainer:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
                     sample = population.weighted(sample)
-                    for name, value in population.evaluate_rows(sample, self.engine).items():
+                    for name, value in population.evaluate_rows(
+                        sample, self.engine, curves=True
+                    ).items():
                         values[f"{split}_{name}"] = value
         for p, cost in enumerate(values["train_cost"]):
             if state.failures[p] is None and not np.isfinite(cost):
