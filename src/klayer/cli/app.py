@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from klayer.cli import data
+from klayer.cli import data, runs
 from klayer.cli.gradcheck import gradcheck
 from klayer.cli.mistakes import UsageError, told
 from klayer.cli.options import SearchCommand, TrainCommand
@@ -34,6 +34,7 @@ app.command(cls=SearchCommand)(search)
 app.command()(gradcheck)
 app.command()(report)
 app.command()(predict)
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 
 _state = {"debug": False}

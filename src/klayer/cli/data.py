@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from klayer.cli.complete import complete_data
+
 app = typer.Typer(
     name="data",
     help="List, inspect, download and picture data sets.",
@@ -19,6 +21,7 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="cifar10, fashion_mnist, digits, synthetic[:OPTIONS], a .npz file, an image folder.",
+        autocompletion=complete_data,
     ),
 ]
 DataDir = Annotated[

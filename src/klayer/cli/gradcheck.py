@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import choices
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
 
@@ -27,7 +28,11 @@ def gradcheck(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, complex, central, forward or direction.")
+        str,
+        typer.Option(
+            help="auto, complex, central, forward or direction.",
+            autocompletion=choices(("auto", "complex", "central", "forward", "direction")),
+        ),
     ] = "auto",
     arrays: Annotated[
         list[str] | None,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
 
+from klayer.cli.complete import choices, complete_runs
+
 if TYPE_CHECKING:
     from klayer.train.setting import Setting
 
@@ -39,7 +41,12 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Run directory, new or empty. \\[default: runs/DATE-TIME-COMMAND]"),
 ]
-Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN", help="Go on with an interrupted run.", autocompletion=complete_runs
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]
 Seeds = Annotated[
     str | None,
@@ -180,6 +187,9 @@ class SearchCommand(TrainCommand):
 
 
 def _annotated(row: Setting, kind: Any, **about: Any) -> Any:
+    words = [*row.choices, *row.words]
+    if words:
+        about["autocompletion"] = choices(words)
     return Annotated[Optional[kind], typer.Option(*row.flags, metavar=row.metavar, **about)]  # noqa: UP045
 
 

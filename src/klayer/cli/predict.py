@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from klayer.cli.complete import complete_runs
+
 __all__ = ["predict"]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILES...", help="Images, or rows in .npy, .npz or .csv files."),
