@@ -23,7 +23,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="klayer",
     help="Train fully connected networks hundreds at a time, prove their gradients, "
-    "turn a study into one report.",
+    "turn a study into one report.\n\nExample: klayer train --data digits --seeds 5",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -11,7 +11,7 @@ from klayer.cli.complete import complete_data
 
 app = typer.Typer(
     name="data",
-    help="List, inspect, download and picture data sets.",
+    help="List, inspect, download and picture data sets.\n\nExample: klayer data info digits",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -46,7 +46,10 @@ def _print(*parts: object) -> None:
 
 @app.command("list")
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List the sources, and where their data are."""
+    """List the sources, and where their data are.
+
+    Example: klayer data list
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -76,7 +79,10 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Load a data set, check it, and print its shape, splits and classes."""
+    """Load a data set, check it, and print its shape, splits and classes.
+
+    Example: klayer data info digits
+    """
     import numpy as np
     from rich import box
     from rich.table import Table
@@ -129,7 +135,10 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch(name: Name, data_dir: DataDir = None) -> None:
-    """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder."""
+    """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder.
+
+    Example: klayer data fetch cifar10
+    """
     from klayer.cli.progress import download
 
     place = download(name, data_dir=data_dir)
@@ -145,7 +154,10 @@ def show(
         typer.Option("--out", metavar="FILE", help="The PNG to write; by default NAME.png."),
     ] = None,
 ) -> None:
-    """Write a contact sheet of a data set of images: a PNG with a row per class."""
+    """Write a contact sheet of a data set of images: a PNG with a row per class.
+
+    Example: klayer data show digits --out digits.png
+    """
     from klayer.data import contact_sheet, load
     from klayer.errors import KlayerError
 

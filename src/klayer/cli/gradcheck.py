@@ -56,6 +56,8 @@ def gradcheck(
 
     Without a model, the networks of the report's section 1 are checked, and the table shows
     measured errors beside published ones.
+
+    Example: klayer gradcheck my_model.py:build --tolerance 1e-6
     """
     result: Check | ReportSection
     if model is None:
