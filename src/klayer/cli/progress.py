@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from klayer.data import Dataset
 from klayer.errors import Interrupted
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
@@ -51,6 +52,11 @@ class Bars:
         )
         self.tasks: dict[str, TaskID] = {}
         self._finished = 0.0
+
+    def loaded(self, dataset: Dataset) -> None:
+        """Say what was decided about the data, a line each."""
+        for note in dataset.notes:
+            self.console.print(note, highlight=False, markup=False, soft_wrap=True)
 
     def mended(self, damage: str) -> None:
         """Say what of a run was damaged."""

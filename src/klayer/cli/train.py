@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
+from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers, said
 from klayer.cli.output import print_files, print_search, print_summary
 from klayer.errors import KlayerError, located
 
@@ -40,8 +40,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Data set: digits, cifar10, fashion_mnist, synthetic, a .npz file or a folder of "
-            "images. \\[default: digits]"
+            help="Data set: digits, cifar10, fashion_mnist, synthetic, a table (.csv, .parquet, ...), a "
+            ".npz file or a folder of images. \\[default: digits]"
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -67,13 +67,14 @@ def train(
 
     Example: klayer train --data cifar10 --networks 8 --batch-norm hidden --l2 0.005
     """
+    from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import read_toml
     from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or config or data or networks or seed is not None or out:
+        if flags or said(ctx) or config or data or networks or seed is not None or out:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
@@ -90,10 +91,12 @@ def train(
             raise located(
                 where, f"`{name}` must be a whole number >= {least}, but got {of_file[name]!r}."
             )
+    of_data = {name: file.pop(name) for name in OPTIONS if name in file} | said(ctx)
     first = of_file["seed"] if seed is None else seed
     chosen = {
         "name": "train",
         "data": of_file["data"] if data is None else data,
+        **of_data,
         "seeds": list(range(first, first + (networks or of_file["networks"]))),
         "arms": [{**current_names(file, where), **flags}],
     }
@@ -101,6 +104,7 @@ def train(
 
 
 def study(
+    ctx: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(metavar="[STUDY]", help="A TOML file, or a preset: report, quick."),
@@ -138,7 +142,7 @@ def study(
     Example: klayer study --data cifar10 --seeds 4
     """
     if resume:
-        if source or preset or data or seeds or out or dry_run:
+        if source or preset or data or said(ctx) or seeds or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
@@ -153,6 +157,7 @@ def study(
     changes: dict[str, Any] = {
         name: value for name, value in (("data", data), ("seeds", seeds)) if value is not None
     }
+    changes |= said(ctx)
     if not search:
         changes["search"] = None
     source = source or preset or ("report" if data == "cifar10" else "quick")
@@ -210,10 +215,9 @@ def _print_plan(study: Study, data_dir: Path | None, workers: int | None) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    from klayer.data import load
     from klayer.study.duration import durations
 
-    found = durations(study, load(study.data, data_dir=data_dir), workers)
+    found = durations(study, study.load_data(data_dir), workers)
     console = Console()
     table = Table(title=f"{study.name} on {study.data}: {len(study.arms)} arms")
     table.add_column("arm")

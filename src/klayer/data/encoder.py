@@ -165,6 +165,11 @@ class Encoder:
         return all(code.kind == "number" and not code.marks_gaps for code in self.codes)
 
     @classmethod
+    def of_numbers(cls, names: Iterable[str]) -> Encoder:
+        """The encoder of columns that are numbers and stay as they are."""
+        return cls(tuple(ColumnCode(name, "number") for name in names))
+
+    @classmethod
     def fit(
         cls,
         table: DataTable,

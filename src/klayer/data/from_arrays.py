@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.dataset import Dataset
+from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.tables.table import DataTable, frame_of, is_frame
 from klayer.errors import KlayerError
 
-__all__ = ["from_arrays", "table_of"]
+__all__ = ["from_arrays", "rows_of", "table_of"]
 
 ImageShape = tuple[int, int, int]
 
@@ -111,6 +112,73 @@ def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:
         )
     raw: dict[str, Any] = {f"column_{i + 1}": values[:, i] for i in range(values.shape[1])}
     return DataTable(where, raw, named=False), image_shape
+
+
+def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[Any]:
+    """Make features of whatever a trained network is asked about.
+
+    Parameters
+    ----------
+    X : array, frame, sparse matrix or `DataTable`
+        With an encoder, frames and tables hold the columns of training, by name; arrays hold
+        features (N, D), or the columns of training in their order.
+    n_features : int
+        D.
+    encoder : Encoder, optional
+        Of the data that the network was trained on.
+
+    Returns
+    -------
+    rows : array, shape (N, D), of finite real numbers
+
+    Raises
+    ------
+    KlayerError
+        Naming column and row.
+
+    Examples
+    --------
+    >>> rows_of([[1, 2], [3, 4]], 2).shape
+    (2, 2)
+    """
+    plain = not isinstance(X, DataTable) and not is_frame(X)
+    if plain and not type(X).__module__.startswith("scipy.sparse"):
+        values = _array(X, "X")
+        width = values.shape[1] if values.ndim == 2 else None
+        if encoder is None or (values.dtype.kind in "buif" and width == n_features):
+            return _checked(values, n_features, encoder)
+        if width != len(encoder.codes):
+            raise KlayerError(
+                f"`X` must have shape (N, {n_features}), or (N, {len(encoder.codes)}) with the columns "
+                f"of training, but got {values.shape}: pass samples as rows, or a frame."
+            )
+    table = X if isinstance(X, DataTable) else table_of(X, "X")[0]
+    encoder = encoder or Encoder.of_numbers(table.names[:n_features])
+    if len(table.raw) != n_features and encoder.plain and not table.named and not table.zeros:
+        raise KlayerError(
+            f"{table.where}: must have {n_features} columns, but has {len(table.raw)}."
+        )
+    return _checked(encoder.transform(table), n_features, encoder, table)
+
+
+def _checked(
+    rows: NDArray[Any],
+    n_features: int,
+    encoder: Encoder | None,
+    table: DataTable | None = None,
+) -> NDArray[Any]:
+    if rows.dtype.kind not in "buif":
+        raise KlayerError(f"`X` must hold real numbers, but got dtype {rows.dtype}.")
+    if rows.ndim != 2 or rows.shape[1] != n_features:
+        raise KlayerError(
+            f"`X` must have shape (N, {n_features}), but got {rows.shape}: pass samples as rows."
+        )
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        row, column = (int(one) for one in np.argwhere(~np.isfinite(rows))[0])
+        name = f"column {encoder.feature_names[column]!r}" if encoder else f"column {column}"
+        where = f"{table.where}, {table.place(row)}" if table else f"`X`, row {row}"
+        raise KlayerError(f"{where}, {name}: must be finite, but got {rows[row, column]}.")
+    return rows
 
 
 def _array(values: Any, where: str) -> NDArray[Any]:

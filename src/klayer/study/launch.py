@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data import Dataset, load
+from klayer.data import Dataset
 from klayer.errors import KlayerError
 from klayer.files import Damaged
 from klayer.study.execute import Executor, open_executor
@@ -58,7 +58,8 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
-    dataset = load(study.data, data_dir=data_dir)
+    dataset = study.load_data(data_dir)
+    (reporter or Silent()).loaded(dataset)
     if study.search:
         _require_validation(dataset)
     study.require_updates(len(dataset.splits["train"]))
@@ -120,7 +121,8 @@ def run_search(
     document = dict(study.document)
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
-    dataset = load(study.data, data_dir=data_dir)
+    dataset = study.load_data(data_dir)
+    (reporter or Silent()).loaded(dataset)
     _require_validation(dataset)
     study.require_updates(len(dataset.splits["train"]), arms=False)
     if url:

@@ -39,6 +39,9 @@ CHANCE_MARGIN = 0.02
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
+    def loaded(self, dataset: Dataset) -> None:
+        """The data are there; ``dataset.notes`` says what was decided about them."""
+
     def mended(self, damage: str) -> None:
         """A file of a run that goes on was damaged, and what is done about it."""
 
@@ -57,6 +60,8 @@ class Reporter(Protocol):
 
 class Silent:
     """A reporter that says nothing."""
+
+    def loaded(self, dataset: Dataset) -> None: ...
 
     def mended(self, damage: str) -> None: ...
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from klayer.data import Standardiser
+from klayer.data import Encoder, Standardiser
 from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
@@ -64,6 +64,9 @@ class Data(Protocol):
 
     @property
     def targets(self) -> Standardiser | None: ...
+
+    @property
+    def encoder(self) -> Encoder | None: ...
 
 
 class Rows:

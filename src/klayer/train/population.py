@@ -251,6 +251,7 @@ class Population:
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 

@@ -23,6 +23,7 @@ __all__ = [
     "as_kind",
     "column_of_array",
     "column_of_series",
+    "date_text",
     "join_columns",
     "shown",
 ]
@@ -132,13 +133,14 @@ def _text_of(value: Any, kind: Kind) -> str:
     if kind == "boolean":
         return str(bool(value))
     if kind == "date":
-        return _date_text(value)
+        return date_text(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
     return str(value)
 
 
-def _date_text(days: float) -> str:
+def date_text(days: float) -> str:
+    """Write days since 1970-01-01 as a date, with the time of day if it isn't midnight."""
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=days)
     return moment.isoformat(sep=" ").removesuffix(" 00:00:00")
 
