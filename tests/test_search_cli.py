@@ -169,10 +169,10 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
             ["--sigma", "0.1", "--init", "he", "--l2", "1e-3:1"],
             "`--sigma` stands for --init, so give one of the two.",
         ),
-        (["--momentum", "0.5:0.9"], "`momentum` has an effect with optimiser='momentum' only"),
+        (["--momentum", "0.5:0.9"], "`momentum` has an effect with optimiser='momentum', "),
         (
             ["--lr-min", "1e-5:1e-3", "--schedule", "constant"],
-            "`lr_min` has an effect with schedule='triangular' or 'cosine' only",
+            "`lr_min` has an effect with schedule='triangular', 'cosine', ",
         ),
         (["--l2", "1e-3:1", "--data", ""], "`data` must name a data set, but got ''"),
         (["--l2", "1e-3:1", "--updates-at-once", "two"], "must be 'auto' or a whole number >= 1"),

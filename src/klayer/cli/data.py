@@ -199,20 +199,22 @@ def _outputs(dataset: Dataset) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    word = {"classification": "Class", "multilabel": "Label", "regression": "Target: mean, range"}
-    table = Table(word[dataset.task], box=box.SIMPLE_HEAD, pad_edge=False)
-    cells = []
-    for split in dataset.splits:
-        table.add_column(split, justify="right")
-        counts = _counts(dataset, split)
-        if dataset.task == "regression":
-            cells.append([f"{mean:.4g}, {low:.4g} to {high:.4g}" for low, mean, high in counts])
-        else:
-            cells.append([f"{count:,}" for count in counts])
-    for name, *row in zip(dataset.class_names, *cells, strict=True):
-        table.add_row(Text(name), *row)
-    table.add_section()
-    table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
+    regression = dataset.task == "regression"
+    word = {"classification": "Class", "multilabel": "Label", "regression": "Target"}[dataset.task]
+    table = Table(word, *(["split"] if regression else []), box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("rows", "lowest", "mean", "highest") if regression else dataset.splits:
+        table.add_column(title, justify="right")
+    counts = {split: _counts(dataset, split) for split in dataset.splits}
+    for index, name in enumerate(dataset.class_names):
+        if not regression:
+            table.add_row(Text(name), *(f"{counts[split][index]:,}" for split in counts))
+            continue
+        for split, part in dataset.splits.items():
+            numbers = (f"{one:.5g}" for one in counts[split][index])
+            table.add_row(Text(name), split, f"{len(part):,}", *numbers)
+    if not regression:
+        table.add_section()
+        table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
     return table
 
 

@@ -74,6 +74,7 @@ def predict(
         image_shape=tuple(shape) if shape else None,
         value_range=tuple(about["value_range"]),
         encoder=model.encoder,
+        background=about.get("background", "white"),
     )
     values = model.predict(X)[0]
     if out is not None:

@@ -19,11 +19,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from klayer.data import Dataset
 from klayer.errors import Interrupted
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
+from klayer.train.metrics import METRICS
 
 __all__ = ["Bars", "download", "progress"]
 
@@ -53,14 +53,13 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
         self._finished = 0.0
 
-    def loaded(self, dataset: Dataset) -> None:
-        """Say what was decided about the data, a line each."""
-        for note in dataset.notes:
-            self.console.print(note, highlight=False, markup=False, soft_wrap=True)
-
     def mended(self, damage: str) -> None:
         """Say what of a run was damaged."""
         self.console.print(damage, highlight=False, markup=False, soft_wrap=True)
+
+    def note(self, sentence: str) -> None:
+        """Say what is to be known about the data."""
+        self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Begin with a bar for everything and one for each population."""
@@ -95,15 +94,22 @@ class Bars:
         self._move(pack, update * len(pack.jobs))
 
     def record(self, pack: Pack, state: TrainingState) -> None:
-        """Show the validation accuracy so far; without that split, the training accuracy."""
-        split = "validation" if "validation_accuracy" in state.history else "train"
-        accuracy = state.history[f"{split}_accuracy"][:, -1]
-        alive = accuracy[np.isfinite(accuracy)]
+        """Show the main score so far on the validation split; without it, on the training split."""
+        split, name = next(
+            (split, name)
+            for split in ("validation", "train")
+            for name in METRICS
+            if f"{split}_{name}" in state.history
+        )
+        score = state.history[f"{split}_{name}"][:, -1]
+        alive = score[np.isfinite(score)]
         note = "all networks diverged"
         if len(alive):
-            note = f"{split} {alive.mean():.1%}"
+            form = ".1%" if METRICS[name].share else ".3f"
+            title = "" if name == "accuracy" else f"{METRICS[name].title} "
+            note = f"{split} {title}{alive.mean():{form}}"
             if len(alive) > 1:
-                note += f" ({alive.min():.1%} to {alive.max():.1%})"
+                note += f" ({alive.min():{form}} to {alive.max():{form}})"
         self.bars.update(self.tasks[pack.name], note=note)
 
     def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:

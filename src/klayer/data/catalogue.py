@@ -13,7 +13,17 @@ from klayer.data.download import Progress
 from klayer.data.from_arrays import from_arrays
 from klayer.data.options import OPTIONS, DataOptions
 from klayer.data.source import Request, Source
-from klayer.data.sources import cifar10, digits, fashion_mnist, folder, npz, synthetic, table
+from klayer.data.sources import (
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    folder,
+    mnist,
+    npz,
+    synthetic,
+    table,
+)
 from klayer.data.splitting import check_seed
 from klayer.data.tables.overview import ColumnOverview
 from klayer.errors import KlayerError, unknown_name
@@ -23,11 +33,15 @@ __all__ = ["SOURCES", "SourceInfo", "available", "can_download", "columns", "fet
 # A new source is a module and a row.
 SOURCES: tuple[Source, ...] = (
     cifar10.SOURCE,
+    cifar100.SOURCE,
+    mnist.MNIST_SOURCE,
+    mnist.EMNIST_SOURCE,
     fashion_mnist.SOURCE,
     digits.SOURCE,
     synthetic.SOURCE,
     npz.SOURCE,
     table.SOURCE,
+    mnist.FOLDER_SOURCE,
     folder.SOURCE,
 )
 
@@ -80,7 +94,7 @@ def available(data_dir: str | Path | None = None) -> list[SourceInfo]:
     Examples
     --------
     >>> [source.name for source in available()]
-    ['cifar10', 'fashion_mnist', 'digits', 'synthetic', 'FILE.npz', 'FILE.csv', 'FOLDER']
+    ['cifar10', 'cifar100', 'mnist', 'emnist', 'fashion_mnist', 'digits', 'synthetic', ...
     """
     return [
         SourceInfo(
@@ -137,8 +151,7 @@ def load(
     >>> load("digit")
     Traceback (most recent call last):
     klayer.errors.KlayerError: unknown data set 'digit': did you mean 'digits'? Known: \
-cifar10, fashion_mnist, digits, synthetic, or the path of a .npz file, a table such as .csv or an \
-image folder.
+cifar10, cifar100, mnist, emnist, fashion_mnist, digits, synthetic, or the path of a .npz file, ...
     """
     check_seed(seed)
     given = {name: value for name, value in said.items() if value is not None}
@@ -226,7 +239,8 @@ def fetch(
     source = named[0]
     if source.fetch is not None:
         return source.fetch(data_dir, progress)
-    source.load(Request(data_dir=data_dir))  # says how to get it, or what is wrong with it
+    # Says how to get it, or what is wrong with it.
+    source.load(Request(options=named[2], data_dir=data_dir))
     return str(source.find(data_dir))
 
 

@@ -108,6 +108,7 @@ class ColumnCode:
                 out[:, 1 + 2 * index], out[:, 2 + 2 * index] = np.sin(angle), np.cos(angle)
         else:
             width = 1
+            column.require_finite()
             out[:, 0] = column.values
             if missing is not None:
                 out[missing, 0] = self.fill

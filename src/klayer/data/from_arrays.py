@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset
 from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
@@ -37,7 +38,8 @@ def from_arrays(
         NumPy arrays (or lists) of numbers or objects; frames of pandas, polars or pyarrow; SciPy
         sparse matrices and arrays. Columns of frames may be numbers, yes or no, dates or names.
     y : array of shape (N,) or (N, K), series or frame, optional
-        What is to be predicted. Without it, ``target`` names columns of the frame.
+        What is to be predicted; one-hot rows are classes. Without it, ``target`` names columns of the
+        frame.
     validation, test : (X, y), optional
         Rows of their own. Without them the rows are cut about 70 / 15 / 15 %, or as ``split``,
         ``group_by`` or ``time`` say; with a test part alone, validation is cut from ``X``.
@@ -75,7 +77,8 @@ def from_arrays(
     for split, (rows, labels) in parts.items():
         tables[split], shapes[split] = table_of(rows, "X" if len(parts) == 1 else f"X of {split}")
         if labels is not None:
-            _add_target(tables[split], labels, "y" if len(parts) == 1 else f"y of {split}")
+            where = "y" if len(parts) == 1 else f"y of {split}"
+            _add_target(tables[split], labels, where, options.task in (None, "classification"))
     if len(set(shapes.values())) > 1:
         raise KlayerError(f"images must have one shape in all splits, but got {shapes}.")
     if len(tables) == 1:
@@ -102,7 +105,7 @@ def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:
     values = _array(X, where)
     image_shape = None
     if values.ndim in (3, 4):
-        from klayer.data.sources.npz import flatten_images
+        from klayer.data.image_rows import flatten_images
 
         values, image_shape = flatten_images(where, values)
     if values.ndim != 2 or 0 in values.shape:
@@ -196,7 +199,13 @@ def _array(values: Any, where: str) -> NDArray[Any]:
     return found
 
 
-def _add_target(table: DataTable, y: Any, where: str) -> None:
+def _is_one_hot(values: NDArray[Any]) -> bool:
+    if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
+        return False
+    return bool((values.sum(axis=1) == 1).all())
+
+
+def _add_target(table: DataTable, y: Any, where: str, one_hot: bool) -> None:
     """Put what is to be predicted beside the features, under names of its own."""
     if is_frame(y):
         columns = {str(name): values for name, values in frame_of(y, where).raw.items()}
@@ -209,6 +218,9 @@ def _add_target(table: DataTable, y: Any, where: str) -> None:
                 f"`{where}` must have shape (N,) or (N, K), but got {values.shape}: give one value, or "
                 "K, per row."
             )
+        if values.ndim == 2 and one_hot and _is_one_hot(values):
+            values = class_indices({where: values}).indices[where]
+            table.notes.append(f"`{where}`: one-hot rows became classes")
         name = getattr(y, "name", None)
         stem = str(name) if isinstance(name, str) and name else "target"
         columns = {stem: values}

@@ -59,7 +59,6 @@ def run_study(
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
     dataset = study.load_data(data_dir)
-    (reporter or Silent()).loaded(dataset)
     if study.search:
         _require_validation(dataset)
     study.require_updates(len(dataset.splits["train"]))
@@ -122,7 +121,6 @@ def run_search(
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
     dataset = study.load_data(data_dir)
-    (reporter or Silent()).loaded(dataset)
     _require_validation(dataset)
     study.require_updates(len(dataset.splits["train"]), arms=False)
     if url:
@@ -209,6 +207,8 @@ def _go_on(
 ) -> Run:
     started, reporter = time.monotonic(), reporter or Silent()
     with run, run.resumable():
+        for sentence in executor.dataset.notes:
+            reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in mend(run, executor.dataset):
             reporter.mended(damage)
         if run.kind != "search":

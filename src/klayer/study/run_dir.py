@@ -146,6 +146,7 @@ class Run:
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
                 "notes": dataset.notes,
+                "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
             },
             "versions": versions(),

@@ -53,10 +53,11 @@ class _Data(Stored):
     task: Literal["classification", "regression", "multilabel"] = "classification"
     targets: _Targets | None = None
     encoder: list[dict[str, Any]] | None = None
-    notes: list[str] = Field(default=[])
     image_shape: list[int] | None
     value_range: list[float] = Field(min_length=2, max_length=2)
     samples: _Samples
+    notes: list[str] = Field(default=[])
+    background: Literal["white", "black"] = "white"
     fingerprint: dict[str, str]
 
 

@@ -208,7 +208,7 @@ class Study:
                 for corner in stage.space.corners()
             ]
         for settings in found:
-            settings.half_cycle_updates(settings.batches(samples).per_epoch)
+            settings.course(settings.batches(samples).per_epoch)
 
     def require_search(self) -> Search:
         """Return the search.

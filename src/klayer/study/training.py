@@ -14,8 +14,9 @@ from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
-from klayer.train import SCHEDULES, Settings, TrainingState
+from klayer.train import Settings, TrainingState
 from klayer.train.metrics import main_metric
+from klayer.train.schedules import learning_rates
 
 __all__ = [
     "Reporter",
@@ -39,11 +40,11 @@ CHANCE_MARGIN = 0.02
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
-    def loaded(self, dataset: Dataset) -> None:
-        """The data are there; ``dataset.notes`` says what was decided about them."""
-
     def mended(self, damage: str) -> None:
         """A file of a run that goes on was damaged, and what is done about it."""
+
+    def note(self, sentence: str) -> None:
+        """Something about the data that the user should know."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
@@ -61,9 +62,9 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def loaded(self, dataset: Dataset) -> None: ...
-
     def mended(self, damage: str) -> None: ...
+
+    def note(self, sentence: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -276,6 +277,6 @@ def _chance(dataset: Dataset) -> float:
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:
-    schedule = SCHEDULES[settings.schedule]
-    half_cycle = settings.half_cycle_updates(per_epoch)
-    return float(schedule(t, settings.lr_min, settings.lr_max, half_cycle))
+    low, high = settings.lr_min, settings.lr_max
+    course = settings.course(per_epoch)
+    return float(learning_rates(settings.schedule, t, low, high, course, settings.peak_decay))

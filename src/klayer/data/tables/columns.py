@@ -102,6 +102,20 @@ class DataColumn:
                 f"{self.gaps:,} of {len(self):,} are missing: {why}."
             )
 
+    def require_finite(self) -> None:
+        """Refuse infinite numbers, naming the first."""
+        if self.values.dtype.kind != "f":
+            return
+        wrong = np.isinf(self.values)
+        if self.missing is not None:
+            wrong &= ~self.missing
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise KlayerError(
+                f"column {shown(self.name)}, {self.place(row)}: must be finite, but got "
+                f"{self.values[row]}: mend the cell, or empty it (a gap)."
+            )
+
     @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
 from klayer.data.tables.libsvm import looks_like_libsvm, read_libsvm
 from klayer.data.tables.packed import PACKINGS, ending, is_packed, read_all, read_head
@@ -118,10 +119,7 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
         Naming the file, the line and the rule.
     """
     path = Path(path)
-    if not path.exists():
-        raise KlayerError(f"{path}: no such file.")
-    if not path.is_file():
-        raise KlayerError(f"{path}: a table must be a file, but this is none.")
+    require_file(path)
     reader = ENDINGS.get(ending(path))
     if reader is None:
         head = read_head(path, 2**12)

@@ -129,20 +129,19 @@ def train_halving(
 
 
 def _announce(reporter: Reporter, dataset: Dataset, packs: Sequence[Pack], cycle: float) -> None:
-    shares = [min(1, cycle / one.settings.cycles) for one in packs]
-    reporter.start(
-        packs,
-        [
-            round(updates(dataset, one.settings) * share)
-            for one, share in zip(packs, shares, strict=True)
-        ],
-    )
+    lengths = [
+        updates(dataset, one.settings)
+        if cycle >= one.settings.cycles
+        else _end(dataset, one, int(cycle))
+        for one in packs
+    ]
+    reporter.start(packs, lengths)
 
 
 def _end(dataset: Dataset, one: Pack, cycle: int) -> int:
     """Return the update at which a cycle ends."""
-    half_cycle = one.settings.half_cycle_updates(updates_per_epoch(dataset, one.settings))
-    return min(2 * cycle * half_cycle, updates(dataset, one.settings))
+    course = one.settings.course(updates_per_epoch(dataset, one.settings))
+    return min(course.end(cycle), course.total)
 
 
 def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
