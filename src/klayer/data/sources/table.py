@@ -37,14 +37,16 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
     KlayerError
         Naming the file, the column, the line and the rule.
     """
-    from klayer.data.tables.build import dataset_of
+    from klayer.data.tables.build import TARGETS, dataset_of
 
     path, options = Path(path), options or DataOptions()
     files = files_of(path, options)
     tables: dict[str, DataTable] = {}
     texts: tuple[str, ...] = options.category
+    deciding = (options.split, options.group_by, options.time)
+    exact = (*options.target, *TARGETS, *(one for one in deciding if one))
     for split, file in files.items():
-        tables[split] = read_table(file, heading=options.heading, texts=texts)
+        tables[split] = read_table(file, heading=options.heading, texts=texts, exact=exact)
         if split == "train":
             texts = (*texts, *tables[split].texts)
     if len(tables) == 1:

@@ -24,6 +24,7 @@ __all__ = [
     "column_of_array",
     "column_of_series",
     "date_text",
+    "float32_serves",
     "join_columns",
     "shown",
 ]
@@ -35,8 +36,31 @@ SECONDS_A_DAY = 86_400
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
 )
+# float32 serves a column whose rounding is smaller than this share of its spread.
+ROUNDING = 2.0**-16
 # A text column of which so much is numbers is a column of numbers with mistakes in it.
 MOSTLY = 0.9
+
+
+def float32_serves(low: float, high: float, spread: float) -> bool:
+    """Say whether numbers may be rounded to float32: none overflows, vanishes, or is lost in the rest.
+
+    Parameters
+    ----------
+    low, high, spread : float
+        The range of the numbers, and their standard deviation.
+
+    Examples
+    --------
+    >>> float32_serves(-1.0, 1.0, 0.5), float32_serves(0.0, 1e40, 1e39)
+    (True, False)
+    >>> float32_serves(2020.25, 2020.5, 0.1)
+    False
+    """
+    largest = max(abs(low), abs(high))
+    if not largest < 1e37 or 0 < largest < 1e-30:
+        return False
+    return spread == 0 or largest * 2.0**-24 <= ROUNDING * spread
 
 
 def _row(row: int) -> str:

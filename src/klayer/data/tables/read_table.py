@@ -30,6 +30,7 @@ class _Call:
 
     heading: str
     texts: Sequence[str]
+    exact: Sequence[str]
 
 
 Reader = Callable[[Path, _Call], DataTable]
@@ -43,7 +44,9 @@ def _text(separator: str | None = None) -> Reader:
                 return read_arff(path)
             if looks_like_libsvm(head):
                 return read_libsvm(path)
-        return read_text_table(path, heading=call.heading, texts=call.texts, separator=separator)
+        return read_text_table(
+            path, heading=call.heading, texts=call.texts, exact=call.exact, separator=separator
+        )
 
     return read
 
@@ -96,7 +99,13 @@ def is_table(path: Path) -> bool:
     return looks_like_libsvm(head) or looks_like_arff(head)
 
 
-def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] = ()) -> DataTable:
+def read_table(
+    path: str | Path,
+    *,
+    heading: str = "auto",
+    texts: Sequence[str] = (),
+    exact: Sequence[str] = (),
+) -> DataTable:
     """Read a file that holds a table.
 
     Parameters
@@ -108,6 +117,9 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
         Whether the first line of a text file names the columns.
     texts : sequence of str
         Columns of a text file that are kept as they are written.
+    exact : sequence of str
+        Columns, by name or position, that stay float64 also in a large file, of which others become
+        float32 where that does no harm.
 
     Returns
     -------
@@ -132,4 +144,4 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
             raise KlayerError(
                 f"{path}: a table must be one of {', '.join(ENDINGS)}{packed}: rename or convert it."
             )
-    return reader(path, _Call(heading, tuple(texts)))
+    return reader(path, _Call(heading, tuple(texts), tuple(exact)))
