@@ -155,13 +155,13 @@ def test_a_file_and_flags_that_win_over_it(tmp_path):
         (["--resume", "no/such/run"], "a run directory holds a file run.json"),
         (
             ["quick", "--trials", "0"],
-            "search, `trials`: Input should be greater than or equal to 1",
+            "search, `trials`: must be >= 1",
         ),
-        (["quick", "--sampler", "grid"], "search, `sampler`: Input should be 'random', 'qmc'"),
-        (["quick", "--seeds", "odd"], "search, `seeds`: Input should be 'own' or 'common'"),
+        (["quick", "--sampler", "grid"], "search, `sampler`: must be 'random', 'qmc'"),
+        (["quick", "--seeds", "0"], "search, `seeds`: must be >= 1, but got 0"),
         (
             ["quick", "--finalists", "-1"],
-            "`finalists.top`: Input should be greater than or equal to 0",
+            "`finalists.top`: must be >= 0",
         ),
         (["--l2", "0.1"], "`l2` is what this search varies, so it can't be 0.1 for all trials"),
         (["--sigma", "1e-3:1", "--init", "he"], "`init` is what this search varies, so"),
@@ -222,7 +222,7 @@ def test_the_help_shows_the_search_of_the_report():
     for option in (
         "--auto",
         "--prune",
-        "--seeds-per-trial",
+        "--common-seeds",
         "--finalists",
         "--storage",
         "--resume",

@@ -14,6 +14,7 @@ from klayer.files import plain
 from klayer.study import Study
 from klayer.study.search.space import NUMBERS, Range, Space
 from klayer.train import SETTINGS, Batches, Settings
+from klayer.train.other_names import OTHER_NAMES
 from klayer.train.schedules import SCHEDULES, Course, cosine, triangular
 from klayer.train.setting import rows_of, setting
 
@@ -367,3 +368,40 @@ def test_a_batch_larger_than_the_split_is_the_split():
     batches = Batches(samples=3, batch_size=100, order_seed=0)
     assert batches.per_epoch == 1
     assert sorted(batches[0]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lr", "lr_max"),
+        ("learning_rate", "lr_max"),
+        ("Learning-Rate", "lr_max"),
+        ("optimizer", "optimiser"),
+        ("alpha", "l2"),
+        ("hidden_layer_sizes", "hidden"),
+        ("batchsize", "batch_size"),
+        ("Momentum", "momentum"),
+    ],
+)
+def test_what_others_call_a_setting_is_understood_well_enough_to_name_it(name, meant):
+    for make in (lambda: Settings(**{name: 1}), lambda: Settings.from_values({name: 1})):
+        with pytest.raises(KlayerError, match=f"unknown setting '{name}': did you mean '{meant}'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("value", "half"), [(20, "5 epochs"), (3, "0.75 epochs"), ("x", "5 epochs")]
+)
+def test_a_number_of_epochs_is_answered_with_the_settings_that_train_as_long(value, half):
+    with pytest.raises(KlayerError, match=f"say cycles = 2, half_cycle = '{half}'"):
+        Settings(epochs=value)
+    if value == 20:
+        said = Settings(cycles=2, half_cycle=half)
+        assert said.total_updates(per_epoch=100) == 20 * 100
+
+
+def test_other_names_belong_to_settings_and_are_none_themselves():
+    assert OTHER_NAMES.keys() <= SETTINGS.keys()
+    words = [word for several in OTHER_NAMES.values() for word in several]
+    assert len(set(words)) == len(words)
+    assert not set(words) & SETTINGS.keys()

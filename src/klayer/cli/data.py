@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +60,9 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     sources = available(data_dir)
     if as_json:
-        print(json.dumps([source.as_dict() for source in sources], indent=2))
+        from klayer.files import json_text
+
+        print(json_text([source.as_dict() for source in sources], indent=2))
         return
     table = Table.grid(padding=(0, 3, 1, 0))
     for source in sources:
@@ -89,6 +90,7 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
     """
     from klayer.data import columns, load
     from klayer.errors import KlayerError
+    from klayer.files import json_text
 
     table = columns(name, **said(ctx))
     try:
@@ -98,7 +100,7 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
             raise
         if as_json:
             content: dict[str, Any] = {"columns": [one.as_dict() for one in table]}
-            print(json.dumps({**content, "problem": str(error)}, indent=2))
+            print(json_text({**content, "problem": str(error)}, indent=2))
         else:
             _print(_columns(table), f"not ready to train: {error}")
         return
@@ -106,7 +108,7 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
         content = _content(dataset)
         if table:
             content["columns"] = [one.as_dict() for one in table]
-        print(json.dumps(content, indent=2))
+        print(json_text(content, indent=2))
         return
     shape = "" if dataset.image_shape is None else f" = {' x '.join(map(str, dataset.image_shape))}"
     low, high = dataset.value_range

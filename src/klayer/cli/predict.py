@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +56,7 @@ def predict(
     Example: klayer predict runs/houses new.csv --out predictions.csv
     """
     from klayer.data import read_rows
-    from klayer.files import write_csv, write_json
+    from klayer.files import json_text, write_csv, write_json
     from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
@@ -85,7 +84,7 @@ def predict(
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
         typer.echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        typer.echo(json.dumps(_records(model, names, values), indent=1))
+        typer.echo(json_text(_records(model, names, values), indent=1))
     elif out is None:
         for line in _lines(model, names, values):
             typer.echo(line)

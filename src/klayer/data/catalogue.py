@@ -28,7 +28,16 @@ from klayer.data.splitting import check_seed
 from klayer.data.tables.overview import ColumnOverview
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["SOURCES", "SourceInfo", "available", "can_download", "columns", "fetch", "load"]
+__all__ = [
+    "SOURCES",
+    "SourceInfo",
+    "anchored_data",
+    "available",
+    "can_download",
+    "columns",
+    "fetch",
+    "load",
+]
 
 # A new source is a module and a row.
 SOURCES: tuple[Source, ...] = (
@@ -254,6 +263,23 @@ def can_download(name: str) -> bool:
     """
     named = _named(name)
     return named is not None and named[0].fetch is not None
+
+
+def anchored_data(name_or_path: str, folder: Path) -> str:
+    """Return what `load` takes, with a path read from a folder; a name stays what it is.
+
+    Examples
+    --------
+    >>> anchored_data("digits", Path("/data")), anchored_data("mine/birds.npz", Path("/data"))
+    ('digits', '/data/mine/birds.npz')
+    """
+    path = Path(name_or_path).expanduser()
+    if not name_or_path.strip() or path.is_absolute() or _named(name_or_path):
+        return name_or_path
+    place = folder.absolute() / path
+    if len(path.parts) == 1 and not place.exists() and not path.suffix and ":" not in name_or_path:
+        return name_or_path  # a name with a mistake in it, to be answered as one
+    return str(place)
 
 
 def _names() -> list[str]:

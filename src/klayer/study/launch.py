@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from klayer.data import Dataset
+from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged
 from klayer.study.execute import Executor, open_executor
@@ -58,10 +59,13 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
-    dataset = study.load_data(data_dir)
-    if study.search:
-        _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]))
+    with study.named():
+        dataset = study.load_data(data_dir)
+        if study.search:
+            _require_validation(dataset)
+        _require_split(study, dataset)
+        notes = study.require_updates(len(dataset.splits["train"]))
+    _say(notes, reporter)
     with open_executor(executor, dataset, workers) as engine:
         run = Run.create(out, kind, study.document, dataset, data_dir)
         return _begin(run, study, engine, reporter)
@@ -120,9 +124,11 @@ def run_search(
     document = dict(study.document)
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
-    dataset = study.load_data(data_dir)
-    _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]), arms=False)
+    with study.named():
+        dataset = study.load_data(data_dir)
+        _require_validation(dataset)
+        notes = study.require_updates(len(dataset.splits["train"]), arms=False)
+    _say(notes, reporter)
     if url:
         reach(url)
     with open_executor(executor, dataset, workers) as engine:
@@ -210,7 +216,7 @@ def _go_on(
         for sentence in executor.dataset.notes:
             reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in mend(run, executor.dataset):
-            reporter.mended(damage)
+            reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
                 _check_gradients(run, executor.dataset)
@@ -222,6 +228,20 @@ def _go_on(
         run.clear_checkpoints()
         summarise(run, time.monotonic() - started)
     return run
+
+
+def _say(notes: Sequence[str], reporter: Reporter | None) -> None:
+    for note in notes:
+        (reporter or Silent()).note(note)
+
+
+def _require_split(study: Study, dataset: Dataset) -> None:
+    """Refuse a new draw of training and validation, and too few rows, before anything is trained."""
+    everyone = [job.member.settings for job in study.jobs]
+    if "validation" not in dataset.splits:
+        redrawn(dataset, max(one.split_seed for one in everyone))
+    for rows in dict.fromkeys(one.train_samples for one in everyone):
+        redrawn(dataset, train_samples=rows)
 
 
 def _require_validation(dataset: Dataset) -> None:

@@ -8,26 +8,31 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from klayer.data import DataOptions, Dataset, load
 from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, located, unknown_name
-from klayer.study.arms import Arm, Job, describe, jobs
+from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
+from klayer.study.factors import labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
-from klayer.study.toml_values import read_toml, validate
+from klayer.study.toml_values import anchored, read_toml, validate
 from klayer.train import Settings
-from klayer.train.settings import SETTINGS, current_names
+from klayer.train.other_names import unknown_setting
+from klayer.train.seeds import seeds_of
+from klayer.train.settings import SETTINGS, current_names, has_effect
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
-Make = Callable[[Mapping[str, Any], str], Settings]
+Values = Mapping[str, Any]
+Make = Callable[[Values, str], Settings]
 
 
 class Published(BaseModel):
@@ -69,9 +74,11 @@ class _Keys(BaseModel):
     title: str = "A study of fully connected networks"
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
+    seed: int | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
+    vary: list[Literal["init", "order", "split"]] = Field(default=["init"], min_length=1)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
     published: list[Published] = Field(default_factory=list)
@@ -102,8 +109,12 @@ class Study:
     search : Search or None
     published : tuple of Published
     gradcheck : bool
+    vary : tuple of {"init", "order", "split"}
+        What a seed decides: see :func:`klayer.study.arms.jobs`.
     document : mapping
         The plain values that it was parsed from, defaults filled in: what a run stores.
+    where : str
+        What it was read from, for messages: a file.
 
     Examples
     --------
@@ -120,7 +131,9 @@ class Study:
     search: Search | None
     published: tuple[Published, ...]
     gradcheck: bool
+    vary: tuple[str, ...]
     document: Mapping[str, Any] = field(repr=False)
+    where: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str = "") -> Study:
@@ -159,19 +172,47 @@ class Study:
                 document.title,
                 document.data,
                 tuple(_arms(document, make)),
-                _seeds(document.seeds),
+                seeds_of(document.seeds, document.seed),
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
                 document.gradcheck,
+                _varied(document),
                 document.model_dump(exclude_none=True),
+                where,
             )
         except KlayerError as error:
             raise located(where, str(error)) from None
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What each arm is called, by its name: what tells it from the others."""
+        settings = [arm.settings for arm in self.arms]
+        named = {i: arm.name for i, arm in enumerate(self.arms) if arm.named}
+        return dict(zip([arm.name for arm in self.arms], labels(settings, named)[0], strict=True))
+
+    @property
     def jobs(self) -> list[Job]:
-        """The networks of its arms: every arm with every seed."""
-        return jobs(self.arms, self.seeds)
+        """The networks of its arms: every arm with every seed, and what parts their variance."""
+        return jobs(self.arms, self.seeds, self.vary)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let a mistake that comes to light later name the file that it stands in, too."""
+        try:
+            yield
+        except KlayerError as error:
+            raise type(error)(str(located(self.where, str(error)))) from None
+
+    def _all_settings(self, *, arms: bool) -> list[Settings]:
+        """Return the settings of the arms, and those at the ends of what the search draws from."""
+        found = [arm.settings for arm in self.arms] if arms else []
+        if self.search:
+            found += [
+                apply(self.search.base, corner)
+                for stage in self.search.stages
+                for corner in stage.space.corners()
+            ]
+        return found
 
     def load_data(
         self, data_dir: str | Path | None = None, *, may_download: bool = True
@@ -186,7 +227,7 @@ class Study:
         said = {name: self.document[name] for name in OPTIONS if name in self.document}
         return load(self.data, data_dir=data_dir, may_download=may_download, **said)
 
-    def require_updates(self, samples: int, *, arms: bool = True) -> None:
+    def require_updates(self, samples: int, *, arms: bool = True) -> list[str]:
         """Refuse a half-cycle of less than one update of a training split with this many samples.
 
         Parameters
@@ -195,20 +236,25 @@ class Study:
         arms : bool
             Whether the arms are trained too, beside the search.
 
+        Returns
+        -------
+        notes : list of str
+            What is not refused, but should be said: mini-batches that are larger than the split.
+
         Raises
         ------
         KlayerError
             With the half-cycle.
         """
-        found = [arm.settings for arm in self.arms] if arms else []
-        if self.search:
-            found += [
-                apply(self.search.base, corner)
-                for stage in self.search.stages
-                for corner in stage.space.corners()
-            ]
-        for settings in found:
+        notes: dict[str, None] = {}
+        for settings in self._all_settings(arms=arms):
             settings.course(settings.batches(samples).per_epoch)
+            if settings.batch_size > samples:
+                notes[
+                    f"batch_size is {settings.batch_size:,}, but there are {samples:,} training rows: "
+                    "each update sees all of them."
+                ] = None
+        return list(notes)
 
     def require_search(self) -> Search:
         """Return the search.
@@ -229,9 +275,9 @@ class Study:
 def _renamed(document: _Keys) -> _Keys:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
-        for name in current_names(one.where, "published"):
+        for name, value in current_names(one.where, "published").items():
             if name not in SETTINGS:
-                raise located("published", str(unknown_name("setting", name, SETTINGS)))
+                raise located("published", str(unknown_setting(name, value, SETTINGS)))
     return document.model_copy(
         update={
             "settings": current_names(document.settings, "settings"),
@@ -241,15 +287,15 @@ def _renamed(document: _Keys) -> _Keys:
     )
 
 
-def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the seeds: those listed, or 0 ... n-1."""
-    seeds = tuple(range(given)) if isinstance(given, int) else tuple(given)
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+def _varied(document: _Keys) -> tuple[str, ...]:
+    """Return what a seed decides."""
+    vary = document.vary
+    if "init" not in vary or len(set(vary)) < len(vary):
         raise KlayerError(
-            "`seeds` must be a number >= 1, or a list of different whole numbers >= 0, "
-            f"but got {given}."
+            "`vary` must be a list of different sources with 'init' among them, as in ['init', 'order', "
+            f"'split'], but got {vary}."
         )
-    return seeds
+    return tuple(source for source in SOURCES if source in vary)
 
 
 def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
@@ -267,20 +313,51 @@ def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
 def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
     grid, arms = document.grid, document.arms
     if grid or not arms:
-        for values in itertools.product(*grid.values()):
-            chosen = {**document.settings, **dict(zip(grid, values, strict=True))}
-            settings = make(chosen, "grid" if grid else "settings")
+        where, made = "grid" if grid else "settings", set[Settings]()
+        points = [
+            dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+        ]
+        shared = _effective(document.settings, points)
+        for point, rest in zip(_effective_points(points), shared, strict=True):
+            chosen = {**rest, **point}
+            settings = make(chosen, where)
+            if settings in made and len(point) < len(grid):
+                continue  # it differs from another in a setting that has no effect on it
+            made.add(settings)
             extra = [
                 f"{name} {chosen[name]}"
-                for name in grid
+                for name in point
                 if name not in ("hidden", "batch_norm", "init")
             ]
             yield Arm(", ".join([describe(settings), *extra]), settings)
-    for one in arms:
-        chosen = {**document.settings, **one}
+    shared = _effective(document.settings, arms)
+    for one, rest in zip(arms, shared, strict=True):
+        chosen = {**rest, **one}
         name = chosen.pop("name", None)
         settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
-        yield Arm(str(name or describe(settings)), settings)
+        yield Arm(str(name or describe(settings)), settings, named=name is not None)
+
+
+def _effective(shared: Values, points: Sequence[Values]) -> list[Values]:
+    """Return what is shared by all points, for each without what has no effect on it alone.
+
+    What has an effect on none of them stays, to be refused.
+    """
+    kept = [{name for name in shared if has_effect(name, {**shared, **one})} for one in points]
+    some = set().union(*kept) if kept else set()
+    return [
+        {name: value for name, value in shared.items() if name in own or name not in some}
+        for own in kept
+    ]
+
+
+def _effective_points(points: Sequence[Values]) -> list[Values]:
+    """Return a grid's points, each without what has no effect on it, though on others."""
+    some = {name for one in points for name in one if has_effect(name, one)}
+    return [
+        {name: value for name, value in one.items() if has_effect(name, one) or name not in some}
+        for one in points
+    ]
 
 
 def preset_names() -> list[str]:
@@ -301,7 +378,7 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
         text = resources.files("klayer.study") / "presets" / f"{source}.toml"
         values, where = tomllib.loads(text.read_text(encoding="utf-8")), f"preset {source}"
     elif Path(source).suffix == ".toml" or Path(source).exists():
-        values, where = read_toml(source), str(source)
+        values, where = anchored(read_toml(source), Path(source).parent), str(source)
     else:
         raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
     validate(_Document, values, where)
