@@ -7,8 +7,9 @@ one says ``was=("old_name",)``.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from types import MappingProxyType, SimpleNamespace
@@ -34,6 +35,9 @@ __all__ = [
     "setting_title",
     "without_aliases",
 ]
+
+# Of a network's curves, for each split and score.
+MOST_POINTS = 100_000
 
 
 def _initialiser(value: Any) -> str:
@@ -70,7 +74,7 @@ def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
         if any(isinstance(part, bool | np.bool_) for part in parts):
             raise TypeError
         found = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = (math.nan,)
     if not all(math.isfinite(one) for one in found):
         raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
@@ -103,6 +107,7 @@ class Settings(Optimisation):
         (50, 50),
         "Hidden widths, as in 50,30,20.",
         at_least=1,
+        bound=1_000_000,
         rule="must be whole numbers >= 1",
         metavar="WIDTHS",
         search="choices",
@@ -189,7 +194,7 @@ class Settings(Optimisation):
         only_with=("loss", ("quantile",)),
     )
     batch_size: int = setting(
-        100, "Samples in a mini-batch.", at_least=1, unit="samples", search="choices"
+        100, "Samples in a mini-batch.", at_least=1, bound=10**9, unit="samples", search="choices"
     )
     last_batch: str = setting(
         "drop",
@@ -197,19 +202,21 @@ class Settings(Optimisation):
         choices=("drop", "keep"),
     )
     points_per_cycle: int = setting(
-        10, "How often the curves are recorded, in each cycle.", at_least=1
+        10, "How often the curves are recorded, in each cycle.", at_least=1, bound=10_000
     )
     curve_samples: int = setting(
         5000,
         "Samples of a split behind a point of its curve, the first of a fixed random order; final "
         "accuracies are of whole splits.",
         at_least=1,
+        bound=10**9,
         unit="samples",
     )
     order_seed: int = setting(
         0,
         "Seed of the mini-batch order, which all networks of a population share.",
         at_least=0,
+        bound=2**63 - 1,
         rule="must be a whole number >= 0",
     )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
@@ -218,6 +225,7 @@ class Settings(Optimisation):
         "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
         "it is faster.",
         at_least=1,
+        bound=1_000,
     )
     backend: str = setting(
         "auto",
@@ -239,6 +247,17 @@ class Settings(Optimisation):
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
+        if self.batch_size == 1 and self.batch_norm != "none":
+            raise KlayerError(
+                "batch normalisation needs at least two samples in a mini-batch, since one alone is "
+                f"normalised to 0, but got batch_size=1 with batch_norm={self.batch_norm!r}: raise "
+                "batch_size, or set batch_norm='none'."
+            )
+        if self.cycles * self.points_per_cycle > MOST_POINTS:
+            raise KlayerError(
+                f"curves must have at most {MOST_POINTS:,} points, but got cycles={self.cycles:g} x "
+                f"points_per_cycle={self.points_per_cycle}."
+            )
 
     def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
         """Return the architecture that these settings ask for.
@@ -282,8 +301,17 @@ classification: choose auto or softmax_cross_entropy.
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
     def batches(self, samples: int) -> Batches:
-        """Return the mini-batches of a training split with this many samples."""
-        return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
+        """Return the mini-batches of a training split with this many samples.
+
+        With batch normalisation none has one row alone: it would be normalised to 0.
+        """
+        least = 1 if self.batch_norm == "none" else 2
+        if samples < least:
+            raise KlayerError(
+                f"batch normalisation needs at least two training rows, but there is {samples}: give "
+                "more, or set batch_norm = 'none'."
+            )
+        return Batches(samples, self.batch_size, self.order_seed, self.last_batch, least)
 
     @property
     def shared(self) -> Settings:
@@ -380,6 +408,22 @@ classification: choose auto or softmax_cross_entropy.
 
 # The table: every setting by its name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(rows_of(Settings))
+
+
+def _names_checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Make an unknown setting, which is a TypeError of Python's, a mistake with "did you mean"."""
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **values: Any) -> None:
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise unknown_setting(name, value, SETTINGS)
+        init(self, *args, **values)
+
+    return checked
+
+
+Settings.__init__ = _names_checked(Settings.__init__)  # type: ignore[method-assign]
 
 # What a search may vary beside the settings themselves.
 ALIASES: Mapping[str, Setting] = MappingProxyType(
