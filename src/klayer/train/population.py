@@ -26,6 +26,7 @@ from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.memory import require_memory
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
@@ -137,6 +138,8 @@ class Population(Told):
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        if state is None:
+            require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
         if state:
             self._check(state)
