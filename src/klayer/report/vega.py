@@ -265,6 +265,27 @@ class Figure:
         write_bytes(picture, vlc.svg_to_png(svg, scale=2))
         return [path, picture]
 
+    def whole(self) -> Spec:
+        """Return one specification of all panels side by side, with their legend."""
+        title = {"anchor": "start", "frame": "group", "offset": 10}
+        panels = [
+            {**panel.static(self.width), "title": {"text": panel.title, **title}}
+            for panel in self.panels
+        ]
+        spec: Spec = {"hconcat": panels, "spacing": 28}
+        if self.legend:
+            spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
+        return {**_schema(), **spec, "config": CONFIG, "background": PAPER, "padding": 12}
+
+    def svg(self) -> str:
+        """Return the whole figure as SVG."""
+        return _svg(self.whole())
+
+    def raster(self, kind: str) -> bytes:
+        """Return the whole figure as a file: ``png`` or ``pdf``."""
+        draw = {"png": lambda svg: vlc.svg_to_png(svg, scale=2), "pdf": vlc.svg_to_pdf}
+        return bytes(draw[kind](self.svg()))
+
 
 def _legend(keys: Sequence[Key]) -> Spec:
     """Lay a legend's entries out in a row, placed in pixels."""

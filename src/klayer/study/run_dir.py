@@ -100,6 +100,7 @@ class Run(Told):
         self._networks = {record.key: record for record, _ in self._read_lines()}
         self._results: dict[str, Any] = {}
         self._lock: TextIOWrapper | None = None
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
 
     @classmethod
     def create(
@@ -160,6 +161,7 @@ class Run(Told):
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "run.json", info)
             run = cls(path)
+            run._made_with = dataset
             run.write_standardiser(dataset.standardiser)
         except OSError as error:
             raise KlayerError(
@@ -256,6 +258,8 @@ class Run(Told):
         KlayerError
             If they are missing, or have changed; says what of them has.
         """
+        if self._made_with is not None and data_dir is None:
+            return self._made_with
         config = self.info["config"]
         name = config.get("data", self.info["data"]["name"])
         said = {option: config[option] for option in OPTIONS if option in config}
@@ -424,6 +428,18 @@ class Run(Told):
 
     def _heading(self) -> str:
         return f"{self.kind.capitalize()} on {self.info['data']['name']}"
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
 
     def curves(self) -> dict[str, NDArray[Any]]:
         """Return the curves of all finished networks as a table, a row for each recorded update.
