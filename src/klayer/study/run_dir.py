@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import math
 import os
 import sys
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
@@ -38,6 +38,7 @@ from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
     append_bytes,
+    json_text,
     plain,
     read_arrays,
     read_json,
@@ -47,8 +48,10 @@ from klayer.files import (
 )
 from klayer.model import Model
 from klayer.nn import Network
+from klayer.shown import Part, Told
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.run_told import run_curves, run_parts
 from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
@@ -58,7 +61,7 @@ from klayer.train import TrainingState
 __all__ = ["Run"]
 
 
-class Run:
+class Run(Told):
     """A run directory, open for reading and, by its creator, for appending.
 
     Parameters
@@ -96,6 +99,7 @@ class Run:
         self._networks = {record.key: record for record, _ in self._read_lines()}
         self._results: dict[str, Any] = {}
         self._lock: TextIOWrapper | None = None
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
 
     @classmethod
     def create(
@@ -143,6 +147,7 @@ class Run:
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "class_counts": _class_counts(dataset),
                 "notes": dataset.notes,
                 "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
@@ -154,6 +159,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "run.json", info)
             run = cls(path)
+            run._made_with = dataset
             run.write_standardiser(dataset.standardiser)
         except OSError as error:
             raise KlayerError(
@@ -250,6 +256,8 @@ class Run:
         KlayerError
             If they are missing, or have changed; says what of them has.
         """
+        if self._made_with is not None and data_dir is None:
+            return self._made_with
         name = self.info["config"].get("data", self.info["data"]["name"])
         folder = data_dir or self.info["data"]["data_dir"]
         if folder and not data_dir and not Path(folder).exists():
@@ -381,6 +389,50 @@ class Run:
             self._results[name] = found
         return self._results[name]
 
+    # For notebooks.
+
+    @property
+    def state_in_words(self) -> str:
+        """``finished``, or how many networks are."""
+        n = len(self.networks)
+        if (self.path / "summary.json").exists():
+            return "finished"
+        return f"not finished: {n} network{'s' * (n != 1)} so far"
+
+    def __repr__(self) -> str:
+        what = f"{self.kind} on {self.info['data']['name']}, {len(self.networks)} networks"
+        return f"<Run {str(self.path)!r}: {what}, {self.state_in_words}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: what, when, and the scores of each arm."""
+        return run_parts(self)
+
+    def _heading(self) -> str:
+        return f"{self.kind.capitalize()} on {self.info['data']['name']}"
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def curves(self) -> dict[str, NDArray[Any]]:
+        """Return the curves of all finished networks as a table, a row for each recorded update.
+
+        Returns
+        -------
+        columns : dict of array
+            ``part`` (``arms``, ``search``, ``finalists``), ``arm``, ``seed``, and what
+            :meth:`klayer.Population.curves` has from ``update`` on.
+        """
+        return run_curves(self)
+
     # Networks and their weights.
 
     def save_weights(
@@ -486,7 +538,7 @@ class Run:
 
 
 def _lines(records: Sequence[NetworkRecord]) -> bytes:
-    return "".join(json.dumps(record.to_json()) + "\n" for record in records).encode()
+    return "".join(json_text(record.to_json()) + "\n" for record in records).encode()
 
 
 def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
@@ -494,3 +546,13 @@ def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | No
     if targets is None:
         return None
     return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}
+
+
+def _class_counts(dataset: Dataset) -> dict[str, list[int]] | None:
+    """Return the rows of each class in each split; None where a row has no class."""
+    if dataset.task != "classification":
+        return None
+    return {
+        name: np.bincount(split.labels, minlength=dataset.n_classes).tolist()
+        for name, split in dataset.splits.items()
+    }
