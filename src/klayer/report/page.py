@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from klayer.files import write_text
+from klayer.files import own_folder, write_bytes, write_text
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import headline
@@ -98,7 +98,7 @@ class Page:
 
     def save(self) -> list[Path]:
         """Write all figures as SVG and PNG, all tables as CSV."""
-        figures, tables = self.view.path / "figures", self.view.path / "tables"
+        figures, tables = (own_folder(self.view.path, name) for name in ("figures", "tables"))
         written = [file for figure in self.material.figures for file in figure.save(figures)]
         every = [
             result_table(self.view.with_results, "arms", "All arms."),
@@ -106,9 +106,8 @@ class Page:
         ]
         written += [table.save(tables) for table in [*every, *self.material.tables]]
         for name, png in self.material.pictures.items():
-            figures.mkdir(exist_ok=True)
             written.append(figures / name)
-            written[-1].write_bytes(png)
+            write_bytes(written[-1], png)
         return written
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import vl_convert as vlc
 
-from klayer.files import cached
+from klayer.files import cached, write_bytes, write_text
 
 __all__ = [
     "INK",
@@ -200,7 +200,10 @@ class Figure:
         ]
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``NAME.svg`` and ``NAME.png``, all panels side by side, with their legend."""
+        """Write ``NAME.svg`` and ``NAME.png``, all panels side by side with their legend; return them.
+
+        The folder must be there.
+        """
         title = {"anchor": "start", "frame": "group", "offset": 10}
         panels = [
             {**panel.static(self.width), "title": {"text": panel.title, **title}}
@@ -210,10 +213,9 @@ class Figure:
         if self.legend:
             spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
         svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
-        folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
-        paths[0].write_text(svg, encoding="utf-8")
-        paths[1].write_bytes(vlc.svg_to_png(svg, scale=2))
+        write_text(paths[0], svg)
+        write_bytes(paths[1], vlc.svg_to_png(svg, scale=2))
         return paths
 
 

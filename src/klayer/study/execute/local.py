@@ -50,7 +50,7 @@ class Local:
         population = self._population(spec, state)
         trainer = Trainer(population, self._engine)
         try:
-            trainer.train(spec.until, on_progress=listener.progress, on_record=listener.record)
+            trainer.train(spec.until, listener.progress, listener.record, listener.paused)
         except KeyboardInterrupt:
             if trainer.consistent:
                 listener.interrupted(population.state)
