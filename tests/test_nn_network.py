@@ -128,7 +128,7 @@ def test_inference_does_not_update_running_statistics(rng):
     network = Network(3, (2,), 2, "all")
     params, running = network.init("he", [0]), network.init_running(1)
     before = {key: value.copy() for key, value in running.items()}
-    network.probs(params, rng.standard_normal((5, 3)).astype(np.float32), running)
+    network.predict(params, rng.standard_normal((5, 3)).astype(np.float32), running)
     assert all((running[key] == before[key]).all() for key in before)
 
 

@@ -19,7 +19,7 @@ class Network:
     state: str
     test: float | None
 
-    def accuracy(self, split):
+    def score(self, split):
         return {"test": self.test}.get(split)
 
 

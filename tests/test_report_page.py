@@ -140,7 +140,7 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
     with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert len(rows) == 24
-    stored = {(r.arm, str(r.seed)): r.accuracy("test") for r in study.networks}
+    stored = {(r.arm, str(r.seed)): r.score("test") for r in study.networks}
     assert all(float(r["test_accuracy"]) == stored[r["arm"], r["seed"]] for r in rows)
     with (study.path / "tables" / "fidelity.csv").open(encoding="utf-8") as f:
         assert {row["published"] for row in csv.DictReader(f)} == {"0.2"}
@@ -148,7 +148,7 @@ def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
 
 def test_numbers_on_the_page_are_the_runs_numbers(study, html):
     arm = RunView(study).arms[0]
-    values = [record.accuracy("test") for record in arm.records]
+    values = [record.score("test") for record in arm.records]
     shown = f"{100 * np.mean(values):.1f}\u202f% ± {100 * np.std(values, ddof=1):.1f}"
     assert shown in html
 
@@ -164,7 +164,7 @@ def test_confusion_matrix_counts_the_stored_accuracy(study):
     view = RunView(study)
     best = examine(view, view.best, study.load_data())
     assert best.confusion.sum() == study.info["data"]["samples"]["test"]
-    assert best.accuracy == pytest.approx(best.record.accuracy("test"), abs=1e-9)
+    assert best.accuracy == pytest.approx(best.record.score("test"), abs=1e-9)
     assert all(one.label != one.predicted for one in best.mistakes)
     probs = [one.prob for one in best.mistakes]
     assert probs == sorted(probs, reverse=True)

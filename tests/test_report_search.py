@@ -55,12 +55,12 @@ def test_trials_of_a_stage_are_sorted_by_validation_accuracy(run):
     table = next(one for one in tables if one.name == "search-stage-1")
     values = [row[table.raw_head.index("validation_accuracy")] for row in table.raw]
     assert values == sorted(values, reverse=True)
-    stored = [r.accuracy("validation") for r in run.networks if r.part == "search"]
+    stored = [r.score("validation") for r in run.networks if r.part == "search"]
     assert set(values) <= set(stored)
 
 
 def test_finalists_are_the_only_ones_with_a_test_accuracy(run, html):
-    tested = [r for r in run.networks if r.accuracy("test") is not None]
+    tested = [r for r in run.networks if r.score("test") is not None]
     assert {r.part for r in tested} == {"finalists"}
     assert "Of the search, only these networks have seen the test split" in html
     assert "The search ends at λ = " in html

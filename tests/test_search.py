@@ -83,8 +83,8 @@ def test_every_trial_has_one_row_and_one_network(plain):
 def test_a_row_holds_what_its_network_reached(plain):
     for row, record in zip(trial_table(plain), plain.networks, strict=False):
         assert record.settings.l2 == row["l2"]
-        assert row["validation_accuracy"] == record.accuracy("validation")
-        assert row["train_accuracy"] == record.accuracy("train")
+        assert row["validation_accuracy"] == record.score("validation")
+        assert row["train_accuracy"] == record.score("train")
         assert (row["validation_sd"], row["failure"]) == (None, None)
         assert row["updates"] == record.updates
 
@@ -119,7 +119,7 @@ def test_finalists_are_the_best_two_by_validation_accuracy(plain):
         assert [record.seed for record in records] == [0, 1] == one["seeds"]
         assert {record.settings.cycles for record in records} == {1}
         assert {record.settings.l2 for record in records} == {one["l2"]}
-        tests = [record.accuracy("test") for record in records]
+        tests = [record.score("test") for record in records]
         assert one["test_accuracy"] == pytest.approx(sum(tests) / 2)
         assert one["test_sd"] == pytest.approx(abs(tests[0] - tests[1]) / math.sqrt(2))
 
@@ -132,7 +132,7 @@ def test_a_trial_in_lockstep_is_the_network_that_training_it_alone_gives(plain, 
         alone = parsed(seeds=row["seeds"], settings={**FAST, "l2": row["l2"]})
         run = run_study(alone, out=tmp_path / str(row["trial"]), kind="train")
         for split in ("train", "validation"):
-            assert run.networks[0].accuracy(split) == row[f"{split}_accuracy"]
+            assert run.networks[0].score(split) == row[f"{split}_accuracy"]
         with_others = plain.model(plain.networks[row["trial"]]).params
         for key, value in run.model().params.items():
             assert np.array_equal(value, with_others[key])
@@ -223,9 +223,7 @@ def test_own_seeds_differ_between_trials_and_common_seeds_do_not(tmp_path):
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds(tmp_path):
     run = run_search(config(trials=2, seeds_per_trial=3), out=tmp_path / "run")
     for row, stored in zip(trial_table(run), optuna_trials(run), strict=True):
-        values = [
-            record.accuracy("validation") for record in run.networks if record.arm == row["arm"]
-        ]
+        values = [record.score("validation") for record in run.networks if record.arm == row["arm"]]
         assert row["validation_accuracy"] == pytest.approx(sum(values) / 3)
         assert row["validation_sd"] == pytest.approx(np.std(values, ddof=1))
         assert stored.value == row["validation_accuracy"]

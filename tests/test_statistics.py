@@ -28,7 +28,7 @@ class Network:
     state: str
     test: float | None
 
-    def accuracy(self, split):
+    def score(self, split):
         return {"test": self.test}.get(split)
 
 

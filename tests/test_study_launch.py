@@ -72,12 +72,12 @@ def test_the_stored_network_is_the_one_that_was_measured(finished, digits):
     test = digits.splits["test"]
     for record in finished.networks:
         predicted = finished.model(record).predict_labels(test.features)[0]
-        assert (predicted == test.labels).mean() == pytest.approx(record.accuracy("test"))
+        assert (predicted == test.labels).mean() == pytest.approx(record.score("test"))
 
 
 def test_the_best_network_is_the_one_with_the_highest_validation_accuracy(finished):
-    best = max(record.accuracy("validation") for record in finished.networks)
-    assert finished.best().accuracy("validation") == best
+    best = max(record.score("validation") for record in finished.networks)
+    assert finished.best().score("validation") == best
     assert finished.judged_by == "validation"
 
 

@@ -34,8 +34,8 @@ def test_a_record_is_read_as_it_was_written():
 
 
 def test_a_split_that_a_network_never_saw_has_no_score():
-    assert RECORD.accuracy("test") == 0.25
-    assert RECORD.accuracy("validation") is None
+    assert RECORD.score("test") == 0.25
+    assert RECORD.score("validation") is None
     assert not [key for key in RECORD.to_json() if key.startswith("validation")]
 
 

@@ -553,7 +553,7 @@ def test_a_split_that_is_missing_has_no_number(tmp_path, without):
     run = run_study(STUDY, out=tmp_path / "run")
     for record in Run(run.path).networks:
         assert set(record.scores) == {"train", "validation"}
-        assert record.accuracy("test") is None
+        assert record.score("test") is None
     assert run.result("summary.json")["arms"][0]["test_accuracy"]["n"] == 0
 
 
@@ -562,8 +562,8 @@ def test_without_a_validation_split_the_training_split_judges(tmp_path, without,
     without(*missing)
     run = Run(run_study(STUDY, out=tmp_path / "run").path)
     assert run.judged_by == "train"
-    best = max(record.accuracy("train") for record in run.networks)
-    assert run.best().accuracy("train") == best
+    best = max(record.score("train") for record in run.networks)
+    assert run.best().score("train") == best
     for record in run.networks:
         assert "validation" not in record.scores
         assert not [curve for curve in record.history if curve.startswith("validation")]

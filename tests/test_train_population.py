@@ -579,6 +579,7 @@ def test_rows_standardised_in_advance_or_on_the_way_give_the_same_bits(digits, b
 def test_a_data_set_without_other_splits_can_be_trained_on(digits, brief):
     class OneSplit:
         n_features, n_classes, standardiser = digits.n_features, 10, digits.standardiser
+        task, targets, class_names = "classification", None, digits.class_names
         splits = {"train": digits.splits["train"]}  # noqa: RUF012
 
     population = trained_on_train(OneSplit(), brief)

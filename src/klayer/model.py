@@ -1,4 +1,4 @@
-"""Trained networks with the standardisation of their inputs: raw rows in, labels or probs out."""
+"""Trained networks with the standardisation of their data: raw rows in, answers in raw units out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS = 1000
 
 
 class Model:
-    """P trained networks of one architecture, ready to label rows.
+    """P trained networks of one architecture, ready to judge rows.
 
     Every method takes *raw* rows, as the data set holds them (8-bit images as 8-bit images): the model
     standardises them itself, by the training split that its networks saw. Rows that were standardised
@@ -39,12 +39,18 @@ class Model:
     standardiser : Standardiser
         Of the training split.
     class_names : sequence of str
-        K names, in the order of the labels.
+        K names of the classes, targets or labels, in their order.
+    targets : Standardiser, optional
+        Of the targets of the training split; of a regression, and only there.
+
+    Attributes
+    ----------
+    task : {"classification", "regression", "multilabel"}
 
     Raises
     ------
     KlayerError
-        If standardiser or class names don't fit the network.
+        If standardisers or class names don't fit the network.
 
     Examples
     --------
@@ -66,10 +72,18 @@ class Model:
         running: Arrays,
         standardiser: Standardiser,
         class_names: Sequence[str],
+        targets: Standardiser | None = None,
     ) -> None:
+        self.task = network.task
+        if (targets is not None) != (self.task == "regression"):
+            raise KlayerError(
+                "`targets` must be given for a regression, and only there, but got "
+                f"{targets} for {self.task}."
+            )
         for name, have, wanted in (
             ("standardiser", len(standardiser.mean), network.n_features),
             ("class_names", len(class_names), network.n_classes),
+            *([("targets", len(targets.mean), network.n_classes)] if targets else []),
         ):
             if have != wanted:
                 raise KlayerError(
@@ -87,6 +101,7 @@ class Model:
                 )
         self.network, self.params, self.running = network, dict(params), dict(running)
         self.standardiser, self.class_names = standardiser, tuple(class_names)
+        self.targets = targets
 
     def __len__(self) -> int:
         """P, the number of networks."""
@@ -99,10 +114,20 @@ class Model:
             {key: value[chosen] for key, value in arrays.items()}
             for arrays in (self.params, self.running)
         )
-        return Model(self.network, params, running, self.standardiser, self.class_names)
+        return Model(
+            self.network, params, running, self.standardiser, self.class_names, self.targets
+        )
 
-    def predict_probs(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the probability of each class.
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each column of :meth:`predict` is: class, target or label; or a target's quantile."""
+        quantiles = self.network.quantiles
+        if not quantiles:
+            return self.class_names
+        return tuple(f"{name} q{one:g}" for name in self.class_names for one in quantiles)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return what the networks say of raw rows.
 
         Parameters
         ----------
@@ -111,8 +136,10 @@ class Model:
 
         Returns
         -------
-        probs : array, shape (P, N, K)
-            Each row sums to 1.
+        values : array, shape (P, N, outputs)
+            Its columns are :attr:`output_names`. Classification: the probability of each class, which
+            sum to 1. Regression: each target in its own unit, or its quantiles. Multilabel: the
+            probability of each label.
 
         Raises
         ------
@@ -131,24 +158,56 @@ class Model:
                 f"`X`, row {row}, column {column}: must be finite, but got {X[row, column]}."
             )
         dtype = next(iter(self.params.values())).dtype
-        probs = np.empty((len(self), len(X), self.network.n_classes), dtype)
+        # Targets may be far from 0 beside their spread: float32 could not tell them apart.
+        raw = dtype if self.targets is None else np.float64
+        found = np.empty((len(self), len(X), self.network.outputs), raw)
         for start in range(0, len(X), ROWS):
             rows = slice(start, start + ROWS)
             x = self.standardiser.transform(X[rows], dtype)
-            probs[:, rows] = self.network.probs(self.params, x, self.running)
-        return probs
+            found[:, rows] = self.network.predict(self.params, x, self.running)
+        if self.targets is not None:
+            each = max(1, len(self.network.quantiles))
+            found *= np.repeat(self.targets.scale, each)
+            found += np.repeat(self.targets.mean, each)
+        return found
+
+    def predict_values(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return one number for each target of raw rows (N, D), in its own unit, shape (P, N, K).
+
+        Where quantiles are predicted it is the one nearest to the median.
+        """
+        self._require("predict_values", "regression")
+        return self.network.point(self.predict(X))
+
+    def predict_probs(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the probability of each class, or of each label, of raw rows (N, D), (P, N, K)."""
+        self._require("predict_probs", "classification", "multilabel")
+        return self.predict(X)
 
     def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Return the most probable class of raw rows (N, D) as its index, 0 to K-1, shape (P, N).
+        """Return the answers for raw rows (N, D) as the labels of a data set count.
 
-        The index counts as the labels of a data set do: ``class_names`` has the names.
+        Classification: the index of the most probable class, 0 to K-1, shape (P, N); ``class_names``
+        has the names. Multilabel: 1 for each label whose probability is more than 1/2, (P, N, K).
         """
-        labels: NDArray[np.int64] = self.predict_probs(X).argmax(axis=-1)
+        self._require("predict_labels", "classification", "multilabel")
+        probs = self.predict(X)
+        if self.task == "multilabel":
+            return (probs > 0.5).astype(np.int64)
+        labels: NDArray[np.int64] = probs.argmax(axis=-1)
         return labels
 
     def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
         """Return the most probable class of raw rows (N, D) by its name, shape (P, N)."""
+        self._require("predict_names", "classification")
         return np.array(self.class_names)[self.predict_labels(X)]
+
+    def _require(self, method: str, *tasks: str) -> None:
+        if self.task not in tasks:
+            raise KlayerError(
+                f"`{method}` is for {' and '.join(tasks)}, but these networks are for {self.task}: "
+                f"call `{'predict_values' if self.task == 'regression' else 'predict_labels'}`."
+            )
 
 
 def _real_numbers(X: ArrayLike) -> NDArray[Any]:

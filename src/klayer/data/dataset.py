@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.data.fingerprint import fingerprint
+from klayer.data.labels import (
+    check_every_output_used,
+    check_labels,
+    check_weights,
+    in_one_form,
+)
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
@@ -22,15 +28,19 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: samples as rows, and their labels.
+    """One part of a data set: samples as rows, their labels and, if they have any, their weights.
 
     Parameters
     ----------
     features : array, shape (N, D)
         Raw values of any real dtype. Images stay ``uint8``, a quarter of the memory of float32.
         Data on disk may stay there (`numpy.memmap`): nothing asks for more than a block of rows.
-    labels : array, shape (N,)
-        Class indices from 0 to K-1; any integer dtype is converted to int64.
+    labels : array, shape (N,) or (N, K)
+        Class indices from 0 to K-1, targets, or 0 and 1 for each of K labels: what the data set's
+        task says. Any integer dtype of class indices is converted to int64.
+    weights : array, shape (N,), optional
+        How much each row counts in the loss, >= 0; a row of weight 2 counts like two rows. Scores
+        count every row once.
 
     Raises
     ------
@@ -45,15 +55,20 @@ class Split:
 
     features: NDArray[Any]
     labels: NDArray[Any]
+    weights: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        for field in ("features", "labels"):
+        for field in ("features", "labels", "weights"):
+            if getattr(self, field) is None:
+                continue
             try:
                 value = np.asarray(getattr(self, field))
             except ValueError as error:
                 raise KlayerError(f"`{field}` must be an array with equal rows: {error}") from None
-            if field == "labels" and value.dtype.kind in "bui":
+            if field == "labels" and value.ndim == 1 and value.dtype.kind in "bui":
                 value = value.astype(np.int64, copy=False)
+            if field == "weights" and value.dtype.kind in "buif":
+                value = value.astype(np.float64, copy=False)
             object.__setattr__(self, field, value)
 
     def __len__(self) -> int:
@@ -84,17 +99,24 @@ these, or add it to the data.
         )
 
 
-def check_rows(where: str, features: NDArray[Any], labels: NDArray[Any], n_classes: int) -> None:
-    """Check the rows of one table: shapes, lengths, label range, finite features.
+def check_rows(
+    where: str,
+    features: NDArray[Any],
+    labels: NDArray[Any],
+    n_classes: int,
+    task: str = "classification",
+) -> None:
+    """Check the rows of one table: shapes, lengths, labels, finite features.
 
     Parameters
     ----------
     where : str
         How to name the table in a message: the file, the split.
     features : array, shape (N, D)
-    labels : array, shape (N,)
+    labels : array, as :func:`klayer.data.labels.in_one_form` returns them
     n_classes : int
         K.
+    task : str
 
     Raises
     ------
@@ -117,23 +139,7 @@ def check_rows(where: str, features: NDArray[Any], labels: NDArray[Any], n_class
             f"{where}: features must be real numbers, but got dtype {features.dtype}: "
             "convert them, for example with `.astype(float)`."
         )
-    if labels.ndim != 1 or labels.dtype.kind not in "bui":
-        raise KlayerError(
-            f"{where}: labels must be whole numbers of shape (N,), but got shape {labels.shape}, "
-            f"dtype {labels.dtype}: pass one class index per row."
-        )
-    if len(labels) != len(features):
-        raise KlayerError(
-            f"{where}: there must be one label per row, but got {len(features):,} rows "
-            f"and {len(labels):,} labels."
-        )
-    wrong = (labels < 0) | (labels >= n_classes)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise KlayerError(
-            f"{where}, row {row}: a label must be 0 to {n_classes - 1} ({n_classes} classes), "
-            f"but got {labels[row]}."
-        )
+    check_labels(where, labels, len(features), n_classes, task)
     if features.dtype.kind != "f":
         return
     for block in row_blocks(*features.shape):
@@ -159,11 +165,15 @@ class Dataset:
         ``"train"`` and, as far as there are any, ``"validation"`` and ``"test"``. The field is a
         `Splits`, in this order.
     class_names : sequence of str
-        K names; label k means ``class_names[k]``.
+        K names: of the classes (label k means ``class_names[k]``), of the targets, or of the labels
+        that a row may have.
     image_shape : (channels, height, width), optional
         If each row is an image: ``features[n].reshape(image_shape)``.
     source : str
         Where the data came from, in one line for the report.
+    task : {"classification", "regression", "multilabel"}
+        What is to be learnt of a row: its class, a number or several, or for each label whether the
+        row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
 
     Raises
     ------
@@ -180,6 +190,9 @@ class Dataset:
     >>> toy.standardised("test")
     array([[-1.,  0.],
            [ 1.,  0.]], dtype=float32)
+    >>> prices = Split([[0.0], [1.0], [2.0]], [10.0, 20.0, 40.0])
+    >>> Dataset("prices", {"train": prices}, ["price"], task="regression").splits["train"].labels.shape
+    (3, 1)
     """
 
     name: str
@@ -187,6 +200,7 @@ class Dataset:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
+    task: str = "classification"
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
@@ -196,29 +210,34 @@ class Dataset:
                 f"but got {', '.join(self.splits) or 'none'}."
             )
         names = tuple(str(name) for name in self.class_names)
-        if len(names) < 2 or len(set(names)) != len(names):
+        few, what = {
+            "classification": (2, "two classes"),
+            "regression": (1, "one target"),
+            "multilabel": (1, "one label"),
+        }.get(self.task, (1, "one"))
+        if len(names) < few or len(set(names)) != len(names):
             raise KlayerError(
-                f"{where}: there must be at least two classes with different names, "
+                f"{where}: there must be at least {what} with different names, "
                 f"but got {list(names)}."
             )
-        ordered = {name: self.splits[name] for name in SPLITS if name in self.splits}
+        ordered = {
+            name: replace(split, labels=in_one_form(split.labels, self.task))
+            for name in SPLITS
+            if (split := self.splits.get(name)) is not None
+        }
         object.__setattr__(self, "splits", Splits(where, **ordered))
         object.__setattr__(self, "class_names", names)
         for name, split in self.splits.items():
-            check_rows(f"{where}, split {name!r}", split.features, split.labels, len(names))
+            here = f"{where}, split {name!r}"
+            check_rows(here, split.features, split.labels, len(names), self.task)
+            if split.weights is not None:
+                check_weights(here, split.weights, len(split))
             if split.features.shape[1] != self.n_features:
                 raise KlayerError(
                     f"{where}, split {name!r}: every split must have as many features as 'train', "
                     f"{self.n_features}, but got {split.features.shape[1]}."
                 )
-        counts = np.bincount(self.splits["train"].labels, minlength=len(names))
-        if not counts.all():
-            empty = int(counts.argmin())
-            raise KlayerError(
-                f"{where}, split 'train': every class must have a sample, but class {empty} "
-                f"({names[empty]!r}) has none: labels count from 0 without gaps; add samples or "
-                "drop the class."
-            )
+        check_every_output_used(where, self.splits["train"].labels, names, self.task)
         if self.image_shape is not None:
             shape = tuple(int(size) for size in self.image_shape)
             if len(shape) != 3 or min(shape) < 1 or np.prod(shape) != self.n_features:
@@ -235,13 +254,23 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """K, the number of classes."""
+        """K, the number of classes, targets or labels."""
         return len(self.class_names)
 
     @cached_property
     def standardiser(self) -> Standardiser:
         """Mean and scale of the training split, and of no other; measured at first use."""
         return Standardiser.fit(self.splits["train"].features)
+
+    @cached_property
+    def targets(self) -> Standardiser | None:
+        """Mean and scale of a regression's targets in the training split; of other tasks None."""
+        if self.task != "regression":
+            return None
+        try:
+            return Standardiser.fit(self.splits["train"].labels)
+        except KlayerError as error:
+            raise KlayerError(f"data set {self.name!r}, the targets: {error}") from None
 
     @cached_property
     def value_range(self) -> tuple[float, float]:
@@ -256,7 +285,8 @@ class Dataset:
         See `klayer.data.fingerprint.fingerprint`: every byte counts.
         """
         tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
-        return fingerprint(tables, self.standardiser)
+        weights = {name: split.weights for name, split in self.splits.items()}
+        return fingerprint(tables, self.standardiser, weights)
 
     def standardised(self, split: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Standardise the features of a split with the training split's mean and scale.

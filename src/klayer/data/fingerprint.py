@@ -18,7 +18,9 @@ _LENGTH = 8  # bytes of a digest: among a million data sets two agree by chance 
 
 
 def fingerprint(
-    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], standardiser: Standardiser
+    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    standardiser: Standardiser,
+    weights: Mapping[str, NDArray[Any] | None] | None = None,
 ) -> dict[str, str]:
     """Digest what training, prediction and report rest on.
 
@@ -28,8 +30,10 @@ def fingerprint(
     Parameters
     ----------
     tables : mapping of str to (features, labels)
-        Of each split, shapes (N, D) and (N,).
+        Of each split, shapes (N, D) and (N,) or (N, K).
     standardiser : Standardiser
+    weights : mapping of str to array, shape (N,), or None; optional
+        Of each split, where its rows have any.
 
     Returns
     -------
@@ -39,7 +43,8 @@ def fingerprint(
         - ``"features"``: dtype, number of features and all rows, whatever their order and split;
         - ``"labels"``: the label of each of these rows;
         - ``"split"``: which row is where in which split;
-        - ``"standardiser"``: mean and scale.
+        - ``"standardiser"``: mean and scale;
+        - ``"weights"``: which row weighs how much, if rows have weights.
 
     Examples
     --------
@@ -52,13 +57,15 @@ def fingerprint(
     parts = {name: row_keys(features) for name, (features, _) in tables.items()}
     keys = np.concatenate(list(parts.values()))
     labels = np.concatenate([labels for _, labels in tables.values()])
-    order = np.lexsort((labels, keys))  # how rows came to be in this order is the split's business
+    # How rows came to be in this order is the split's business.
+    order = np.lexsort((*labels.reshape(len(labels), -1).T, keys))
+    weighed = [(name, one) for name, one in (weights or {}).items() if one is not None]
     return {
         "features": _digest(*dtypes, keys[order]),
         "labels": _digest(keys[order], labels[order]),
         "split": _digest(*(one for part in parts.items() for one in part)),
         "standardiser": standardiser_digest(standardiser),
-    }
+    } | ({"weights": _digest(*(part for one in weighed for part in one))} if weighed else {})
 
 
 def standardiser_digest(standardiser: Standardiser) -> str:

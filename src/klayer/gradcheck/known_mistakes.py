@@ -189,6 +189,12 @@ class Reference:
     labels: Array
     l2: float = 0.0
 
+    @property
+    def replays(self) -> bool:
+        """Whether mistakes can be replayed for such a network: for ReLU and softmax alone."""
+        network = self.network
+        return network.activation == "relu" and network.loss == "softmax_cross_entropy"
+
     def fits(self, params: Params) -> bool:
         """Whether parameters have this network's keys and shapes."""
         return {name: value.shape for name, value in params.items()} == self.network.shapes()

@@ -14,7 +14,16 @@ from klayer.gradcheck.check import run_check
 from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
 from klayer.gradcheck.result import Cause, Check
-from klayer.nn import ACTIVATIONS, Batch, DelayedWeights, Initialiser, Network, Plan, Workspace
+from klayer.nn import (
+    ACTIVATIONS,
+    LOSSES,
+    Batch,
+    DelayedWeights,
+    Initialiser,
+    Network,
+    Plan,
+    Workspace,
+)
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
 from klayer.nn.plan import Use
@@ -300,11 +309,14 @@ class _NetworkObjective:
         return plan.losses().copy(), grads
 
     def pre_activations(self) -> list[Array]:
-        if not ACTIVATIONS[self.network.activation].kink:
+        decides = LOSSES[self.network.loss].decides
+        activation_decides = ACTIVATIONS[self.network.activation].kink
+        if not activation_decides and decides is None:
             return []
         plan = self._plan(self.params)
-        plan.forward()
-        return plan.pre_activations
+        outputs = plan.forward()
+        found = plan.pre_activations if activation_decides else []
+        return found if decides is None else [*found, decides(outputs, self.labels)]
 
 
 def _batch(
@@ -320,13 +332,21 @@ def _batch(
         if samples < 1:
             raise KlayerError(f"`samples` must be >= 1, but got {samples}.")
         x = rng.standard_normal((samples, network.n_features))
-        labels = rng.integers(network.n_classes, size=samples)
+        labels = _drawn_labels(network, samples, rng)
     x, labels = np.asarray(x), np.asarray(labels)
     if x.ndim != 2 or x.shape[1] != network.n_features or not len(x):
         hint = ": pass samples as rows" if x.ndim == 2 and x.shape[0] == network.n_features else ""
         raise KlayerError(
             f"`x` must have shape (N, {network.n_features}) with N >= 1, but got {x.shape}{hint}."
         )
+    if network.task != "classification":
+        wanted = (len(x), network.n_classes)
+        if labels.shape != wanted or labels.dtype.kind not in "buif":
+            raise KlayerError(
+                f"`labels` must be real numbers of shape {wanted}, but got {labels.dtype} of shape "
+                f"{labels.shape}."
+            )
+        return np.array(x, np.float64), np.array(labels, np.float64)
     if labels.shape != (len(x),) or labels.dtype.kind not in "iu":
         raise KlayerError(
             f"`labels` must be {len(x)} whole numbers, one a sample, but got {labels.dtype} of "
@@ -338,6 +358,16 @@ def _batch(
             f"{labels.max()}."
         )
     return np.array(x, np.float64), labels
+
+
+def _drawn_labels(network: Network, samples: int, rng: np.random.Generator) -> Array:
+    """Draw labels as the network's loss takes them."""
+    if network.task == "classification":
+        return rng.integers(network.n_classes, size=samples)
+    shape = samples, network.n_classes
+    if network.task == "multilabel":
+        return rng.integers(2, size=shape).astype(float)
+    return rng.standard_normal(shape)
 
 
 def _population(network: Network, given: Mapping[str, ArrayLike]) -> Params:

@@ -5,9 +5,9 @@ Imports NumPy and nothing else. Derivations with numbered equations: ``docs/deri
 
 from klayer.nn.first_layer import DelayedWeights
 from klayer.nn.initialisers import Initialiser
-from klayer.nn.losses import LOSSES
+from klayer.nn.losses import LOSSES, loss_of
 from klayer.nn.network import BATCH_NORM, Network
-from klayer.nn.pieces import ACTIVATIONS, Batch
+from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch
 from klayer.nn.plan import Plan
 from klayer.nn.workspace import Workspace
 
@@ -15,10 +15,12 @@ __all__ = [
     "ACTIVATIONS",
     "BATCH_NORM",
     "LOSSES",
+    "NUMBERS",
     "Batch",
     "DelayedWeights",
     "Initialiser",
     "Network",
     "Plan",
     "Workspace",
+    "loss_of",
 ]

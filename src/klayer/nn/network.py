@@ -29,6 +29,8 @@ from klayer.nn.workspace import Workspace
 __all__ = ["BATCH_NORM", "Network", "Params"]
 
 BATCH_NORM = ("none", "hidden", "all")
+# Properties that older versions of a stored network don't have, and what they were then.
+_LATER: dict[str, Any] = {"quantiles": ()}
 Params = Mapping[str, NDArray[Any]]
 
 
@@ -42,8 +44,8 @@ class Network:
         Number of inputs, D.
     hidden : sequence of int, each >= 1
         Widths of the hidden layers; may be empty (a linear classifier).
-    n_classes : int, >= 2
-        Number of classes, K.
+    n_classes : int, >= 1
+        Number of classes, targets or labels, K; of classes at least 2.
     batch_norm : {"none", "hidden", "all"}
         Which layers normalise their pre-activations. Those layers have no bias: the mean would
         cancel it.
@@ -54,7 +56,10 @@ class Network:
     activation : str
         Of the hidden layers, a name in ``ACTIVATIONS``.
     loss : str
-        A name in ``LOSSES``.
+        A name in ``LOSSES``; it says what the network is for.
+    quantiles : sequence of float, each > 0 and < 1, ascending
+        What the loss ``quantile`` predicts of each target: so many outputs a target; of other losses
+        none.
 
     Raises
     ------
@@ -80,9 +85,11 @@ class Network:
     bn_eps: float = 1e-8
     activation: str = "relu"
     loss: str = "softmax_cross_entropy"
+    quantiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        object.__setattr__(self, "quantiles", tuple(float(one) for one in self.quantiles))
         for name, known in (
             ("batch_norm", BATCH_NORM),
             ("activation", tuple(ACTIVATIONS)),
@@ -93,12 +100,28 @@ class Network:
         for name, sizes, least in (
             ("n_features", (self.n_features,), 1),
             ("hidden", self.hidden, 1),
-            ("n_classes", (self.n_classes,), 2),
+            ("n_classes", (self.n_classes,), 2 if self.task == "classification" else 1),
         ):
             if any(size < least for size in sizes):
                 raise KlayerError(f"`{name}` must be >= {least}, but got {list(sizes)}.")
         if not 0 < self.bn_eps < 1:
             raise KlayerError(f"`0 < bn_eps < 1` must hold, but got bn_eps={self.bn_eps}.")
+        rising = all(low < high for low, high in pairwise((0.0, *self.quantiles, 1.0)))
+        if not rising or bool(self.quantiles) != (self.loss == "quantile"):
+            raise KlayerError(
+                "`quantiles` must be numbers between 0 and 1, ascending, with loss='quantile', and "
+                f"none with other losses, but got {list(self.quantiles)} with loss={self.loss!r}."
+            )
+
+    @property
+    def task(self) -> str:
+        """What the network is for, which follows from its loss."""
+        return LOSSES[self.loss].task
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers come out for a row: K, or K times the number of quantiles."""
+        return self.n_classes * max(1, len(self.quantiles))
 
     @property
     def depth(self) -> int:
@@ -107,8 +130,8 @@ class Network:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Inputs, hidden widths, classes."""
-        return (self.n_features, *self.hidden, self.n_classes)
+        """Inputs, hidden widths, outputs."""
+        return (self.n_features, *self.hidden, self.outputs)
 
     def normalises(self, layer: int) -> bool:
         """Whether layer ``layer`` (1 ... k) has batch normalisation."""
@@ -132,9 +155,11 @@ class Network:
     def describe(self) -> dict[str, Any]:
         """Return the architecture and its pieces as plain values, ready for JSON."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        # What older versions didn't have is left out where it is as it was then.
+        later = {name: value for name, value in _LATER.items() if plain[name] == value}
+        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
         return {
-            **plain,
-            "hidden": list(self.hidden),
+            **{name: value for name, value in (plain | lists).items() if name not in later},
             "pieces": [piece.describe() for piece in self.pieces],
         }
 
@@ -165,10 +190,13 @@ class Network:
             if name not in known | {"pieces"}:
                 raise _from_later("property", name, sorted(known))
         try:
-            network = cls(**{name: description[name] for name in known})
+            network = cls(
+                **{name: description[name] for name in known - (_LATER.keys() - description)}
+            )
         except (KeyError, TypeError) as error:
             raise KlayerError(
-                f"a stored network must have all of {', '.join(sorted(known))}, each of its kind, "
+                f"a stored network must have all of {', '.join(sorted(known - _LATER.keys()))}, each "
+                "of its kind, "
                 f"but: {error!r}. The file is damaged: train again."
             ) from None
         if network.describe()["pieces"] != pieces:
@@ -279,6 +307,7 @@ class Network:
         use: Use | None = None,
         ws: Workspace | None = None,
         spread: Spread | None = None,
+        numbers: Mapping[str, NDArray[Any]] | None = None,
     ) -> Plan:
         """Prepare the pieces for some networks and batches of one size.
 
@@ -297,8 +326,11 @@ class Network:
             Scratch memory; what a plan returns lives there until somebody's next pass.
         spread : callable, optional
             Lets idle threads help with a large first layer; see :class:`klayer.nn.pieces.Site`.
+        numbers : mapping of array, shape (P,), optional
+            Numbers of each network that are no parameters, such as ``smoothing``: see ``NUMBERS``.
         """
-        site = Site(params, running, training, batch, ws or Workspace(), spread)
+        ws, numbers = ws or Workspace(), numbers or {}
+        site = Site(params, running, training, batch, ws, spread, numbers, self.quantiles)
         return Plan(self.pieces, LOSSES[self.loss], site, use)
 
     def loss_and_grads(
@@ -317,12 +349,12 @@ class Network:
         ----------
         params : dict of array, shape (P, ...)
         x : array, shape (N, D)
-        labels : int array, shape (N,), values in 0 ... K-1
+        labels : array, shape (N,) or (N, K), as the loss takes them
         l2 : float, >= 0, or array of shape (P,)
 
         Returns
         -------
-        loss : array, shape (P,), mean cross-entropy
+        loss : array, shape (P,), the mean over the samples
         penalty : array, shape (P,), ``lambda * sum_l ||W_l||^2``
         grads : dict of array, the keys and shapes of ``params``; all NaN if a loss is not finite
 
@@ -352,15 +384,28 @@ class Network:
             grads[key] += self.penalty_slope(strengths)[:, None, None] * params[key]
         return plan.losses().copy(), self.penalty(params, strengths), grads
 
-    def probs(
+    def predict(
         self, params: Params, x: NDArray[Any], running: Params, ws: Workspace | None = None
     ) -> NDArray[Any]:
-        """What a trained population answers to standardised rows: class probabilities, (P, N, K)."""
+        """What a trained population answers to standardised rows (N, D), shape (P, N, outputs).
+
+        Probabilities of classes or labels; of a regression the standardised targets.
+        """
         ws = ws or Workspace()
         plan = self.plan(
             params, Batch(x, np.zeros(len(x), int)), running=running, training=False, ws=ws
         )
         return LOSSES[self.loss].predict(plan.forward(), ws)
+
+    def point(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return one number for each target, (..., K), of outputs (..., outputs).
+
+        Of several quantiles that is the one nearest to the median, of other losses all there is.
+        """
+        if not self.quantiles:
+            return outputs
+        middle = int(np.abs(np.array(self.quantiles) - 0.5).argmin())
+        return outputs[..., middle :: len(self.quantiles)]
 
 
 def _filled(params: Mapping[str, Param], P: int, dtype: DTypeLike) -> dict[str, NDArray[Any]]:

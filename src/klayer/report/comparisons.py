@@ -154,11 +154,11 @@ def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
     for without, arm in _without_and_with(view):
         here = (arm.architecture, arm.series, arm.init) == (architecture, series, view.baseline)
         if here and arm.cell.kind == without.cell.kind == "trained":
-            before = {one.seed: one.accuracy(view.judge) for one in without.records}
+            before = {one.seed: one.score(view.judge) for one in without.records}
             return {
                 one.seed: value - other
                 for one in arm.records
-                if (value := one.accuracy(view.judge)) is not None
+                if (value := one.score(view.judge)) is not None
                 and (other := before.get(one.seed)) is not None
             }
     return {}

@@ -122,7 +122,7 @@ def _chart(view: RunView) -> tuple[Spec, int]:
 
 def _stripes(arm: ArmView, top: int) -> list[Spec]:
     def order(record: NetworkRecord) -> float:
-        value = record.accuracy(arm.judge)
+        value = record.score(arm.judge)
         return -1 if value is None else value
 
     return [
@@ -131,10 +131,10 @@ def _stripes(arm: ArmView, top: int) -> list[Spec]:
             "b": top + ROW - 4,
             "init": arm.init,
             "k": str(k),
-            "v": record.accuracy(arm.judge),
+            "v": record.score(arm.judge),
             "seed": record.seed,
             "state": record.state,
-            "shown": percent(record.accuracy(arm.judge), 2),
+            "shown": percent(record.score(arm.judge), 2),
             "arm": arm.label,
         }
         for k, record in enumerate(sorted(arm.records, key=order))

@@ -74,7 +74,7 @@ class ArmView:
 
     def everything(self, split: str) -> Estimate:
         """Return the final accuracies of all networks, whether they trained or not."""
-        return estimate(record.accuracy(split) for record in self.records)
+        return estimate(record.score(split) for record in self.records)
 
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
@@ -194,7 +194,7 @@ class RunView:
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else 1 / K."""
-        stuck = [one.accuracy(self.judge) for one in self.records if one.state == "at chance"]
+        stuck = [one.score(self.judge) for one in self.records if one.state == "at chance"]
         values = [value for value in stuck if value is not None]
         return max(values) if values else 1 / max(1, len(self.info["data"]["class_names"]))
 

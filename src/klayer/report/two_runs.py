@@ -195,7 +195,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
             {"l": pair.label, "run": name, "v": value, "seed": one.seed, "state": one.state}
             for pair in found
             for one in getattr(pair, side).records
-            if (value := one.accuracy(pair.a.judge)) is not None
+            if (value := one.score(pair.a.judge)) is not None
         ]
         dot = mark("circle", encoding, color=colour, size=45, opacity=0.75, yOffset=shift)
         drawn_runs.append({"data": {"values": values}, **dot})

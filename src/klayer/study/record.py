@@ -11,6 +11,7 @@ from typing import Any
 from klayer.errors import KlayerError
 from klayer.files import parse_json
 from klayer.train import Settings
+from klayer.train.metrics import METRICS, main_metric
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
 
@@ -28,16 +29,33 @@ class Score:
 
     Attributes
     ----------
-    accuracy : float or None, 0 to 1
     loss : float or None
-        Mean cross-entropy, in nats.
+        The mean of what was trained on.
     cost : float or None
         Loss and penalty.
+    accuracy : float or None, 0 to 1
+    r2, rmse : float or None
+        Of a regression; the latter in the target's unit.
+    label_accuracy, exact_match : float or None, 0 to 1
+        Where a row may have several labels.
     """
 
     accuracy: float | None = None
     loss: float | None = None
     cost: float | None = None
+    r2: float | None = None
+    rmse: float | None = None
+    label_accuracy: float | None = None
+    exact_match: float | None = None
+
+    @property
+    def main(self) -> float | None:
+        """The score that networks are compared by, the greater the better; None if it diverged."""
+        for name in dict.fromkeys(main_metric(metric.task) for metric in METRICS.values()):
+            value: float | None = getattr(self, name)
+            if value is not None:
+                return value
+        return None
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,7 @@ class NetworkRecord:
     --------
     >>> record = NetworkRecord("arms", "a", 0, "trained", None, {"train": Score(0.5, 1.0, 1.5)},
     ...                        Settings(), "p", 0, 1, 0.1, {"update": [0], "epoch": [0], "lr": [0.1]})
-    >>> record.accuracy("train"), record.accuracy("test")
+    >>> record.score("train"), record.score("test")
     (0.5, None)
     >>> NetworkRecord.from_json(record.to_json()) == record
     True
@@ -101,9 +119,12 @@ class NetworkRecord:
         """What identifies the network in its run: part, arm, seed."""
         return self.part, self.arm, self.seed
 
-    def accuracy(self, split: str) -> float | None:
-        """Return the accuracy (0 to 1) on a split; None if it diverged or never saw the split."""
-        return self.scores.get(split, Score()).accuracy
+    def score(self, split: str) -> float | None:
+        """Return the main score on a split: accuracy, R² or accuracy per label.
+
+        None if it diverged or never saw the split.
+        """
+        return self.scores.get(split, Score()).main
 
     @property
     def updates(self) -> int:
@@ -116,6 +137,7 @@ class NetworkRecord:
             f"{split}_{name}": value
             for split, score in self.scores.items()
             for name, value in vars(score).items()
+            if value is not None or name in ("accuracy", "loss", "cost")
         }
         return {
             "part": self.part,
@@ -244,7 +266,8 @@ def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:
                 "know: was it written by a later version?"
             )
         value = _of((int, float, type(None)), value, where, f"{key!r}")
-        if name == "accuracy" and value is not None and not 0 <= value <= 1:
+        is_share = name in METRICS and METRICS[name].share
+        if is_share and value is not None and not 0 <= value <= 1:
             raise KlayerError(f"{where}: {key!r} must be from 0 to 1, but got {value}.")
         found.setdefault(split, {})[name] = value
     return {split: Score(**one) for split, one in found.items()}

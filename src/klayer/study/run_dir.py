@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -190,7 +191,9 @@ class Run:
                 "name": dataset.name,
                 "data_dir": data_dir,
                 "n_features": dataset.n_features,
+                "task": dataset.task,
                 "class_names": dataset.class_names,
+                "targets": _stored_targets(dataset.targets),
                 "image_shape": dataset.image_shape,
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
@@ -365,6 +368,14 @@ class Run:
             f"{path} holds a standardiser that isn't the one that {self.path} trained with."
         )
 
+    @property
+    def targets(self) -> Standardiser | None:
+        """The standardisation of a regression's targets; of other tasks None."""
+        stored = self.info["data"].get("targets")
+        if stored is None:
+            return None
+        return Standardiser(np.array(stored["mean"]), np.array(stored["scale"]))
+
     def write_standardiser(self, standardiser: Standardiser) -> None:
         """Write the standardisation of the inputs."""
         _write_standardiser(self.path, standardiser)
@@ -503,7 +514,7 @@ class Run:
         return "validation" if "validation" in self.info["data"]["samples"] else "train"
 
     def best(self, arm: str | None = None, seed: int | None = None) -> NetworkRecord:
-        """Return the network with the best accuracy on the split :attr:`judged_by`.
+        """Return the network with the best score on the split :attr:`judged_by`.
 
         Parameters
         ----------
@@ -516,10 +527,11 @@ class Run:
             If no such network is finished.
         """
 
-        def accuracy(record: NetworkRecord) -> float | None:
-            return record.accuracy(self.judged_by)
+        def score(record: NetworkRecord) -> float:
+            found = record.score(self.judged_by)
+            return -math.inf if found is None else found
 
-        finished = [record for record in self.networks if accuracy(record) is not None]
+        finished = [record for record in self.networks if math.isfinite(score(record))]
         if arm is None and seed is None and not finished:
             raise KlayerError(f"no network of {self.path} is finished yet: go on with --resume.")
         found = [
@@ -534,7 +546,7 @@ class Run:
                 f"no finished network of {self.path} has arm={arm!r} and seed={seed}. "
                 f"Arms: {arms}. Seeds: {seeds}."
             )
-        return max(found, key=lambda record: accuracy(record) or 0.0)
+        return max(found, key=score)
 
     def model(self, record: NetworkRecord | None = None) -> Model:
         """Return a stored network (by default the :meth:`best`), ready to predict.
@@ -552,7 +564,7 @@ class Run:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
         try:
             names = self.info["data"]["class_names"]
-            return Model(weights.network, *arrays, standardiser, names)
+            return Model(weights.network, *arrays, standardiser, names, self.targets)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 
@@ -565,3 +577,10 @@ def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
 def _write_standardiser(folder: Path, standardiser: Standardiser) -> None:
     arrays = {"mean": standardiser.mean, "scale": standardiser.scale}
     write_arrays(folder / "inputs.safetensors", arrays, {})
+
+
+def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
+    """Return mean and scale as JSON has them, to the last bit."""
+    if targets is None:
+        return None
+    return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}

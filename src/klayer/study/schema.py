@@ -37,6 +37,13 @@ class _Samples(Stored):
     test: int = Field(default=0, ge=0)
 
 
+class _Targets(Stored):
+    """Mean and scale of each target of a regression."""
+
+    mean: list[float] = Field(min_length=1)
+    scale: list[float] = Field(min_length=1)
+
+
 class _Data(Stored):
     """What is read of ``data`` in ``run.json``."""
 
@@ -44,6 +51,8 @@ class _Data(Stored):
     data_dir: str | None
     n_features: int = Field(ge=1)
     class_names: list[str] = Field(min_length=1)
+    task: Literal["classification", "regression", "multilabel"] = "classification"
+    targets: _Targets | None = None
     image_shape: list[int] | None
     value_range: list[float] = Field(min_length=2, max_length=2)
     samples: _Samples

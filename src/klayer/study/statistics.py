@@ -54,7 +54,7 @@ class Result(Protocol):
     @property
     def state(self) -> str: ...
 
-    def accuracy(self, split: str, /) -> float | None: ...
+    def score(self, split: str, /) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Cell:
         Examples
         --------
         >>> from types import SimpleNamespace
-        >>> stuck = SimpleNamespace(seed=0, state="at chance", accuracy=lambda split: 0.1)
+        >>> stuck = SimpleNamespace(seed=0, state="at chance", score=lambda split: 0.1)
         >>> cell([stuck] * 5).describe()
         '10.0\u202f%: never left chance, 5 of 5 seeds'
         """
@@ -199,7 +199,7 @@ def cell(records: Sequence[Result], split: str = "test") -> Cell:
         Whose accuracy.
     """
     groups = {
-        state: [record.accuracy(split) for record in records if record.state == state]
+        state: [record.score(split) for record in records if record.state == state]
         for state in ("trained", "at chance", "diverged")
     }
     return Cell(
@@ -316,7 +316,7 @@ def compare(
         sum(other.state == "trained" for _, other in pairs),
     )
     if trained == (len(pairs), len(pairs)):
-        values = [(one.accuracy(split), other.accuracy(split)) for one, other in pairs]
+        values = [(one.score(split), other.score(split)) for one, other in pairs]
         differences = [y - x for x, y in values if x is not None and y is not None]
         return replace(paired(differences), a=names[0], b=names[1], trained=trained)
     return counts(trained, (len(pairs), len(pairs)), names)

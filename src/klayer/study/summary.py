@@ -11,6 +11,7 @@ import numpy as np
 
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
+from klayer.train.metrics import main_metric
 
 __all__ = ["arm_table", "spread", "summarise"]
 
@@ -36,14 +37,15 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def arm_table(networks: Sequence[NetworkRecord]) -> list[dict[str, Any]]:
+def arm_table(networks: Sequence[NetworkRecord], score: str = "accuracy") -> list[dict[str, Any]]:
     """Gather networks by part and arm, in order of first appearance.
 
     Returns
     -------
     rows : list of dict
         ``part``, ``arm``, ``settings``, ``n``, ``trained``, ``at_chance``, ``pruned``,
-        ``diverged``, and :func:`spread` of each accuracy over all networks that did not diverge.
+        ``diverged``, and for each split :func:`spread` of the main score, whose name is ``score``, over
+        all networks that did not diverge.
     """
     groups: dict[tuple[str, str], list[NetworkRecord]] = {}
     for record in networks:
@@ -59,7 +61,7 @@ def arm_table(networks: Sequence[NetworkRecord]) -> list[dict[str, Any]]:
                 for state in ("trained", "at chance", "pruned", "diverged")
             },
             **{
-                f"{split}_accuracy": spread([record.accuracy(split) for record in group])
+                f"{split}_{score}": spread([record.score(split) for record in group])
                 for split in SPLITS
             },
         }
@@ -86,27 +88,28 @@ def summarise(run: Run, seconds: float) -> dict[str, Any]:
     seconds : float
         Wall time of the command that ends here.
     """
+    score = main_metric(run.info["data"].get("task", "classification"))
     summary = {
         "kind": run.kind,
         "data": run.info["data"]["name"],
         "seconds": seconds,
         "network_seconds": sum(record.seconds for record in run.networks),
         "peak_memory_bytes": peak_memory_bytes(),
-        "arms": arm_table(run.networks),
-        "networks": [_line(record) for record in run.networks],
+        "arms": arm_table(run.networks, score),
+        "networks": [_line(record, score) for record in run.networks],
     }
     run.write_result("summary.json", summary)
     return summary
 
 
-def _line(record: NetworkRecord) -> dict[str, Any]:
+def _line(record: NetworkRecord, score: str) -> dict[str, Any]:
     return {
         "part": record.part,
         "arm": record.arm,
         "seed": record.seed,
         "state": record.state,
         "failure": record.failure,
-        **{f"{split}_accuracy": record.accuracy(split) for split in SPLITS},
+        **{f"{split}_{score}": record.score(split) for split in SPLITS},
         "population": record.population,
         "lane": record.lane,
     }

@@ -15,6 +15,7 @@ from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
 from klayer.train import SCHEDULES, Settings, TrainingState
+from klayer.train.metrics import main_metric
 
 __all__ = [
     "Reporter",
@@ -31,7 +32,7 @@ __all__ = [
 # Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
 # apart, so that a kill costs 10 seconds at the most.
 CHECKPOINT_SECONDS = 6.0
-# A network whose training accuracy is within this of the largest class's share never left chance.
+# A network whose score in training is within this of the best constant answer's never left chance.
 CHANCE_MARGIN = 0.02
 
 
@@ -207,7 +208,7 @@ def store(
     splits = [split for split in dataset.splits if test or split != "test"]
     scores = {split: executor.evaluate_part(part, state, split) for split in splits}
     records = _records(one, state, dataset, scores, seconds, pruned)
-    network = one.settings.network(dataset.n_features, dataset.n_classes)
+    network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
     run.save_weights(one.name, network, state, [member.seed for member in part.members])
     run.append([record for record in records if not run.find(record.key)])
     return [run.find(record.key) or record for record in records]
@@ -221,15 +222,16 @@ def _records(
     seconds: Sequence[float],
     pruned: bool,
 ) -> list[NetworkRecord]:
-    labels = dataset.splits["train"].labels
-    chance = np.bincount(labels).max() / len(labels) + CHANCE_MARGIN
+    chance, score_name = _chance(dataset) + CHANCE_MARGIN, main_metric(dataset.task)
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
         failure = state.failures[p]
-        learned = "trained" if scores["train"]["accuracy"][p] > chance else "at chance"
+        learned = "trained" if scores["train"][score_name][p] > chance else "at chance"
         score = {
-            split: Score(*numbers(values[name][p] for name in ("accuracy", "loss", "cost")))
+            split: Score(
+                **dict(zip(values, numbers(values[name][p] for name in values), strict=True))
+            )
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
@@ -258,6 +260,17 @@ def _records(
             )
         )
     return records
+
+
+def _chance(dataset: Dataset) -> float:
+    """Return the score in training of the best constant answer: what comes of learning nothing."""
+    labels = dataset.splits["train"].labels
+    if dataset.task == "classification":
+        return float(np.bincount(labels).max() / len(labels))
+    if dataset.task == "multilabel":
+        share = labels.mean(axis=0)
+        return float(np.maximum(share, 1 - share).mean())
+    return 0.0  # R² of the mean
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:

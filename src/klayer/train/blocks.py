@@ -48,28 +48,35 @@ class Block:
         The first update.
     x : array, shape (N, D)
         The samples of all batches, one below another.
-    labels : int64 array, shape (N,)
+    labels : array, shape (N,) or (N, K)
     ends : int64 array, shape (batches + 1,)
         Batch ``i`` is made of the rows ``ends[i]`` to ``ends[i + 1]``.
     overlaps : list of array
         For each batch its products with the samples before it, (n_i, N_{<i}): what updates that are
         carried out at once need. Empty where they are not.
+    weights : array, shape (N,), or None
+        Of the samples.
     """
 
     start: int
     x: Array
-    labels: NDArray[np.int64]
+    labels: Array
     ends: NDArray[np.int64]
     overlaps: list[Array]
+    weights: Array | None = None
 
     def __len__(self) -> int:
         """Number of updates."""
         return len(self.ends) - 1
 
     @cached_property
-    def batches(self) -> list[tuple[Array, Array]]:
-        """Each batch: its rows of ``x``, (n_i, D), and its labels, (n_i,)."""
-        return [(self.x[first:last], self.labels[first:last]) for first, last in self.cuts]
+    def batches(self) -> list[tuple[Array, Array, Array | None]]:
+        """Each batch: its rows of ``x``, (n_i, D), its labels and weights, (n_i, ...)."""
+        x, labels, weights = self.x, self.labels, self.weights
+        return [
+            (x[first:last], labels[first:last], None if weights is None else weights[first:last])
+            for first, last in self.cuts
+        ]
 
     @property
     def cuts(self) -> list[tuple[int, int]]:
@@ -94,7 +101,7 @@ class Blocks:
     >>> rows, batches = Rows(X, labels, X.dtype), Batches(samples=6, batch_size=2, order_seed=0)
     >>> blocks = Blocks(rows, batches, overlaps=True)
     >>> block = blocks.get((0, 2))
-    >>> block.x.shape, [x.shape for x, _ in block.batches], [one.shape for one in block.overlaps]
+    >>> block.x.shape, [x.shape for x, *_ in block.batches], [one.shape for one in block.overlaps]
     ((4, 2), [(2, 2), (2, 2)], [(2, 0), (2, 2)])
     >>> blocks.get((0, 2)) is block
     True
@@ -142,8 +149,8 @@ class Blocks:
             x = np.concatenate(
                 [self.rows.take(one, partial(self.augment, update=t)) for t, one in updates]
             )
-        labels = self.rows.labels[chosen].astype(np.int64, copy=False)
-        block = Block(span[0], x, labels, ends, [])
+        weights = None if self.rows.weights is None else self.rows.weights[chosen]
+        block = Block(span[0], x, self.rows.labels[chosen], ends, [], weights)
         if self.overlaps:
             for first, last in block.cuts:  # (n_i, D) @ (D, N_{<i})
                 block.overlaps.append(x[first:last] @ x[:first].T)

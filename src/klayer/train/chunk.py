@@ -85,10 +85,11 @@ class Chunk:
         """Do the updates of a block from a given one on."""
         self.rates.prepare(range(block.start, block.start + len(block)))
         for i in range(first, len(block)):
-            x, labels = block.batches[i]
+            x, labels, weights = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
             batch = plan.batch
-            batch.x, batch.labels, batch.update = x, labels, block.start + i
+            batch.x, batch.labels, batch.weights = x, labels, weights
+            batch.update = block.start + i
             self._index = i
             self.rates.use(i)
             if not plan.update():
@@ -137,6 +138,7 @@ class Chunk:
             use=self._use,
             ws=self.ws,
             spread=self.engine.share if self.threads > 1 else None,
+            numbers=self.rates.values,
         )
         first = plan.passes[0]
         if isinstance(first, AffinePass):
@@ -182,15 +184,17 @@ class Rates:
     ----------
     lr, l2 : array, shape (P,)
         In the parameters' dtype; ``lr`` is that of the update at hand.
+    values : dict of array, shape (P,)
+        All settings that are a number per network, in the parameters' dtype.
     """
 
     def __init__(self, population: Population, lanes: slice) -> None:
         self._population, self._lanes = population, lanes
         dtype = population.dtype
-        self._values = {
+        self.values = {
             name: value[lanes].astype(dtype) for name, value in population.numbers.items()
         }
-        self.l2 = self._values["l2"]
+        self.l2 = self.values["l2"]
         self._slope = population.network.penalty_slope(self.l2)
         self.lr, self._minus_lr, self._keep = (np.empty_like(self.l2) for _ in range(3))
 
@@ -218,5 +222,5 @@ class Rates:
             fit(self._minus_lr),
             fit(self._slope) if penalised else None,
             fit(self._keep) if penalised else None,
-            {name: fit(value) for name, value in self._values.items()},
+            {name: fit(value) for name, value in self.values.items()},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,13 @@ from numpy.typing import NDArray
 
 from klayer.nn import Batch, Network, Plan, Workspace
 from klayer.train.feed import Rows
+from klayer.train.metrics import metrics_of
 
-__all__ = ["MEASURES", "SPLITS_OF_CURVES", "evaluate"]
+__all__ = ["SPLITS_OF_CURVES", "evaluate"]
 
 Array = NDArray[Any]
 
-# What is measured on a split, and the splits that curves follow.
-MEASURES = ("cost", "loss", "accuracy")
+# The splits that curves follow.
 SPLITS_OF_CURVES = ("train", "validation")
 
 # Rows at a time: large enough for full-speed products, small enough for the cache.
@@ -27,38 +28,52 @@ def evaluate(
     params: dict[str, Array],
     running: dict[str, Array],
     rows: Rows,
-    l2: Array,
+    numbers: Mapping[str, Array],
     ws: Workspace,
 ) -> dict[str, Array]:
-    """Cost, loss and accuracy of trained networks, batch normalisation by running statistics.
+    """Cost, loss and scores of trained networks, batch normalisation by running statistics.
 
     Parameters
     ----------
     network : Network
     params, running : dict of array, shape (P, ...)
     rows : Rows
-    l2 : array, shape (P,)
+        The loss is a mean by their weights, if they have any; scores count every row once.
+    numbers : mapping of array, shape (P,)
+        The settings that are a number per network: ``l2``, ``smoothing``, ...
+    ws : Workspace
 
     Returns
     -------
     values : dict of array, float64, shape (P,)
-        Keys :data:`MEASURES`: ``loss`` (mean cross-entropy), ``cost`` (loss + penalty), ``accuracy``
-        (0 to 1).
+        ``loss`` (the mean of what is trained on, for standardised targets), ``cost`` (loss + penalty),
+        and the scores of the network's task: see :func:`klayer.train.metrics.measures`.
     """
+    metrics, l2 = metrics_of(network.task), numbers["l2"]
     loss = np.zeros(len(l2))
-    correct = np.zeros(len(l2))
+    totals: dict[str, Any] = dict.fromkeys(metrics, 0.0)
     plans: dict[int, Plan] = {}
+    weight = 0.0
     with np.errstate(all="ignore"):
-        for x, y in rows.blocks(ROWS):
+        for x, y, w in rows.blocks(ROWS):
             plan = plans.get(len(x))
             if plan is None:
+                batch = Batch(x, y, weights=w)
                 plan = plans[len(x)] = network.plan(
-                    params, Batch(x, y), running=running, training=False, ws=ws
+                    params, batch, running=running, training=False, ws=ws, numbers=numbers
                 )
-            plan.batch.x, plan.batch.labels = x, y
-            logits = plan.forward()
-            correct += (logits.argmax(axis=-1) == y).sum(axis=-1)  # (P, N) -> (P,)
+            plan.batch.x, plan.batch.labels, plan.batch.weights = x, y, w
+            outputs = plan.forward()
+            point = network.point(outputs)
+            for name, metric in metrics.items():
+                totals[name] = totals[name] + metric.block(point, y)
             loss += plan.losses().astype(float) * len(y)
-        loss /= len(rows)
+            weight += len(y) if w is None else float(w.sum())
+        loss /= weight
         penalty = network.penalty(params, l2.astype(rows.dtype)).astype(float)
-    return {"cost": loss + penalty, "loss": loss, "accuracy": correct / len(rows)}
+        scale = np.ones(1) if rows.scale is None else rows.scale
+        scores = {
+            name: metric.result(totals[name], rows.labels, scale)
+            for name, metric in metrics.items()
+        }
+    return {"cost": loss + penalty, "loss": loss, **scores}

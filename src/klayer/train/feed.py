@@ -7,6 +7,7 @@ batch is gathered, where that is no slower; others are standardised once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,13 +29,16 @@ class Augment(Protocol):
 
 
 class SplitLike(Protocol):
-    """A split: raw rows and their labels."""
+    """A split: raw rows, their labels and, if they have any, their weights."""
 
     @property
     def features(self) -> Array: ...
 
     @property
     def labels(self) -> Array: ...
+
+    @property
+    def weights(self) -> Array | None: ...
 
 
 class Data(Protocol):
@@ -55,6 +59,12 @@ class Data(Protocol):
     @property
     def standardiser(self) -> Standardiser: ...
 
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def targets(self) -> Standardiser | None: ...
+
 
 class Rows:
     """The rows of a split as training sees them.
@@ -63,9 +73,14 @@ class Rows:
     ----------
     stored : array, shape (N, D)
         Raw, if ``standardiser`` is given; else standardised.
-    labels : int array, shape (N,)
+    labels : array, shape (N,) or (N, K)
+        As losses take them: class indices, standardised targets, or 0 and 1 as numbers.
     dtype : dtype
     standardiser : optional
+    weights : array, shape (N,), optional
+        How much each row counts in the loss.
+    scale : array, shape (K,), optional
+        What standardised targets are to be multiplied by.
     """
 
     def __init__(
@@ -74,13 +89,11 @@ class Rows:
         labels: Array,
         dtype: np.dtype[Any],
         standardiser: Standardiser | None = None,
+        weights: Array | None = None,
+        scale: Array | None = None,
     ) -> None:
-        self.stored, self.labels, self.dtype, self.standardiser = (
-            stored,
-            labels,
-            dtype,
-            standardiser,
-        )
+        self.stored, self.labels, self.dtype = stored, labels, dtype
+        self.standardiser, self.weights, self.scale = standardiser, weights, scale
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,15 +120,33 @@ class Rows:
                 )
         return self.standardiser.transform(rows, self.dtype)
 
-    def blocks(self, size: int) -> Iterator[tuple[Array, Array]]:
-        """Yield rows and labels, ``size`` at a time."""
+    def blocks(self, size: int) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield rows, labels and weights, ``size`` at a time."""
         for start in range(0, len(self), size):
             some = slice(start, start + size)
-            yield self.take(some), self.labels[some]
+            weights = None if self.weights is None else self.weights[some]
+            yield self.take(some), self.labels[some], weights
 
     def some(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone, as a copy."""
-        return Rows(self.stored[index], self.labels[index], self.dtype, self.standardiser)
+        weights = None if self.weights is None else self.weights[index]
+        return self._with(stored=self.stored[index], labels=self.labels[index], weights=weights)
+
+    def standardised(self) -> Rows:
+        """Return the same rows, standardised in advance."""
+        return self._with(stored=self.X, standardiser=None)
+
+    def weighted(self, of_classes: Array | None) -> Rows:
+        """Return the same rows, each with the weight of its class as well, (K,)."""
+        if of_classes is None:
+            return self
+        weights = of_classes[self.labels].astype(self.dtype)
+        return self._with(weights=weights if self.weights is None else weights * self.weights)
+
+    def _with(self, **changed: Any) -> Rows:
+        rows = copy(self)
+        rows.__dict__.update(changed)
+        return rows
 
 
 class Feed:
@@ -160,17 +191,68 @@ class Feed:
         """Return the rows of a split."""
         if split not in self._rows:
             part, standardiser = self.dataset.splits[split], self.dataset.standardiser
-            labels = np.ascontiguousarray(part.labels)
-            raw = part.features
-            if (raw.dtype.kind in "ui" and raw.itemsize == 1) or (
-                self.augment and split == "train"
-            ):
-                self._rows[split] = Rows(raw, labels, self.dtype, standardiser)
-            else:
-                self._rows[split] = Rows(
-                    standardiser.transform(raw, self.dtype), labels, self.dtype
-                )
+            raw, targets = part.features, self.dataset.targets
+            scale = None if targets is None else targets.scale
+            labels, weights = self._labels(part), self._weights(part)
+            rows = Rows(raw, labels, self.dtype, standardiser, weights, scale)
+            stays = raw.dtype.kind in "ui" and raw.itemsize == 1
+            augmented = self.augment is not None and split == "train"
+            self._rows[split] = rows if stays or augmented else rows.standardised()
         return self._rows[split]
+
+    def _labels(self, part: SplitLike) -> Array:
+        """Return the labels of a split as losses take them."""
+        if self.dataset.targets is not None:
+            return self.dataset.targets.transform(part.labels, self.dtype)
+        if part.labels.ndim == 1:
+            return np.ascontiguousarray(part.labels, np.int64)
+        return np.ascontiguousarray(part.labels, self.dtype)
+
+    def _weights(self, part: SplitLike) -> Array | None:
+        """Return weights whose mean over the training split is 1; of other splits in that measure."""
+        train = self.dataset.splits["train"]
+        if part.weights is None:
+            return None
+        unit = float((part if train.weights is None else train).weights.mean())  # type: ignore[union-attr]
+        return (part.weights / unit).astype(self.dtype)
+
+    def class_weights(self, asked: str | Sequence[float]) -> Array | None:
+        """Return a weight for each class, (K,), such that the mean over the training rows is 1.
+
+        Parameters
+        ----------
+        asked : {"none", "balanced"} or sequence of K floats >= 0
+            ``balanced``: every class counts the same, ``N / (K n_k)`` with ``n_k`` rows of class k. Of
+            given weights only the ratios matter.
+
+        Raises
+        ------
+        KlayerError
+            If the data have no classes, or another number of them.
+        """
+        if asked == "none":
+            return None
+        dataset = self.dataset
+        if dataset.task != "classification":
+            raise KlayerError(
+                f"`class_weights` are for classes, but the task of the data is {dataset.task}: give "
+                "the rows weights instead (`Split.weights`)."
+            )
+        part = dataset.splits["train"]
+        if isinstance(asked, str):
+            rows = np.bincount(part.labels, part.weights, minlength=self.n_classes)
+            weights = np.divide(1.0, rows, out=np.zeros(len(rows)), where=rows > 0)
+        else:
+            weights = np.array(asked, float)
+        if len(weights) != self.n_classes:
+            raise KlayerError(
+                f"`class_weights` must be one number for each of the {self.n_classes} classes "
+                f"({', '.join(dataset.class_names)}), but got {len(weights)}."
+            )
+        mean = np.average(weights[part.labels], weights=part.weights)
+        if not mean > 0:
+            raise KlayerError("`class_weights`: one at least must be > 0, but all are 0.")
+        return np.asarray(weights / mean)
 
     def ready(self, split: str) -> Rows:
         """Return the rows of a split standardised in advance: the same bits, for more memory."""
@@ -178,7 +260,7 @@ class Feed:
         if key not in self._rows:
             rows = self[split]
             whole = rows.standardiser is None or self.augment is not None
-            self._rows[key] = rows if whole else Rows(rows.X, rows.labels, self.dtype)
+            self._rows[key] = rows if whole else rows.standardised()
         return self._rows[key]
 
     def sample(self, split: str, size: int) -> Rows:

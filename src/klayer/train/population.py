@@ -22,8 +22,9 @@ from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
-from klayer.train.evaluate import MEASURES, evaluate
+from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import Settings
@@ -105,7 +106,8 @@ class Population:
                     f"{_difference(member.settings, settings)}."
                 )
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes)
+        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
             raise KlayerError(
@@ -147,7 +149,7 @@ class Population:
         at_once, backend = self._at_once(W1), settings.backend
         chosen = settings.updates_at_once != "auto" and at_once > 1
         if backend == "compiled":
-            require(backend, self.network, optimiser)
+            require(backend, self.network, optimiser, self.needs)
             if chosen:
                 raise KlayerError(
                     "the compiled backend carries out updates one by one, but got updates_at_once="
@@ -155,9 +157,22 @@ class Population:
                 )
         elif backend == "auto":
             pays = not chosen and compiled_pays(W1, self.total_updates)
-            refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser)
+            refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a backend has to know beside pieces, loss and optimiser: weights, smoothing."""
+        weights = self.feed["train"].weights is not None or self._class_weights is not None
+        return tuple(
+            what
+            for what, needed in (
+                ("weights", weights),
+                ("smoothing", bool(self.numbers["smoothing"].any())),
+            )
+            if needed
+        )
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
@@ -235,11 +250,12 @@ class Population:
             state.running,
             dataset.standardiser,
             dataset.class_names,
+            dataset.targets,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and accuracy on a whole split.
+        """Cost, loss and scores on a whole split.
 
         Parameters
         ----------
@@ -249,21 +265,26 @@ class Population:
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss``, ``accuracy``; NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
+            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
         """
-        return self.evaluate_rows(self.feed[split], engine)
+        return self.evaluate_rows(self.weighted(self.feed[split]), engine)
+
+    def weighted(self, rows: Rows) -> Rows:
+        """Return rows with the weights that these networks' loss gives them."""
+        return rows.weighted(self._class_weights)
 
     def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and accuracy on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in MEASURES}
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
+        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
                 {key: value[lanes] for key, value in group.items()}
                 for group in (self.state.params, self.state.running)
             )
-            l2 = self.numbers["l2"][lanes]
-            for name, value in evaluate(self.network, params, running, rows, l2, ws).items():
+            numbers = {name: value[lanes] for name, value in self.numbers.items()}
+            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:

@@ -151,6 +151,8 @@ class Setting:
         KlayerError
             If a list is not of numbers with commas.
         """
+        if self.read:
+            return text
         if self.is_list:
             try:
                 return [int(part) for part in text.split(",")] if text.strip() else []
@@ -159,8 +161,6 @@ class Setting:
                     f"`{self.flags[0]}` must be {(self.metavar or 'numbers').lower()} with commas, "
                     f"as in 50,30,20, but got {text!r}."
                 ) from None
-        if self.read:
-            return text
         for kind in (int, float):
             if kind in self._parts:
                 with suppress(ValueError):

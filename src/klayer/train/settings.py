@@ -11,11 +11,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
+
 from klayer.errors import KlayerError, located, unknown_name
-from klayer.nn import ACTIVATIONS, BATCH_NORM, Initialiser, Network
+from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisers import OPTIMISERS
@@ -38,6 +41,43 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
 
 def _initialiser(value: Any) -> str:
     return str(Initialiser.parse(value))
+
+
+def _class_weights(value: Any) -> Any:
+    if value in ("none", "balanced"):
+        return value
+    weights = _floats("class_weights", value, "'none', 'balanced' or numbers >= 0, one a class")
+    if any(weight < 0 for weight in weights) or not any(weights):
+        raise KlayerError(
+            "`class_weights` must be numbers >= 0, not all of them 0, but got "
+            f"class_weights={list(weights)}."
+        )
+    return weights
+
+
+def _quantiles(value: Any) -> tuple[float, ...]:
+    found = _floats("quantiles", value, "numbers between 0 and 1, ascending")
+    if not found or any(low >= high for low, high in pairwise((0.0, *found, 1.0))):
+        raise KlayerError(
+            "`quantiles` must be numbers between 0 and 1, ascending, as in 0.1,0.5,0.9, but got "
+            f"quantiles={list(found)}."
+        )
+    return found
+
+
+def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
+    """Read a list of numbers, or a text of them with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = [parts] if isinstance(parts, int | float) else parts
+    try:
+        if any(isinstance(part, bool | np.bool_) for part in parts):
+            raise TypeError
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError):
+        found = (math.nan,)
+    if not all(math.isfinite(one) for one in found):
+        raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
+    return found
 
 
 def _duration(value: Any) -> Any:
@@ -145,6 +185,51 @@ class Settings:
     activation: str = setting(
         "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
     )
+    loss: str = setting(
+        "auto",
+        "What is made small: {choices}; auto follows the task of the data (softmax_cross_entropy for "
+        "classes, squared for numbers, binary_cross_entropy for several labels).",
+        choices=("auto", *LOSSES),
+        search="choices",
+    )
+    smoothing: float = setting(
+        0.0,
+        "Label smoothing: the share of a class's probability that is spread over all classes.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="label smoothing",
+        symbol="smoothing",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
+    )
+    class_weights: str | tuple[float, ...] = setting(
+        "none",
+        "How much each class counts in the loss: none, balanced (all the same), or a number for each "
+        "class, of which only the ratios matter.",
+        read=_class_weights,
+        values="none, balanced or numbers >= 0",
+        metavar="WEIGHTS",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
+    )
+    huber_delta: float = setting(
+        1.0,
+        "Where the Huber loss becomes a straight line, in standard deviations of the target.",
+        above=0,
+        scope="network",
+        search="log",
+        label="Huber's delta",
+        symbol="δ",
+        only_with=("loss", ("huber",)),
+    )
+    quantiles: tuple[float, ...] = setting(
+        (0.1, 0.5, 0.9),
+        "What the loss quantile predicts of each target.",
+        read=_quantiles,
+        values="numbers between 0 and 1, ascending",
+        metavar="QUANTILES",
+        only_with=("loss", ("quantile",)),
+    )
     optimiser: str = setting(
         "sgd", "How the weights move: {choices}.", choices=OPTIMISERS, search="choices"
     )
@@ -217,16 +302,45 @@ class Settings:
                 f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
             )
 
-    def network(self, n_features: int, n_classes: int) -> Network:
+    def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
         """Return the architecture that these settings ask for.
+
+        Parameters
+        ----------
+        n_features : int, >= 1
+        n_classes : int, >= 1
+            Number of classes, targets or labels.
+        task : {"classification", "regression", "multilabel"}, optional
+            Of the data; by default that of the loss, and classification if the loss is ``auto``.
+
+        Raises
+        ------
+        KlayerError
+            If the loss is not for this task, or a setting has no effect with it.
 
         Examples
         --------
         >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
         (4, 5, 3)
+        >>> Settings(loss="squared").network(4, 2, task="classification")
+        Traceback (most recent call last):
+            ...
+        klayer.errors.KlayerError: `loss='squared'` is for regression, but the task of the data is \
+classification: choose auto or softmax_cross_entropy.
         """
         own = {one.name for one in fields(Network)} & SETTINGS.keys()
-        chosen = {name: getattr(self, name) for name in own}
+        if self.loss == "auto":
+            # Made again, so that what has no effect with this loss is refused.
+            return replace(self, loss=loss_of(task or "classification")).network(
+                n_features, n_classes, task
+            )
+        if task not in (None, LOSSES[self.loss].task):
+            fitting = [name for name, loss in LOSSES.items() if loss.task == task]
+            raise KlayerError(
+                f"`loss={self.loss!r}` is for {LOSSES[self.loss].task}, but the task of the data is "
+                f"{task}: choose auto or {' or '.join(fitting)}."
+            )
+        chosen = {name: getattr(self, name) for name in own if SETTINGS[name].has_effect(self)}
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
     def half_cycle_updates(self, per_epoch: int) -> int:
@@ -260,7 +374,7 @@ class Settings:
         Examples
         --------
         >>> Settings.per_network()
-        ('init', 'l2', 'lr_min', 'lr_max', 'momentum')
+        ('init', 'l2', 'lr_min', 'lr_max', 'smoothing', 'huber_delta', 'momentum')
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 

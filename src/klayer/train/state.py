@@ -14,15 +14,16 @@ from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
 from klayer.nn.lanes import Lanes, chosen_lanes
 from klayer.train.evaluate import SPLITS_OF_CURVES
+from klayer.train.metrics import METRICS
 from klayer.train.optimisers import Slots
 
 __all__ = ["CURVES", "Failure", "TrainingState"]
 
 Array = NDArray[Any]
 
-# The curves that may be recorded, each of shape (P, T): those of the splits that there are.
+# The curves that may be recorded, each of shape (P, T): those of the splits and scores that there are.
 CURVES = tuple(
-    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", "accuracy")
+    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", *METRICS)
 )
 
 

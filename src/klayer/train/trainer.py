@@ -215,7 +215,9 @@ class Trainer:
 
         goal = max(until, state.update)
         if behind():
-            require(state.backend, self.population.network, self.population.settings.optimiser)
+            population = self.population
+            optimiser = population.settings.optimiser
+            require(state.backend, population.network, optimiser, population.needs)
             make, blocks = CHUNKS[state.backend](self.population, engine), self._blocks()
             self.consistent = False
             try:
@@ -268,7 +270,7 @@ class Trainer:
         on_the_way = standardise_on_the_way(
             population.network, batches.batch_size, len(population.alive)
         )
-        rows = feed["train"] if on_the_way else feed.ready("train")
+        rows = population.weighted(feed["train"] if on_the_way else feed.ready("train"))
         return Blocks(rows, batches, population.state.at_once > 1, feed.augment)
 
     def _block_size(self) -> int:
@@ -303,6 +305,7 @@ class Trainer:
             for split in SPLITS_OF_CURVES:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
+                    sample = population.weighted(sample)
                     for name, value in population.evaluate_rows(sample, self.engine).items():
                         values[f"{split}_{name}"] = value
         for p, cost in enumerate(values["train_cost"]):

@@ -7,7 +7,7 @@ population is new, and stored with its state.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,15 @@ class Backend:
 
     Attributes
     ----------
-    refusal : callable ``(network, optimiser)``
+    refusal : callable ``(network, optimiser, needs)``
         Why it can't train such a network, with the next step; None if it can.
     """
 
-    refusal: Callable[[Network, str], str | None]
+    refusal: Callable[[Network, str, Sequence[str]], str | None]
 
 
 BACKENDS: dict[str, Backend] = {
-    "numpy": Backend(lambda network, optimiser: None),  # noqa: ARG005
+    "numpy": Backend(lambda network, optimiser, needs: None),  # noqa: ARG005
     "compiled": Backend(compiled.refusal),
 }
 
@@ -65,8 +65,16 @@ def compiled_pays(W1: NDArray[Any], updates: int) -> bool:
     return updates >= PAYS_FROM and not (is_large(W1) and W1.shape[1] >= MANY_INPUTS)
 
 
-def require(backend: str, network: Network, optimiser: str) -> None:
+def require(backend: str, network: Network, optimiser: str, needs: Sequence[str] = ()) -> None:
     """Raise an error if a backend can't train a network.
+
+    Parameters
+    ----------
+    backend : str
+    network : Network
+    optimiser : str
+    needs : sequence of str
+        What it has to know beside: ``weights`` of samples, ``smoothing``.
 
     Raises
     ------
@@ -79,5 +87,5 @@ def require(backend: str, network: Network, optimiser: str) -> None:
     """
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    if refusal := BACKENDS[backend].refusal(network, optimiser):
+    if refusal := BACKENDS[backend].refusal(network, optimiser, needs):
         raise KlayerError(f"backend={backend!r} can't train this network: {refusal}.")

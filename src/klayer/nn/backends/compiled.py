@@ -48,7 +48,7 @@ def why_no_numba() -> str | None:
     return None
 
 
-def refusal(network: Network, optimiser: str) -> str | None:
+def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str | None:
     """Return why this backend can't train, with the next step; None if it can."""
     if missing := why_no_numba():
         return missing
@@ -58,6 +58,7 @@ def refusal(network: Network, optimiser: str) -> str | None:
         ("piece", kinds, source.PIECES),
         ("loss", [network.loss], ("softmax_cross_entropy",)),
         ("optimiser", [optimiser], source.OPTIMISERS),
+        ("sort of number", needs, ("none",)),
     ):
         for name in names:
             if name not in known:

@@ -3,11 +3,12 @@
 from klayer.nn.pieces.activations import ACTIVATIONS, Activation
 from klayer.nn.pieces.affine import Affine
 from klayer.nn.pieces.batch_norm import BatchNorm
-from klayer.nn.pieces.piece import Batch, Param, Pass, Piece, Site
+from klayer.nn.pieces.piece import NUMBERS, Batch, Param, Pass, Piece, Site
 
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "NUMBERS",
     "Activation",
     "Affine",
     "Batch",

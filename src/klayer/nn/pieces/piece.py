@@ -15,7 +15,7 @@ conjugated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +25,10 @@ from klayer.nn.gradients import Gradient
 from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
-__all__ = ["Batch", "Param", "Pass", "Piece", "Site"]
+__all__ = ["NUMBERS", "Batch", "Param", "Pass", "Piece", "Site"]
+
+# The numbers of a network that are no parameters, with what they are unless somebody says otherwise.
+NUMBERS = {"smoothing": 0.0, "huber_delta": 1.0}
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,24 @@ class Batch:
     Attributes
     ----------
     x : array, shape (N, D), shared by all networks
-    labels : int array, shape (N,)
+    labels : array, shape (N,) or (N, K)
+        As the loss takes them: class indices, targets, or 0 and 1.
     update : int
         Index of the update, from 0.
+    weights : array, shape (N,), or None
+        How much each sample counts in the loss; their mean over the training split is 1.
     """
 
-    __slots__ = ("labels", "update", "x")
+    __slots__ = ("labels", "update", "weights", "x")
 
-    def __init__(self, x: NDArray[Any], labels: NDArray[Any], update: int = 0) -> None:
-        self.x, self.labels, self.update = x, labels, update
+    def __init__(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[Any],
+        update: int = 0,
+        weights: NDArray[Any] | None = None,
+    ) -> None:
+        self.x, self.labels, self.update, self.weights = x, labels, update, weights
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,10 @@ class Site:
     ws : Workspace
     spread : callable ``(function, shares)``, optional
         Where idle threads may help: calls ``function(share, workspace)`` for all shares.
+    numbers : mapping of array, shape (P,)
+        Numbers of each network that are no parameters, by their names in :data:`NUMBERS`.
+    quantiles : tuple of float
+        Those that the outputs are to predict, where the loss is for quantiles.
     """
 
     params: Mapping[str, NDArray[Any]]
@@ -90,6 +106,15 @@ class Site:
     batch: Batch
     ws: Workspace
     spread: Spread | None = None
+    numbers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    quantiles: tuple[float, ...] = ()
+
+    def number(self, name: str) -> NDArray[Any]:
+        """Return each network's number of a name in :data:`NUMBERS`, real, shape (P, 1, 1)."""
+        values = self.numbers.get(name)
+        if values is None:
+            values = np.full(self.networks, NUMBERS[name])
+        return values.astype(np.zeros(0, self.dtype).real.dtype)[:, None, None]
 
     @property
     def networks(self) -> int:

@@ -49,13 +49,13 @@ def _text(view: RunView, record: NetworkRecord) -> str:
     labels = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
     by = view.run.judged_by
     text = (
-        f"Chosen by {by} accuracy ({percent(record.accuracy(by), 2)}) among "
+        f"Chosen by {by} accuracy ({percent(record.score(by), 2)}) among "
         f"{len(view.networks)} networks: {labels.get(record.arm, record.arm)}, seed {record.seed}."
     )
-    if record.accuracy("test") is not None:
+    if record.score("test") is not None:
         text += (
-            f" It labels {percent(record.accuracy('test'), 2)} of the test split rightly, and "
-            f"{percent(record.accuracy('train'), 2)} of the training split."
+            f" It labels {percent(record.score('test'), 2)} of the test split rightly, and "
+            f"{percent(record.score('train'), 2)} of the training split."
         )
     return text
 

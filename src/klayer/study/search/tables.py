@@ -53,7 +53,7 @@ def trial_row(trial: Trial, records: Sequence[NetworkRecord]) -> dict[str, Any]:
     state, failure = _state(records)
     accuracies = {}
     for split in ("validation", "train"):
-        values = spread([record.accuracy(split) for record in records])
+        values = spread([record.score(split) for record in records])
         whole = state != "diverged"
         accuracies[f"{split}_accuracy"] = values["mean"] if whole else None
         accuracies[f"{split}_sd"] = values["sd"] if whole else None
@@ -123,7 +123,7 @@ def finalist_table(run: Run) -> list[dict[str, Any]]:
         if len(records) < len(one.seeds):
             continue
         values = {
-            split: spread([record.accuracy(split) for record in records])
+            split: spread([record.score(split) for record in records])
             for split in ("train", "validation", "test")
         }
         rows.append(

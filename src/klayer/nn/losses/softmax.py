@@ -1,14 +1,8 @@
-"""Losses: forward beside backward, and one row each in a table.
-
-A loss is prepared, like a piece, for some networks and one size of batch. Its forward pass gives each
-network's mean loss, its backward pass the gradient with respect to the logits.
-"""
+"""Softmax cross-entropy: one class of each sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,44 +10,9 @@ from numpy.typing import NDArray
 from klayer.nn.pieces.piece import Site
 from klayer.nn.workspace import Workspace
 
-__all__ = ["LOSSES", "Loss", "LossPass", "SoftmaxCrossEntropy", "softmax"]
+__all__ = ["SoftmaxCrossEntropy", "softmax"]
 
 Array = NDArray[Any]
-
-
-class LossPass(Protocol):
-    """A loss at work.
-
-    Attributes
-    ----------
-    loss : array, shape (P,), the mean over the samples, after :meth:`forward`
-    g : array, shape (P, N, K), the gradient with respect to the logits, after :meth:`backward`
-    """
-
-    loss: Array
-    g: Array
-
-    def forward(self) -> None:
-        """Compute ``loss`` from the logits and the batch's labels."""
-
-    def backward(self) -> None:
-        """Compute ``g``; needs the forward pass of the same batch."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A row of :data:`LOSSES`.
-
-    Attributes
-    ----------
-    prepare : callable ``(site, logits)``
-        Makes a :class:`LossPass`.
-    predict : callable ``(logits, workspace)``
-        What a trained network answers, from its logits (P, N, K): scratch memory.
-    """
-
-    prepare: Callable[[Site, Array], LossPass]
-    predict: Callable[[Array, Workspace], Array]
 
 
 def _shift_and_exp(logits: Array, shifted: Array, probs: Array, ws: Workspace) -> Array:
@@ -88,8 +47,10 @@ def softmax(logits: Array, ws: Workspace) -> Array:
 class SoftmaxCrossEntropy:
     """Mean cross-entropy of the softmax against integer labels, by log-sum-exp (equations 11 to 13).
 
-    ``loss = -1/N sum_i log softmax(logits_i)[labels_i]``, finite for logits of any size;
-    ``g = (softmax(logits) - onehot(labels)) / N``.
+    ``loss = -1/N sum_i w_i sum_k t_ik log softmax(z_i)_k``, finite for logits of any size, with the
+    target ``t_i = (1 - eps) onehot(labels_i) + eps / K`` where the number ``smoothing`` of a network,
+    eps, is not 0; ``g = w_i (softmax(z_i) - t_i) / N``.
+    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 
     Parameters
     ----------
@@ -110,29 +71,46 @@ class SoftmaxCrossEntropy:
         self.chosen = np.empty(N, np.intp)
         self.onehot = ws.array("onehot", (N, K), logits.real.dtype)
         self.loss = np.empty(P, dtype)
+        # With smoothing: what the label keeps, and what every class gets; each (P, 1, 1).
+        smoothing = site.number("smoothing")
+        self.smooth: tuple[Array, Array] | None = None
+        if smoothing.any():
+            self.smooth = 1 - smoothing, smoothing / K
+            self.target = ws.array("target", logits.shape, logits.real.dtype)
+            self.every = ws.array("every", (P, N, 1), dtype)
 
     def forward(self) -> None:
         """Compute ``loss``."""
-        N = self.site.samples
-        self.total = _shift_and_exp(self.logits, self.shifted, self.g, self.site.ws)
+        N, ws = self.site.samples, self.site.ws
+        self.total = _shift_and_exp(self.logits, self.shifted, self.g, ws)
         np.add(self.first, self.site.batch.labels, out=self.chosen)
         np.take(self.flat, self.chosen, axis=1, out=self.picked, mode="clip")
         np.log(self.total[..., 0], out=self.log_total)
+        if self.smooth:
+            ones = ws.ones(self.shifted.shape[2], self.shifted.dtype).T
+            np.matmul(self.shifted, ones, out=self.every)  # (P, N, K) @ (K, 1)
+            np.multiply(self.every, self.smooth[1], out=self.every)
+            np.multiply(self.picked, self.smooth[0][..., 0], out=self.picked)
+            np.add(self.picked, self.every[..., 0], out=self.picked)
         np.subtract(self.picked, self.log_total, out=self.picked)
+        if self.site.batch.weights is not None:
+            np.multiply(self.picked, self.site.batch.weights, out=self.picked)
         np.sum(self.picked, axis=1, out=self.loss)
         np.negative(self.loss, out=self.loss)
         np.divide(self.loss, N, out=self.loss)
 
     def backward(self) -> None:
         """Compute ``g``."""
-        g, onehot = self.g, self.onehot
+        g, onehot, weights = self.g, self.onehot, self.site.batch.weights
         np.divide(g, self.total, out=g)
         onehot.fill(0)
         np.put(onehot, self.chosen, 1, mode="clip")
-        np.subtract(g, onehot, out=g)
+        if self.smooth:
+            np.multiply(onehot, self.smooth[0], out=self.target)
+            np.add(self.target, self.smooth[1], out=self.target)
+            np.subtract(g, self.target, out=g)
+        else:
+            np.subtract(g, onehot, out=g)
+        if weights is not None:
+            np.multiply(g, weights[:, None], out=g)
         np.divide(g, self.site.samples, out=g)
-
-
-LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(SoftmaxCrossEntropy, softmax),
-}
