@@ -19,7 +19,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from klayer.errors import Interrupted
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
@@ -125,8 +124,7 @@ class Bars:
 def progress(data: str | None, data_dir: Path | None, silent: bool) -> Iterator[Bars]:
     """Download a data set that has to be, give bars to a run and take them away in the end.
 
-    ``data`` is None for a run that goes on; a folder named by hand is left alone. A Ctrl-C's message is
-    carried past the command line parser.
+    ``data`` is None for a run that goes on; a folder named by hand is left alone.
     """
     from klayer.data import can_download
 
@@ -135,8 +133,6 @@ def progress(data: str | None, data_dir: Path | None, silent: bool) -> Iterator[
     bars = Bars(quiet=silent)
     try:
         yield bars
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
     finally:
         bars.stop()
 

@@ -48,6 +48,14 @@ def write_report(run: Run | str | Path, *, pdf: bool = False) -> list[Path]:
         If there is no run at the path, or it can't be read.
     """
     run = run if isinstance(run, Run) else Run(run)
+    try:
+        return _write(run, pdf)
+    except KeyboardInterrupt as error:
+        error.args = (f"the page isn't written: `klayer report {run.path}` writes it",)
+        raise
+
+
+def _write(run: Run, pdf: bool) -> list[Path]:
     page = Page(RunView(run))
     path = run.path / "report.html"
     write_text(path, page.html())

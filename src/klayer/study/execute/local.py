@@ -51,7 +51,7 @@ class Local:
         trainer = Trainer(population, self._engine)
         try:
             trainer.train(spec.until, listener.progress, listener.record, listener.paused)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError, MemoryError):  # a terminal that is gone is an OSError
             if trainer.consistent:
                 listener.interrupted(population.state)
             raise
