@@ -1,9 +1,9 @@
 """How fast klayer trains, beside the other ways to train many small networks on a CPU.
 
-``python benchmarks/speed.py [--quick | --short] [--json FILE]`` prints microseconds per network and
-update as Markdown tables, on CIFAR-10's shape and on those of tables. All contestants do the same work
-(see ``peers/task.py``), which is verified before anything is timed; they take turns in short rounds,
-each in a process of its own, so that a change of the machine's speed meets all of them.
+``python benchmarks/speed.py [--quick | --short] [--json FILE] [--picture FILE]`` prints microseconds per
+network and update as Markdown tables, on CIFAR-10's shape and on those of tables. All contestants do the
+same work (see ``peers/task.py``), which is verified before anything is timed; they take turns in short
+rounds, each in a process of its own, so that a change of the machine's speed meets all of them.
 ``docs/benchmarks.md`` says how to read the tables.
 """
 
@@ -17,7 +17,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata, util
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
 from klayer.train.engine import available_cores
+from peers.picture import draw
 from peers.reference import Agreement, Reference
 from peers.task import ARCHITECTURES, Task, make_task
 from peers.worker import Contestant, Workers
@@ -46,21 +47,19 @@ SHORT = (
 SHORT_ARCHITECTURES = ("3 layers, BN", *(n for n, one in ARCHITECTURES.items() if one.is_table))
 
 
-def contestants(networks: int, cores: int) -> list[Contestant]:
-    """Who takes part, in the order of the table."""
-    several = sorted({1, cores})
+def contestants(several_networks: Sequence[int], cores: int) -> list[Contestant]:
+    """Who takes part, in the order of the table; populations once for each number of networks."""
+    threads = sorted({1, cores})
     everyone = [
-        Contestant(
-            f"klayer, {networks} networks", "klayer_population", networks, cores, role="klayer many"
-        ),
+        *_populations("klayer", "klayer_population", several_networks, cores, "klayer many"),
         Contestant("klayer, 1 network", "klayer_population", 1, cores, role="klayer one"),
-        Contestant(
-            f"klayer compiled, {networks} networks",
+        *_populations(
+            "klayer compiled",
             "klayer_population:Compiled",
-            networks,
+            several_networks,
             cores,
+            "compiled many",
             requires="numba",
-            role="compiled many",
         ),
         Contestant(
             "klayer compiled, 1 network",
@@ -72,13 +71,13 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
         ),
         *(
             Contestant(
-                f"PyTorch loop, {_count(threads, 'thread')}",
+                f"PyTorch loop, {_count(n, 'thread')}",
                 "torch_loop",
-                threads=threads,
+                threads=n,
                 requires="torch",
                 role="PyTorch loop",
             )
-            for threads in several
+            for n in threads
         ),
         Contestant(
             "PyTorch loop, a process on each core",
@@ -88,22 +87,27 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
             role="processes",
         ),
         Contestant(
-            f"PyTorch `bmm`, {networks} networks",
-            "torch_batched",
-            networks,
-            cores,
+            "PyTorch `compile`, 1 thread",
+            "torch_func:Compiled",
             requires="torch",
-            role="batched",
+            role="PyTorch compile",
         ),
-        Contestant(
-            f"PyTorch `bmm`, first layers side by side, {networks} networks",
-            "torch_batched:Wide",
-            networks,
-            cores,
-            requires="torch",
-            role="batched",
+        *(
+            one
+            for how, peer in (
+                ("`bmm`", "torch_batched"),
+                ("`bmm`, first layers side by side", "torch_batched:Wide"),
+                ("`vmap`", "torch_func"),
+                ("`compile(vmap)`", "torch_func:Compiled"),
+            )
+            for one in _populations(
+                f"PyTorch {how}", peer, several_networks, cores, "batched", requires="torch"
+            )
         ),
-        Contestant("JAX `jit(scan)`", "jax_scan", 1, cores, requires="jax", role="JAX loop"),
+        *(
+            Contestant(f"JAX `jit(scan)`{how}", peer, 1, cores, requires="jax", role="JAX loop")
+            for how, peer in (("", "jax_scan"), (", batches gathered before", "jax_scan:Gathered"))
+        ),
         Contestant(
             "JAX `jit(scan)`, a process on each core",
             "jax_scan",
@@ -111,42 +115,26 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
             requires="jax",
             role="processes",
         ),
-        Contestant(
-            f"JAX `vmap`, {networks} networks",
-            "jax_scan",
-            networks,
-            cores,
-            requires="jax",
-            role="batched",
-        ),
-        Contestant(
-            "JAX `jit(scan)`, batches gathered before",
-            "jax_scan:Gathered",
-            1,
-            cores,
-            requires="jax",
-            role="JAX loop",
-        ),
         *(
-            Contestant(
-                f"JAX `{how}`, batches gathered before, {networks} networks",
-                f"jax_scan:{peer}",
-                networks,
-                cores,
-                requires="jax",
-                role="batched",
+            one
+            for how, peer in (
+                ("`vmap`", "jax_scan"),
+                ("`vmap`, batches gathered before", "jax_scan:Gathered"),
+                ("`lax.map`, batches gathered before", "jax_scan:Mapped"),
             )
-            for how, peer in (("vmap", "Gathered"), ("lax.map", "Mapped"))
+            for one in _populations(
+                f"JAX {how}", peer, several_networks, cores, "batched", requires="jax"
+            )
         ),
         *(
             Contestant(
-                f"scikit-learn `partial_fit`, {_count(threads, 'thread')}",
+                f"scikit-learn `partial_fit`, {_count(n, 'thread')}",
                 "sklearn_mlp",
-                threads=threads,
+                threads=n,
                 batch_norm=False,
                 role="scikit-learn",
             )
-            for threads in several
+            for n in threads
         ),
         Contestant(
             "the first layer's two products",
@@ -164,6 +152,22 @@ def contestants(networks: int, cores: int) -> list[Contestant]:
         ),
     ]
     return [one for one in everyone if cores > 1 or one.role != "processes"]
+
+
+def _populations(
+    name: str,
+    peer: str,
+    several_networks: Sequence[int],
+    cores: int,
+    role: str,
+    requires: str = "klayer",
+) -> list[Contestant]:
+    return [
+        Contestant(
+            f"{name}, {networks} networks", peer, networks, cores, requires=requires, role=role
+        )
+        for networks in several_networks
+    ]
 
 
 class Contest:
@@ -187,7 +191,7 @@ class Contest:
                 self._start(folder)
                 for architecture in self.options.architectures:
                     X = self._write_features(Path(folder), ARCHITECTURES[architecture].features)
-                    task = make_task(architecture, self.options.networks, len(X))
+                    task = make_task(architecture, max(self.options.networks), len(X))
                     self._verify(architecture, task, X, labels)
             for turn in range(self.options.rounds):
                 self._round(turn)
@@ -235,7 +239,7 @@ class Contest:
 
     def _verify(self, architecture: str, task: Task, X, labels) -> None:
         """Let everybody do the first updates (which also warms them up), then compare."""
-        reference = Reference(task, X, labels, VERIFIED_UPDATES)
+        reference = Reference(task, X, labels, VERIFIED_UPDATES, self.options.networks)
         for name, workers in self.workers.items():
             one = workers.contestant
             if task.batch_norm != "none" and not one.batch_norm:
@@ -328,8 +332,8 @@ def comparisons(rows: list[dict]) -> list[dict]:
 
     Against a loop, the fastest thread setting counts; against batched peers, the fastest peer.
     """
-    alone = ("PyTorch loop", "JAX loop", "scikit-learn")
-    all_of_them = ("PyTorch loop", "batched", "processes", "JAX loop", "scikit-learn")
+    alone = ("PyTorch loop", "PyTorch compile", "JAX loop", "scikit-learn")
+    all_of_them = (*alone[:2], "batched", "processes", *alone[2:])
     pairs = [
         (ours, theirs)
         for ours, others in (
@@ -342,19 +346,24 @@ def comparisons(rows: list[dict]) -> list[dict]:
     ]
     found = []
     for ours, theirs in pairs:
-        for architecture in dict.fromkeys(row["architecture"] for row in rows):
-            here = [row for row in rows if row["architecture"] == architecture]
-            us = [row for row in here if row["role"] == ours]
-            them = [row for row in here if row["role"] == theirs]
-            if us and them:
+        for us in (row for row in rows if row["role"] == ours):
+            them = [
+                row
+                for row in rows
+                if row["role"] == theirs
+                and row["architecture"] == us["architecture"]
+                and row["networks"] in (1, us["networks"])
+            ]
+            if them:
                 best = min(them, key=lambda row: row["microseconds"])
                 found.append(
                     {
-                        "klayer": us[0]["contestant"],
+                        "klayer": us["contestant"],
+                        "networks": us["networks"],
                         "other": best["contestant"],
                         "role": theirs,
-                        "architecture": architecture,
-                        "speed": best["microseconds"] / us[0]["microseconds"],
+                        "architecture": us["architecture"],
+                        "speed": best["microseconds"] / us["microseconds"],
                     }
                 )
     return found
@@ -414,6 +423,7 @@ TITLES = {
     "klayer many": "NumPy's backend",
     "klayer one": "NumPy's backend",
     "PyTorch loop": "the PyTorch loop",
+    "PyTorch compile": "PyTorch's `compile`",
     "batched": "batched peers",
     "processes": "a process on each core",
     "JAX loop": "JAX `jit(scan)`",
@@ -471,6 +481,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         results["comparisons"] = comparisons(results["rows"])
         options.json.write_text(json.dumps(results, indent=1) + "\n")
+    if options.picture:
+        draw(results["rows"], options.picture)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -480,7 +492,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
     parser.add_argument("--rounds", type=int, help="turns of each contestant (7)")
     parser.add_argument("--seconds", type=float, help="length of a turn (1)")
-    parser.add_argument("--networks", type=int, default=30, help="networks trained at once (30)")
+    parser.add_argument(
+        "--networks", type=int, nargs="+", default=[30], help="networks trained at once (30)"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the medians there (SVG)")
     parser.add_argument("--samples", type=int, help="training samples (20,000)")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contestants with such a word")
     parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), metavar="NAME")
@@ -497,8 +512,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     for name in ("rounds", "seconds"):
         if getattr(options, name) <= 0:
             parser.error(f"`{name}` must be > 0, but got {getattr(options, name)}.")
-    if options.networks < 2:
-        parser.error(f"`networks` must be >= 2, but got {options.networks}.")
+    if min(options.networks) < 2:
+        parser.error(f"`networks` must be >= 2, but got {min(options.networks)}.")
     return options
 
 

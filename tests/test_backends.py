@@ -23,6 +23,14 @@ from klayer.train.trainer import CHUNKS
 needs_numba = pytest.mark.skipif(
     util.find_spec("numba") is None, reason="numba is not installed: pip install klayer[fast]"
 )
+# Muon's steps are products of matrices: NumPy's plan makes them.
+TRAINED = [
+    pytest.param(name, optimiser, marks=needs_numba if name == "compiled" else ())
+    for name in BACKENDS
+    for optimiser in OPTIMISERS
+    if name == "numpy" or optimiser in kernel.OPTIMISERS
+]
+every_backend_and_optimiser = pytest.mark.parametrize(("backend", "optimiser"), TRAINED)
 EVERY = [pytest.param(name, marks=needs_numba if name == "compiled" else ()) for name in BACKENDS]
 every_backend = pytest.mark.parametrize("backend", EVERY)
 DEEP = (20, 15, 12, 10, 10, 10, 10, 10)
@@ -37,8 +45,12 @@ def brief():
 
 def members(settings, P):
     inits = ["he", "gaussian:0.1", "xavier", "he"] * 2
+    adaptive = settings.optimiser not in ("sgd", "momentum", "nesterov")
+    rate = 0.01 if adaptive else 0.3
+    if adaptive:  # a step by a gradient that is all rounding would be all rounding
+        settings = replace(settings, optimiser_eps=1e-3)
     return [
-        Member(replace(settings, l2=1e-3 * p, init=inits[p], lr_max=0.3 / (1 + p)), seed=p)
+        Member(replace(settings, l2=1e-3 * p, init=inits[p], lr_max=rate / (1 + p)), seed=p)
         for p in range(P)
     ]
 
@@ -66,8 +78,7 @@ def test_every_backend_makes_chunks():
     assert CHUNKS.keys() == BACKENDS.keys()
 
 
-@every_backend
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@every_backend_and_optimiser
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
 def test_twenty_updates_are_those_of_numpy(
@@ -102,8 +113,7 @@ def test_a_smaller_last_batch_is_that_of_numpy(digits, brief, backend):
         np.testing.assert_allclose(found.state.params[key], value, rtol=0, atol=1e-11)
 
 
-@every_backend
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@every_backend_and_optimiser
 @pytest.mark.parametrize("hidden", [(30, 20), DEEP], ids=["3-layer", "9-layer"])
 def test_a_network_has_the_same_bits_alone_and_in_any_population(
     digits32, brief, backend, optimiser, hidden
@@ -131,8 +141,7 @@ def test_products_that_a_blas_would_share_between_threads_have_the_same_bits(bri
             assert_same_bits(together, p, alone[p], 0)
 
 
-@every_backend
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@every_backend_and_optimiser
 def test_stopping_and_going_on_gives_the_same_bits(digits32, brief, backend, optimiser, tmp_path):
     settings = replace(brief, backend=backend, optimiser=optimiser, batch_norm="hidden")
     whole = trained(digits32, members(settings, 3))
@@ -236,9 +245,10 @@ def test_a_complex_step_through_the_kernel_agrees_with_its_gradient(activation, 
         """The mean loss at these parameters; an update by the rate 1 moves them."""
         dtype, losses = row.dtype, np.empty(1, row.dtype)
         updates = Updates(0, x.astype(dtype), labels, np.array([0, len(x)]))
-        Kernel(network, "sgd", dtype).train(
-            *(row, means.astype(dtype), np.empty((0, row.size), dtype), updates, np.ones(1, dtype)),
-            *(0.0, 0.0, Workspace(), losses),
+        ours = Kernel(network, "sgd", dtype)
+        ours.train(
+            *(row, means.astype(dtype), np.empty((0, row.size), dtype), updates),
+            *(ours.rates({"lr": np.ones(1, dtype)}), {}, Workspace(), losses),
         )
         return losses[0]
 
@@ -344,13 +354,29 @@ def test_a_piece_that_the_kernel_does_not_know_is_trained_by_numpy(digits32, bri
 
 
 @needs_numba
+def test_what_the_kernel_does_not_know_is_trained_by_numpy(digits32, brief):
+    for change, what in (
+        ({"clip_norm": 1.0}, "sort of number 'clip_norm'"),
+        ({"optimiser": "muon"}, "optimiser 'muon'"),
+    ):
+        settings = replace(brief, half_cycle=5000, **change)
+        assert Population(digits32, members(settings, 1)).state.backend == "numpy"
+        with pytest.raises(KlayerError, match=f"it knows no {what}"):
+            Population(digits32, members(replace(settings, backend="compiled"), 1))
+
+
+@needs_numba
 def test_the_kernel_is_chosen_for_small_layers_and_long_trainings(digits32, brief):
     for half_cycle, backend in ((100, "numpy"), (5000, "compiled")):
         settings = replace(brief, half_cycle=half_cycle)
         assert Population(digits32, members(settings, 2)).state.backend == backend
-    large = np.empty((30, 3072, 50), np.float32)
-    assert not compiled_pays(large, 100_000)
-    assert compiled_pays(large[:, :500], 100_000)
+    large, long = np.empty((4, 3072, 50), np.float32), 100_000
+    assert compiled_pays(large, 100, long)
+    assert not compiled_pays(large, 100, long, at_once=2)
+    # One network on several threads, if its products are worth them.
+    assert not compiled_pays(large[:1], 100, long)
+    assert compiled_pays(large[:1], 20, long)
+    assert compiled_pays(large[:1, :500], 100, long)
 
 
 @needs_numba

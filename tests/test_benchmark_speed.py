@@ -17,6 +17,7 @@ PEERS = {
     "torch_loop": ("torch", 1),
     "torch_batched": ("torch", NETWORKS),
     "torch_batched:Wide": ("torch", NETWORKS),
+    "torch_func": ("torch", NETWORKS),
     "jax_scan": ("jax", NETWORKS),
     "jax_scan:Gathered": ("jax", NETWORKS),
     "jax_scan:Mapped": ("jax", NETWORKS),
@@ -32,7 +33,7 @@ def bench():
     yield import_module
     sys.path.remove(str(BENCHMARKS))
     for name in set(sys.modules) - set(before):
-        if name.split(".")[0] in ("peers", "speed"):
+        if name.split(".")[0] in ("peers", "speed", "fit"):
             del sys.modules[name]
 
 
@@ -83,12 +84,13 @@ def test_reference_refuses_a_missing_penalty_and_a_wrong_rate(bench, data):
         assert not found.holds(), found
 
 
-def rows(*entries):
+def rows(*entries, networks=1):
     return [
         {
             "contestant": name,
             "role": role,
             "architecture": "3 layers",
+            "networks": networks,
             "microseconds": time,
             "quartiles": [time - 1, time + 1],
             "ratio_to_products": time / 300,
@@ -108,6 +110,44 @@ def test_comparison_takes_the_fastest_of_a_kind(bench):
         )
     )
     assert [(one["other"], one["speed"]) for one in found] == [("two threads", 3.0), ("vmap", 1.5)]
+
+
+def test_populations_are_compared_with_those_of_their_size(bench):
+    found = bench("speed").comparisons(
+        [
+            row
+            for networks, ours, theirs in ((8, 20.0, 30.0), (100, 10.0, 40.0))
+            for row in rows(
+                (f"klayer, {networks} networks", "klayer many", ours),
+                (f"vmap, {networks} networks", "batched", theirs),
+                networks=networks,
+            )
+        ]
+        + rows(("loop", "PyTorch loop", 100.0))
+    )
+    speeds = {(one["networks"], one["role"]): one["speed"] for one in found}
+    assert speeds == {
+        (8, "batched"): 1.5,
+        (100, "batched"): 4.0,
+        (8, "PyTorch loop"): 5.0,
+        (100, "PyTorch loop"): 10.0,
+    }
+
+
+def test_each_number_of_networks_is_verified_and_drawn(bench, monkeypatch, tmp_path, capsys):
+    speed = bench("speed")
+    monkeypatch.setattr(speed.util, "find_spec", lambda name: name == "klayer" or None)
+    picture = tmp_path / "speed.svg"
+    options = ("--rounds=1", "--seconds=0.01", "--samples=200", f"--picture={picture}")
+    speed.main(
+        [*options, "--networks", "2", "7", "--architectures", "10 to 16, N 32", "--only", "klayer,"]
+    )
+    printed = capsys.readouterr()
+    assert "| klayer, 2 networks |" in printed.out
+    assert "10 to 16, N 32: klayer, 7 networks: loss within" in printed.err
+    drawn = picture.read_text()
+    assert "klayer, 7 networks" in drawn
+    assert "µs per network and update" in drawn
 
 
 def test_table_shows_median_quartiles_and_ratio(bench):
@@ -175,3 +215,25 @@ def test_wrong_options_are_refused_in_words(bench, capsys):
     with pytest.raises(SystemExit):
         bench("speed").main(["--networks=1"])
     assert "`networks` must be >= 2, but got 1." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+@pytest.mark.parametrize("contestant", ["klayer", "scikit-learn `MLPClassifier`"])
+def test_fits_are_timed_to_a_validation_loss(bench, monkeypatch, contestant, networks):
+    fit = bench("fit")
+    data, widths, batch, _ = fit.digits()
+    monkeypatch.setitem(fit.TASKS, "digits", lambda: (data, widths, batch, 10))
+    found = fit.one_turn("digits", contestant, networks)
+    assert 0 < found["loss"] < 0.5
+    assert min(found["first"], found["again"]) > 0
+
+
+def test_a_fit_to_another_loss_is_told(bench):
+    fit = bench("fit")
+    turns = {
+        ("digits", 32, name): [{"loss": loss, "first": 2.0, "again": seconds}]
+        for name, loss, seconds in (("klayer", 0.2, 0.5), ("loop", 0.21, 3.0), ("wrong", 0.4, 1.0))
+    }
+    assert fit.disagreements(turns) == ["digits, 32: wrong 0.400 against 0.210"]
+    table = fit.markdown(turns, ["klayer", "loop", "wrong"])
+    assert "| klayer | 0.50 (0.50-0.50); 2.00; 0.200 |" in table

@@ -46,7 +46,7 @@ def test_subfolders_are_classes_in_sorted_order_and_split_by_seed(tmp_path):
     assert not np.array_equal(test, load(folder, seed=1).splits["test"].features)
 
 
-@pytest.mark.parametrize("validation", ["validation", "val"])
+@pytest.mark.parametrize("validation", ["validation", "val", "valid", "Valid", "VAL", "dev"])
 def test_folders_of_splits_stay_as_they_are(tmp_path, validation):
     for part in ("train", validation, "test"):
         fill(tmp_path / part, images=2)
@@ -57,13 +57,30 @@ def test_folders_of_splits_stay_as_they_are(tmp_path, validation):
     np.testing.assert_array_equal(test.features[4].reshape(3, 3, 4), pixels.transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize("parts", [["train"], ["train", "test"], ["train", "validation"]])
+@pytest.mark.parametrize("parts", [["train"], ["train", "validation"]])
 def test_splits_that_are_not_there_are_not_made_up(tmp_path, parts):
     for part in parts:
         fill(tmp_path / part)
     assert {name: len(part) for name, part in load(tmp_path).splits.items()} == dict.fromkeys(
         parts, 8
     )
+
+
+def test_images_to_validate_are_cut_from_train_where_there_are_images_to_test_alone(tmp_path):
+    for part in ("Train", "Test"):
+        fill(tmp_path / part)
+    data = load(tmp_path)
+    sizes = {name: len(part) for name, part in data.splits.items()}
+    assert sizes == {"train": 6, "validation": 2, "test": 8}
+    assert data.notes[0] == "validation: 2 of the 8 training rows, cut by class with seed 0"
+
+
+def test_a_folder_around_the_folder_is_looked_through(tmp_path):
+    fill(tmp_path / "pets" / "pets")
+    assert load(tmp_path).class_names == ("cat", "dog")
+    for part in ("train", "valid", "test"):
+        fill(tmp_path / "other" / "images" / part)
+    assert list(load(tmp_path / "other").splits) == ["train", "validation", "test"]
 
 
 def test_a_class_called_train_beside_another_is_a_class(tmp_path):
@@ -162,13 +179,6 @@ def test_a_cut_image_is_named(tmp_path):
         load(tmp_path)
 
 
-def test_an_image_of_16_bits_is_refused(tmp_path):
-    path = fill(tmp_path) / "dog" / "1.png"
-    Image.fromarray(np.zeros((3, 4), np.uint16)).save(path)
-    with refuses(f"{path}: an image must have 8 bits per channel, but got mode I;16: convert it."):
-        load(tmp_path)
-
-
 def test_any_other_file_in_a_class_folder_is_refused(tmp_path):
     (fill(tmp_path) / "dog" / "notes.txt").touch()
     with refuses(f"{tmp_path / 'dog' / 'notes.txt'}: a class folder must hold images only (.png, "):
@@ -199,7 +209,7 @@ def test_images_to_validate_in_two_folders_are_refused(tmp_path):
     for part in ("train", "val", "validation"):
         fill(tmp_path / part)
     with refuses(
-        f"{tmp_path}: the images to validate must be in validation/ or val/, but there are both"
+        f"{tmp_path}: each split must be in one folder, but validation is in val/ and validation/"
     ):
         load(tmp_path)
 
@@ -218,7 +228,34 @@ def test_an_image_size_below_one_pixel_is_refused(tmp_path):
         load(f"{fill(tmp_path)}:size=0x4")
 
 
-def test_two_channels_are_refused(tmp_path):
+def test_five_channels_are_refused(tmp_path):
     save(tmp_path / "a.png")
-    with refuses(f"{tmp_path / 'a.png'}: images can be read into 1 or 3 channels, not 2."):
-        read_image(tmp_path / "a.png", (2, 3, 4))
+    with refuses(f"{tmp_path / 'a.png'}: images can be read into 1, 2, 3 or 4 channels, not 5."):
+        read_image(tmp_path / "a.png", (5, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("size=8", "size must be HEIGHTxWIDTH in pixels, as in size=32x32, but got '8'."),
+        ("size=8x8,size=9x9", "`size` must be given once, but is given twice."),
+        (
+            "colour=red",
+            "an image folder has the options size=HEIGHTxWIDTH and background=white|black",
+        ),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path, option, message):
+    with refuses(f"{fill(tmp_path)}: {message}"):
+        load(f"{tmp_path}:{option}")
+
+
+@pytest.mark.parametrize("size", ["5000x8", "99999999999x8"])
+def test_sizes_beyond_a_bound_are_refused_before_memory_is_taken(tmp_path, size):
+    with pytest.raises(KlayerError, match="size"):
+        load(f"{fill(tmp_path)}:size={size}")
+
+
+def test_an_unknown_background_is_refused(tmp_path):
+    with pytest.raises(KlayerError, match="did you mean 'white'"):
+        load(f"{fill(tmp_path)}:background=whte")

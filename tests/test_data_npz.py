@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from klayer.data import load
+from klayer.data.array_files import read_npy
 from klayer.errors import KlayerError
 
 X = np.arange(80.0).reshape(20, 4)
@@ -49,12 +50,26 @@ def test_three_splits_stay_as_they_are(tmp_path, x, validation):
     np.testing.assert_array_equal(data.splits["train"].features, X[:4])
 
 
-@pytest.mark.parametrize("parts", [["train"], ["train", "test"], ["train", "validation"]])
+@pytest.mark.parametrize("parts", [["train"], ["train", "validation"]])
 def test_splits_that_are_not_there_are_not_made_up(tmp_path, parts):
     arrays = {key: value for key, value in splits().items() if key[2:] in parts}
     data = load(save(tmp_path, **arrays))
     assert list(data.splits) == parts
     np.testing.assert_array_equal(data.splits["train"].features, X[:4])
+
+
+def test_rows_to_validate_are_cut_from_train_where_there_are_rows_to_test_alone(tmp_path):
+    arrays = {"X_train": X, "y_train": Y, "X_test": X[:4], "y_test": Y[:4]}
+    data = load(save(tmp_path, **arrays))
+    train, validation = data.splits["train"].features, data.splits["validation"].features
+    assert {name: len(split) for name, split in data.splits.items()} == {
+        "train": 16,
+        "validation": 4,
+        "test": 4,
+    }
+    together = np.vstack([train, validation])
+    np.testing.assert_array_equal(together[np.argsort(together[:, 0])], X)
+    assert data.notes == ("validation: 4 of the 20 training rows, cut by class with seed 0",)
 
 
 @pytest.mark.parametrize("dtype", [np.str_, np.bytes_])
@@ -72,21 +87,170 @@ def test_class_names_set_the_order_of_texts_and_name_numbers(tmp_path):
     np.testing.assert_array_equal(texts.splits["test"].labels, numbers.splits["test"].labels)
 
 
-def test_truth_values_are_classes_0_and_1(tmp_path):
-    assert load(save(tmp_path, X=X, y=Y == 1)).class_names == ("0", "1")
+def test_truth_values_are_two_classes(tmp_path):
+    data = load(save(tmp_path, X=X, y=Y == 1))
+    assert data.class_names == ("False", "True")
+    assert data.notes == ("the labels False, True became the classes 0 to 1",)
+
+
+SPELLINGS = {
+    "upper case": ("X_TRAIN", "Y_TRAIN", "X_TEST", "Y_TEST"),
+    "capitals": ("X_Train", "Y_Train", "X_Test", "Y_Test"),
+    "no mark": ("xtrain", "ytrain", "xtest", "ytest"),
+    "camel case": ("trainX", "trainY", "testX", "testY"),
+    "hyphens": ("x-train", "y-train", "x-test", "y-test"),
+    "split first": ("train_x", "train_y", "test_x", "test_y"),
+    "images": ("train_images", "train_labels", "test_images", "test_labels"),
+    "data": ("train_data", "train_target", "test_data", "test_target"),
+    "folders": ("train/features", "train/labels", "test/features", "test/labels"),
+    "long words": ("training_inputs", "training_targets", "testing_inputs", "testing_targets"),
+    "no names": ("arr_0", "arr_1", "arr_2", "arr_3"),
+    "no names, features first": ("arr_0", "arr_2", "arr_1", "arr_3"),
+}
+
+
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_splits_are_found_in_any_spelling(tmp_path, case):
+    arrays = (X, Y, X[:4], Y[:4])
+    data = load(save(tmp_path, **dict(zip(SPELLINGS[case], arrays, strict=True))))
+    np.testing.assert_array_equal(data.splits["test"].features, X[:4])
+    np.testing.assert_array_equal(data.splits["test"].labels, Y[:4])
+    assert len(data.splits["train"]) + len(data.splits["validation"]) == 20
+
+
+@pytest.mark.parametrize("word", ["val", "VAL", "valid", "Valid", "validation", "dev", "Dev"])
+def test_the_validation_split_is_found_in_any_spelling(tmp_path, word):
+    arrays = {"x_train": X, "y_train": Y, f"x_{word}": X[4:9], f"y_{word}": Y[4:9]}
+    data = load(save(tmp_path, **arrays))
+    np.testing.assert_array_equal(data.splits["validation"].features, X[4:9])
 
 
 @pytest.mark.parametrize(
-    ("shape", "image_shape"), [((20, 2, 2), (1, 2, 2)), ((20, 1, 4, 1), (1, 4, 1))]
+    "keys",
+    [
+        ("data", "target"),
+        ("data", "labels"),
+        ("Data", "Target"),
+        ("features", "label"),
+        ("images", "labels"),
+        ("inputs", "targets"),
+        ("arr_0", "arr_1"),
+        ("arr_1", "arr_0"),
+        ("X", "Y"),
+    ],
 )
-def test_images_become_rows_and_keep_their_shape(tmp_path, shape, image_shape):
-    data = load(save(tmp_path, X=X.reshape(shape), y=Y))
-    assert data.image_shape == image_shape
+def test_one_table_is_found_in_any_spelling(tmp_path, keys):
+    data = load(save(tmp_path, **dict(zip(keys, (X, Y), strict=True))))
+    assert [len(part) for part in data.splits.values()] == [12, 4, 4]
     assert data.n_features == 4
 
 
-def test_an_image_shape_may_be_given_for_rows(tmp_path):
-    assert load(save(tmp_path, X=X, y=Y, image_shape=(1, 4, 1))).image_shape == (1, 4, 1)
+def test_what_is_not_used_is_said(tmp_path):
+    data = load(save(tmp_path, X=X, y=Y, ids=np.arange(20), feature_names=["a", "b", "c", "d"]))
+    assert data.notes == ("not used: ids, feature_names",)
+
+
+LABELS = {
+    "column": (Y[:, None], ("0", "1"), None),
+    "one-hot": (np.eye(2, dtype=int)[Y], ("0", "1"), "one-hot labels of 2 columns"),
+    "one-hot floats": (np.eye(2, dtype=np.float32)[Y], ("0", "1"), "one-hot labels of 2 columns"),
+    "whole floats": (Y.astype(float), ("0", "1"), None),
+    "signs": (Y * 2 - 1, ("-1", "1"), "the labels -1, 1 became the classes 0 to 1"),
+    "from 1": (Y + 1, ("1", "2"), "the labels 1, 2 became the classes 0 to 1"),
+    "gaps": (Y * 7, ("0", "7"), "the labels 0, 7 became the classes 0 to 1"),
+    "wild": (Y * 10**9, ("0", "1000000000"), "the labels 0, 1000000000 became the classes"),
+    "small unsigned": ((Y + 254).astype(np.uint8), ("254", "255"), "the labels 254, 255 became"),
+    "big unsigned": (Y.astype(np.uint64), ("0", "1"), None),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_of_many_forms_become_classes_and_it_is_said(tmp_path, case):
+    labels, names, note = LABELS[case]
+    arrays = {"X_train": X, "y_train": labels, "X_validation": X, "y_validation": labels}
+    data = load(save(tmp_path, **arrays))
+    assert data.class_names == names
+    np.testing.assert_array_equal(data.splits["train"].labels, Y)
+    assert data.notes == () if note is None else data.notes[0].startswith(note)
+
+
+def test_class_names_name_numbers_that_are_not_indices_in_their_order(tmp_path):
+    data = load(save(tmp_path, X=X, y=Y + 1, class_names=["no", "yes"]))
+    assert data.class_names == ("no", "yes")
+    assert data.notes == ("the labels 1, 2 became the classes 0 to 1, named 'no', 'yes'",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape"),
+    [
+        ((20, 4, 4, 3), (3, 4, 4)),
+        ((20, 4, 4, 4), (4, 4, 4)),
+        ((20, 5, 4, 4), (4, 5, 4)),
+        ((20, 6, 6, 1), (1, 6, 6)),
+        ((20, 3, 3, 1), (1, 3, 3)),
+        ((20, 3, 8, 8), (3, 8, 8)),
+        ((20, 16, 8, 8), (16, 8, 8)),
+    ],
+)
+def test_channels_are_first_or_last(tmp_path, shape, image_shape):
+    images = np.arange(np.prod(shape)).reshape(shape)
+    data = load(save(tmp_path, X=images, y=Y))
+    assert data.image_shape == image_shape
+    channels_first = images if shape[1:] == image_shape else images.transpose(0, 3, 1, 2)
+    rows = np.vstack([split.features for split in data.splits.values()])
+    np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], channels_first.reshape(20, -1))
+
+
+def test_an_image_shape_says_where_the_channels_are(tmp_path):
+    images = np.zeros((20, 4, 3, 4))
+    assert load(save(tmp_path, X=images, y=Y, image_shape=(4, 4, 3))).image_shape == (4, 4, 3)
+    assert load(save(tmp_path, X=images, y=Y, image_shape=(4, 3, 4))).image_shape == (4, 3, 4)
+    wide = np.zeros((20, 32, 32, 4))
+    assert load(save(tmp_path, X=wide, y=Y, image_shape=(32, 32, 4))).image_shape == (4, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((4, 6), (6, 4), (24,)),
+        ((4, 6), (24,), (24,)),
+        ((24,), (24,), (4, 6)),
+        ((3, 2, 4), (4, 2, 3), (24,)),
+    ],
+)
+def test_splits_whose_shapes_disagree_are_refused_not_reshaped(tmp_path, shapes):
+    arrays = {}
+    for part, shape in zip(("train", "val", "test"), shapes, strict=True):
+        arrays |= {f"X_{part}": np.zeros((20, *shape)), f"y_{part}": Y}
+    with pytest.raises(KlayerError, match="every split must have samples of one shape"):
+        load(save(tmp_path, **arrays))
+
+
+def test_rows_that_an_image_shape_with_channels_last_would_turn_are_refused(tmp_path):
+    path = save(tmp_path, X=np.zeros((20, 192)), y=Y, image_shape=(8, 8, 3))
+    with refuses(f"{path}, image_shape: must be (channels, height, width), but got [8, 8, 3]"):
+        load(path)
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("klayer.data.array_files._ALWAYS_ALLOWED", 2**16)
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, X=np.zeros((2**10, 2**10)), y=Y)
+    with refuses(f"{path}: {path.stat().st_size:,} bytes would become "):
+        load(path)
+
+
+def test_a_header_that_promises_more_than_the_file_holds_takes_no_memory(tmp_path):
+    path = tmp_path / "mine.npy"
+    np.save(path, X)
+    content = path.read_bytes()
+    promise = content.replace(b"(20, 4), }   ", b"(2000000, 40)}")[: len(content)]
+    assert promise != content
+    path.write_bytes(promise)
+    with refuses(
+        f"{path}: an array of shape (2000000, 40) and dtype float64 must have 640,000,000"
+    ):
+        read_npy(path)
 
 
 NAN = X.copy()
@@ -98,8 +262,8 @@ KEYS = (
 MISTAKES = {
     "no y": ({"X": X}, f": must hold {KEYS}, but 'y' is missing. Found: X."),
     "other keys": (
-        {"images": X},
-        f": must hold {KEYS}, but 'X', 'y' are missing. Found: images.",
+        {"pictures": X},
+        f": must hold {KEYS}, but 'X', 'y' are missing. Found: pictures.",
     ),
     "no training split": (
         {key: value for key, value in splits().items() if "train" not in key},
@@ -111,7 +275,7 @@ MISTAKES = {
     ),
     "a key twice": (
         splits(X_val=X[:4]),
-        ": 'X_validation' must be there once, but is there twice.",
+        ": 'X_validation' must be there once, but is there twice, as 'X_validation' and 'X_val'.",
     ),
     "whole and split": (
         splits(X=X, y=Y),
@@ -119,7 +283,7 @@ MISTAKES = {
     ),
     "objects": (
         {"X": X, "y": np.array([{}] * 20)},
-        ": must hold arrays of numbers or texts, but holds Python objects, which are never "
+        ", y: must hold arrays of numbers or texts, but holds Python objects, which are never "
         "unpickled: save the arrays with a plain dtype.",
     ),
     "nan": (
@@ -134,27 +298,31 @@ MISTAKES = {
         {"X": X.T, "y": Y},
         ", X, y: there must be one label per row, but got 4 rows and 20 labels.",
     ),
-    "float labels": (
-        {"X": X, "y": Y.astype(float)},
-        ", y: labels must be whole numbers or texts of shape (N,), but got shape (20,), dtype "
-        "float64: give one class per row.",
+    "fractions": (
+        {"X": X, "y": Y / 2},
+        ", y, row 1: a class label must be a whole number, but got 0.5. If they are numbers to be "
+        "predicted, the task is regression.",
     ),
-    "one-hot labels": (
-        {"X": X, "y": np.eye(2, dtype=int)[Y]},
-        ", y: labels must be whole numbers or texts of shape (N,), but got shape (20, 2)",
+    "missing labels": (
+        {"X": X, "y": np.where(np.arange(20) == 7, np.nan, Y)},
+        ", y, row 7: a class label must not be missing or infinite, but got nan",
     ),
-    "no labels": ({"X": X[:0], "y": Y[:0]}, ", y: labels must be whole numbers or texts of shape"),
-    "negative": (
-        {"X": X, "y": Y - 1},
-        ", X, y, row 0: a label must be 0 to 1 (2 classes), but got -1.",
+    "several labels in a row": (
+        {"X": X, "y": np.ones((20, 2), int)},
+        ", y, row 0: labels of shape (20, 2) must be one-hot",
     ),
-    "wild": (
-        {"X": X, "y": np.where(np.arange(20) == 5, 10**9, Y)},
-        ": labels must be class indices from 0, but got 1000000000 among 20 rows",
+    "complex": ({"X": X, "y": Y * 1j}, ", y: labels must be whole numbers, booleans or texts"),
+    "empty text": (
+        {"X": X, "y": np.array(["a", "", *["b"] * 18])},
+        ", y, row 1: a class label must not be empty",
+    ),
+    "no labels": (
+        {"X": X[:0], "y": Y[:0]},
+        ", y: labels must have shape (N,), (N, 1) or, one-hot, (N, K), with",
     ),
     "more than class_names": (
         {"X": X, "y": np.arange(20) % 3, "class_names": ["a", "b"]},
-        ", X, y, row 2: a label must be 0 to 1 (2 classes), but got 2.",
+        ", y, row 2: a label must be 0 to 1 (2 classes), but got 2.",
     ),
     "not in class_names": (
         {"X": X, "y": np.array(["a"] * 19 + ["q"]), "class_names": ["a", "b"]},
@@ -170,12 +338,7 @@ MISTAKES = {
     ),
     "texts and numbers": (
         splits(y_test=np.array(["a"] * 4)),
-        ": labels must all be numbers or all be texts, but got both.",
-    ),
-    "channels last": (
-        {"X": np.zeros((20, 8, 8, 3)), "y": Y},
-        ", X: images must have shape (N, channels, height, width), but got (20, 8, 8, 3): use "
-        "`X.transpose(0, 3, 1, 2)`.",
+        ", y_train: labels must be of one kind in every split, all numbers or all texts, but got ",
     ),
     "image_shape of a wrong form": (
         {"X": X, "y": Y, "image_shape": [2, 2]},

@@ -103,7 +103,7 @@ def test_an_unreadable_image_is_named(tmp_path):
             np.array([[1, 2, 3, 4], [1, np.inf, 3, 4]]),
             ", row 1, column 1: must be finite, but got inf.",
         ),
-        (np.array([{}]), ": not a readable .npy file of numbers ("),
+        (np.array([{}]), ": must hold arrays of numbers or texts, but holds Python objects"),
     ],
 )
 def test_wrong_rows_are_refused_with_file_row_and_rule(tmp_path, rows, message):
@@ -140,11 +140,11 @@ def test_a_csv_file_that_is_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no array"])
 def test_a_damaged_npy_file_is_refused(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
-    with refuses(f"{tmp_path / 'a.npy'}: not a readable .npy file of numbers ("):
+    with refuses(f"{tmp_path / 'a.npy'}: not a readable .npy file ("):
         read_rows([tmp_path / "a.npy"], n_features=4)
 
 
 def test_an_npz_file_without_x_is_refused(tmp_path):
-    np.savez(tmp_path / "a.npz", images=ROWS)
-    with refuses(f"{tmp_path / 'a.npz'}: must hold the rows as `X`, but holds images."):
+    np.savez(tmp_path / "a.npz", pictures=ROWS)
+    with refuses(f"{tmp_path / 'a.npz'}: must hold the rows as `X`, but holds pictures."):
         read_rows([tmp_path / "a.npz"], n_features=4)

@@ -14,7 +14,9 @@ from PIL import Image
 
 import klayer.data
 import test_data_cifar10
+import test_data_cifar100
 import test_data_fashion_mnist
+import test_data_idx
 from klayer.data import Dataset, Split, available, can_download, catalogue, fetch, load
 from klayer.data.catalogue import SOURCES
 from klayer.data.source import Source, always
@@ -63,8 +65,9 @@ def test_a_name_is_known_with_and_without_dashes(name, title, tmp_path):
 
 def test_an_unknown_name_gets_did_you_mean():
     with refuses(
-        "unknown data set 'cifar': did you mean 'cifar10'? Known: cifar10, fashion_mnist, digits, "
-        "synthetic, or the path of a .npz file or an image folder."
+        "unknown data set 'cifar': did you mean 'cifar10'? Known: cifar10, cifar100, mnist, emnist, "
+        "fashion_mnist, digits, synthetic, or the path of a .npz file, a table such as .csv, a folder "
+        "of IDX files or an image folder."
     ):
         load("cifar")
 
@@ -83,11 +86,12 @@ def test_a_path_that_leads_nowhere_is_refused():
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.mp3").touch()
     with refuses(
-        f"{tmp_path / 'a.csv'}: a data set must be a .npz file or an image folder: convert"
+        f"{tmp_path / 'a.mp3'}: a data set must be a .npz file, a table such as .csv, a folder of IDX "
+        "files or an image folder: convert it, for example with `numpy.savez`."
     ):
-        load(tmp_path / "a.csv")
+        load(tmp_path / "a.mp3")
 
 
 def test_options_of_a_source_without_options_are_refused():
@@ -97,10 +101,10 @@ def test_options_of_a_source_without_options_are_refused():
 
 def test_an_unknown_option_of_a_folder_is_refused(tmp_path):
     with refuses(
-        f"{tmp_path}: an image folder has the one option size=HEIGHTxWIDTH, but got 'size=32': "
-        f"write for example {tmp_path}:size=32x32."
+        f"{tmp_path}: an image folder has the options size=HEIGHTxWIDTH and background=white|black, "
+        f"but got 'side=32': write for example {tmp_path}:size=32x32,background=black."
     ):
-        load(f"{tmp_path}:size=32")
+        load(f"{tmp_path}:side=32")
 
 
 def test_what_is_available_says_what_is_found_and_what_not(tmp_path):
@@ -108,7 +112,7 @@ def test_what_is_available_says_what_is_found_and_what_not(tmp_path):
     assert sources["cifar10"].found is None
     assert sources["digits"].found == "bundled with scikit-learn"
     (tmp_path / "cifar-10-binary.tar.gz").touch()
-    found = available(tmp_path)[0].found
+    found = next(one.found for one in available(tmp_path) if one.name == "cifar10")
     assert found == str(tmp_path / "cifar-10-binary.tar.gz")
 
 
@@ -150,23 +154,24 @@ def test_a_row_is_all_that_a_new_source_needs(monkeypatch, tmp_path):
         return Dataset(request.path.stem, {"train": rows}, ("a", "b"), source=request.path.name)
 
     new = Source(
-        name="FILE.csv",
+        name="FILE.moons",
         description="numbers, the label last",
         load=read,
         find=always("a path"),
-        recognises=lambda path: path.suffix == ".csv",
-        kind="a .csv file",
+        recognises=lambda path: path.suffix == ".moons",
+        kind="a .moons file",
     )
     named = replace(new, name="two_moons", recognises=None, fetch=lambda *_: "on the moon")
     monkeypatch.setattr(catalogue, "SOURCES", (*SOURCES, new, named))
-    (tmp_path / "mine.csv").write_text("1,2,0\n3,4,1\n")
-    assert load(tmp_path / "mine.csv").splits["train"].labels.tolist() == [0, 1]
-    assert [source.name for source in available()][-2:] == ["FILE.csv", "two_moons"]
+    (tmp_path / "mine.moons").write_text("1,2,0\n3,4,1\n")
+    assert load(tmp_path / "mine.moons").splits["train"].labels.tolist() == [0, 1]
+    assert [source.name for source in available()][-2:] == ["FILE.moons", "two_moons"]
     assert fetch("Two-Moons") == "on the moon"
     assert can_download("two moons")
     with refuses(
-        "unknown data set 'moon': Known: cifar10, fashion_mnist, digits, synthetic, two_moons, or "
-        "the path of a .npz file, an image folder or a .csv file."
+        "unknown data set 'moon': Known: cifar10, cifar100, mnist, emnist, fashion_mnist, digits, "
+        "synthetic, two_moons, or the path of a .npz file, a table such as .csv, a folder of IDX files, "
+        "an image folder or a .moons file."
     ):
         load("moon")
 
@@ -185,10 +190,38 @@ def small_fashion_mnist(folder, monkeypatch):
     return "fashion_mnist"
 
 
+def small_cifar100(folder, monkeypatch):
+    monkeypatch.setattr(cifar10_formats, "ROWS_PER_BATCH", test_data_cifar100.ROWS)
+    test_data_cifar10.write_files(folder, test_data_cifar100.tiny_files())
+    return "cifar100"
+
+
+def small_mnist(folder, monkeypatch):
+    test_data_idx.make_small(monkeypatch)
+    test_data_fashion_mnist.write(folder)
+    return "mnist"
+
+
+def small_emnist(folder, monkeypatch):
+    test_data_fashion_mnist.write(folder, test_data_idx.emnist("letters", 26, first=1))
+    return "emnist:letters"
+
+
+def idx_folder(folder, monkeypatch):
+    return test_data_fashion_mnist.write(folder / "clothes")
+
+
 def npz_file(folder, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(40, 3))
     np.savez(folder / "mine.npz", X=rows, y=np.arange(40) % 4)
     return folder / "mine.npz"
+
+
+def table_file(folder, monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    lines = [",".join([*map(str, row), "ab"[i % 2]]) for i, row in enumerate(rows.tolist())]
+    (folder / "mine.csv").write_text("\n".join(["p,q,r,class", *lines]))
+    return folder / "mine.csv"
 
 
 def image_folder(folder, monkeypatch):
@@ -202,13 +235,18 @@ def image_folder(folder, monkeypatch):
 # How to put a small example into a folder, and what to load then.
 EXAMPLES = {
     "cifar10": small_cifar10,
+    "cifar100": small_cifar100,
+    "mnist": small_mnist,
+    "emnist": small_emnist,
     "fashion_mnist": small_fashion_mnist,
     "digits": lambda folder, monkeypatch: "digits",
     "synthetic": lambda folder, monkeypatch: "synthetic:features=12,classes=3,samples=60",
     "FILE.npz": npz_file,
+    "FILE.csv": table_file,
+    "IDX_FOLDER": idx_folder,
     "FOLDER": image_folder,
 }
-MAY_BE_MISSING = ("cifar10", "fashion_mnist")
+MAY_BE_MISSING = ("cifar10", "cifar100", "mnist", "emnist", "fashion_mnist")
 every_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 
 

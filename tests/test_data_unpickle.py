@@ -149,3 +149,26 @@ def test_a_pickle_of_bytes_that_would_reserve_gigabytes_is_refused_unread():
     assert isinstance(pickle.loads(content.replace(b"\x40.", b"\x00.")), dict)
     with pytest.raises(KlayerError, match=rf"^{DAMAGED} \(memo index 1073741824\)\."):
         read_byte_pickle(content, "batch")
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_a_deeply_nested_key_does_not_end_the_process(depth):
+    key = b"K\x01" + b"\x85" * depth  # a tuple around a tuple around 1
+    with pytest.raises(KlayerError, match=DAMAGED):
+        read_byte_pickle(b"\x80\x02}" + key + b"K\x02s.", "batch")
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_a_deeply_nested_list_does_not_end_the_process(depth):
+    value = b"]" * depth + b"a" * (depth - 1)
+    found = read_byte_pickle(b"\x80\x02}K\x01" + value + b"s.", "batch")
+    assert list(found) == ["1"]
+    with pytest.raises(KlayerError, match=DAMAGED):
+        read_byte_pickle(b"\x80\x02}" + value + b"K\x02s.", "batch")
+
+
+@pytest.mark.parametrize("content", [{frozenset([1]): 1}, {b"a": {1, 2}}, {b"a": bytearray(3)}])
+def test_objects_of_other_kinds_are_refused_before_they_are_built(content):
+    for protocol in range(2, 6):
+        with pytest.raises(KlayerError):
+            read_byte_pickle(pickle.dumps(content, protocol), "batch")

@@ -8,9 +8,9 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.gradcheck import check_gradients, check_network, report_section
-from klayer.gradcheck.render import page
 from klayer.gradcheck.section import PUBLISHED
 from klayer.nn import Network
+from klayer.shown import page
 
 
 @pytest.fixture(scope="module")

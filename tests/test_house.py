@@ -8,7 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "src"
 # From the ground up; `gradcheck` checks what `train` trains, and a study may begin with it.
-ROOMS = ("errors", "files", "data", "nn", "model", "train", "gradcheck", "study", "report", "cli")
+ROOMS = (
+    *("errors", "files", "shown", "progress", "data", "nn", "model", "train", "gradcheck", "study"),
+    *("report", "cli", "__main__"),
+)
 
 
 def module_name(path):

@@ -122,10 +122,14 @@ def test_the_trial_finds_a_product_with_other_bits(monkeypatch):
 
 def test_delay_is_for_large_weights_small_batches_and_many_networks():
     large, small = np.zeros((8, 3072, 50), np.float32), np.zeros((8, 64, 50), np.float32)
-    assert [can_delay(large, batch) for batch in (50, 100, 101)] == [True, True, False]
-    assert not can_delay(small, 100)
-    assert [best_at_once(large[:P], 100) for P in (1, 7, 8)] == [1, 1, 2]
-    assert best_at_once(large, 101) == best_at_once(small, 100) == 1
+    assert can_delay(large)
+    assert not can_delay(small)
+    assert [best_at_once(large[:P], 100) for P in (1, 6, 7)] == [1, 1, 2]
+    # A product between larger mini-batches costs more, wider layers save more.
+    assert [best_at_once(large, batch) for batch in (20, 110, 150)] == [2, 2, 1]
+    wide = np.zeros((3, 3072, 200), np.float32)
+    assert [best_at_once(wide, batch) for batch in (100, 300)] == [2, 1]
+    assert best_at_once(small, 100) == 1
 
 
 def test_a_block_is_freed_as_soon_as_it_is_done(rng):

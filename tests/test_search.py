@@ -211,17 +211,15 @@ def test_no_choice_depends_on_the_test_split(tmp_path, monkeypatch):
 
 def test_own_seeds_differ_between_trials_and_common_seeds_do_not(tmp_path):
     none = {"top": 0}
-    own = run_search(
-        config(trials=3, seeds_per_trial=2, seed=5, finalists=none), out=tmp_path / "own"
-    )
+    own = run_search(config(trials=3, seeds=2, seed=5, finalists=none), out=tmp_path / "own")
     assert [row["seeds"] for row in trial_table(own)] == [[5, 6], [7, 8], [9, 10]]
-    common = config(trials=3, seeds_per_trial=2, seed=5, seeds="common", finalists=none)
+    common = config(trials=3, seeds=2, seed=5, common_seeds=True, finalists=none)
     rows = trial_table(run_search(common, out=tmp_path / "common"))
     assert [row["seeds"] for row in rows] == [[5, 6]] * 3
 
 
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds(tmp_path):
-    run = run_search(config(trials=2, seeds_per_trial=3), out=tmp_path / "run")
+    run = run_search(config(trials=2, seeds=3), out=tmp_path / "run")
     for row, stored in zip(trial_table(run), optuna_trials(run), strict=True):
         values = [record.score("validation") for record in run.networks if record.arm == row["arm"]]
         assert row["validation_accuracy"] == pytest.approx(sum(values) / 3)
@@ -356,7 +354,7 @@ def test_one_diverged_seed_fails_its_trial(tmp_path):
     one = config(
         stages=[{"lr_max": "1e9:1e12"}],
         trials=2,
-        seeds_per_trial=2,
+        seeds=2,
         auto=1,
         settings={"batch_norm": "none", "lr_min": 1e-5},
     )

@@ -101,10 +101,10 @@ def test_a_wrong_stage_is_named_with_its_place(stage, message):
             {"stages": [{"l2": "1:2"}], "trial": 3},
             "search: unknown key 'trial': did you mean 'trials'?",
         ),
-        ({"stages": []}, "search, `stages`: List should have at least 1 item"),
+        ({"stages": []}, "search, `stages`: must have at least 1"),
         (
             {"stages": [{"l2": "1:2"}], "sampler": "tp"},
-            "search, `sampler`: Input should be 'random'",
+            "search, `sampler`: must be 'random'",
         ),
         (
             {"stages": [{"l2": "1:2"}, {"sigma": "1:2"}]},
@@ -123,7 +123,7 @@ def test_a_wrong_stage_is_named_with_its_place(stage, message):
             {"stages": [{"l2": "1:2"}], "settings": {"cycle": 1}},
             "search.settings: unknown setting 'cycle': did you mean 'cycles'?",
         ),
-        ({"stages": [{"l2": "1:2"}], "keep": 1.0}, "search, `keep`: Input should be less than 1"),
+        ({"stages": [{"l2": "1:2"}], "keep": 1.0}, "search, `keep`: must be < 1"),
     ],
 )
 def test_a_wrong_search_is_named(search, message):
@@ -174,4 +174,4 @@ def test_the_presets_hold_the_published_stages(preset):
     assert [search.trials_of(stage) for stage in (1, 2, 3, 4)] == [30] * 4
     assert (base.hidden, base.batch_norm, base.init, base.cycles) == ((50, 50), "hidden", "he", 2)
     assert search.finalists.model_dump() == {"top": 2, "cycles": 7, "seeds": 3}
-    assert (search.sampler, search.seeds_per_trial, search.prune) == ("random", 1, False)
+    assert (search.sampler, search.seeds, search.prune) == ("random", 1, False)

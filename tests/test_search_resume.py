@@ -38,7 +38,7 @@ def small(prune=False):
             "trials": 4,
             "seed": 4,  # which draws two trials of each architecture, one of which is pruned
             "auto": 1,
-            "seeds_per_trial": 2,
+            "seeds": 2,
             "prune": prune,
             "settings": {
                 "hidden": [12],

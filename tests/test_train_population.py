@@ -11,7 +11,6 @@ import pytest
 from klayer.errors import KlayerError
 from klayer.train import (
     OPTIMISERS,
-    SCHEDULES,
     Engine,
     Failure,
     Feed,
@@ -22,7 +21,6 @@ from klayer.train import (
     fit,
 )
 from klayer.train.blocks import Blocks
-from klayer.train.optimisers import Numbers
 from klayer.train.state import TrainingState
 
 DEEP = (50, 30, 20, 20, 10, 10, 10, 10)
@@ -455,76 +453,6 @@ def test_float64_trains_too(digits, brief):
     population = fit(digits, settings)
     assert population.state.params["W1"].dtype == np.float64
     assert population.evaluate("test")["accuracy"][0] > 0.5
-
-
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-@pytest.mark.parametrize("batch_norm", ["none", "hidden"])
-def test_every_optimiser_keeps_the_bits_alone_or_among_others_resumed_or_not(
-    digits32, brief, optimiser, batch_norm, tmp_path
-):
-    settings = replace(brief, optimiser=optimiser, batch_norm=batch_norm)
-    own = [{"momentum": 0.5 + 0.1 * p} if optimiser == "momentum" else {} for p in range(4)]
-    members = [
-        Member(replace(settings, l2=1e-3 * p, lr_max=0.1 / (1 + p), **own[p]), p) for p in range(4)
-    ]
-    together = trained(digits32, members, workers=2, chunk=3)
-    assert together.final["accuracy"][0] > 0.5
-    for p in (0, 3):
-        assert_same_bits(together, p, trained(digits32, members[p : p + 1]), 0)
-    first = trained(digits32, members, until=17)
-    first.state.save(tmp_path / "state.safetensors")
-    state = TrainingState.load(tmp_path / "state.safetensors")
-    assert state.slots.keys() == together.state.slots.keys()
-    parts = TrainingState.join([state.take([0, 1]), state.take([2, 3])])
-    second = trained(digits32, members, state=parts)
-    for p in range(4):
-        assert_same_bits(together, p, second, p)
-        for slot, group in together.state.slots.items():
-            for key, value in group.items():
-                assert value[p].tobytes() == second.state.slots[slot][key][p].tobytes()
-
-
-@pytest.mark.parametrize(
-    ("optimiser", "options"), [("sgd", {}), ("momentum", {"momentum": 0.8})], ids=str
-)
-def test_every_optimiser_matches_pytorch_for_fifty_updates(optimiser, options, rng):
-    torch = pytest.importorskip("torch", reason="PyTorch is the independent reference here")
-    from klayer.nn.gradients import ArrayGradient
-
-    W, lr, l2 = rng.standard_normal((1, 4, 3)), np.full((1, 1, 1), 0.05), 0.01
-    numbers = Numbers(
-        lr,
-        -lr,
-        np.full((1, 1, 1), 2 * l2),
-        1 - 2 * lr * l2,
-        {name: np.full((1, 1, 1), value) for name, value in options.items()},
-    )
-    theirs = torch.tensor(W[0].copy(), requires_grad=True)
-    peer = torch.optim.SGD([theirs], lr=0.05, weight_decay=2 * l2, **options)
-    slots = {name: group["W"] for name, group in OPTIMISERS[optimiser].init({"W": W}).items()}
-    for _ in range(50):
-        g = rng.standard_normal(W.shape)
-        theirs.grad = torch.tensor(g[0].copy())
-        peer.step()
-        OPTIMISERS[optimiser].update(W, ArrayGradient(g), slots, numbers)
-    np.testing.assert_allclose(W[0], theirs.detach().numpy(), rtol=1e-12, atol=1e-14)
-
-
-def test_every_optimiser_has_a_reference():
-    assert set(OPTIMISERS) == {"sgd", "momentum"}
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_gives_each_network_its_rates_however_updates_are_cut(schedule):
-    function = SCHEDULES[schedule]
-    low, high = np.array([1e-5, 0.0, 0.01]), np.array([0.1, 0.3, 0.01])
-    together = function(np.arange(40)[:, None], low, high, 7)
-    assert together.shape == (40, 3)
-    assert ((together >= low) & (together <= high)).all()
-    for t in range(40):
-        for p in range(3):
-            assert function(t, low[p], high[p], 7) == together[t, p]
-        assert (function(np.arange(t, 40)[:, None], low, high, 7)[0] == together[t]).all()
 
 
 @pytest.mark.parametrize("at_once", [1, 2])

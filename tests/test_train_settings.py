@@ -14,7 +14,8 @@ from klayer.files import plain
 from klayer.study import Study
 from klayer.study.search.space import NUMBERS, Range, Space
 from klayer.train import SETTINGS, Batches, Settings
-from klayer.train.schedules import SCHEDULES, cosine, triangular
+from klayer.train.other_names import OTHER_NAMES
+from klayer.train.schedules import SCHEDULES, Course, cosine, triangular
 from klayer.train.setting import rows_of, setting
 
 ROOT = Path(__file__).parent.parent
@@ -61,10 +62,13 @@ ROOT = Path(__file__).parent.parent
             {"updates_at_once": "two"},
             "`updates_at_once` must be 'auto' or a whole number >= 1, but got updates_at_once='two'",
         ),
-        ({"momentum": 0.5}, "`momentum` has an effect with optimiser='momentum' only"),
+        (
+            {"momentum": 0.5},
+            "`momentum` has an effect with optimiser='momentum', 'nesterov', 'adam', .* only",
+        ),
         (
             {"lr_min": 1e-3, "schedule": "constant"},
-            "`lr_min` has an effect with schedule='triangular' or 'cosine' only, "
+            "`lr_min` has an effect with schedule='triangular', 'cosine', .* or 'exponential' only, "
             "but got lr_min=0.001 with schedule='constant': leave it away, or set schedule",
         ),
         (
@@ -241,7 +245,8 @@ def test_every_setting_that_is_accepted_is_read_again():
 
 def test_a_row_speaks_for_itself():
     rows = rows_of(Later)
-    assert rows["activation"].sentence == "One of triangular, cosine or constant."
+    choices = f"{', '.join([*SCHEDULES][:-1])} or {[*SCHEDULES][-1]}"
+    assert rows["activation"].sentence == f"One of {choices}."
     assert rows["at_once"].allowed == "auto or a whole number >= 1"
     assert rows["momentum"].allowed == "0 <= momentum < 1"
     assert rows["at_once"].label == rows["at_once"].symbol == "at once"
@@ -326,22 +331,16 @@ def test_the_tables_in_the_documentation_are_those_of_the_settings():
 
 
 def test_triangular_rate_climbs_and_falls_linearly():
-    rates = [float(triangular(t, 1e-5, 1e-1, 2250)) for t in (0, 1125, 2250, 3375, 4500, 6750)]
+    rates = [
+        float(triangular(t, 1e-5, 1e-1, Course(2250))) for t in (0, 1125, 2250, 3375, 4500, 6750)
+    ]
     middle = (1e-5 + 1e-1) / 2
     np.testing.assert_allclose(rates, [1e-5, middle, 1e-1, middle, 1e-5, 1e-1])
 
 
 def test_cosine_rate_falls_and_restarts():
-    rates = [float(cosine(t, 0.1, 0.5, 10)) for t in (0, 10, 20)]
+    rates = [float(cosine(t, 0.1, 0.5, Course(10))) for t in (0, 10, 20)]
     np.testing.assert_allclose(rates, [0.5, 0.3, 0.5])
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_every_schedule_gives_each_network_its_own_rate(name):
-    low, high = np.array([0.0, 0.1]), np.array([0.2, 0.3])
-    rates = SCHEDULES[name](3, low, high, 5)
-    assert rates.shape == (2,)
-    assert ((low <= rates) & (rates <= high)).all()
 
 
 def test_an_epoch_shows_every_sample_once_in_an_order_of_its_own():
@@ -369,3 +368,40 @@ def test_a_batch_larger_than_the_split_is_the_split():
     batches = Batches(samples=3, batch_size=100, order_seed=0)
     assert batches.per_epoch == 1
     assert sorted(batches[0]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lr", "lr_max"),
+        ("learning_rate", "lr_max"),
+        ("Learning-Rate", "lr_max"),
+        ("optimizer", "optimiser"),
+        ("weight_decay", "l2"),
+        ("hidden_layer_sizes", "hidden"),
+        ("batchsize", "batch_size"),
+        ("Momentum", "momentum"),
+    ],
+)
+def test_what_others_call_a_setting_is_understood_well_enough_to_name_it(name, meant):
+    for make in (lambda: Settings(**{name: 1}), lambda: Settings.from_values({name: 1})):
+        with pytest.raises(KlayerError, match=f"unknown setting '{name}': did you mean '{meant}'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("value", "half"), [(20, "5 epochs"), (3, "0.75 epochs"), ("x", "5 epochs")]
+)
+def test_a_number_of_epochs_is_answered_with_the_settings_that_train_as_long(value, half):
+    with pytest.raises(KlayerError, match=f"say cycles = 2, half_cycle = '{half}'"):
+        Settings(epochs=value)
+    if value == 20:
+        said = Settings(cycles=2, half_cycle=half)
+        assert said.total_updates(per_epoch=100) == 20 * 100
+
+
+def test_other_names_belong_to_settings_and_are_none_themselves():
+    assert OTHER_NAMES.keys() <= SETTINGS.keys()
+    words = [word for several in OTHER_NAMES.values() for word in several]
+    assert len(set(words)) == len(words)
+    assert not set(words) & SETTINGS.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +48,23 @@ class Reference:
     Parameters
     ----------
     task : Task
-        Five networks are judged, from the first to the last.
+        Five networks of each population are judged, from the first to the last.
     X, labels : the training data
     updates : int
+    sizes : sequence of int, optional
+        Networks in the populations to be judged; by default, those of the task.
     """
 
-    def __init__(self, task: Task, X: NDArray, labels: NDArray, updates: int) -> None:
-        self.lanes = sorted({round(p) for p in np.linspace(0, task.networks - 1, 5)})
+    def __init__(
+        self,
+        task: Task,
+        X: NDArray,
+        labels: NDArray,
+        updates: int,
+        sizes: Sequence[int] | None = None,
+    ) -> None:
+        sizes = sizes or [task.networks]
+        self.lanes = sorted({round(p) for n in sizes for p in np.linspace(0, n - 1, 5)})
         self.updates, self.X, self.labels = updates, X, labels
         self.task = task.take(self.lanes)
         self.network = Network(X.shape[1], task.hidden, task.widths[-1], task.batch_norm)
@@ -72,8 +83,8 @@ class Reference:
         weights : dict of array, shape (P, ...)
             Of all networks of the task, or of the first one alone.
         """
-        count = len(weights["W1"])
-        lanes = self.lanes if count > 1 else [0]
+        # Of a smaller population the lanes that it has: they come first.
+        lanes = [p for p in self.lanes if p < len(weights["W1"])]
         theirs = {key: value[lanes].astype(np.float64) for key, value in weights.items()}
         ours = {key: value[: len(lanes)] for key, value in self.params.items()}
         start = {key: value[: len(lanes)] for key, value in self.task.params.items()}

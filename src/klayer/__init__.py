@@ -34,6 +34,7 @@ _HOMES = {
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",
+    "Bars": "klayer.study",
     "Run": "klayer.study",
     "Study": "klayer.study",
     "read_study": "klayer.study",

@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli import data
 from klayer.cli.gradcheck import gradcheck
+from klayer.cli.mistakes import UsageError, told
 from klayer.cli.options import SearchCommand, TrainCommand
 from klayer.cli.predict import predict
 from klayer.cli.report import report
@@ -57,7 +58,18 @@ def _options(
 def main() -> None:
     """Run the command: a user's mistake becomes one message on stderr and exit status 2."""
     try:
-        app()
+        status = app(prog_name="klayer", standalone_mode=False)
+        if isinstance(status, int):
+            sys.exit(status)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.ctx.get_help()
+        else:
+            print(f"klayer: {told(error)}", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        print("klayer: nothing was done.", file=sys.stderr)
+        sys.exit(1)
     except KlayerError as error:
         if _state["debug"]:
             raise

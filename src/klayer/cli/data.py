@@ -101,6 +101,7 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
             "class_names": list(dataset.class_names),
             "splits": {split: len(part) for split, part in dataset.splits.items()},
             "samples_per_class": counts,
+            "notes": list(dataset.notes),
         }
         print(json.dumps(content, indent=2))
         return
@@ -117,6 +118,7 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
         f"{dataset.n_features:,} features{shape} of {train.dtype} from {low:g} to {high:g}, "
         f"{constant:,} of them constant in training; {dataset.n_classes} classes",
         table,
+        *dataset.notes,
     )
 
 

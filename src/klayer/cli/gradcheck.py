@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def gradcheck(
         title = f"Gradient check: {model}"
     if html is not None:
         from klayer.files import write_text
-        from klayer.gradcheck.render import page
+        from klayer.shown import page
 
         write_text(html, page(result.html(title, level=1), title))
         print(f"written: {html}", file=sys.stderr)
-    print(result.to_json() if as_json else result.text())
+    print(result.to_json() if as_json else result.text(terminal_width()))
     raise typer.Exit(0 if result.ok else 1)
 
 

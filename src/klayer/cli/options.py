@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -20,8 +21,11 @@ __all__ = [
     "Quiet",
     "Resume",
     "SearchCommand",
+    "Seed",
+    "Seeds",
     "TrainCommand",
     "Workers",
+    "with_seeds",
 ]
 
 DataDir = Annotated[
@@ -36,8 +40,43 @@ Out = Annotated[
 ]
 Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        "--networks",
+        metavar="N|LIST",
+        help="Number of networks of each kind, each with a seed of its own; or the seeds, as in 3,7,9. "
+        "\\[default: the file's; 1]",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="The first seed; the others count up. \\[default: the file's; 0]"),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the results as JSON on stdout; progress stays on stderr."),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print nothing but mistakes, and what --json asks for."),
+]
+
+
+def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -> dict[str, Any]:
+    """Return a file's values with the seeds that flags ask for; they win over the file's."""
+    from klayer.train.seeds import parse_seeds
+
+    found = dict(values)
+    if seeds is not None:
+        found.pop("networks", None)
+        found["seeds"] = parse_seeds(seeds)
+        if isinstance(found["seeds"], list):
+            found.pop("seed", None)
+    if seed is not None:
+        found["seed"] = seed
+    return found
 
 
 class TrainCommand(TyperCommand):

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from klayer.shown import ShownColumn
     from klayer.study import Run
 
-__all__ = ["number", "percent", "print_files", "print_search", "print_summary"]
+__all__ = [
+    "number",
+    "percent",
+    "print_files",
+    "print_search",
+    "print_summary",
+    "print_table",
+    "require_one_alive",
+    "terminal_width",
+]
+
+
+def terminal_width() -> int:
+    """Return how many columns tables may take: those of the terminal, 100 of a file or a pipe."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def number(value: object) -> str:
@@ -25,75 +41,130 @@ def percent(mean: float | None, sd: float | None = None) -> str:
     return f"{mean:.2%}" if sd is None else f"{100 * mean:.2f} ± {sd:.2%}"
 
 
+def print_table(title: str, columns: Sequence[ShownColumn]) -> None:
+    """Print a table that fits the terminal, under its title."""
+    import typer
+
+    from klayer.shown import ShownTable, to_text
+
+    rows = len(columns[0].cells)
+    table = ShownTable(columns, [title] * rows, [False] * rows, announced=True)
+    typer.echo(to_text([table], "", terminal_width()) + "\n")
+
+
 def print_files(paths: Sequence[Path]) -> None:
     """Name the files that were written, a line each."""
-    from rich.console import Console
+    import typer
 
     for path in paths:
-        Console().print(str(path), style="green", soft_wrap=True)
+        typer.echo(str(path))
 
 
 def print_summary(run: Run) -> None:
     """Print the table of a training or a study: a line for each network, or for each arm."""
-    from rich.console import Console
-    from rich.table import Table
-
     from klayer.report.run_view import RunView
     from klayer.report.table import columns
+    from klayer.shown import ShownColumn
 
     arms = RunView(run).with_results
     single = len(arms) == 1
     shown = [one for one in columns(arms) if one.word and not (single and one.word == "n")]
-    table = Table(title=f"{run.info['kind']} on {run.info['data']['name']}")
-    for column in shown:
-        word = "seed" if single and column.word == "arm" else column.word
-        left = column.words and word != "seed"
-        table.add_column(word, justify="left" if left else "right", no_wrap=bool(column.split))
-    for arm in arms:
-        if single:
-            for record in arm.records:
-                table.add_row(*(one.plain(arm.alone(record)) for one in shown))
-            arm = replace(arm, name="mean")
-        table.add_row(*(one.plain(arm) for one in shown), style="bold" if single else None)
-    Console().print(table)
+    rows = list(arms)
+    if single:
+        rows = [arms[0].alone(record) for record in arms[0].records]
+        rows += [replace(arms[0], name="mean")] if len(rows) > 1 else []
+    if not any(one.word == "state" and one.plain(arm) for one in shown for arm in rows):
+        shown = [one for one in shown if one.word != "state"]
+    print_table(
+        f"{run.info['kind']} on {run.info['data']['name']}",
+        [
+            ShownColumn(
+                "seed" if single and one.word == "arm" else one.word,
+                [one.plain(arm) for arm in rows],
+                words=one.words and not (single and one.word == "arm"),
+                rank=_RANKS.get(one.word, 0),
+            )
+            for one in shown
+        ],
+    )
+
+
+# What goes first where a line is too short: the more, the sooner.
+_RANKS = {"n": 3, "train": 2, "validation": 1}
+
+
+def require_one_alive(run: Run) -> None:
+    """End with exit status 1 if every network of a run diverged, and say what helps."""
+    import sys
+
+    import typer
+
+    networks = run.networks
+    if networks and all(record.state == "diverged" for record in networks):
+        many = f"all {len(networks)} networks" if len(networks) > 1 else "the network"
+        print(
+            f"klayer: {many} diverged ({networks[0].failure}): lower lr_max, or l2.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
 
 
 def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
-    from rich.console import Console
-    from rich.table import Table
+    import typer
 
-    console = Console()
+    from klayer.shown import ShownColumn
+
     if results["stopped"]:
-        console.print(f"no further stage: {results['stopped']}", highlight=False)
+        typer.echo(f"no further stage: {results['stopped']}")
     if results["importance"]:
         parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
-        console.print(f"importance for the validation accuracy: {', '.join(parts)}")
-    if results["finalists"]:
-        names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
-        splits = [
-            split
-            for split in ("train", "validation", "test")
-            if any(row[f"{split}_accuracy"] is not None for row in results["finalists"])
-        ]
-        table = Table(title=f"finalists on {run.info['data']['name']}: mean ± sd over n seeds")
-        for name in ("trial", *names, "cycles", "n", *splits):
-            table.add_column(name, justify="right")
-        for row in results["finalists"]:
-            table.add_row(
-                str(row["trial"]),
-                *(number(row[name]) for name in names),
-                f"{row['cycles']:g}",
-                str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else ""),
-                *(percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for split in splits),
-            )
-        for row in results["published"]:
-            table.add_row(
-                "published",
-                *(number(row[name]) if name in row else "" for name in names),
-                f"{row['cycles']:g}" if "cycles" in row else "",
-                "1",
-                *(percent(row.get(split)) for split in splits),
-                style="dim",
-            )
-        console.print(table)
+        typer.echo(f"importance for the validation accuracy: {', '.join(parts)}")
+    if not results["finalists"]:
+        return
+    names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
+    finalists, published = results["finalists"], results["published"]
+    splits = [
+        split
+        for split in ("train", "validation", "test")
+        if any(row[f"{split}_accuracy"] is not None for row in finalists)
+    ]
+
+    def column(head: str, own: list[str], others: list[str], **about: Any) -> ShownColumn:
+        return ShownColumn(head, [*own, *others], **about)
+
+    def counted(row: Mapping[str, Any]) -> str:
+        return str(row["n"]) + (f", {row['diverged']} diverged" if row["diverged"] else "")
+
+    print_table(
+        f"finalists on {run.info['data']['name']}: mean ± sd over n seeds",
+        [
+            column(
+                "trial", [str(row["trial"]) for row in finalists], ["published"] * len(published)
+            ),
+            *(
+                column(
+                    name,
+                    [number(row[name]) for row in finalists],
+                    [number(row[name]) if name in row else "" for row in published],
+                )
+                for name in names
+            ),
+            column(
+                "cycles",
+                [f"{row['cycles']:g}" for row in finalists],
+                [f"{row['cycles']:g}" if "cycles" in row else "" for row in published],
+                rank=2,
+            ),
+            column("n", [counted(row) for row in finalists], ["1"] * len(published), rank=2),
+            *(
+                column(
+                    split,
+                    [percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for row in finalists],
+                    [percent(row.get(split)) for row in published],
+                    rank=_RANKS.get(split, 0),
+                )
+                for split in splits
+            ),
+        ],
+    )

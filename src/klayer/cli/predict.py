@@ -46,6 +46,7 @@ def predict(
         n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
         value_range=tuple(about["value_range"]),
+        background=about.get("background", "white"),
     )
     probs = model.predict_probs(X)[0]
     rows = [

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
-from klayer.cli.output import number, percent, print_files, print_search
+from klayer.cli.output import (
+    number,
+    percent,
+    print_files,
+    print_search,
+    print_table,
+    require_one_alive,
+)
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
-    from klayer.cli.progress import Bars
-    from klayer.study import Study
+    from klayer.study import Bars, Study
 
 __all__ = ["search"]
 
@@ -56,13 +62,13 @@ def search(
         int | None, _how("Trials drawn at a time by {learning}, which learn.", "10")
     ] = None,
     seed: Annotated[int | None, _how("Of the sampler and of trial 0.", "0")] = None,
-    seeds_per_trial: Annotated[
-        int | None, _how("Networks a trial; their mean decides.", "1")
-    ] = None,
-    seeds: Annotated[
-        str | None,
+    seeds: Annotated[int | None, _how("Networks a trial; their mean decides.", "1")] = None,
+    common_seeds: Annotated[
+        bool | None,
         _how(
-            "own: each trial its own seeds; common: all the same, for a paired comparison.", "own"
+            "Whether all trials have the same seeds, for a paired comparison.",
+            "own-seeds",
+            "--common-seeds/--own-seeds",
         ),
     ] = None,
     prune: Annotated[
@@ -106,8 +112,8 @@ def search(
         "sampler": sampler,
         "batch": batch,
         "seed": seed,
-        "seeds_per_trial": seeds_per_trial,
         "seeds": seeds,
+        "common_seeds": common_seeds,
         "prune": prune,
         "keep": keep,
         "storage": storage,
@@ -227,63 +233,69 @@ def _run(
     from klayer.report import write_report
     from klayer.study.launch import resume_search, run_search
 
-    silent = quiet or as_json
     data = None if isinstance(source, Path) else source.data
-    with progress(data, data_dir, silent) as bars:
+    with progress(data, data_dir, quiet) as bars:
         common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
-        common["watcher"] = None if silent else _Printer(bars)
+        common["watcher"] = None if quiet or as_json else _Printer(bars)
         if isinstance(source, Path):
             run = resume_search(source, storage=storage, **common)
         else:
             run = run_search(source, out=out, **common)
-    written = write_report(run)
+        bars.meter.phase("writing the page")
+        written = write_report(run)
     results = run.result("trials.json")
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))
     elif not quiet:
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])
+    require_one_alive(run)
 
 
 class _Printer:
     """Prints a stage's reason when it begins and its table when it is over."""
 
     def __init__(self, bars: Bars) -> None:
-        from rich.console import Console
-
-        self.bars, self.console = bars, Console()
+        self.meter = bars.meter
 
     def stage_begins(self, stage: Any) -> None:
         """Say what is drawn, and why."""
-        self.bars.stop()
-        self.console.print(f"[bold]Stage {stage.stage}[/]: {stage.wanted} trials, {stage.space}")
+        self.meter.pause()
+        typer.echo(f"Stage {stage.stage}: {stage.wanted} trials, {stage.space}")
         if stage.reason != "given":
-            self.console.print(f"because {stage.reason}", highlight=False)
+            typer.echo(f"because {stage.reason}")
 
     def stage_ends(self, stage: Any, rows: list[dict[str, Any]]) -> None:
         """Print the trials, the best last."""
-        from rich.table import Table
-
+        from klayer.shown import ShownColumn
         from klayer.study.search.tables import sorted_rows
 
-        self.bars.stop()
+        self.meter.pause()
+        rows = sorted_rows(rows)
         several = any(row["validation_sd"] is not None for row in rows)
-        table = Table(title=f"stage {stage.stage}, sorted by validation accuracy")
-        table.add_column("trial", justify="right")
-        for name in (*stage.space.names, "validation", "train"):
-            table.add_column(name, justify="right")
-        table.add_column("seeds" if several else "seed", justify="right")
-        table.add_column("state")
-        for row in sorted_rows(rows):
-            state = row["state"] + (f": {row['failure']}" if row["failure"] else "")
-            table.add_row(
-                str(row["trial"]),
-                *(number(row[name]) for name in stage.space.names),
+        states = [row["state"] + (f": {row['failure']}" if row["failure"] else "") for row in rows]
+        print_table(
+            f"stage {stage.stage}, sorted by validation accuracy",
+            [
+                ShownColumn("trial", [str(row["trial"]) for row in rows]),
                 *(
-                    percent(row[f"{split}_accuracy"], row[f"{split}_sd"])
-                    for split in ("validation", "train")
+                    ShownColumn(name, [number(row[name]) for row in rows])
+                    for name in stage.space.names
                 ),
-                " ".join(map(str, row["seeds"])),
-                state,
-            )
-        self.console.print(table)
+                *(
+                    ShownColumn(
+                        split,
+                        [percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for row in rows],
+                        rank=rank,
+                    )
+                    for split, rank in (("validation", 0), ("train", 2))
+                ),
+                ShownColumn(
+                    "seeds" if several else "seed",
+                    [" ".join(map(str, row["seeds"])) for row in rows],
+                    words=several,
+                    rank=3,
+                ),
+                ShownColumn("state", states, words=True, rank=1),
+            ],
+        )

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
-from klayer.cli.output import print_files, print_search, print_summary
+from klayer.cli.options import (
+    DataDir,
+    Json,
+    Out,
+    Quiet,
+    Resume,
+    Seed,
+    Seeds,
+    Workers,
+    with_seeds,
+)
+from klayer.cli.output import (
+    print_files,
+    print_search,
+    print_summary,
+    print_table,
+    require_one_alive,
+)
 from klayer.errors import KlayerError, located
 
 if TYPE_CHECKING:
@@ -45,13 +62,8 @@ def train(
         ),
     ] = None,
     data_dir: DataDir = None,
-    networks: Annotated[
-        int | None, typer.Option(help="Number of networks, trained in lockstep. \\[default: 1]")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Seed of the first network; the others count up. \\[default: 0]"),
-    ] = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
     depth: Depth = None,
     width: Width = None,
     out: Out = None,
@@ -68,33 +80,35 @@ def train(
     Example: klayer train --data cifar10 --networks 8 --batch-norm hidden --l2 0.005
     """
     from klayer.study.study import Study
-    from klayer.study.toml_values import read_toml
+    from klayer.study.toml_values import anchored, read_toml
+    from klayer.train.seeds import seeds_of
     from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or config or data or networks or seed is not None or out:
+        if flags or config or data or seeds or seed is not None or out:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
         return _run(resume, "train", None, data_dir, workers, as_json, quiet)
-    if networks is not None and networks < 1:
-        raise KlayerError(f"`--networks` must be >= 1, but got {networks}.")
+    file = anchored(read_toml(config), config.parent) if config else {}
     where = str(config or "")
-    file = read_toml(config) if config else {}
-    of_file: dict[str, Any] = {"data": "digits", "networks": 1, "seed": 0}
-    of_file |= {name: file.pop(name) for name in of_file if name in file}
-    for name, least in (("networks", 1), ("seed", 0)):
-        if type(of_file[name]) is not int or of_file[name] < least:
-            raise located(
-                where, f"`{name}` must be a whole number >= {least}, but got {of_file[name]!r}."
-            )
-    first = of_file["seed"] if seed is None else seed
+    own: dict[str, Any] = {
+        name: file.pop(name) for name in ("data", "networks", "seeds", "seed") if name in file
+    }
+    if {"networks", "seeds"} <= own.keys():
+        raise located(where, "`networks` and `seeds` are one thing, so give one of the two.")
+    own = with_seeds(own, seeds, seed)
+    name = "networks" if "networks" in own else "seeds"
+    try:
+        numbers = seeds_of(own.get(name, 1), own.get("seed"), name)
+    except KlayerError as error:
+        raise located(where, str(error)) from None
     chosen = {
         "name": "train",
-        "data": of_file["data"] if data is None else data,
-        "seeds": list(range(first, first + (networks or of_file["networks"]))),
+        "data": own.get("data", "digits") if data is None else data,
+        "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
     return _run(Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet)
@@ -113,9 +127,8 @@ def study(
         typer.Option(help="Another data set than the study's. \\[default: the study's]"),
     ] = None,
     data_dir: DataDir = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds. \\[default: the study's]")
-    ] = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
     search: Annotated[
         bool, typer.Option("--search/--no-search", help="Run the study's search, if it has one.")
     ] = True,
@@ -138,7 +151,7 @@ def study(
     Example: klayer study --data cifar10 --seeds 4
     """
     if resume:
-        if source or preset or data or seeds or out or dry_run:
+        if source or preset or data or seeds or seed is not None or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
@@ -148,17 +161,17 @@ def study(
         raise KlayerError(
             f"a study has one source, but got both {source!r} and --preset {preset!r}."
         )
-    from klayer.study.study import read_study
+    from klayer.study.study import Study, read_document
 
-    changes: dict[str, Any] = {
-        name: value for name, value in (("data", data), ("seeds", seeds)) if value is not None
-    }
+    values, where = read_document(source or preset or ("report" if data == "cifar10" else "quick"))
+    values = with_seeds(values, seeds, seed)
+    if data is not None:
+        values["data"] = data
     if not search:
-        changes["search"] = None
-    source = source or preset or ("report" if data == "cifar10" else "quick")
-    found = read_study(source, **changes)
+        values["search"] = None
+    found = Study.from_values(values, where)
     if dry_run:
-        return _print_plan(found, data_dir, workers)
+        return _print_plan(found, data_dir, workers, as_json, quiet)
     return _run(found, "study", out, data_dir, workers, as_json, quiet, pdf)
 
 
@@ -189,13 +202,14 @@ def _run(
     from klayer.study.launch import resume_study, run_study
 
     data = None if isinstance(source, Path) else source.data
-    with progress(data, data_dir, quiet or as_json) as bars:
+    with progress(data, data_dir, quiet) as bars:
         common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
         if isinstance(source, Path):
             run = resume_study(source, **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
-    written = write_report(run, pdf=pdf)
+        bars.meter.phase("writing the page")
+        written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
@@ -204,30 +218,54 @@ def _run(
         if run.study.search:
             print_search(run, run.result("trials.json"))
         print_files(written)
+    require_one_alive(run)
 
 
-def _print_plan(study: Study, data_dir: Path | None, workers: int | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _print_plan(
+    study: Study, data_dir: Path | None, workers: int | None, as_json: bool, quiet: bool
+) -> None:
+    """Print what a study would train, and how long it would take."""
+    from klayer.cli.progress import progress
     from klayer.data import load
+    from klayer.shown import ShownColumn
     from klayer.study.duration import durations
 
-    found = durations(study, load(study.data, data_dir=data_dir), workers)
-    console = Console()
-    table = Table(title=f"{study.name} on {study.data}: {len(study.arms)} arms")
-    table.add_column("arm")
-    table.add_column("seeds", justify="right")
-    for arm in study.arms:
-        table.add_row(arm.name, str(len(study.seeds)))
-    console.print(table)
-    table = Table(title="populations, in order")
-    for column in ("population", "networks", "updates each", "seconds, about"):
-        table.add_column(column, justify="left" if column == "population" else "right")
-    for one in found:
-        table.add_row(one.name, str(one.networks), f"{one.updates:,}", f"{one.seconds:.0f}")
-    console.print(table)
+    with progress(study.data, data_dir, quiet) as bars:
+        with study.named():
+            dataset = load(study.data, data_dir=data_dir)
+            notes = study.require_updates(len(dataset.splits["train"]))
+        for note in notes:
+            bars.note(note)
+        bars.meter.phase("timing some updates")
+        found = durations(study, dataset, workers)
     total = sum(one.seconds for one in found)
-    console.print(
-        f"about {total / 60:.1f} minutes of training on this machine; nothing was trained."
-    )
+    if as_json:
+        plan = {
+            "name": study.name,
+            "data": study.data,
+            "seeds": list(study.seeds),
+            "arms": [{"arm": arm.name, "settings": arm.settings.as_dict()} for arm in study.arms],
+            "populations": [asdict(one) for one in found],
+            "seconds": total,
+        }
+        typer.echo(json.dumps(plan, indent=1))
+    elif not quiet:
+        many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
+        seeds = f"seeds {', '.join(map(str, study.seeds))}"
+        arms = [ShownColumn("arm", [arm.name for arm in study.arms], words=True)]
+        print_table(f"{study.name} on {study.data}: {many}, {seeds}", arms)
+        print_table(
+            "populations, in order",
+            [
+                ShownColumn("population", [one.name for one in found], words=True),
+                ShownColumn("networks", [str(one.networks) for one in found], rank=1),
+                ShownColumn("updates each", [f"{one.updates:,}" for one in found], rank=2),
+                ShownColumn("about", [_about(one.seconds) for one in found]),
+            ],
+        )
+        typer.echo(f"about {_about(total)} of training on this machine; nothing was trained.")
+
+
+def _about(seconds: float) -> str:
+    """Write a duration that is not known exactly."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

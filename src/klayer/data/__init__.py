@@ -8,11 +8,16 @@ is imported when the source is used.
 from klayer.data.catalogue import SourceInfo, available, can_download, fetch, load
 from klayer.data.contact_sheet import contact_sheet
 from klayer.data.dataset import Dataset, Split
+from klayer.data.encoder import Encoder
+from klayer.data.from_arrays import from_arrays
+from klayer.data.options import DataOptions
 from klayer.data.read_rows import read_rows
 from klayer.data.standardiser import Standardiser
 
 __all__ = [
+    "DataOptions",
     "Dataset",
+    "Encoder",
     "SourceInfo",
     "Split",
     "Standardiser",
@@ -20,6 +25,7 @@ __all__ = [
     "can_download",
     "contact_sheet",
     "fetch",
+    "from_arrays",
     "load",
     "read_rows",
 ]

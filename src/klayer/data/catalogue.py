@@ -5,23 +5,41 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from klayer.data.dataset import Dataset
 from klayer.data.download import Progress
+from klayer.data.from_arrays import from_arrays
+from klayer.data.options import OPTIONS, DataOptions
 from klayer.data.source import Request, Source
-from klayer.data.sources import cifar10, digits, fashion_mnist, folder, npz, synthetic
+from klayer.data.sources import (
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    folder,
+    mnist,
+    npz,
+    synthetic,
+    table,
+)
 from klayer.data.splitting import check_seed
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["SOURCES", "SourceInfo", "available", "can_download", "fetch", "load"]
+__all__ = ["SOURCES", "SourceInfo", "anchored_data", "available", "can_download", "fetch", "load"]
 
 # A new source is a module and a row.
 SOURCES: tuple[Source, ...] = (
     cifar10.SOURCE,
+    cifar100.SOURCE,
+    mnist.MNIST_SOURCE,
+    mnist.EMNIST_SOURCE,
     fashion_mnist.SOURCE,
     digits.SOURCE,
     synthetic.SOURCE,
     npz.SOURCE,
+    table.SOURCE,
+    mnist.FOLDER_SOURCE,
     folder.SOURCE,
 )
 
@@ -74,7 +92,7 @@ def available(data_dir: str | Path | None = None) -> list[SourceInfo]:
     Examples
     --------
     >>> [source.name for source in available()]
-    ['cifar10', 'fashion_mnist', 'digits', 'synthetic', 'FILE.npz', 'FOLDER']
+    ['cifar10', 'cifar100', 'mnist', 'emnist', 'fashion_mnist', 'digits', 'synthetic', ...
     """
     return [
         SourceInfo(
@@ -85,22 +103,24 @@ def available(data_dir: str | Path | None = None) -> list[SourceInfo]:
 
 
 def load(
-    name_or_path: str | Path,
+    name_or_path: Any,
     *,
     data_dir: str | Path | None = None,
     seed: int = 0,
     may_download: bool = True,
     progress: Progress | None = None,
+    **said: Any,
 ) -> Dataset:
-    """Load a data set by name, or from a file or folder.
+    """Load a data set by name, from a file or folder, or from a frame.
 
     Parameters
     ----------
-    name_or_path : str or Path
+    name_or_path : str, Path or frame
         ``"cifar10"``, ``"fashion_mnist"``, ``"digits"``, ``"synthetic"`` (also with options:
-        ``"synthetic:features=50,classes=3,samples=1000,seed=1"``), the path of a .npz file, or the
-        path of a folder of images, with ``:size=HEIGHTxWIDTH`` behind it to resize them. A name
-        goes before a path: write ``./digits`` for a folder.
+        ``"synthetic:features=50,classes=3,samples=1000,seed=1"``), the path of a .npz file, of a
+        table (CSV, TSV, Parquet, Feather, ARFF, LibSVM) or of a folder of images, with
+        ``:size=HEIGHTxWIDTH`` behind it to resize them. A name goes before a path: write
+        ``./digits`` for a folder. Also a frame of pandas, polars or pyarrow.
     data_dir : str or Path, optional
         Look for `cifar10` and `fashion_mnist` here and nowhere else, and download nothing.
     seed : int
@@ -109,6 +129,9 @@ def load(
         Whether `cifar10` may be downloaded if it is found nowhere.
     progress : callable, optional
         Called as ``progress(bytes_so_far, bytes_expected)`` during a download.
+    **said
+        Of a table, the fields of `DataOptions`: ``target="price"``, ``task="regression"``,
+        ``missing="mean"``, ``group_by="patient"``, ...
 
     Returns
     -------
@@ -126,15 +149,25 @@ def load(
     >>> load("digit")
     Traceback (most recent call last):
     klayer.errors.KlayerError: unknown data set 'digit': did you mean 'digits'? Known: \
-cifar10, fashion_mnist, digits, synthetic, or the path of a .npz file or an image folder.
+cifar10, cifar100, mnist, emnist, fashion_mnist, digits, synthetic, or the path of a .npz file, ...
     """
     check_seed(seed)
+    given = {name: value for name, value in said.items() if value is not None}
+    if not isinstance(name_or_path, str | Path):
+        return from_arrays(name_or_path, name="table", seed=seed, **given)
     text = str(name_or_path)
     source, path, options = _named(text) or _of_path(text)
     if options is not None and not source.has_options:
         name = text.rpartition(":")[0] if source.recognises else source.name
         raise KlayerError(f"{name} has no options, but got {text!r}: write {name}.")
-    return source.load(Request(path, options, data_dir, seed, may_download, progress))
+    unused = [name for name in given if name in OPTIONS and name not in source.takes]
+    if unused:
+        takes = f"only {', '.join(source.takes)}" if source.takes else "none of these options"
+        raise KlayerError(
+            f"{text} takes {takes}, but got {unused[0]}={given[unused[0]]!r}: leave it out."
+        )
+    wanted = DataOptions.from_values(given)
+    return source.load(Request(path, options, data_dir, seed, may_download, progress, wanted))
 
 
 def fetch(
@@ -172,7 +205,8 @@ def fetch(
     source = named[0]
     if source.fetch is not None:
         return source.fetch(data_dir, progress)
-    source.load(Request(data_dir=data_dir))  # says how to get it, or what is wrong with it
+    # Says how to get it, or what is wrong with it.
+    source.load(Request(options=named[2], data_dir=data_dir))
     return str(source.find(data_dir))
 
 
@@ -186,6 +220,23 @@ def can_download(name: str) -> bool:
     """
     named = _named(name)
     return named is not None and named[0].fetch is not None
+
+
+def anchored_data(name_or_path: str, folder: Path) -> str:
+    """Return what `load` takes, with a path read from a folder; a name stays what it is.
+
+    Examples
+    --------
+    >>> anchored_data("digits", Path("/data")), anchored_data("mine/birds.npz", Path("/data"))
+    ('digits', '/data/mine/birds.npz')
+    """
+    path = Path(name_or_path).expanduser()
+    if not name_or_path.strip() or path.is_absolute() or _named(name_or_path):
+        return name_or_path
+    place = folder.absolute() / path
+    if len(path.parts) == 1 and not place.exists() and not path.suffix and ":" not in name_or_path:
+        return name_or_path  # a name with a mistake in it, to be answered as one
+    return str(place)
 
 
 def _names() -> list[str]:
@@ -220,7 +271,9 @@ def _of_path(text: str) -> tuple[Source, Path, str | None]:
     kinds = [source.kind for source in SOURCES if source.recognises is not None]
     either = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
     if path.exists():
-        raise KlayerError(f"{path}: a data set must be {either}: convert it with `numpy.savez`.")
+        raise KlayerError(
+            f"{path}: a data set must be {either}: convert it, for example with `numpy.savez`."
+        )
     if len(path.parts) > 1:
         raise KlayerError(f"{path}: no such file or folder.")
     *names, last = _names()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.encoder import Encoder
 from klayer.data.fingerprint import fingerprint
 from klayer.data.labels import (
     check_every_output_used,
@@ -17,6 +18,7 @@ from klayer.data.labels import (
     check_weights,
     in_one_form,
 )
+from klayer.data.oddities import oddities
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
@@ -171,9 +173,18 @@ class Dataset:
         If each row is an image: ``features[n].reshape(image_shape)``.
     source : str
         Where the data came from, in one line for the report.
+    notes : sequence of str
+        What was done to the data on the way, and what is odd about them, a sentence each: labels
+        that were mapped, rows that were cut, a class that a split lacks. The last kind is found here.
+    background : {"white", "black"}
+        What was put behind transparent pixels, and is again when the networks label images.
     task : {"classification", "regression", "multilabel"}
         What is to be learnt of a row: its class, a number or several, or for each label whether the
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
+    encoder : Encoder, optional
+        What made the features of a table's columns; it goes with the networks.
+    notes : tuple of str
+        What was decided in loading, a line each: the task, the split, columns left out.
 
     Raises
     ------
@@ -201,6 +212,9 @@ class Dataset:
     image_shape: tuple[int, int, int] | None = None
     source: str = ""
     task: str = "classification"
+    encoder: Encoder | None = None
+    notes: tuple[str, ...] = ()
+    background: str = "white"
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
@@ -246,6 +260,9 @@ class Dataset:
                     f"{self.n_features}, the number of features, but got {shape}."
                 )
             object.__setattr__(self, "image_shape", shape)
+        tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
+        odd = [one for one in oddities(tables, names, self.task) if one not in self.notes]
+        object.__setattr__(self, "notes", (*map(str, self.notes), *odd))
 
     @property
     def n_features(self) -> int:

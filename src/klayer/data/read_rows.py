@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.data.array_files import read_npy, read_npz
 from klayer.data.image_files import ENDINGS, read_image
-from klayer.data.sources.npz import read_npz
+from klayer.data.image_rows import flatten_images
+from klayer.data.regular_file import require_file
+from klayer.data.sources.npz_keys import find_features
 from klayer.errors import KlayerError
 
 __all__ = ["read_rows"]
@@ -23,11 +26,13 @@ def read_rows(
     n_features: int,
     image_shape: tuple[int, int, int] | None = None,
     value_range: tuple[float, float] = (0.0, 255.0),
+    background: str = "white",
 ) -> tuple[NDArray[Any], list[str]]:
     """Read files into rows of the shape that a network was trained on.
 
     An image becomes one row, resized and converted to the network's channels. A .npy file, the
-    ``X`` of a .npz file and a .csv file (commas, one optional heading line) hold rows of D numbers.
+    ``X`` of a .npz file (in any spelling that training reads) and a .csv file (commas, one optional
+    heading line) hold rows of D numbers, or images of the training images' shape.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ def read_rows(
     value_range : (lowest, highest)
         What black and white were in training, `Dataset.value_range`: (0, 255) for 8-bit images,
         (0, 16) for `digits`. The bytes of an image file are scaled to it.
+    background : {"white", "black"}
+        Behind transparent pixels, as in training: `Dataset.background`.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def read_rows(
     """
     tables, names = [], []
     for path in map(Path, paths):
-        table, table_names = _read(path, n_features, image_shape, value_range)
+        table, table_names = _read(path, n_features, image_shape, value_range, background)
         tables.append(table)
         names += table_names
     if not tables:
@@ -78,32 +85,25 @@ def _read(
     n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
+    background: str,
 ) -> tuple[NDArray[Any], list[str]]:
-    if path.is_dir():
-        raise KlayerError(f"{path}: must be a file, but is a folder: name its files, {path}/*.")
-    if not path.exists():
-        raise KlayerError(f"{path}: no such file.")
+    require_file(path, f"name its files, {path}/*")
     ending = path.suffix.lower()
     if ending in ENDINGS:
-        return _image_row(path, n_features, image_shape, value_range), [str(path)]
+        return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
     if ending == ".csv":
         rows = _read_csv(path, n_features)
     elif ending == ".npy":
-        rows = _read_npy(path)
+        rows = read_npy(path)
     elif ending == ".npz":
         content = read_npz(path)
-        key = next((key for key in ("X", "x") if key in content), None)
-        if key is None:
-            raise KlayerError(
-                f"{path}: must hold the rows as `X`, but holds {', '.join(content) or 'nothing'}."
-            )
-        rows = content[key]
+        rows = content[find_features(str(path), content)]
     else:
         raise KlayerError(
             f"{path}: must be an image ({', '.join(ENDINGS)}) or rows of numbers (.npy, .npz, "
             ".csv)."
         )
-    rows = _check(path, rows, n_features)
+    rows = _check(path, rows, n_features, image_shape)
     return rows, [f"{path}, row {row}" for row in range(len(rows))]
 
 
@@ -112,25 +112,18 @@ def _image_row(
     n_features: int,
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
+    background: str,
 ) -> NDArray[Any]:
     if image_shape is None:
         raise KlayerError(
             f"{path}: the network was trained on rows of {n_features} numbers, not on images: give a "
             ".npy, .npz or .csv file."
         )
-    row = read_image(path, image_shape)[np.newaxis]  # (1, D)
+    row = read_image(path, image_shape, background)[np.newaxis]  # (1, D)
     low, high = value_range
     if (low, high) == (0, 255):
         return row
     return (low + row * ((high - low) / 255)).astype(np.float32)
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise KlayerError(f"{path}: not a readable .npy file of numbers ({error}).") from None
 
 
 def _read_csv(path: Path, n_features: int) -> NDArray[Any]:
@@ -162,15 +155,19 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _check(path: Path, rows: NDArray[Any], n_features: int) -> NDArray[Any]:
-    """Rows as (N, D): a single row is one sample, images are flattened."""
+def _check(
+    path: Path, rows: NDArray[Any], n_features: int, image_shape: tuple[int, int, int] | None
+) -> NDArray[Any]:
+    """Rows as (N, D): a single row is one sample, images are flattened as in training."""
     if rows.dtype.kind not in "buif":
         raise KlayerError(f"{path}: must hold real numbers, but got dtype {rows.dtype}.")
     shape = rows.shape
     if shape == (n_features,):
         rows = rows[np.newaxis]
-    elif rows.ndim > 2 and len(rows):
-        rows = rows.reshape(len(rows), -1)
+    else:
+        if image_shape is not None and shape in (image_shape, image_shape[-rows.ndim :]):
+            rows = rows[np.newaxis]  # one image
+        rows, _ = flatten_images(str(path), rows, image_shape)
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
         raise KlayerError(
             f"{path}: must have shape (N, {n_features}) with at least one row, but got {shape}: pass "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from klayer.data.dataset import Dataset
 from klayer.data.download import Progress
+from klayer.data.options import DataOptions
 
 __all__ = ["Request", "Source", "always"]
 
@@ -29,6 +30,8 @@ class Request:
     may_download : bool
     progress : callable, optional
         Called as ``progress(bytes_so_far, bytes_expected)`` during a download.
+    said : DataOptions
+        What was said beside the name.
     """
 
     path: Path = Path()
@@ -37,6 +40,7 @@ class Request:
     seed: int = 0
     may_download: bool = True
     progress: Progress | None = None
+    said: DataOptions = field(default_factory=DataOptions)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Source:
         Makes this a source of paths: ``recognises(path) -> bool``.
     kind : str
         What such a path is, for messages: ``"a .npz file"``.
+    takes : tuple of str
+        The options that it heeds, rows of `klayer.data.options.OPTIONS`; others are refused.
     """
 
     name: str
@@ -83,6 +89,7 @@ class Source:
     has_options: bool = False
     recognises: Callable[[Path], bool] | None = None
     kind: str = ""
+    takes: tuple[str, ...] = ()
 
 
 def always(what: str) -> Callable[[str | Path | None], str]:

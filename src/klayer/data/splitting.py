@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from klayer.data.dataset import SPLITS, Split
 from klayer.errors import KlayerError
 
-__all__ = ["check_seed", "split_rows"]
+__all__ = ["check_seed", "split_rows", "with_validation"]
 
 # Of each class, validation and test get this share each; training gets the rest.
 HELD_OUT = 0.15
@@ -80,3 +80,55 @@ def split_rows(
             chosen[split].append(part)
     order = {name: np.sort(np.concatenate(parts)) for name, parts in chosen.items()}
     return {name: Split(features[rows], labels[rows]) for name, rows in order.items()}
+
+
+def with_validation(
+    where: str, splits: Mapping[str, Split], class_names: Sequence[str], *, seed: int
+) -> tuple[dict[str, Split], str]:
+    """Cut rows to validate from train, where there are rows to test and none to validate.
+
+    Of a class with n training samples, ``round(0.15 n)`` validate, and one at least if there are
+    two: the last one stays in training.
+
+    Parameters
+    ----------
+    where : str
+        How to name the data in a message.
+    splits : mapping of str to Split
+    class_names : sequence of str
+    seed : int
+
+    Returns
+    -------
+    splits : dict of str to Split
+    note : str
+        What was done, in a sentence; empty if nothing.
+
+    Examples
+    --------
+    >>> rows = Split(np.arange(40.0)[:, None], np.repeat([0, 1], 20))
+    >>> splits, note = with_validation("toy", {"train": rows, "test": rows}, ["a", "b"], seed=0)
+    >>> {name: len(split) for name, split in splits.items()}, note
+    ({'train': 34, 'validation': 6, 'test': 40}, 'validation: 6 of the 40 training rows, cut by \
+class with seed 0')
+    """
+    if set(splits) != {"train", "test"}:
+        return dict(splits), ""
+    train = splits["train"]
+    generator = np.random.default_rng(check_seed(seed))
+    held_out: list[NDArray[np.intp]] = []
+    for index in range(len(class_names)):
+        rows = generator.permutation(np.flatnonzero(train.labels == index))
+        held_out.append(rows[: min(max(1, round(HELD_OUT * len(rows))), max(0, len(rows) - 1))])
+    cut = np.sort(np.concatenate(held_out))
+    if not len(cut):
+        return dict(splits), f"{where}: too few training rows to cut a validation split from"
+    kept = np.setdiff1d(np.arange(len(train)), cut)
+    parts = {
+        "train": Split(train.features[kept], train.labels[kept]),
+        "validation": Split(train.features[cut], train.labels[cut]),
+        "test": splits["test"],
+    }
+    return parts, (
+        f"validation: {len(cut):,} of the {len(train):,} training rows, cut by class with seed {seed}"
+    )

@@ -112,15 +112,38 @@ class _ByteUnpickler(pickle.Unpickler):
             ) from None
 
 
-def _check_lengths(data: bytes) -> None:
-    """Refuse a few bytes that would make the unpickler reserve gigabytes.
+# What a dict of numbers, texts, lists and arrays is pickled with, by any version of Python. Sets, whose
+# elements are hashed, objects of other kinds and references to the outside are not among it.
+_KNOWN = """
+PROTO FRAME STOP MARK POP POP_MARK DUP
+INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT NONE NEWTRUE NEWFALSE
+STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
+UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+LIST EMPTY_LIST APPEND APPENDS DICT EMPTY_DICT SETITEM SETITEMS
+TUPLE EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3
+PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+GLOBAL STACK_GLOBAL REDUCE BUILD
+"""
+_OPCODES = frozenset(_KNOWN.split())
+# A tuple in a tuple in a tuple, thousands deep, as a key: hashing it ends the process.
+_MOST_TUPLES = 100
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Refuse what could end the process, or make the unpickler reserve gigabytes, before it runs.
 
     `pickletools` compares the lengths that a pickle states with what is left of it, but not the
     numbers under which objects are kept; the unpickler's table is as long as the highest.
     """
+    tuples = 0
     for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name not in _OPCODES:
+            raise ValueError(f"opcode {opcode.name}")
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(data):
             raise ValueError(f"memo index {argument}")
+        tuples += "TUPLE" in opcode.name
+        if tuples > _MOST_TUPLES:
+            raise ValueError(f"more than {_MOST_TUPLES} tuples")
 
 
 def read_byte_pickle(data: bytes, where: str) -> dict[str, object]:
@@ -155,7 +178,7 @@ def read_byte_pickle(data: bytes, where: str) -> dict[str, object]:
 asks for builtins.print, which was not run. Don't trust it: get the official archive.
     """
     try:
-        _check_lengths(data)
+        _check_opcodes(data)
         content = _ByteUnpickler(data, where).load()
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__} instead of a dict")
@@ -167,6 +190,6 @@ asks for builtins.print, which was not run. Don't trust it: get the official arc
         raise
     except Exception as error:  # a damaged pickle can fail in any way
         raise KlayerError(
-            f"{where}: not a readable CIFAR-10 Python batch ({' '.join(str(error).split())}). "
+            f"{where}: not a readable CIFAR-10 Python batch ({' '.join(str(error).split()):.200}). "
             "Get the file anew."
         ) from None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.differences import COMPLEX_STEP
-from klayer.gradcheck.render import (
+from klayer.shown import (
     Facts,
     Part,
     Shown,

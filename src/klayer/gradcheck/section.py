@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.network import check_network, generic_params
-from klayer.gradcheck.render import (
+from klayer.gradcheck.result import Check
+from klayer.nn import BATCH_NORM, Network
+from klayer.shown import (
     Part,
     Shown,
     ShownColumn,
@@ -21,8 +23,6 @@ from klayer.gradcheck.render import (
     number,
     plain,
 )
-from klayer.gradcheck.result import Check
-from klayer.nn import BATCH_NORM, Network
 
 __all__ = ["PUBLISHED", "ReportSection", "SectionRow", "report_section"]
 

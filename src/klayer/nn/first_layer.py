@@ -36,28 +36,39 @@ Share = tuple[slice, slice, slice]  # networks, rows of x, rows of W (features)
 Spread = Callable[[Callable[[Share, Workspace], None], Sequence[Share]], None]
 
 
-# From so many networks on, carrying out two updates at once pays: see docs/benchmarks.md.
-PAYS_FROM = 8
+# The cost model: with two updates at once, a weight is read and written half as often. That saves, for
+# each weight and update, the time of so many operations in a product (measured, with BLAS kernels of
+# two instruction sets: 29 and 58).
+SAVED_OPERATIONS = 36
 
 
-def can_delay(W: Array, batch: int) -> bool:
-    """Whether updates of ``W``, shape (P, D, H), may be carried out several at a time to advantage.
+def can_delay(W: Array) -> bool:
+    """Whether updates of ``W``, shape (P, D, H), may be carried out several at a time.
 
-    That is where the weights are large, and the products between batches, ``batch^2 D`` operations, are
-    few beside the layer's own, ``4 batch D H``.
+    That is where the weights are large: small ones stay in the cache from update to update.
     """
-    return is_large(W) and batch <= 2 * W.shape[2]
+    return is_large(W)
 
 
 def best_at_once(W: Array, batch: int) -> int:
     """Return how many updates of ``W``, shape (P, D, H), are best carried out at once, 1 or 2.
 
+    Two at once cost, for each update, a product between two mini-batches, ``batch^2 D`` operations,
+    which all networks share, and ``batch^2 H`` operations of each network; they save passes over
+    ``D H`` weights of each network, as much time as :data:`SAVED_OPERATIONS` operations for a weight.
+
     Examples
     --------
-    >>> [best_at_once(np.empty((P, 3072, 50), np.float32), batch=100) for P in (1, 30)]
+    >>> [best_at_once(np.empty((P, 3072, 50), np.float32), batch=100) for P in (1, 6, 7, 30)]
+    [1, 1, 2, 2]
+    >>> [best_at_once(np.empty((P, 3072, 200), np.float32), batch=100) for P in (2, 3)]
     [1, 2]
     """
-    return 2 if len(W) >= PAYS_FROM and can_delay(W, batch) else 1
+    P, D, H = W.shape
+    if P == 1 or not can_delay(W):  # one network alone is better off with shares for threads
+        return 1
+    cost = batch**2 * (D / P + H)
+    return 2 if cost < SAVED_OPERATIONS * D * H else 1
 
 
 def in_column_order(W: Array) -> bool:

@@ -7,6 +7,7 @@ gradient: whoever uses it adds ``2 lambda W``, or shrinks the weights, knowingly
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,9 +20,17 @@ __all__ = [
     "Gradient",
     "HasInput",
     "OfWeights",
+    "Part",
     "ProductGradient",
+    "UsePart",
     "is_large",
+    "lanewise",
 ]
+
+# A piece of a parameter's array: its networks, and maybe some rows of each; and what is done with the
+# gradient of the i-th one, which stands in scratch memory.
+Part = tuple[slice, ...]
+UsePart = Callable[[int, NDArray[Any], Workspace], None]
 
 # A weight matrix larger than this is treated one network at a time: product and update then find it
 # in the cache.
@@ -48,6 +57,18 @@ class Gradient(Protocol):
         param : array, shape (P, ...)
         keep : array, shape (P, 1, ...) as ``param``, or None for 1
         c : array, shape (P, 1, ...)
+        """
+
+    def parts(self, whole: bool = False) -> Sequence[Part]:
+        """Return the pieces that it is best used in: what a core's cache holds, or all.
+
+        With ``whole`` a piece is never less than a network's whole matrix.
+        """
+
+    def each(self, use: UsePart, ws: Workspace, whole: bool = False) -> None:
+        """Call ``use(i, gradient, workspace)`` for each of :meth:`parts`, maybe on several threads.
+
+        The gradient that it gets is scratch memory, and may be overwritten.
         """
 
 
@@ -80,6 +101,15 @@ class ArrayGradient:
             np.multiply(param, keep, out=param)
         np.add(param, self.array, out=param)
 
+    def parts(self, whole: bool = False) -> Sequence[Part]:  # noqa: ARG002
+        """Return one piece; a network at a time where matrices are large."""
+        return lanewise(self.array)
+
+    def each(self, use: UsePart, ws: Workspace, whole: bool = False) -> None:
+        """Call ``use`` for each piece."""
+        for i, part in enumerate(self.parts(whole)):
+            use(i, self.array[part], ws)
+
 
 class ProductGradient:
     """The gradient of weights, ``x^T g`` (equation 3), as its factors.
@@ -97,7 +127,7 @@ class ProductGradient:
     def __init__(self, layer: HasInput, g: NDArray[Any], W: NDArray[Any], ws: Workspace) -> None:
         self.layer, self.g, self.ws = layer, g, ws
         self._scaled = ws.array("scaled g", g.shape, g.dtype)
-        self._shape, self._large = W.shape, is_large(W)
+        self._W, self._shape, self._large = W, W.shape, is_large(W)
         self._product = ws.array("product", W.shape[1:] if self._large else W.shape, W.dtype)
 
     def value(self) -> NDArray[Any]:
@@ -122,6 +152,33 @@ class ProductGradient:
             if keep is not None:
                 np.multiply(param, keep, out=param)
             np.add(param, product, out=param)
+
+    def parts(self, whole: bool = False) -> Sequence[Part]:  # noqa: ARG002
+        """Return a piece for each network if matrices are large, else one."""
+        return lanewise(self._W)
+
+    def each(self, use: UsePart, ws: Workspace, whole: bool = False) -> None:  # noqa: ARG002
+        """Call ``use`` for each piece."""
+        if not self._large:
+            use(0, self.value(), ws)
+            return
+        x, product = self.layer.x, self._product
+        for p in range(len(self.g)):
+            np.matmul((x if x.ndim == 2 else x[p]).T, self.g[p], out=product)  # (D, N) @ (N, H)
+            use(p, product[None], ws)
+
+
+def lanewise(array: NDArray[Any]) -> Sequence[Part]:
+    """Cut an array (P, ...) into its networks if each is a large matrix, else not at all.
+
+    Examples
+    --------
+    >>> [len(lanewise(np.empty((3, *shape)))) for shape in ((5,), (3072, 50))]
+    [1, 3]
+    """
+    if array.ndim == 3 and is_large(array):
+        return [(slice(p, p + 1),) for p in range(len(array))]
+    return [(slice(None),)]
 
 
 def is_large(W: NDArray[Any]) -> bool:

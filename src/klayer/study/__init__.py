@@ -6,9 +6,11 @@ from klayer.study.run_dir import Run
 from klayer.study.study import Published, Study, preset_names, read_study
 from klayer.study.summary import arm_table, spread, summarise
 from klayer.study.training import Reporter, Silent, train_jobs, updates
+from klayer.study.watch import Bars
 
 __all__ = [
     "Arm",
+    "Bars",
     "Job",
     "NetworkRecord",
     "Pack",

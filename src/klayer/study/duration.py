@@ -71,7 +71,7 @@ def durations(
 def _search(search: Search, executor: Executor) -> list[Duration]:
     final = replace(search.base, cycles=search.finalists.cycles)
     stages = [
-        (f"search, stage {number}", search.base, search.trials_of(number) * search.seeds_per_trial)
+        (f"search, stage {number}", search.base, search.trials_of(number) * search.seeds)
         for number in range(1, search.n_stages + 1)
     ]
     stages.append(("finalists", final, search.finalists.top * search.finalists.seeds))

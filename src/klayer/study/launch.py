@@ -60,10 +60,12 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
-    dataset = load(study.data, data_dir=data_dir)
-    if study.search:
-        _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]))
+    with study.named():
+        dataset = load(study.data, data_dir=data_dir)
+        if study.search:
+            _require_validation(dataset)
+        notes = study.require_updates(len(dataset.splits["train"]))
+    _say(notes, reporter)
     if study.search and study.search.storage:
         reach(study.search.storage)
     with open_executor(executor, dataset, workers) as engine:
@@ -133,9 +135,11 @@ def run_search(
         If the study has no search, or the data no validation split.
     """
     url = study.require_search().storage
-    dataset = load(study.data, data_dir=data_dir)
-    _require_validation(dataset)
-    study.require_updates(len(dataset.splits["train"]), arms=False)
+    with study.named():
+        dataset = load(study.data, data_dir=data_dir)
+        _require_validation(dataset)
+        notes = study.require_updates(len(dataset.splits["train"]), arms=False)
+    _say(notes, reporter)
     if url:
         reach(url)
     with open_executor(executor, dataset, workers) as engine:
@@ -231,8 +235,10 @@ def _go_on(
 ) -> Run:
     started, reporter = time.monotonic(), reporter or Silent()
     with run, run.resumable():
+        for sentence in executor.dataset.notes:
+            reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in [*run.faults, *mend(run, executor.dataset)]:
-            reporter.mended(damage)
+            reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
                 _check_gradients(run, executor.dataset)
@@ -244,6 +250,11 @@ def _go_on(
         run.clear_checkpoints()
         summarise(run, time.monotonic() - started)
     return run
+
+
+def _say(notes: Sequence[str], reporter: Reporter | None) -> None:
+    for note in notes:
+        (reporter or Silent()).note(note)
 
 
 def _require_validation(dataset: Dataset) -> None:

@@ -198,6 +198,8 @@ class Run:
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "notes": dataset.notes,
+                "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
             },
             "versions": versions(),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -19,8 +20,10 @@ from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import Arm, Job, describe, jobs
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
-from klayer.study.toml_values import read_toml, validate
+from klayer.study.toml_values import anchored, read_toml, validate
 from klayer.train import Settings
+from klayer.train.other_names import unknown_setting
+from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
@@ -67,6 +70,7 @@ class _Document(BaseModel):
     title: str = "A study of fully connected networks"
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
+    seed: int | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
@@ -93,6 +97,8 @@ class Study:
     gradcheck : bool
     document : mapping
         The plain values that it was parsed from, defaults filled in: what a run stores.
+    where : str
+        What it was read from, for messages: a file.
 
     Examples
     --------
@@ -110,6 +116,7 @@ class Study:
     published: tuple[Published, ...]
     gradcheck: bool
     document: Mapping[str, Any] = field(repr=False)
+    where: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str = "") -> Study:
@@ -147,11 +154,12 @@ class Study:
                 document.title,
                 document.data,
                 tuple(_arms(document, make)),
-                _seeds(document.seeds),
+                seeds_of(document.seeds, document.seed),
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
                 document.gradcheck,
                 document.model_dump(exclude_none=True),
+                where,
             )
         except KlayerError as error:
             raise located(where, str(error)) from None
@@ -161,7 +169,26 @@ class Study:
         """The networks of its arms: every arm with every seed."""
         return jobs(self.arms, self.seeds)
 
-    def require_updates(self, samples: int, *, arms: bool = True) -> None:
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Let a mistake that comes to light later name the file that it stands in, too."""
+        try:
+            yield
+        except KlayerError as error:
+            raise type(error)(str(located(self.where, str(error)))) from None
+
+    def _all_settings(self, *, arms: bool) -> list[Settings]:
+        """Return the settings of the arms, and those at the ends of what the search draws from."""
+        found = [arm.settings for arm in self.arms] if arms else []
+        if self.search:
+            found += [
+                apply(self.search.base, corner)
+                for stage in self.search.stages
+                for corner in stage.space.corners()
+            ]
+        return found
+
+    def require_updates(self, samples: int, *, arms: bool = True) -> list[str]:
         """Refuse a half-cycle of less than one update of a training split with this many samples.
 
         Parameters
@@ -170,20 +197,25 @@ class Study:
         arms : bool
             Whether the arms are trained too, beside the search.
 
+        Returns
+        -------
+        notes : list of str
+            What is not refused, but should be said: mini-batches that are larger than the split.
+
         Raises
         ------
         KlayerError
             With the half-cycle.
         """
-        found = [arm.settings for arm in self.arms] if arms else []
-        if self.search:
-            found += [
-                apply(self.search.base, corner)
-                for stage in self.search.stages
-                for corner in stage.space.corners()
-            ]
-        for settings in found:
-            settings.half_cycle_updates(settings.batches(samples).per_epoch)
+        notes: dict[str, None] = {}
+        for settings in self._all_settings(arms=arms):
+            settings.course(settings.batches(samples).per_epoch)
+            if settings.batch_size > samples:
+                notes[
+                    f"batch_size is {settings.batch_size:,}, but there are {samples:,} training rows: "
+                    "each update sees all of them."
+                ] = None
+        return list(notes)
 
     def require_search(self) -> Search:
         """Return the search.
@@ -204,9 +236,9 @@ class Study:
 def _renamed(document: _Document) -> _Document:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
-        for name in current_names(one.where, "published"):
+        for name, value in current_names(one.where, "published").items():
             if name not in SETTINGS:
-                raise located("published", str(unknown_name("setting", name, SETTINGS)))
+                raise located("published", str(unknown_setting(name, value, SETTINGS)))
     return document.model_copy(
         update={
             "settings": current_names(document.settings, "settings"),
@@ -214,17 +246,6 @@ def _renamed(document: _Document) -> _Document:
             "arms": [current_names(arm, "arms") for arm in document.arms],
         }
     )
-
-
-def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the seeds: those listed, or 0 ... n-1."""
-    seeds = tuple(range(given)) if isinstance(given, int) else tuple(given)
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise KlayerError(
-            "`seeds` must be a number >= 1, or a list of different whole numbers >= 0, "
-            f"but got {given}."
-        )
-    return seeds
 
 
 def _arms(document: _Document, make: Make) -> Iterator[Arm]:
@@ -276,7 +297,7 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
         text = resources.files("klayer.study") / "presets" / f"{source}.toml"
         values, where = tomllib.loads(text.read_text(encoding="utf-8")), f"preset {source}"
     elif Path(source).suffix == ".toml" or Path(source).exists():
-        values, where = read_toml(source), str(source)
+        values, where = anchored(read_toml(source), Path(source).parent), str(source)
     else:
         raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
     validate(_Document, values, where)

@@ -14,8 +14,9 @@ from klayer.study.arms import Job, Pack, pack
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
-from klayer.train import SCHEDULES, Settings, TrainingState
+from klayer.train import Settings, TrainingState
 from klayer.train.metrics import main_metric
+from klayer.train.schedules import learning_rates
 
 __all__ = [
     "Reporter",
@@ -39,8 +40,8 @@ CHANCE_MARGIN = 0.02
 class Reporter(Protocol):
     """Hears how training goes; the command draws a progress bar from it."""
 
-    def mended(self, damage: str) -> None:
-        """A file of a run that goes on was damaged, and what is done about it."""
+    def note(self, text: str) -> None:
+        """Something that the user should know: of the data, of a damaged run, of a setting."""
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
@@ -58,7 +59,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter that says nothing."""
 
-    def mended(self, damage: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -109,7 +110,7 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        state = run.state(one.name, reporter.mended)
+        state = run.state(one.name, reporter.note)
         state, seconds = train_pack(run, executor, one, state, reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
@@ -274,6 +275,6 @@ def _chance(dataset: Dataset) -> float:
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:
-    schedule = SCHEDULES[settings.schedule]
-    half_cycle = settings.half_cycle_updates(per_epoch)
-    return float(schedule(t, settings.lr_min, settings.lr_max, half_cycle))
+    low, high = settings.lr_min, settings.lr_max
+    course = settings.course(per_epoch)
+    return float(learning_rates(settings.schedule, t, low, high, course, settings.peak_decay))

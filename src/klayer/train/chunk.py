@@ -18,9 +18,11 @@ from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.lanes import slices
 from klayer.nn.pieces.affine import AffinePass
 from klayer.train.blocks import Block
+from klayer.train.clipping import Clipping
 from klayer.train.engine import BLAS_THREADS, Engine
-from klayer.train.optimisers import OPTIMISERS, Numbers
+from klayer.train.optimisers import OPTIMISERS
 from klayer.train.population import Population
+from klayer.train.rates import Rates
 from klayer.train.state import Failure
 
 __all__ = ["Chunk"]
@@ -57,6 +59,7 @@ class Chunk:
         self.first_layer: DelayedWeights | None = None
         self._index = 0
         self._plans: dict[int, Plan] = {}
+        self._clippings: dict[int, Clipping] = {}
 
     def train(self, block: Block, look_ahead: Callable[[], None]) -> list[Chunk]:
         """Do the updates of a block; return what still trains: this chunk, or parts of it.
@@ -94,6 +97,8 @@ class Chunk:
             self.rates.use(i)
             if not plan.update():
                 return self._without_failures(plan, block, i)
+            if self._clippings:
+                self._clippings[len(x)].update()
         if self.first_layer:
             self.first_layer.settle()
         self.first_layer = None  # it holds the block
@@ -102,6 +107,7 @@ class Chunk:
     def release(self) -> None:
         """Let go of plans and mini-batches now: a plan knows its chunk, a circle that would linger."""
         self._plans.clear()
+        self._clippings.clear()
         self.first_layer = None
 
     def _without_failures(self, plan: Plan, block: Block, i: int) -> list[Chunk]:
@@ -131,6 +137,8 @@ class Chunk:
 
     def _plan(self, x: Array, labels: Array) -> Plan:
         """Make the plan for batches of this size."""
+        if self.population.settings.clip_norm:
+            self._clipping = self._clippings[len(x)] = Clipping(self.rates.clip_norm, self.ws)
         plan = self.population.network.plan(
             self.params,
             Batch(x, labels),
@@ -155,9 +163,17 @@ class Chunk:
             assert isinstance(gradient, OfWeights)
             return lambda: self._delayed.descend(self._index, gradient.g, lr)
         optimiser = OPTIMISERS[self.population.settings.optimiser]
-        slots = {name: slot[key][self.lanes] for name, slot in self.population.state.slots.items()}
+        slots = {
+            name: slot[key][self.lanes]
+            for name, slot in self.population.state.slots.items()
+            if key in slot
+        }
         numbers = self.rates.numbers(param.ndim, key in self.population.network.weights)
-        return partial(optimiser.update, param, gradient, slots, numbers)
+        if self.population.settings.clip_norm:
+            collect, clipped = self._clipping.collect(key, gradient, param)
+            self._clipping.then(optimiser.prepare(param, clipped, slots, numbers, self.ws))
+            return collect
+        return optimiser.prepare(param, gradient, slots, numbers, self.ws)
 
     def _multiply_delayed(self, y: Array) -> None:
         self._delayed.multiply(self._index, out=y)
@@ -170,57 +186,3 @@ class Chunk:
     def _delayed(self) -> DelayedWeights:
         assert self.first_layer is not None
         return self.first_layer
-
-
-class Rates:
-    """The numbers of some networks, update by update.
-
-    Parameters
-    ----------
-    population : Population
-    lanes : slice
-
-    Attributes
-    ----------
-    lr, l2 : array, shape (P,)
-        In the parameters' dtype; ``lr`` is that of the update at hand.
-    values : dict of array, shape (P,)
-        All settings that are a number per network, in the parameters' dtype.
-    """
-
-    def __init__(self, population: Population, lanes: slice) -> None:
-        self._population, self._lanes = population, lanes
-        dtype = population.dtype
-        self.values = {
-            name: value[lanes].astype(dtype) for name, value in population.numbers.items()
-        }
-        self.l2 = self.values["l2"]
-        self._slope = population.network.penalty_slope(self.l2)
-        self.lr, self._minus_lr, self._keep = (np.empty_like(self.l2) for _ in range(3))
-
-    def prepare(self, updates: range) -> None:
-        """Look ahead: compute the rates of some updates."""
-        lr = self._population.learning_rates(np.array(updates), self._lanes)
-        self._lrs = lr.astype(self.l2.dtype)  # (T, P)
-        self._minus = -self._lrs
-        self._keeps = 1 + self._minus * self._slope
-
-    def use(self, i: int) -> None:
-        """Make those of the i-th of the updates the ones that :meth:`numbers` shows."""
-        self.lr[...] = self._lrs[i]
-        self._minus_lr[...] = self._minus[i]
-        self._keep[...] = self._keeps[i]
-
-    def numbers(self, ndim: int, penalised: bool) -> Numbers:
-        """Return views for a parameter with so many axes; they follow :meth:`use`."""
-
-        def fit(values: Array) -> Array:
-            return values.reshape(-1, *(1,) * (ndim - 1))
-
-        return Numbers(
-            fit(self.lr),
-            fit(self._minus_lr),
-            fit(self._slope) if penalised else None,
-            fit(self._keep) if penalised else None,
-            {name: fit(value) for name, value in self.values.items()},
-        )

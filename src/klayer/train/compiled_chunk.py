@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn import Workspace
@@ -19,6 +18,7 @@ from klayer.nn.lanes import slices
 from klayer.train.blocks import Block
 from klayer.train.engine import Engine
 from klayer.train.population import Population
+from klayer.train.rates import Rates
 from klayer.train.state import Failure
 
 __all__ = ["CompiledChunk", "compiled_chunks"]
@@ -83,6 +83,7 @@ class CompiledChunk:
     ) -> None:
         self.population, self.lanes, self.ws = population, lanes, ws
         self.kernel, self.rows = kernel, rows
+        self.rates = Rates(population, lanes)
 
     def train(self, block: Block, look_ahead: Callable[[], None]) -> list[CompiledChunk]:
         """Do the updates of a block; return what still trains: this chunk, or parts of it.
@@ -96,20 +97,18 @@ class CompiledChunk:
         look_ahead()
         population, rows, numbers = self.population, self.rows, self.population.numbers
         updates = Updates(block.start, block.x, block.labels, block.ends)
-        indices = np.arange(block.start, block.start + len(block))
-        lr = population.learning_rates(indices, self.lanes).astype(population.dtype)
-        lr = np.ascontiguousarray(lr.T)  # (T, P) -> (P, T)
-        losses = self.ws.array("losses", indices.shape, population.dtype)
+        indices = range(block.start, block.start + len(block))
+        rates = self.kernel.rates({name: one.T for name, one in self.rates.of(indices).items()})
+        losses = self.ws.array("losses", (len(indices),), population.dtype)
         survivors = []
-        for p, rates in zip(range(self.lanes.start, self.lanes.stop), lr, strict=True):
+        for j, p in enumerate(range(self.lanes.start, self.lanes.stop)):
             done, layer = self.kernel.train(
                 rows.params[p],
                 rows.running[p],
                 rows.slots[p],
                 updates,
-                rates,
-                numbers["l2"][p],
-                numbers["momentum"][p],
+                rates[j],
+                {"slope": self.rates.slope[j], **{n: one[p] for n, one in numbers.items()}},
                 self.ws,
                 losses,
             )

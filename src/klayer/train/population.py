@@ -26,7 +26,7 @@ from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
-from klayer.train.schedules import SCHEDULES
+from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState
 
@@ -71,7 +71,9 @@ class Population:
         is new.
     numbers : dict of array, shape (P,)
         The settings that are a number per network, by name.
-    total_updates, updates_per_epoch, half_cycle : int, in updates
+    course : Course
+        The cycles, in updates.
+    total_updates, updates_per_epoch : int, in updates
 
     Raises
     ------
@@ -121,8 +123,8 @@ class Population:
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
-        self.half_cycle = settings.half_cycle_updates(self.updates_per_epoch)
-        self.total_updates = settings.total_updates(self.updates_per_epoch)
+        self.course = settings.course(self.updates_per_epoch)
+        self.total_updates = self.course.total
         self.state = state or self._start()
         if state:
             self._check(state)
@@ -156,33 +158,39 @@ class Population:
                     f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
                 )
         elif backend == "auto":
-            pays = not chosen and compiled_pays(W1, self.total_updates)
+            batch = self.batches.batch_size
+            pays = not chosen and compiled_pays(W1, batch, self.total_updates, at_once)
             refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, smoothing."""
+        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
         weights = self.feed["train"].weights is not None or self._class_weights is not None
         return tuple(
             what
             for what, needed in (
                 ("weights", weights),
                 ("smoothing", bool(self.numbers["smoothing"].any())),
+                ("clip_norm", bool(self.settings.clip_norm)),
             )
             if needed
         )
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted.
+        # For no network: only the names are wanted, and the shapes of each.
         none = {key: value[:0] for key, value in state.params.items()}
         slots = OPTIMISERS[self.settings.optimiser].init(none)
+        shapes = self.network.shapes()
         groups = [
             ("params", self.network.shapes(), state.params),
             ("running", self.network.running_shapes(), state.running),
-            *((name, self.network.shapes(), state.slots.get(name, {})) for name in slots),
+            *(
+                (name, {key: shapes[key] for key in slot}, state.slots.get(name, {}))
+                for name, slot in slots.items()
+            ),
         ]
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
@@ -203,11 +211,11 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products:
+        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
-        return int(wanted) if can_delay(W1, batch) else 1
+        return int(wanted) if can_delay(W1) else 1
 
     def __len__(self) -> int:
         return len(self.members)
@@ -220,9 +228,10 @@ class Population:
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
         t = t if isinstance(t, int) else t[:, None]
-        schedule = SCHEDULES[self.settings.schedule]
-        low, high = (self.numbers[name][lanes] for name in ("lr_min", "lr_max"))
-        return np.asarray(schedule(t, low, high, self.half_cycle))
+        low, high, decay = (
+            self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
+        )
+        return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""

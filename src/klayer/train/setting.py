@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from inspect import get_annotations
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,8 +30,11 @@ class Setting:
         One sentence; ``{choices}`` in it stands for the choices.
     choices : iterable of str, optional
         The only values; a table of implementations may be given as it is.
-    at_least, above, below : float, optional
+    at_least, above, below, at_most : float, optional
         The range of a number, or of each of several.
+    off : float, optional
+        The value that switches it off. Networks with and without it don't share a population: see
+        :attr:`klayer.train.Settings.shared`.
     rule : str, optional
         What must hold, as in ``"must be a number >= 0"``; by default made from the range.
     read : callable, optional
@@ -75,6 +79,8 @@ class Setting:
     at_least: float | None = None
     above: float | None = None
     below: float | None = None
+    at_most: float | None = None
+    off: float | None = None
     rule: str = ""
     read: Callable[[Any], Any] | None = None
     values: str = ""
@@ -194,6 +200,10 @@ class Setting:
         several = tuple(one.item() if isinstance(one, np.generic) else one for one in value)
         return tuple(self._number(one, several) for one in several)
 
+    def shared(self, value: Any) -> Any:
+        """Return what stands for a network's own value in what its population shares."""
+        return self.default if self.off is None or value == self.off else 1.0
+
     def has_effect(self, record: object) -> bool:
         """Whether the record's other settings leave this one an effect."""
         return self.only_with is None or getattr(record, self.only_with[0]) in self.only_with[1]
@@ -225,14 +235,15 @@ class Setting:
     def _limits(self) -> str:
         """The range in words: ``>= 1``, or ``0 < bn_eps < 1``."""
         low, sign = (self.at_least, "=") if self.above is None else (self.above, "")
-        if self.below is None:
+        high, equal = (self.below, "") if self.at_most is None else (self.at_most, "=")
+        if high is None:
             return "" if low is None else f">{sign} {low}"
-        return ("" if low is None else f"{low} <{sign} ") + f"{self.name} < {self.below}"
+        return ("" if low is None else f"{low} <{sign} ") + f"{self.name} <{equal} {high}"
 
     def _number(self, one: Any, value: Any) -> int | float:
         """Return a number as a plain one; ``value`` is what it is a part of."""
         whole = int in self._parts
-        open_ended = self.below is None
+        open_ended = self.below is None and self.at_most is None
         limits = f" {self._limits}" if open_ended and self._limits else ""
         kinds = int if whole else int | float | np.floating
         if isinstance(one, bool) or not isinstance(one, kinds):
@@ -254,6 +265,7 @@ class Setting:
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
         )
 
     def _refusal(self, value: Any, rule: str) -> KlayerError:
@@ -269,13 +281,14 @@ def setting(default: T, help: str, **about: Any) -> T:
 
 
 def rows_of(record: type) -> dict[str, Setting]:
-    """Return the table that the fields of a dataclass declare, in their order."""
+    """Return the table that the fields of a dataclass declare: its own, then those of its bases."""
     kinds = get_type_hints(record)
+    own = get_annotations(record)
     return {
         one.name: Setting(
             name=one.name, kind=kinds[one.name], default=one.default, **one.metadata["row"]
         )
-        for one in fields(record)
+        for one in sorted(fields(record), key=lambda one: one.name not in own)
     }
 
 

@@ -8,7 +8,6 @@ one says ``was=("old_name",)``.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
@@ -17,12 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from klayer.errors import KlayerError, located, unknown_name
+from klayer.errors import KlayerError, located
 from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
 from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
-from klayer.train.optimisers import OPTIMISERS
-from klayer.train.schedules import SCHEDULES
+from klayer.train.optimisation import Optimisation
+from klayer.train.other_names import unknown_setting
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -35,8 +34,6 @@ __all__ = [
     "setting_title",
     "without_aliases",
 ]
-
-_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(epochs?|updates?)?\s*$")
 
 
 def _initialiser(value: Any) -> str:
@@ -80,28 +77,8 @@ def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
     return found
 
 
-def _duration(value: Any) -> Any:
-    _updates(value, per_epoch=1_000_000)
-    return value
-
-
-def _updates(half_cycle: Any, per_epoch: int) -> int:
-    readable = isinstance(half_cycle, str) or type(half_cycle) is int
-    found = _DURATION.match(str(half_cycle)) if readable else None
-    if not found or not math.isfinite(float(found[1]) * per_epoch):
-        raise KlayerError(
-            "`half_cycle` must read like '5 epochs', '2250 updates' or 2250, "
-            f"but got {half_cycle!r}."
-        )
-    number, unit = float(found[1]), found[2] or "updates"
-    updates = round(number * per_epoch) if unit.startswith("epoch") else round(number)
-    if updates < 1:
-        raise KlayerError(f"`half_cycle` must be at least one update, but {half_cycle!r} is less.")
-    return updates
-
-
 @dataclass(frozen=True)
-class Settings:
+class Settings(Optimisation):
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.
@@ -163,25 +140,6 @@ class Settings:
         flags=("--l2", "--lambda"),
         label="λ",
     )
-    lr_min: float = setting(
-        1e-5,
-        "Lower bound of the learning rate.",
-        values="0 <= lr_min <= lr_max",
-        scope="network",
-        search="log",
-        label="minimum learning rate",
-        symbol="min. rate",
-        only_with=("schedule", tuple(name for name in SCHEDULES if name != "constant")),
-    )
-    lr_max: float = setting(
-        1e-1,
-        "Upper bound of the learning rate.",
-        values="0 <= lr_min <= lr_max",
-        scope="network",
-        search="log",
-        label="maximum learning rate",
-        symbol="max. rate",
-    )
     activation: str = setting(
         "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
     )
@@ -230,28 +188,6 @@ class Settings:
         metavar="QUANTILES",
         only_with=("loss", ("quantile",)),
     )
-    optimiser: str = setting(
-        "sgd", "How the weights move: {choices}.", choices=OPTIMISERS, search="choices"
-    )
-    momentum: float = setting(
-        0.9,
-        "How much of its velocity the optimiser momentum keeps from update to update.",
-        at_least=0,
-        below=1,
-        scope="network",
-        search="linear",
-        only_with=("optimiser", ("momentum",)),
-    )
-    schedule: str = setting(
-        "triangular", "Course of the learning rate in a cycle: {choices}.", choices=SCHEDULES
-    )
-    cycles: float = setting(2, "Length of the training, in cycles of two half-cycles.", above=0)
-    half_cycle: str | int = setting(
-        "5 epochs",
-        "Half a cycle, like '5 epochs', '2250 updates' or 2250.",
-        read=_duration,
-        values="epochs or updates",
-    )
     batch_size: int = setting(
         100, "Samples in a mini-batch.", at_least=1, unit="samples", search="choices"
     )
@@ -290,17 +226,19 @@ class Settings:
         choices=("auto", *BACKENDS),
     )
 
+    def __new__(cls, *args: Any, **values: Any) -> Settings:  # noqa: ARG004
+        """Refuse an unknown name as every other mistake is refused, with the name that was meant."""
+        for name in values:
+            if name not in SETTINGS:
+                raise unknown_setting(name, values[name], SETTINGS)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
-        lr_min = self.lr_min if SETTINGS["lr_min"].has_effect(self) else 0
-        if not 0 <= lr_min <= self.lr_max < math.inf:
-            raise KlayerError(
-                "`0 <= lr_min <= lr_max` must hold, "
-                f"but got lr_min={self.lr_min}, lr_max={self.lr_max}."
-            )
+        self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
 
     def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
         """Return the architecture that these settings ask for.
@@ -343,22 +281,21 @@ classification: choose auto or softmax_cross_entropy.
         chosen = {name: getattr(self, name) for name in own if SETTINGS[name].has_effect(self)}
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
-    def half_cycle_updates(self, per_epoch: int) -> int:
-        """Return half a cycle in updates, for a number of updates per epoch."""
-        return _updates(self.half_cycle, per_epoch)
-
-    def total_updates(self, per_epoch: int) -> int:
-        """Return the length of the training in updates."""
-        return max(1, round(self.cycles * 2 * self.half_cycle_updates(per_epoch)))
-
     def batches(self, samples: int) -> Batches:
         """Return the mini-batches of a training split with this many samples."""
         return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
 
     @property
     def shared(self) -> Settings:
-        """The settings that a whole population shares: the others are set to their defaults."""
-        return replace(self, **{name: SETTINGS[name].default for name in self.per_network()})
+        """The settings that a whole population shares: the others are set to one value.
+
+        That is the default; of a setting that may be off it is 1 where it is on, because networks
+        with and without it do different work.
+        """
+        return replace(
+            self,
+            **{name: SETTINGS[name].shared(getattr(self, name)) for name in self.per_network()},
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
@@ -373,8 +310,8 @@ classification: choose auto or softmax_cross_entropy.
 
         Examples
         --------
-        >>> Settings.per_network()
-        ('init', 'l2', 'lr_min', 'lr_max', 'smoothing', 'huber_delta', 'momentum')
+        >>> [name in Settings.per_network() for name in ("l2", "hidden")]
+        [True, False]
         """
         return tuple(name for name, row in SETTINGS.items() if row.scope == "network")
 
@@ -402,7 +339,7 @@ classification: choose auto or softmax_cross_entropy.
         values = current_names(values, where)
         for name in values:
             if name not in SETTINGS:
-                raise located(where, str(unknown_name("setting", name, SETTINGS)))
+                raise located(where, str(unknown_setting(name, values[name], SETTINGS)))
         try:
             return cls(**values)
         except KlayerError as error:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from klayer.data.dataset import Dataset, Split
 from klayer.data.download import Progress, download
-from klayer.data.locations import Location, cache_folder, existing, locations, not_found
+from klayer.data.locations import Location, cache_folder, locations, not_found
 from klayer.data.source import Source
 from klayer.data.sources import cifar10_formats
-from klayer.data.sources.cifar10_formats import LAYOUTS, Layout
+from klayer.data.sources.cifar10_formats import LAYOUTS, Found, find_copy, read_copy
 from klayer.errors import KlayerError
 
 __all__ = ["ARCHIVE_SHA256", "ARCHIVE_SIZE", "ARCHIVE_URL", "SOURCE", "fetch", "find", "load"]
@@ -40,24 +39,8 @@ _REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
-    """A copy of the data set on this machine."""
-
-    path: Path
-    layout: Layout
-    origin: str
-
-    @property
-    def is_archive(self) -> bool:
-        return self.path.is_file()
-
-
 def find(data_dir: str | Path | None = None) -> Found | None:
     """Look for a copy of CIFAR-10, in any layout; nothing is read yet.
-
-    In each folder of `klayer.data.locations.locations`: the published folders, the folder itself, the
-    published archives; of each kind binary before Python before Matlab.
 
     Parameters
     ----------
@@ -68,15 +51,7 @@ def find(data_dir: str | Path | None = None) -> Found | None:
     -------
     Found or None
     """
-    for location in locations(data_dir):
-        for folder in [*(location.path / layout.folder for layout in LAYOUTS), location.path]:
-            for layout in LAYOUTS:
-                if any(existing(folder / name) for name in layout.files):
-                    return Found(folder, layout, location.origin)
-        for layout in LAYOUTS:
-            if existing(location.path / layout.archive):
-                return Found(location.path / layout.archive, layout, location.origin)
-    return None
+    return find_copy(LAYOUTS, data_dir)
 
 
 def load(
@@ -114,8 +89,7 @@ def load(
             raise _missing(locations(data_dir))
         path = fetch(progress=progress)
         found = Found(path, LAYOUTS[0], "cache folder")
-    read = cifar10_formats.read_archive if found.is_archive else cifar10_formats.read_folder
-    images, labels = read(found.path, found.layout)
+    images, labels = read_copy(found)
     held_out = cifar10_formats.ROWS_PER_BATCH // 2
     test = len(images) - cifar10_formats.ROWS_PER_BATCH
     parts = {

@@ -43,26 +43,35 @@ BACKENDS: dict[str, Backend] = {
 # Loading the kernel takes half a second: a shorter training is done by then.
 PAYS_FROM = 5000  # updates
 
-# With so many inputs, nearly all the time goes into the first layer's products, which are the BLAS's
-# either way, and NumPy carries out two updates of a population at once.
-MANY_INPUTS = 1000
+# One network whose first layer asks for so many multiplications in an update is worth several threads,
+# which NumPy's backend gives it.
+WORTH_THREADS = 10_000_000
 
 
-def compiled_pays(W1: NDArray[Any], updates: int) -> bool:
+def compiled_pays(W1: NDArray[Any], batch: int, updates: int, at_once: int = 1) -> bool:
     """Whether the compiled backend is the faster one for a first layer and a length of training.
+
+    Not where NumPy carries out several updates of many networks at once, nor where several threads
+    can work on the one network.
 
     Parameters
     ----------
     W1 : array, shape (P, D, H)
+    batch : int
+        Samples in a mini-batch, N.
     updates : int
+    at_once : int
+        Updates of the first layer that NumPy would carry out at once.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [compiled_pays(np.empty((1, D, 50), np.float32), updates=10_000) for D in (64, 3072)]
+    >>> [compiled_pays(np.empty((1, D, 50), np.float32), 100, 10_000) for D in (64, 3072)]
     [True, False]
     """
-    return updates >= PAYS_FROM and not (is_large(W1) and W1.shape[1] >= MANY_INPUTS)
+    networks, features, width = W1.shape
+    threads = networks == 1 and is_large(W1) and features * width * batch >= WORTH_THREADS
+    return updates >= PAYS_FROM and at_once == 1 and not threads
 
 
 def require(backend: str, network: Network, optimiser: str, needs: Sequence[str] = ()) -> None:

@@ -103,7 +103,8 @@ class Kernel:
     >>> params, running, slots = np.zeros(6), np.empty(0), np.empty((0, 6))
     >>> updates = Updates(0, np.eye(2), np.array([0, 1]), np.array([0, 2]))
     >>> losses = np.empty(1)
-    >>> kernel.train(params, running, slots, updates, np.array([1.0]), 0.0, 0.0, Workspace(), losses)
+    >>> rates = kernel.rates({"lr": np.array([1.0])})
+    >>> kernel.train(params, running, slots, updates, rates, {}, Workspace(), losses)
     (1, 0)
     >>> params.tolist(), losses.round(3).tolist()
     ([0.25, -0.25, -0.25, 0.25, 0.0, 0.0], [0.693])
@@ -113,11 +114,17 @@ class Kernel:
         self.dtype = np.dtype(dtype)
         self._pieces = _table(network)
         self._optimiser = _source().OPTIMISERS[optimiser]
-        self._eps = network.bn_eps
+        self._numbers = {"eps": network.bn_eps, "decay": RUNNING_DECAY, "leak": LEAK}
         pieces, widest = len(self._pieces), max(network.widths[1:])
         product = max(int(np.prod(network.shapes()[key])) for key in network.weights)
         self._fixed = pieces * 3 * widest + 2 * widest + product
         self._per_sample = (pieces + 2) * widest
+
+    def rates(self, rates: Mapping[str, Array]) -> Array:
+        """Return what differs from update to update, each (..., T), as the kernel wants it."""
+        some, kept = rates["lr"], "keep_decayed"  # 1 without decay
+        columns = [rates.get(n, np.full_like(some, n == kept)) for n in _source().RATES]
+        return np.ascontiguousarray(np.stack(columns, axis=-1), self.dtype)
 
     def train(
         self,
@@ -125,9 +132,8 @@ class Kernel:
         running: Array,
         slots: Array,
         updates: Updates,
-        lr: Array,
-        l2: float,
-        momentum: float,
+        rates: Array,
+        numbers: Mapping[str, float],
         ws: Workspace,
         losses: Array,
     ) -> tuple[int, int]:
@@ -139,8 +145,10 @@ class Kernel:
             As :func:`pack` lays them out; moved in place.
         slots : array, shape (slots, size of params), moved
         updates : Updates
-        lr : array, shape (T,)
-        l2, momentum : float
+        rates : array, shape (T, ...)
+            As :meth:`rates` makes them.
+        numbers : mapping of float
+            The network's own ones: ``slope`` (2 lambda), ``momentum``, ``beta2``; by default 0.
         ws : Workspace
         losses : array, shape (T,)
             Becomes the mean loss of each update's batch, before the update.
@@ -162,8 +170,10 @@ class Kernel:
             params,
             running,
             slots,
-            lr,
-            np.array([2 * l2, momentum, self._eps, RUNNING_DECAY, LEAK], self.dtype),
+            rates,
+            np.array(
+                [{**self._numbers, **numbers}.get(n, 0) for n in _source().NUMBERS], self.dtype
+            ),
             updates.start,
             ws.array("kernel", (size,), self.dtype),
             losses,
@@ -185,7 +195,8 @@ def warm_up(dtype: np.dtype[Any]) -> None:
     timer.start()
     try:
         slots = np.zeros((1, 4), dtype)
-        kernel.train(zeros, zeros[:0], slots, updates, zeros[:1], 0, 0, Workspace(), zeros[1:2])
+        rates = kernel.rates({"lr": zeros[:1]})
+        kernel.train(zeros, zeros[:0], slots, updates, rates, {}, Workspace(), zeros[1:2])
     finally:
         timer.cancel()
 

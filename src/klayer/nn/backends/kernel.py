@@ -30,9 +30,11 @@ __all__ = [
     "COLUMNS",
     "FROM",
     "KIND",
+    "NUMBERS",
     "OFFSET",
     "OPTIMISERS",
     "PIECES",
+    "RATES",
     "RUNNING",
     "TO",
     "train",
@@ -43,9 +45,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # The kinds of pieces and the optimisers that are known, by their names.
 PIECES = {"affine": 0, "batch_norm": 1, "relu": 2, "leaky_relu": 3, "tanh": 4}
-OPTIMISERS = {"sgd": 0, "momentum": 1}
+OPTIMISERS = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3, "adamw": 4, "rmsprop": 5}
 AFFINE, BATCH_NORM, RELU, LEAKY_RELU, TANH = range(5)
-SGD = 0
+SGD, MOMENTUM, NESTEROV, _, _, RMSPROP = range(6)
+
+# What differs from update to update, and what does not: a network's own numbers, then what its pieces
+# need (what batch normalisation adds inside the root, and what its running averages keep at each update
+# but the very first; what a leaky unit lets through).
+RATES = ("lr", "minus_step", "floor", "keep_decayed")
+NUMBERS = ("slope", "momentum", "beta2", "eps", "decay", "leak")
+LR, MINUS_STEP, FLOOR, KEEP = range(4)
 
 # Columns of the table of pieces: kind, width below and above, where its parameters and its running
 # statistics begin, whether it has a bias.
@@ -252,18 +261,47 @@ def softmax_cross_entropy(logits: Array, g: Array, labels: Array) -> Any:
 
 @compiled
 def move(
-    optimiser: int, w: Array, g: Array, slots: Array, at: int, lr: Any, slope: Any, momentum: Any
+    optimiser: int,
+    w: Array,
+    g: Array,
+    slots: Array,
+    at: int,
+    rates: Array,
+    keep: Any,
+    slope: Any,
+    numbers: Array,
 ) -> None:
-    """Move parameters by their gradient and by that of their penalty, ``slope w``."""
+    """Move parameters by their gradient and their penalty's, ``slope w``; decay leaves ``keep``."""
+    lr, step, floor = rates[LR], rates[MINUS_STEP], rates[FLOOR]
+    momentum, beta2 = numbers[1], numbers[2]
     if optimiser == SGD:
-        keep = w.dtype.type(1) - lr * slope
+        left = w.dtype.type(1) - lr * slope
         for i in range(w.size):
-            w[i] = keep * w[i] - lr * g[i]
+            w[i] = left * w[i] - lr * g[i]
+        return
+    first = slots[0, at : at + w.size]
+    if optimiser == MOMENTUM:
+        for i in range(w.size):
+            first[i] = momentum * first[i] + g[i] + slope * w[i]
+            w[i] -= lr * first[i]
+    elif optimiser == NESTEROV:
+        for i in range(w.size):
+            d = g[i] + slope * w[i]
+            first[i] = momentum * first[i] + d
+            w[i] -= lr * (d + momentum * first[i])
+    elif optimiser == RMSPROP:
+        for i in range(w.size):
+            d = g[i] + slope * w[i]
+            first[i] = beta2 * first[i] + d * d
+            w[i] += step * d / (np.sqrt(first[i]) + floor)
     else:
-        velocity = slots[0, at : at + w.size]
+        second = slots[1, at : at + w.size]
         for i in range(w.size):
-            velocity[i] = momentum * velocity[i] + g[i] + slope * w[i]
-            w[i] -= lr * velocity[i]
+            kept = keep * w[i]
+            d = g[i] + slope * kept
+            first[i] = momentum * first[i] + d
+            second[i] = beta2 * second[i] + d * d
+            w[i] = kept + step * first[i] / (np.sqrt(second[i]) + floor)
 
 
 @compiled
@@ -290,13 +328,13 @@ def train(
     params: Array,
     running: Array,
     slots: Array,
-    lr: Array,
+    rates: Array,
     numbers: Array,
     start: int,
     scratch: Array,
     losses: Array,
 ) -> tuple[int, int]:
-    """Do as many updates of one network as there are rates.
+    """Do as many updates of one network as there are rows of rates.
 
     Parameters
     ----------
@@ -307,10 +345,8 @@ def train(
         int64.
     params, running : array, 1-D, moved
     slots : array, shape (slots of the optimiser, size of params), moved
-    lr : array, shape (T,)
-    numbers : array, shape (5,)
-        Twice lambda; momentum; what batch normalisation adds inside the root, and what its running
-        averages keep at each update but the very first; what a leaky unit lets through.
+    rates : array, shape (T, len(RATES))
+    numbers : array, shape (len(NUMBERS),)
     start : int
         Index of the first update.
     scratch : array, 1-D
@@ -322,10 +358,11 @@ def train(
         Updates done: fewer than asked if a loss is not finite, and then nothing has moved in that
         update; and the first layer that isn't finite there.
     """
-    slope, momentum, eps, decay, leak = numbers
+    slope, eps, decay, leak = numbers[0], numbers[3], numbers[4], numbers[5]
+    one = x.dtype.type(1)
     count, free = pieces.shape[0], x.dtype.type(0)
     most, widest, product = 0, 0, 1
-    for u in range(lr.size):
+    for u in range(rates.shape[0]):
         most = max(most, ends[u + 1] - ends[u])
     for i in range(count):
         widest = max(widest, pieces[i, TO])
@@ -341,7 +378,7 @@ def train(
     rows = scratch[: 2 * widest]
     product_memory = scratch[2 * widest :]
 
-    for u in range(lr.size):
+    for u in range(rates.shape[0]):
         N = ends[u + 1] - ends[u]
         batch, y_true = x[ends[u] : ends[u + 1]], labels[ends[u] : ends[u + 1]]
         below = batch
@@ -370,7 +407,7 @@ def train(
                 if pieces[i, BIAS]:
                     sum_samples(g, rows[:h])
                     b = params[at + d * h : at + d * h + h]
-                    move(optimiser, b, rows[:h], slots, at + d * h, lr[u], free, momentum)
+                    move(optimiser, b, rows[:h], slots, at + d * h, rates[u], one, free, numbers)
                 grad_W = matrix(product_memory, d, h)
                 if i > 0:
                     here = 1 - here
@@ -381,7 +418,18 @@ def train(
                 else:
                     np.dot(batch.T, g, grad_W)
                 flat = product_memory[: d * h]
-                move(optimiser, params[at : at + d * h], flat, slots, at, lr[u], slope, momentum)
+                keep = rates[u, KEEP]
+                move(
+                    optimiser,
+                    params[at : at + d * h],
+                    flat,
+                    slots,
+                    at,
+                    rates[u],
+                    keep,
+                    slope,
+                    numbers,
+                )
             elif kind == BATCH_NORM:
                 grads, gamma = matrix(rows, 2, h), params[at : at + h]
                 averages = matrix(running[pieces[i, RUNNING] :], 2, h)
@@ -395,7 +443,7 @@ def train(
                     free if start + u == 0 else decay,
                 )
                 both = params[at : at + 2 * h]
-                move(optimiser, both, rows[: 2 * h], slots, at, lr[u], free, momentum)
+                move(optimiser, both, rows[: 2 * h], slots, at, rates[u], one, free, numbers)
             else:
                 activate_backward(kind, gradients[here, : N * h], outputs[i, : N * h], leak)
-    return lr.size, 0
+    return rates.shape[0], 0

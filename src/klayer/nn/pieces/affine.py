@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import ArrayGradient, Gradient, ProductGradient, is_large
+from klayer.nn.gradients import (
+    ArrayGradient,
+    Gradient,
+    Part,
+    ProductGradient,
+    UsePart,
+    is_large,
+    lanewise,
+)
 from klayer.nn.pieces.piece import Param, Site
 from klayer.nn.shares import Share, cut
 from klayer.nn.workspace import Workspace
@@ -141,22 +149,52 @@ class SharedAffinePass(AffinePass):
             rows = self.rows[q]
             np.matmul(x[:, rows], W[p, rows], out=parts[q, p])  # (N, D_q) @ (D_q, H) -> (N, H)
 
-        self._each(product)
+        self._each(product, self._shares)
         np.add(parts[0], parts[1], out=self.y)
         for part in parts[2:]:
             np.add(self.y, part, out=self.y)
 
     def value(self) -> Array:
         """Return ``x^T g``, shape (P, D, H)."""
-        x, found = self.x, self.site.ws.array("gradient", self.W.shape, self.W.dtype)
+        found = self.site.ws.array("gradient", self.W.shape, self.W.dtype)
+        self._multiply_out(self._shares, found)
+        return found
+
+    def _multiply_out(self, shares: Sequence[Share], found: Array) -> None:
+        x = self.x
 
         def product(share: Share, _: Workspace) -> None:
             p, q = share
             rows = self.rows[q]
-            np.matmul(x[:, rows].T, self.g[p], out=found[p, rows])  # (D_q, N) @ (N, H) -> (D_q, H)
+            # (D_q, N) @ (N, H) -> (D_q, H)
+            np.matmul(x[:, rows].T, self.g[p], out=found[p if len(found) > 1 else 0, rows])
 
-        self._each(product)
-        return found
+        self._each(product, shares)
+
+    def parts(self, whole: bool = False) -> Sequence[Part]:
+        """Return the shares of each network, or each network."""
+        if whole:
+            return lanewise(self.W)
+        return [(slice(p, p + 1), self.rows[q]) for p, q in self._shares]
+
+    def each(self, use: UsePart, ws: Workspace, whole: bool = False) -> None:
+        """Call ``use`` for each share, on the threads that are idle; for whole networks in turn."""
+        if whole:
+            found = ws.array("gradient", (1, *self.W.shape[1:]), self.W.dtype)
+            for p in range(len(self.W)):
+                self._multiply_out([one for one in self._shares if one[0] == p], found)
+                use(p, found, ws)
+            return
+        x, count = self.x, len(self.rows)
+
+        def product(share: Share, ws: Workspace) -> None:
+            p, q = share
+            rows = self.rows[q]
+            g = ws.array("share", self.W[p, rows].shape, self.W.dtype)
+            np.matmul(x[:, rows].T, self.g[p], out=g)  # (D_q, N) @ (N, H) -> (D_q, H)
+            use(p * count + q, g[None], ws)
+
+        self._each(product, self._shares)
 
     def add_to(self, param: Array, keep: Array | None, c: Array) -> None:
         """Replace ``param`` by ``keep param + c x^T g``, in place."""
@@ -173,11 +211,11 @@ class SharedAffinePass(AffinePass):
                 np.multiply(W, keep[p], out=W)
             np.add(W, product, out=W)
 
-        self._each(update)
+        self._each(update, self._shares)
 
-    def _each(self, function: Callable[[Share, Workspace], None]) -> None:
+    def _each(self, function: Callable[[Share, Workspace], None], shares: Sequence[Share]) -> None:
         if self.site.spread:
-            self.site.spread(function, self._shares)
+            self.site.spread(function, shares)
         else:
-            for share in self._shares:
+            for share in shares:
                 function(share, self.site.ws)

@@ -60,6 +60,7 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     found = [
         ("Data", f"{data['name']}: {data['source']}" if data["source"] else data["name"]),
         ("Samples", f"{parts}; {shape}"),
+        *[("About the data", "; ".join(data["notes"]))] * bool(data.get("notes")),
         *_settings(view),
     ]  # fmt: skip
     seeds = sorted({record.seed for record in view.records})

@@ -130,20 +130,19 @@ def train_halving(
 
 
 def _announce(reporter: Reporter, dataset: Dataset, packs: Sequence[Pack], cycle: float) -> None:
-    shares = [min(1, cycle / one.settings.cycles) for one in packs]
-    reporter.start(
-        packs,
-        [
-            round(updates(dataset, one.settings) * share)
-            for one, share in zip(packs, shares, strict=True)
-        ],
-    )
+    lengths = [
+        updates(dataset, one.settings)
+        if cycle >= one.settings.cycles
+        else _end(dataset, one, int(cycle))
+        for one in packs
+    ]
+    reporter.start(packs, lengths)
 
 
 def _end(dataset: Dataset, one: Pack, cycle: int) -> int:
     """Return the update at which a cycle ends."""
-    half_cycle = one.settings.half_cycle_updates(updates_per_epoch(dataset, one.settings))
-    return min(2 * cycle * half_cycle, updates(dataset, one.settings))
+    course = one.settings.course(updates_per_epoch(dataset, one.settings))
+    return min(course.end(cycle), course.total)
 
 
 def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
@@ -155,7 +154,7 @@ def _state(
     run: Run, one: Pack, before: Sequence[_Rung], reporter: Reporter
 ) -> TrainingState | None:
     """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    state = run.state(one.name, reporter.mended)
+    state = run.state(one.name, reporter.note)
     if state:
         return state
     return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -43,7 +43,7 @@ class GivenStage:
 def _sampler(name: str) -> str:
     if name not in SAMPLERS:
         *others, last = (repr(one) for one in SAMPLERS)
-        raise PydanticCustomError("sampler", f"Input should be {', '.join(others)} or {last}")
+        raise PydanticCustomError("sampler", f"must be {', '.join(others)} or {last}")
     return name
 
 
@@ -55,8 +55,8 @@ class _Options(BaseModel):
     sampler: Annotated[str, AfterValidator(_sampler)] = "random"
     batch: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
-    seeds_per_trial: int = Field(default=1, ge=1)
-    seeds: Literal["own", "common"] = "own"
+    seeds: int = Field(default=1, ge=1)
+    common_seeds: bool = False
     auto: int = Field(default=0, ge=0)
     quantile: float = Field(default=0.25, gt=0, lt=1)
     prune: bool = False
@@ -90,11 +90,11 @@ class Search(_Options):
         With a sampler that learns: trials drawn at a time, by default 10; the others draw a stage.
     seed : int, >= 0
         Of the sampler; the networks' seeds begin with it too.
-    seeds_per_trial : int, >= 1
+    seeds : int, >= 1
         Networks a trial; its value is their mean validation accuracy.
-    seeds : {"own", "common"}
-        ``own``: trial n has the k seeds ``seed + n k ... seed + n k + k - 1``: no two trials share
-        one, as in the report. ``common``: all have ``seed ... seed + k - 1``, a paired comparison.
+    common_seeds : bool
+        Without, trial n has the k seeds ``seed + n k ... seed + n k + k - 1``: no two trials share one,
+        as in the report. With, all have ``seed ... seed + k - 1``, a paired comparison.
     auto : int, >= 0
         Further stages, each derived from the best ``quantile`` of the last one's trials.
     quantile : float, 0 to 1, both excluded
@@ -141,7 +141,7 @@ class Search(_Options):
             If its keys or ranges are not right, or some corner of the ranges leads to settings that
             are not.
         """
-        table = validate(_Table, values, "search")
+        table = validate(_Table, _today(values), "search")
         stages = tuple(_stage(stage, n, table) for n, stage in enumerate(table.stages, start=1))
         own = current_names(table.settings, "search.settings")
         base = make({**current_names(shared or {}), **own}, "search.settings")
@@ -189,6 +189,16 @@ class Search(_Options):
     def batch_size(self) -> int | None:
         """Trials that are drawn at a time; None for a whole stage."""
         return self.batch or DRAWN_AT_A_TIME if SAMPLERS[self.sampler].learns else None
+
+
+def _today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table under today's names: ``seeds`` was once called ``seeds_per_trial``."""
+    found = dict(values)
+    if found.get("seeds") in ("own", "common"):
+        found["common_seeds"] = found.pop("seeds") == "common"
+    if "seeds_per_trial" in found:
+        found["seeds"] = found.pop("seeds_per_trial")
+    return found
 
 
 def _stage(given: Mapping[str, Any], number: int, table: _Table) -> GivenStage:

@@ -175,10 +175,10 @@ class SearchFile:
 
     def add_trials(self, stage: Stage, points: Sequence[Mapping[str, Any]], search: Search) -> None:
         """Number new points, give them their seeds, and write the file."""
-        each = search.seeds_per_trial
+        each = search.seeds
         for params in points:
             number = len(self.trials)
-            first = search.seed + (number * each if search.seeds == "own" else 0)
+            first = search.seed + (0 if search.common_seeds else number * each)
             stage.trials.append(
                 Trial(number, stage.stage, dict(params), tuple(range(first, first + each)))
             )

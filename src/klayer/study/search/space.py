@@ -10,6 +10,7 @@ from typing import Any
 
 from klayer.errors import KlayerError, unknown_name
 from klayer.train import Settings
+from klayer.train.other_names import unknown_setting
 from klayer.train.settings import SEARCHABLE, current_names, without_aliases
 
 __all__ = ["CATEGORIES", "NUMBERS", "Range", "Space", "apply"]
@@ -145,7 +146,7 @@ class Space:
                     )
                 categories[name] = value
             else:
-                problem = unknown_name("parameter", name, [*NUMBERS, *CATEGORIES])
+                problem = unknown_setting(name, value, SEARCHABLE, kind="parameter")
                 raise KlayerError(f"{where}: {problem}")
         if not values:
             raise KlayerError(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from klayer.gradcheck import check_gradients, check_network
-from klayer.gradcheck.render import Facts, Shown, ShownColumn, ShownSentence, ShownTable, number
 from klayer.nn import Network
+from klayer.shown import Facts, Shown, ShownColumn, ShownSentence, ShownTable, number, to_text
 
 
 class Result(Shown):
@@ -74,3 +74,55 @@ def test_what_a_check_tells_as_text_it_tells_as_html(factor):
 
 def test_numbers_are_short_and_never_wrong():
     assert [number(one) for one in (None, 0.0, 1.234e-7, np.inf)] == ["-", "0", "1.2e-07", "inf"]
+
+
+NAMES = ["9-layer [50, 30, 20, 20], BN hidden, gaussian:0.001"]
+NAMES += [name.replace("0.001", "0.0001") for name in NAMES]
+
+
+def wide():
+    return ShownTable(
+        [
+            ShownColumn("arm", NAMES, words=True),
+            ShownColumn("n", ["5", "7"], rank=3),
+            ShownColumn("train", ["43.26 ± 1.23%", "43.27 ± 1.23%"], rank=2),
+            ShownColumn("test", ["33.26 ± 1.23%", "33.27 ± 1.23%"]),
+            ShownColumn("l2", ["4.32602e-05", "4.32602e-04"]),
+        ],
+        ["Results"] * 2,
+        [False] * 2,
+    )
+
+
+@pytest.mark.parametrize("width", [120, 100, 80, 72, 60, 50, 40])
+def test_a_table_fits_and_no_two_rows_or_numbers_become_the_same(width):
+    text = to_text([wide()], "", width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    for name in NAMES:
+        for word in name.split() if width >= 50 else ():
+            assert word in text
+    for whole in ("33.26 ± 1.23%", "33.27 ± 1.23%", "4.32602e-05", "4.32602e-04"):
+        assert whole in text
+    assert "…" not in text
+    gone = [head for head in ("n", "train") if not re.search(rf"\b{head}\b", lines[0])]
+    assert (f"leave no room for: {', '.join(gone)}" in text.replace("\n", " ")) == bool(gone)
+
+
+def test_the_column_of_the_highest_rank_goes_first():
+    head = to_text([wide()], "", 68).splitlines()[0].split()
+    assert head == ["arm", "train", "test", "l2"]
+    assert to_text([wide()], "", 60).splitlines()[0].split() == ["arm", "test", "l2"]
+
+
+def test_wide_characters_take_two_columns():
+    table = ShownTable(
+        [ShownColumn("class", ["猫猫猫", "dog"], words=True), ShownColumn("n", ["1", "2"])],
+        [""] * 2,
+        [False] * 2,
+    )
+    assert to_text([table], "", 80).splitlines()[1:] == ["猫猫猫  1", "dog     2"]
+
+
+def test_a_notebook_shows_what_describes_itself():
+    assert Result()._repr_html_().startswith('<section class="klayer-shown">\n<h4>A heading</h4>')

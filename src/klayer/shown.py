@@ -18,9 +18,13 @@ __all__ = [
     "ShownColumn",
     "ShownSentence",
     "ShownTable",
+    "Told",
+    "cell_len",
     "number",
     "page",
     "plain",
+    "to_html",
+    "to_text",
 ]
 
 
@@ -49,6 +53,7 @@ class ShownColumn:
     words: bool = False  # stand on the left, numbers on the right
     header: bool = False  # its cells name their rows
     text_only: bool = False  # HTML leaves it out
+    rank: int = 0  # where a line has too little room, the highest goes first; 0 stays
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,22 @@ class ShownTable:
 Part = ShownSentence | Facts | ShownTable
 
 
-class Shown:
+class Told:
+    """What describes itself by ``parts()``: a notebook shows it as HTML."""
+
+    def parts(self) -> list[Part]:
+        """Return what is told, from top to bottom."""
+        raise NotImplementedError
+
+    def _heading(self) -> str:
+        """What stands above its HTML."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return to_html(self.parts(), self._heading(), 4)
+
+
+class Shown(Told):
     """What describes itself by ``parts()`` and ``to_dict()`` can be shown in every form.
 
     ``heading`` stands above its HTML, ``title`` above its text if it isn't empty.
@@ -73,9 +93,8 @@ class Shown:
     heading: ClassVar[str]
     title: ClassVar[str] = ""
 
-    def parts(self) -> list[Part]:
-        """Return what is told, from top to bottom."""
-        raise NotImplementedError
+    def _heading(self) -> str:
+        return self.heading
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, ready for JSON; what isn't finite becomes text."""
@@ -137,21 +156,81 @@ def to_text(parts: list[Part], title: str, width: int) -> str:
                 lines += textwrap.wrap(f"{label}: {text}", width, subsequent_indent="  ")
         else:
             lines = [f"{part.captions[0]}:"] if part.announced else []
-            aligned = [_aligned(column) for column in part.columns]
-            lines += ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+            lines += _text_table(part, width)
         written.append(lines)
     return "\n\n".join("\n".join(lines) for lines in written)
 
 
-def _aligned(column: ShownColumn) -> list[str]:
-    cells = [column.head, *column.cells]
-    width = max(map(len, cells))
-    return [cell.ljust(width) if column.words else cell.rjust(width) for cell in cells]
+# Between columns; and how narrow a column of words may become before another column goes, and then.
+GAP, READABLE, NARROWEST = 2, 24, 12
+
+
+def _text_table(table: ShownTable, width: int) -> list[str]:
+    """Return the lines of a table that fits: columns are left out or wrapped, no cell is cut."""
+    columns, widths = list(table.columns), [_width(column) for column in table.columns]
+    left_out: list[str] = []
+    while True:
+        excess = sum(widths) + GAP * (len(widths) - 1) - width
+        room = sum(w - READABLE for c, w in zip(columns, widths, strict=True)
+                   if c.words and w > READABLE)  # fmt: skip
+        if excess <= room or not any(column.rank for column in columns):
+            break
+        last = max(range(len(columns)), key=lambda i: (columns[i].rank, i))
+        left_out.append(columns.pop(last).head)
+        widths.pop(last)
+    while excess > 0:
+        narrowest = READABLE if room > 0 else NARROWEST
+        able = [i for i, c in enumerate(columns) if c.words and widths[i] > narrowest]
+        if not able:
+            break  # a line is longer than the terminal: the reader still has every digit
+        widths[max(able, key=widths.__getitem__)] -= 1
+        excess, room = excess - 1, room - 1
+    lines: list[str] = []
+    for r in range(-1, len(table.captions)):
+        cells = [
+            _wrapped(column.head if r < 0 else column.cells[r], w)
+            for column, w in zip(columns, widths, strict=True)
+        ]
+        for k in range(max(map(len, cells))):
+            parts = [cell[k] if k < len(cell) else "" for cell in cells]
+            lines.append((" " * GAP).join(map(_aligned, columns, parts, widths)).rstrip())
+    if left_out:
+        heads = [column.head for column in table.columns if column.head in left_out]
+        note = f"({width} columns leave no room for: {', '.join(heads)}.)"
+        lines += textwrap.wrap(note, width)
+    return lines
+
+
+def _width(column: ShownColumn) -> int:
+    return max(map(cell_len, [column.head, *column.cells]))
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """Break a cell's text between words, or in a word that is longer than a line."""
+    cells = cell_len(cell)
+    if cells <= width:
+        return [cell]
+    room = max(1, width * len(cell) // cells)
+    return textwrap.wrap(cell, room, subsequent_indent="  " if room > 4 else "")
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns of a terminal a text takes: East Asian characters take two."""
+    if text.isascii():
+        return len(text)
+    from rich import cells
+
+    return cells.cell_len(text)
+
+
+def _aligned(column: ShownColumn, cell: str, width: int) -> str:
+    space = " " * (width - cell_len(cell))
+    return cell + space if column.words else space + cell
 
 
 def to_html(parts: list[Part], heading: str, level: int) -> str:
     """Return parts as a ``<section>``, with colours inherited from the page."""
-    html = ['<section class="klayer-gradcheck">', f"<h{level}>{escape(heading)}</h{level}>"]
+    html = ['<section class="klayer-shown">', f"<h{level}>{escape(heading)}</h{level}>"]
     for part in parts:
         if isinstance(part, ShownSentence):
             text = escape(part.text)

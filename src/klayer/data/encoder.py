@@ -1,0 +1,436 @@
+"""How the columns of a table become numbers: decided in training, kept with the model."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from klayer.data.tables.columns import DataColumn, Kind
+    from klayer.data.tables.table import DataTable
+
+__all__ = ["ColumnCode", "Encoder"]
+
+# The cycles that a date is on, in days: of the year, of the week; of the day if it has a clock.
+_YEAR, _WEEK, _DAY = 365.2425, 7.0, 1.0
+# A text column with more levels than this share of its rows names rows; it is no category.
+_NAMES_ROWS, _ROWS_TO_TELL = 0.5, 20
+# float32 serves a column whose rounding is smaller than this share of its spread.
+_ROUNDING = 2.0**-16
+
+
+@dataclass(frozen=True)
+class ColumnCode:
+    """How one column of a table becomes columns of numbers.
+
+    Parameters
+    ----------
+    name : str
+        Of the table's column.
+    kind : {"number", "boolean", "date", "category"}
+        - number: as it is; boolean: 0 or 1;
+        - date: days since `origin`, then sine and cosine of the year, the week and, with a clock,
+          the day;
+        - category: 1 in the column of its level and 0 in the others. A level that training did not
+          see, or not often enough for a column of its own, is ``other`` if training had such rows,
+          else 0 everywhere.
+    fill : float or None
+        The mean of training, which stands for a missing value; None where gaps are refused.
+    marks_gaps : bool
+        Whether a last column says 1 where the value is missing, 0 elsewhere.
+    levels : tuple of str
+        Of a category, in the order of its columns.
+    other : bool
+        Whether a column after those of the levels collects the rest.
+    origin : float
+        Of a date, in days since 1970-01-01.
+    clock : bool
+        Whether dates have a time of day.
+    """
+
+    name: str
+    kind: Kind
+    fill: float | None = None
+    marks_gaps: bool = False
+    levels: tuple[str, ...] = ()
+    other: bool = False
+    origin: float = 0.0
+    clock: bool = False
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each column of numbers."""
+        if self.kind == "category":
+            names = [f"{self.name}={level}" for level in self.levels]
+            names += [f"{self.name}: other"] if self.other else []
+        elif self.kind == "date":
+            names = [f"{self.name}: days"]
+            for cycle in ("year", "week", *(["day"] if self.clock else [])):
+                names += [f"{self.name}: {cycle} sin", f"{self.name}: {cycle} cos"]
+        else:
+            names = [self.name]
+        return [*names, f"{self.name}: missing"] if self.marks_gaps else names
+
+    def put(self, column: DataColumn, out: NDArray[Any]) -> None:
+        """Write the numbers of a column of this kind, (N,) -> (N, width)."""
+        missing = column.missing
+        if missing is not None and self.fill is None:
+            column.require_whole(
+                "fill the gaps, leave the column out (--drop), or train with --missing mean"
+            )
+        if self.kind == "category":
+            out[...] = 0
+            width = len(self.levels) + self.other
+            place = {level: index for index, level in enumerate(self.levels)}
+            rest = len(self.levels) if self.other else -1
+            to = np.array([place.get(level, rest) for level in column.levels], np.int64)
+            codes = to[column.values] if len(to) else np.full(len(column), -1)
+            if missing is not None:
+                codes = np.where(missing, -1, codes)
+            rows = np.flatnonzero(codes >= 0)
+            out[rows, codes[rows]] = 1
+        elif self.kind == "date":
+            days = np.asarray(column.values, np.float64)
+            if missing is not None:
+                days = np.where(missing, self.fill or 0.0, days)
+            width = len(self.feature_names) - self.marks_gaps
+            out[:, 0] = days - self.origin
+            for index, cycle in enumerate((_YEAR, _WEEK, *([_DAY] if self.clock else []))):
+                angle = 2 * math.pi / cycle * days
+                out[:, 1 + 2 * index], out[:, 2 + 2 * index] = np.sin(angle), np.cos(angle)
+        else:
+            width = 1
+            out[:, 0] = column.values
+            if missing is not None:
+                out[missing, 0] = self.fill
+        if self.marks_gaps:
+            out[:, width] = 0 if missing is None else missing
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What turns rows of a table into the D features that networks see.
+
+    It is decided by the training split alone, stored with every run, and applied to the raw rows that
+    a trained network is asked about: files, frames, or arrays with the table's columns.
+
+    Parameters
+    ----------
+    codes : tuple of ColumnCode
+    notes : tuple of str
+        What was decided about columns that are not among them.
+
+    Examples
+    --------
+    >>> from klayer.data.tables.table import DataTable
+    >>> columns = {"rooms": np.array([2, 3, 4]), "town": np.array(["Ur", "Uruk", "Ur"])}
+    >>> table = DataTable("houses", columns)
+    >>> encoder = Encoder.fit(table, table.names, np.arange(3))
+    >>> encoder.feature_names
+    ('rooms', 'town=Ur', 'town=Uruk')
+    >>> new = DataTable("new", {"town": np.array(["Kish"]), "rooms": np.array([5])})
+    >>> encoder.transform(new).tolist()
+    [[5.0, 0.0, 0.0]]
+    """
+
+    codes: tuple[ColumnCode, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the table's columns."""
+        return tuple(code.name for code in self.codes)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """D names, of what networks see."""
+        return tuple(name for code in self.codes for name in code.feature_names)
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return sum(len(code.feature_names) for code in self.codes)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every column is a number that stays as it is."""
+        return all(code.kind == "number" and not code.marks_gaps for code in self.codes)
+
+    @classmethod
+    def fit(
+        cls,
+        table: DataTable,
+        names: Iterable[str],
+        train: NDArray[np.intp],
+        *,
+        category: Sequence[str] = (),
+        max_levels: int = 32,
+        missing: str = "error",
+    ) -> Encoder:
+        """Decide how columns become numbers, by the training rows.
+
+        Parameters
+        ----------
+        table : DataTable
+        names : iterable of str
+            The columns that are features.
+        train : int array
+            The training rows.
+        category : sequence of str
+            Columns whose numbers are names.
+        max_levels : int
+            Levels of a category that get a column each, the most frequent ones in training.
+        missing : {"error", "mean"}
+            What to do about gaps: refuse them, or put the mean of training and mark them in a column
+            of their own (if training has gaps there).
+
+        Raises
+        ------
+        KlayerError
+            For a gap, if those are refused; for a column that is neither numbers nor names; if no
+            column is left.
+        """
+        from klayer.data.tables.columns import as_kind, shown
+
+        codes, notes = [], []
+        gaps = []
+        for name in names:
+            column = table.column(name)
+            with table.naming():
+                column = as_kind(column, "category" if name in category else None)
+            if column.kind in ("category", "date"):
+                table.raw[name] = column  # made once
+            part = column.take(train)
+            if not len(part.present):
+                notes.append(f"left out: {shown(name)}, which has no value in training")
+                continue
+            if column.gaps and missing == "error":
+                gaps.append(column)
+                continue
+            if column.kind == "category" and name not in category and _names_rows(part):
+                what = f"{len(np.unique(part.present)):,} different texts in {len(part):,} rows"
+                notes.append(
+                    f"left out: {shown(name)}, {what}: more than names of groups; keep it with "
+                    f"--category {shown(name)}"
+                )
+                continue
+            code = _code_of(part, max_levels, missing == "mean")
+            if code.other:
+                notes.append(
+                    f"{shown(name)}: the {max_levels} most frequent levels have a column each, the "
+                    "others share one"
+                )
+            codes.append(code)
+        if gaps:
+            with table.naming():
+                gaps[0].require_whole(
+                    (
+                        f"gaps are also in {', '.join(shown(one.name) for one in gaps[1:6])}; "
+                        * (len(gaps) > 1)
+                    )
+                    + "fill them, leave the column out (--drop), or use --missing mean"
+                )
+        if not codes:
+            raise KlayerError(
+                f"{table.where}: there must be a column of features, but none is left: "
+                f"{'; '.join(notes) or 'all columns have another use'}."
+            )
+        return cls(tuple(codes), tuple(notes))
+
+    def transform(self, table: DataTable, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """Turn the rows of a table into features.
+
+        Columns go by their names, or by their order if the table has none; others may be there.
+
+        Parameters
+        ----------
+        table : DataTable
+        dtype : dtype
+
+        Returns
+        -------
+        X : array, shape (N, D)
+
+        Raises
+        ------
+        KlayerError
+            If a column is missing or of another kind, or has a gap that training did not allow.
+        """
+        from klayer.data.tables.columns import as_kind
+
+        names = self._names(table)
+        out = np.empty((len(table), self.n_features), dtype)
+        start = 0
+        for code in self.codes:
+            width = len(code.feature_names)
+            with table.naming():
+                column = as_kind(table.column(names[code.name]), code.kind)
+                code.put(column, out[:, start : start + width])
+            start += width
+        return out
+
+    def encode(
+        self, table: DataTable, rows: Mapping[str, NDArray[np.intp]]
+    ) -> dict[str, NDArray[Any]]:
+        """Turn the rows of each split into features; what is read of ``table`` is given up.
+
+        The features are float32 where that does no harm: where rounding is small beside the spread
+        of each column, and nothing overflows or vanishes. Else they are float64.
+        """
+        from klayer.data.tables.columns import as_kind
+
+        dtype = self._dtype(table)
+        out = {
+            split: np.empty((len(index), self.n_features), dtype) for split, index in rows.items()
+        }
+        start = 0
+        for code in self.codes:
+            width = len(code.feature_names)
+            with table.naming():
+                column = as_kind(table.column(code.name), code.kind)
+                for split, index in rows.items():
+                    code.put(column.take(index), out[split][:, start : start + width])
+            table.raw[code.name] = np.empty(0)  # gives the memory back
+            start += width
+        return out
+
+    def _dtype(self, table: DataTable) -> type[np.number[Any]]:
+        if self.plain and all(_is_byte(table.column(name)) for name in self.columns):
+            return np.uint8
+        for code in self.codes:
+            if code.kind != "number":
+                continue
+            values = np.asarray(table.column(code.name).present)
+            if not len(values):
+                continue
+            low, high = float(values.min()), float(values.max())
+            largest = max(abs(low), abs(high))
+            spread = float(np.std(values, dtype=np.float64)) if math.isfinite(largest) else 0.0
+            whole = np.asarray(values).dtype.kind in "biu" and largest <= 2**24
+            coarse = not whole and spread and largest * 2.0**-24 > _ROUNDING * spread
+            if largest > 1e37 or 0 < largest < 1e-30 or coarse or not math.isfinite(largest):
+                return np.float64
+        return np.float32
+
+    def _names(self, table: DataTable) -> dict[str, str]:
+        """Where each column stands in a table."""
+        missing = [name for name in self.columns if name not in table.raw]
+        if not missing:
+            return {name: name for name in self.columns}
+        if table.zeros:
+            for name in missing:
+                table.raw[name] = np.zeros(len(table))
+            return {name: name for name in self.columns}
+        if not table.named and len(table.raw) == len(self.codes):
+            return dict(zip(self.columns, table.names, strict=True))
+        first = missing[0]
+        close = difflib.get_close_matches(first, table.names, n=1, cutoff=0.6)
+        hint = f" did you mean {close[0]!r}?" if close else ""
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        if not table.named:
+            raise KlayerError(
+                f"{table.where}: without names there must be {len(self.codes)} columns, in the order "
+                f"of training, but there are {len(table.raw)}."
+            )
+        raise KlayerError(
+            f"{table.where}: the columns of training must be there, but {first!r}{more} "
+            f"{'is' if len(missing) == 1 else 'are'} missing:{hint} Columns: "
+            f"{', '.join(table.names[:20])}{', ...' * (len(table.names) > 20)}."
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns to be read as they are written: categories, such as ``007``."""
+        return tuple(code.name for code in self.codes if code.kind == "category")
+
+    def as_plain(self) -> list[dict[str, Any]]:
+        """The same as plain values, for JSON; what is at its default is left out."""
+        defaults = {one.name: one.default for one in fields(ColumnCode)}
+        return [
+            {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in asdict(code).items()
+                if value != defaults[key]
+            }
+            for code in self.codes
+        ]
+
+    @classmethod
+    def from_plain(cls, values: Sequence[Mapping[str, Any]]) -> Encoder:
+        """Read what :meth:`as_plain` returned.
+
+        Raises
+        ------
+        KlayerError
+            If it is damaged.
+        """
+        known = {one.name: one.type for one in fields(ColumnCode)}
+        codes = []
+        for value in values:
+            try:
+                if not set(value) <= set(known):
+                    raise ValueError(f"unknown {sorted(set(value) - set(known))}")
+                levels = tuple(str(level) for level in value.get("levels", ()))
+                code = ColumnCode(**{**value, "levels": levels})
+                good = (
+                    isinstance(code.name, str)
+                    and code.kind in ("number", "boolean", "date", "category")
+                    and isinstance(code.marks_gaps, bool)
+                    and isinstance(code.other, bool)
+                    and isinstance(code.clock, bool)
+                    and (code.fill is None or math.isfinite(code.fill))
+                    and math.isfinite(code.origin)
+                )
+                if not good:
+                    raise ValueError("a value of another kind")
+            except (TypeError, ValueError, AttributeError) as error:
+                raise KlayerError(f"the columns of a model are damaged ({error}).") from None
+            codes.append(code)
+        return cls(tuple(codes))
+
+
+def _is_byte(column: DataColumn) -> bool:
+    values = np.asarray(column.values)
+    if column.missing is not None or values.dtype.kind not in "ui" or not len(values):
+        return False
+    return bool(values.min() >= 0 and values.max() <= 255)
+
+
+def _names_rows(part: DataColumn) -> bool:
+    rows = len(part.present)
+    return rows >= _ROWS_TO_TELL and len(np.unique(part.present)) > _NAMES_ROWS * rows
+
+
+def _code_of(part: DataColumn, max_levels: int, fills: bool) -> ColumnCode:
+    """Decide how a column becomes numbers, by its training rows."""
+    marks = fills and part.missing is not None
+    if part.kind == "category":
+        index, counts = np.unique(part.present, return_counts=True)
+        order = np.lexsort((index, -counts))[:max_levels]
+        levels = tuple(part.levels[one] for one in sorted(index[order].tolist()))
+        return ColumnCode(
+            part.name,
+            "category",
+            0.0 if fills else None,
+            marks,
+            levels,
+            other=len(index) > max_levels,
+        )
+    present = np.asarray(part.present, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fill = float(present.mean()) if fills else None
+    if part.kind == "date":
+        return ColumnCode(
+            part.name, "date", fill, marks, origin=float(present.min()), clock=part.clock
+        )
+    if fill is not None and not math.isfinite(fill):
+        fill = 0.0  # the values themselves are refused, with their place
+    return ColumnCode(part.name, part.kind, fill, marks)

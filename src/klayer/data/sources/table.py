@@ -1,0 +1,108 @@
+"""A table in a file, or one for each split in files or a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from klayer.data.dataset import Dataset
+from klayer.data.options import DataOptions
+from klayer.data.source import Request, Source, always
+from klayer.data.tables.read_table import ENDINGS, is_table, read_table
+from klayer.data.tables.splits import SPELLINGS
+from klayer.data.tables.table import DataTable
+from klayer.errors import KlayerError
+
+__all__ = ["SOURCE", "load"]
+
+
+def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None) -> Dataset:
+    """Load a table from a file, with files of its own for validation and test if they are named.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that `read_table` reads; or a folder with ``train.csv`` and, as far as there are any,
+        ``validation.csv`` and ``test.csv`` (or another ending, or spelling).
+    seed : int
+        Of the split.
+    options : DataOptions, optional
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    KlayerError
+        Naming the file, the column, the line and the rule.
+    """
+    from klayer.data.tables.build import dataset_of
+
+    path, options = Path(path), options or DataOptions()
+    files = _folder(path) if path.is_dir() else {"train": path}
+    for split in ("validation", "test"):
+        file = getattr(options, f"{split}_data")
+        if file is not None:
+            files[split] = Path(file).expanduser()
+    tables: dict[str, DataTable] = {}
+    texts: tuple[str, ...] = options.category
+    for split, file in files.items():
+        tables[split] = read_table(file, heading=options.heading, texts=texts)
+        if split == "train":
+            train = tables[split]
+            texts = (*texts, *train.texts)
+    if len(tables) == 1:
+        tables = {"": tables["train"]}
+    name = path.resolve().name if path.is_dir() else _stem(path)
+    source = ", ".join(file.name for file in files.values())
+    return dataset_of(tables, options, name=name, source=source, seed=seed)
+
+
+def _stem(path: Path) -> str:
+    """``houses`` of ``houses.csv.gz``."""
+    stem = path.name
+    while Path(stem).suffix.lower() in (*ENDINGS, ".gz", ".bz2", ".xz") and Path(stem).stem:
+        stem = Path(stem).stem
+    return stem
+
+
+def _folder(folder: Path) -> dict[str, Path]:
+    """The tables of a folder by split."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = SPELLINGS.get(_stem(path).lower())
+        if split and is_table(path):
+            if split in found:
+                raise KlayerError(
+                    f"{folder}: there must be one table to {split}, but there are {found[split].name} "
+                    f"and {path.name}."
+                )
+            found[split] = path
+    return {split: found[split] for split in ("train", "validation", "test") if split in found}
+
+
+def _recognises(path: Path) -> bool:
+    if not path.is_dir():
+        return is_table(path)
+    try:
+        return "train" in _folder(path)
+    except (OSError, KlayerError):
+        return False
+
+
+def _load(request: Request) -> Dataset:
+    return load(request.path, seed=request.seed, options=request.said)
+
+
+SOURCE = Source(
+    name="FILE.csv",
+    description="a table: CSV, TSV, Parquet, Feather, ARFF, LibSVM; also .gz; --target COLUMN",
+    load=_load,
+    find=always("a path"),
+    recognises=_recognises,
+    kind="a table such as .csv",
+    takes=(
+        *("target", "task", "drop", "category", "max_levels", "missing", "split", "group_by"),
+        *("time", "validation_data", "test_data", "heading"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tables as data: files and frames in, columns of four kinds, numbers for networks out."""

@@ -1,0 +1,229 @@
+"""A table becomes a `Dataset`: roles of columns, target, splits, features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from klayer.data.dataset import SPLITS, Dataset, Split
+from klayer.data.encoder import Encoder
+from klayer.data.options import DataOptions
+from klayer.data.splitting import check_seed
+from klayer.data.tables.columns import DataColumn, join_columns, shown
+from klayer.data.tables.splits import Parts, Rows, by_class, by_column, by_group, by_time
+from klayer.data.tables.table import DataTable
+from klayer.data.tables.targets import read_target
+from klayer.errors import KlayerError
+
+__all__ = ["dataset_of"]
+
+# What a target is called where nobody says which column it is.
+_TARGETS = ("target", "label", "class", "y")
+
+
+def dataset_of(
+    tables: Mapping[str, DataTable],
+    options: DataOptions,
+    *,
+    name: str,
+    source: str,
+    seed: int = 0,
+    image_shape: tuple[int, int, int] | None = None,
+) -> Dataset:
+    """Make a data set of a table, or of one for each split.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataTable
+        ``{"": table}``, to be cut; or ``"train"`` and, as far as there are any, ``"validation"`` and
+        ``"test"``. What is read of them is given up.
+    options : DataOptions
+    name, source : str
+        As in `Dataset`.
+    seed : int
+        Of the split.
+    image_shape : (C, H, W), optional
+
+    Returns
+    -------
+    Dataset
+        With the encoder, and notes on what was decided.
+
+    Raises
+    ------
+    KlayerError
+        Naming table, column and row.
+    """
+    check_seed(seed)
+    table, given = _joined(tables)
+    notes = list(table.notes)
+    target = _target(table, options, notes)
+    roles = {
+        option: table.find(column, f"`{option}`")
+        for option in ("split", "group_by", "time")
+        if (column := getattr(options, option)) and (option, column) != ("split", "none")
+    }
+    dropped = [table.find(column, "`drop`") for column in options.drop]
+    category = [table.find(column, "`category`") for column in options.category]
+    used = {*target, *roles.values(), *dropped}
+    for option, column in roles.items():
+        if column in target:
+            raise KlayerError(
+                f"{table.where}: a column has one use, but {shown(column)} is target and {option}."
+            )
+    both = sorted(set(dropped) & set(target))
+    if both:
+        raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
+    counting = _counts_rows(table)
+    if counting and counting not in used | set(category):
+        used.add(counting)
+        notes.append(f"left out: {shown(counting)}, which only counts the rows")
+
+    names = [column for column in table.names if column not in used]
+    targets = [table.column(column) for column in target]
+    task, labels, classes, note = read_target(table.where, targets, options.task)
+    notes.append(note)
+    strata = labels if task == "classification" else None
+    with table.naming():
+        parts, note = _split(table, given, roles, options, strata, seed)
+    notes.append(f"split: {note}")
+    for option, column in roles.items():
+        if option != "split":
+            notes.append(f"{shown(column)} decides about the split and is no feature")
+
+    encoder = Encoder.fit(
+        table,
+        names,
+        parts["train"],
+        category=category,
+        max_levels=options.max_levels,
+        missing=options.missing,
+    )
+    notes += encoder.notes
+    features = encoder.encode(table, parts)
+    splits = {part: Split(features[part], labels[rows]) for part, rows in parts.items()}
+    return Dataset(
+        name,
+        splits,
+        classes,
+        image_shape,
+        source,
+        task,
+        encoder=encoder if table.named or table.zeros or not encoder.plain else None,
+        notes=tuple(notes),
+    )
+
+
+def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]]:
+    """Put tables one below the other; return the rows of each."""
+    if list(tables) == [""]:
+        return tables[""], {}
+    first = tables["train"]
+    order = [split for split in SPLITS if split in tables]
+    parts, start = {}, 0
+    for split in order:
+        parts[split] = np.arange(start, start + len(tables[split]))
+        start += len(tables[split])
+    raw: dict[str, Any] = {}
+    known = dict.fromkeys(name for split in order for name in tables[split].raw)
+    for name in known if first.zeros else first.raw:
+        columns: list[DataColumn] = []
+        for split in order:
+            table = tables[split]
+            if name not in table.raw and table.zeros and name not in table.target:
+                table.raw[name] = np.zeros(len(table))
+            columns.append(table.column(table.find(name, "what train has")))
+        raw[name] = join_columns(columns, [tables[split].where for split in order])
+        for split in order:
+            tables[split].raw[name] = np.empty(len(tables[split]), bool)
+    joined = DataTable(
+        first.where,
+        raw,
+        named=first.named,
+        target=first.target,
+        notes=first.notes,
+        zeros=first.zeros,
+    )
+    return joined, parts
+
+
+def _target(table: DataTable, options: DataOptions, notes: list[str]) -> list[str]:
+    if options.target:
+        found = [table.find(column, "`target`") for column in options.target]
+        if len(set(found)) < len(found):
+            raise KlayerError(f"{table.where}: `target` must name each column once.")
+        return found
+    if table.target:
+        return list(table.target)
+    named = [name for name in table.names if name.strip().lower() in _TARGETS]
+    if len(named) == 1:
+        notes.append(f"target: {shown(named[0])}, by its name")
+        return named
+    some = ", ".join(map(shown, table.names[:20])) + (", ..." if len(table.names) > 20 else "")
+    raise KlayerError(
+        f"{table.where}: the column to predict must be named: --target COLUMN (in Python "
+        f"`target=`), by name or position (-1 is the last). Columns: {some}."
+    )
+
+
+def _counts_rows(table: DataTable) -> str | None:
+    """Return the first column if it is an index that a frame was saved with."""
+    if not table.raw or len(table) < 2:
+        return None
+    first = table.names[0]
+    if first not in ("column_1", "") and not first.startswith(("Unnamed: 0", "__index_level_")):
+        return None
+    if not table.named and first == "column_1" and len(table.raw) < 3:
+        return None
+    values = table.column(first)
+    if values.kind != "number" or values.gaps:
+        return None
+    steps = np.asarray(values.values, np.float64) - np.arange(len(values))
+    return first if (steps == steps[0]).all() and steps[0] in (0, 1) else None
+
+
+def _split(
+    table: DataTable,
+    given: Mapping[str, Rows],
+    roles: Mapping[str, str],
+    options: DataOptions,
+    strata: Any,
+    seed: int,
+) -> Parts:
+    everything = np.arange(len(table))
+    if "split" in roles:
+        if given:
+            raise KlayerError("the splits are given once: by files, or by a column, but got both.")
+        parts, note = by_column(everything, table.column(roles["split"]))
+        if "validation" in parts or "test" not in parts:
+            return parts, note
+        given = parts
+    elif options.split == "none":
+        return (
+            (dict(given), "by files") if given else ({"train": everything}, "none, all rows train")
+        )
+    if given:
+        note = f"as column {shown(roles['split'])} says" if "split" in roles else "by files"
+        if "validation" in given:
+            return dict(given), note
+        parts, cut = _cut(table, given["train"], roles, ("train", "validation"), strata, seed)
+        ordered = {**parts, **{part: rows for part, rows in given.items() if part != "train"}}
+        return ordered, f"{note}; of those to train {cut}"
+    return _cut(table, everything, roles, SPLITS, strata, seed)
+
+
+def _cut(
+    table: DataTable,
+    rows: Rows,
+    roles: Mapping[str, str],
+    parts: Sequence[str],
+    strata: Any,
+    seed: int,
+) -> Parts:
+    if "group_by" in roles:
+        return by_group(rows, table.column(roles["group_by"]), parts, seed)
+    if "time" in roles:
+        return by_time(rows, table.column(roles["time"]), parts)
+    return by_class(rows, None if strata is None else strata[rows], parts, seed)

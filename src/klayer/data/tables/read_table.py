@@ -1,0 +1,137 @@
+"""Any file that holds a table, by its ending or by what it begins with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from klayer.data.tables.arff import looks_like_arff, read_arff
+from klayer.data.tables.libsvm import looks_like_libsvm, read_libsvm
+from klayer.data.tables.packed import PACKINGS, ending, is_packed, read_all, read_head
+from klayer.data.tables.table import DataTable
+from klayer.data.tables.text_table import (
+    polars,
+    read_text_table,
+    table_of_polars,
+    without_panic,
+)
+from klayer.errors import KlayerError
+
+__all__ = ["ENDINGS", "is_table", "read_table"]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a reader is told."""
+
+    heading: str
+    texts: Sequence[str]
+
+
+Reader = Callable[[Path, _Call], DataTable]
+
+
+def _text(separator: str | None = None) -> Reader:
+    def read(path: Path, call: _Call) -> DataTable:
+        if separator is None:
+            head = read_head(path)
+            if looks_like_arff(head):
+                return read_arff(path)
+            if looks_like_libsvm(head):
+                return read_libsvm(path)
+        return read_text_table(path, heading=call.heading, texts=call.texts, separator=separator)
+
+    return read
+
+
+def _polars(name: str) -> Reader:
+    def read(path: Path, _: _Call) -> DataTable:
+        source: Any = io.BytesIO(read_all(path))
+        frame = without_panic(path, lambda: getattr(polars(), name)(source))
+        if not frame.height or not frame.width:
+            raise KlayerError(f"{path}: must hold rows and columns, but holds none.")
+        return table_of_polars(path, frame, lambda row: f"row {row}", True, [])
+
+    return read
+
+
+# A new format is a reader and its endings.
+ENDINGS: dict[str, Reader] = {
+    ".csv": _text(),
+    ".tsv": _text("\t"),
+    ".tab": _text("\t"),
+    ".dat": _text(),
+    ".data": _text(),
+    ".txt": _text(),
+    ".parquet": _polars("read_parquet"),
+    ".pq": _polars("read_parquet"),
+    ".feather": _polars("read_ipc"),
+    ".arrow": _polars("read_ipc"),
+    ".ipc": _polars("read_ipc"),
+    ".arff": lambda path, _: read_arff(path),
+    ".libsvm": lambda path, _: read_libsvm(path),
+    ".svmlight": lambda path, _: read_libsvm(path),
+    ".svm": lambda path, _: read_libsvm(path),
+}
+
+
+def is_table(path: Path) -> bool:
+    """Say whether a path is a file that :func:`read_table` reads: by its ending, else by its content.
+
+    Files without an ending that we know (``a9a``, ``a9a.t``) are looked into for LibSVM.
+    """
+    known = ending(path)
+    if known in ENDINGS:
+        return not path.is_dir()
+    if known in (".npz", ".npy", ".png", ".toml", ".json") or not path.is_file():
+        return False
+    try:
+        head = read_head(path, 2**12)
+    except KlayerError:
+        return False
+    return looks_like_libsvm(head) or looks_like_arff(head)
+
+
+def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] = ()) -> DataTable:
+    """Read a file that holds a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        A text file (.csv, .tsv, .tab, .dat, .data, .txt), .parquet, .feather, .arff or LibSVM; each
+        also as .gz, .bz2 or .xz.
+    heading : {"auto", "yes", "no"}
+        Whether the first line of a text file names the columns.
+    texts : sequence of str
+        Columns of a text file that are kept as they are written.
+
+    Returns
+    -------
+    DataTable
+
+    Raises
+    ------
+    KlayerError
+        Naming the file, the line and the rule.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise KlayerError(f"{path}: no such file.")
+    if not path.is_file():
+        raise KlayerError(f"{path}: a table must be a file, but this is none.")
+    reader = ENDINGS.get(ending(path))
+    if reader is None:
+        head = read_head(path, 2**12)
+        if looks_like_libsvm(head):
+            reader = ENDINGS[".libsvm"]
+        elif looks_like_arff(head):
+            reader = ENDINGS[".arff"]
+        else:
+            packed = f", also with {', '.join(PACKINGS)}" if not is_packed(path) else ""
+            raise KlayerError(
+                f"{path}: a table must be one of {', '.join(ENDINGS)}{packed}: rename or convert it."
+            )
+    return reader(path, _Call(heading, tuple(texts)))

@@ -1,0 +1,91 @@
+"""A run's progress for its user: what is trained, how far it is, how good it is so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from klayer.progress import Meter, clock
+from klayer.study.arms import Pack
+from klayer.study.record import NetworkRecord
+from klayer.train import TrainingState
+
+__all__ = ["Bars"]
+
+
+class Bars:
+    """A reporter that says by a meter how training goes; finished populations leave a line behind.
+
+    Parameters
+    ----------
+    meter : Meter, optional
+        By default one that suits the place: a terminal, a notebook, a pipe.
+
+    Examples
+    --------
+    >>> import klayer as kl
+    >>> with kl.Bars() as bars:  # doctest: +SKIP
+    ...     run = kl.run_study(kl.read_study("quick"), reporter=bars)
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self.meter = meter or Meter()
+        self._names: dict[str, str] = {}
+
+    def __enter__(self) -> Bars:
+        self.meter.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.meter.__exit__(None, None, None)
+
+    def note(self, text: str) -> None:
+        """Say what the user should know."""
+        self.meter.leave(text)
+
+    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
+        """Say what is to be trained."""
+        if not packs:
+            return
+        work = [n * len(one.jobs) for one, n in zip(packs, updates, strict=True)]
+        self._work = {one.name: n for one, n in zip(packs, work, strict=True)}
+        self._names = {one.name: f"{one.name.rsplit('-', 1)[0]} x {len(one.jobs)}" for one in packs}
+        networks = sum(len(one.jobs) for one in packs)
+        many = f"training {networks} network{'s' * (networks > 1)}"
+        self.meter.phase(f"{many} in {len(packs)} populations" if len(packs) > 1 else many)
+        self.meter.whole(sum(work))
+        self._current = ""
+
+    def progress(self, pack: Pack, update: float) -> None:
+        """Say how far a population is."""
+        self._begin(pack)
+        self.meter.move(update * len(pack.jobs))
+
+    def record(self, pack: Pack, state: TrainingState) -> None:
+        """Say how good it is so far: on the validation split; without one, in training."""
+        self._begin(pack)
+        split = "validation" if "validation_accuracy" in state.history else "train"
+        accuracy = state.history[f"{split}_accuracy"][:, -1]
+        alive = accuracy[np.isfinite(accuracy)]
+        note = "all networks diverged"
+        if len(alive):
+            note = f"{split} {alive.mean():.1%}"
+            if len(alive) > 1:
+                note += f" ({alive.min():.1%} to {alive.max():.1%})"
+        self.meter.move(state.update * len(pack.jobs), note)
+
+    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
+        """Leave one line behind for a population."""
+        self._begin(pack)
+        self.meter.end()
+        seconds = sum(record.seconds for record in records)
+        states = [record.state for record in records]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        took = f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+        self.meter.leave(f"{self._names[pack.name].rpartition(' x ')[0]}: {counts} in {took}")
+
+    def _begin(self, pack: Pack) -> None:
+        if pack.name != self._current:
+            self.meter.begin(self._names[pack.name], self._work[pack.name])
+            self._current = pack.name
