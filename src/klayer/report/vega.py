@@ -7,18 +7,17 @@ to the reader's light or dark scheme, by the attribute's value.
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import vl_convert as vlc
-
 from klayer.files import cached, write_bytes, write_text
+from klayer.report.drawing import NotDrawn, javascript_bundle, newest_version, png, svg
 
 __all__ = [
     "INK",
@@ -196,7 +195,7 @@ class Figure:
         """Return the panels, each with an SVG that can stand in a page, without interaction."""
         specs = [{**panel.static(self.width), "config": CONFIG} for panel in self.panels]
         return [
-            (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
+            (panel, _inline_or_not(spec)) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
     def save(self, folder: Path) -> list[Path]:
@@ -212,10 +211,14 @@ class Figure:
         spec: Spec = {"hconcat": panels, "spacing": 28}
         if self.legend:
             spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
-        svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
+        try:
+            drawn = svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
+            pixels = png(drawn, scale=2)
+        except NotDrawn:  # which the page says in its place
+            return []
         paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
-        write_text(paths[0], svg)
-        write_bytes(paths[1], vlc.svg_to_png(svg, scale=2))
+        write_text(paths[0], drawn)
+        write_bytes(paths[1], pixels)
         return paths
 
 
@@ -249,20 +252,16 @@ def _unnamed(spec: Spec) -> Spec:
 # Out.
 
 
-@cache
-def _version() -> str:
-    """Return the newest Vega-Lite release that there is to render with."""
-    known: list[str] = vlc.get_vegalite_versions()
-    return max(known, key=lambda version: [int(part) for part in version.split(".")])
-
-
 def _schema() -> Spec:
-    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json"}
+    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{newest_version()}.json"}
 
 
-def _svg(spec: Spec) -> str:
-    svg: str = vlc.vegalite_to_svg(spec, vl_version=_version(), allowed_base_urls=[])
-    return svg
+def _inline_or_not(spec: Spec) -> str:
+    """Draw an SVG that can stand in a page; a sentence where that fails."""
+    try:
+        return _inline(svg(spec))
+    except NotDrawn as why:
+        return f'<p class="hint">{html.escape(str(why))}</p>'
 
 
 def _inline(svg: str) -> str:
@@ -275,9 +274,13 @@ def _inline(svg: str) -> str:
 
 
 def javascript() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page."""
-    script: str = cached(
-        f"vega-{metadata.version('vl-convert-python')}-{_version()}.js",
-        lambda: vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version()),
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page.
+
+    Empty if the chart library ends: the page then shows its static pictures.
+    """
+    name = f"vega-{metadata.version('vl-convert-python')}-{newest_version()}.js"
+    try:
+        script = cached(name, lambda: javascript_bundle("window.klayerEmbed = vegaEmbed;"))
+    except NotDrawn:
+        return ""
     return script.replace("</script", "<\\/script")
