@@ -84,6 +84,8 @@ class Run:
         The finished networks, in the order of the lines.
     faults : list of str
         What is damaged, if it was opened to be mended.
+    outdated : bool
+        Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
     Raises
     ------
@@ -103,8 +105,8 @@ class Run:
         self._results: dict[str, Any] = {}
         for name in ("study", "asked", "standardiser"):
             self.__dict__.pop(name, None)
-        self.info, self._outdated = self._read_info()
-        self._lines = RecordLines(self.path / "networks.jsonl", sealed=not self._outdated)
+        self.info, self.outdated = self._read_info()
+        self._lines = RecordLines(self.path / "networks.jsonl", sealed=not self.outdated)
         self._networks = self._lines.read()
         again = f"{self.resume_command} trains again what is lost."
         faults, lost = list(self._lines.faults), self._lost()
@@ -121,6 +123,8 @@ class Run:
         path = self.path / "run.json"
         try:
             stored = read_json(path)
+            if isinstance(stored, dict) and stored.get("schema") == SCHEMA:
+                stored = read_json(path, sealed=True)
         except (FileNotFoundError, NotADirectoryError):
             raise KlayerError(
                 f"a run directory holds a file run.json, but {self.path} has none: "
@@ -138,12 +142,16 @@ class Run:
             self.faults.append(f"{error} It is put back from its copy.")
             return info, False
         info = migrated(stored, path)
-        if info is stored:
-            try:
-                read_json(path, sealed=True)
-            except Damaged as error:
-                raise Damaged(f"{error} {AGAIN}") from None
         return info, info is not stored
+
+    def _is_described_twice(self) -> bool:
+        """Whether ``run.json`` and its copy are both there and whole."""
+        for name in ("run.json", "run.json.copy"):
+            try:
+                read_json(self.path / name, sealed=True)
+            except (FileNotFoundError, Damaged):
+                return False
+        return True
 
     def _lost(self) -> tuple[int, int] | None:
         """Return how many networks a finished run must have, and has of them; None if all are there."""
@@ -234,12 +242,12 @@ class Run:
             for folder in (self.path, *(self.path / name for name in OWN_FOLDERS)):
                 remove_parts(folder)
             self._lines.mend(self.networks)
-            if self._outdated:  # what is written from here on is of this version's schema
+            if self.outdated:  # what is written from here on is of this version's schema
                 seal_all(self.path)
                 self._lines.sealed = True
                 if self._networks:
                     self._lines.write(self.networks)
-            if self._outdated or any("run.json" in fault for fault in self.faults):
+            if self.outdated or not self._is_described_twice():
                 self.write_info()
         except BaseException:
             self._lock.release()
@@ -289,7 +297,7 @@ class Run:
     @cached_property
     def asked(self) -> SearchFile:
         """What its search has asked for so far; empty if it has none."""
-        return SearchFile.read(self.path, self.info["id"], sealed=not self._outdated)
+        return SearchFile.read(self.path, self.info["id"], sealed=not self.outdated)
 
     def require(self, kinds: Sequence[str]) -> None:
         """Check that one of some commands made the run, since that command goes on with it."""
@@ -301,7 +309,7 @@ class Run:
     def write_info(self) -> None:
         """Write ``run.json`` again, after a change of :attr:`info`."""
         _write_info(self.path, self.info)
-        self._outdated = False
+        self.outdated = False
 
     # The data.
 
@@ -359,7 +367,7 @@ class Run:
             If its file is missing, torn or another's.
         """
         path = self.path / "inputs.safetensors"
-        inputs, _ = read_arrays(path, sealed=not self._outdated)
+        inputs, _ = read_arrays(path, sealed=not self.outdated)
         shape = (self.info["data"]["n_features"],)
         if {key: value.shape for key, value in inputs.items()} == {"mean": shape, "scale": shape}:
             standardiser = Standardiser(**inputs)
@@ -438,7 +446,7 @@ class Run:
         """Return a result: the one just written, else the file's; None if there is none."""
         if name not in self._results:
             try:
-                found = read_json(self.path / name, sealed=not self._outdated)
+                found = read_json(self.path / name, sealed=not self.outdated)
             except FileNotFoundError:
                 return None
             except Damaged as error:
@@ -463,7 +471,7 @@ class Run:
 
     def weights(self, name: str) -> Weights:
         """Return the weights of population ``name``; see :meth:`Weights.read` for what is refused."""
-        return Weights.read(self._weights(name), sealed=not self._outdated)
+        return Weights.read(self._weights(name), sealed=not self.outdated)
 
     def save_state(self, name: str, state: TrainingState) -> None:
         """Keep the state of population ``name``, which is under way, beside the one kept before."""
@@ -489,7 +497,7 @@ class Run:
         ):
             try:
                 if path.exists():
-                    return TrainingState.load(path, sealed=not self._outdated)
+                    return TrainingState.load(path, sealed=not self.outdated)
             except (Damaged, LookupError, TypeError, ValueError, AttributeError) as error:
                 known = isinstance(error, Damaged)
                 what = str(error) if known else f"{path} is damaged: {error!r}."
