@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from klayer.data import Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.nn.lanes import Lanes, chosen_lanes
+from klayer.shown import Facts, Part, Told
 
 __all__ = ["Model"]
 
@@ -21,7 +23,7 @@ Arrays = Mapping[str, NDArray[Any]]
 ROWS = 1000
 
 
-class Model:
+class Model(Told):
     """P trained networks of one architecture, ready to judge rows.
 
     Every method takes *raw* rows, as the data set holds them (8-bit images as 8-bit images): the model
@@ -107,6 +109,27 @@ class Model:
         """P, the number of networks."""
         return len(next(iter(self.params.values())))
 
+    def __repr__(self) -> str:
+        many = f"{len(self)} network{'s' * (len(self) > 1)}"
+        widths = "-".join(map(str, self.network.widths))
+        return f"<Model of {many} {widths}, {self.task}: {_shortened(self.output_names)}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows."""
+        size = sum(math.prod(shape) for shape in self.network.shapes().values())
+        answers = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
+        rows = f"raw rows of {self.network.n_features:,} numbers, standardised by the model itself"
+        facts = [
+            ("networks", f"{len(self)} of {'-'.join(map(str, self.network.widths))}"),
+            ("parameters", f"{size:,} each"),
+            ("input", rows),
+            (answers[self.task], _shortened(self.output_names)),
+        ]
+        return [Facts(facts)]
+
+    def _heading(self) -> str:
+        return f"Model for {self.task}"
+
     def take(self, lanes: Lanes) -> Model:
         """Return a model of the networks ``lanes`` alone, in that order."""
         chosen = chosen_lanes(lanes, len(self))
@@ -144,7 +167,8 @@ class Model:
         Raises
         ------
         KlayerError
-            If ``X`` has another number of features, or holds anything but finite real numbers.
+            If ``X`` has another number of features, holds anything but finite real numbers, or numbers
+            so large that a network has no finite answer.
         """
         X = _real_numbers(X)
         if X.ndim != 2 or X.shape[1] != self.network.n_features:
@@ -158,6 +182,14 @@ class Model:
                 f"`X`, row {row}, column {column}: must be finite, but got {X[row, column]}."
             )
         dtype = next(iter(self.params.values())).dtype
+        place = self.standardiser.beyond(X, dtype)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"`X`, row {row}, column {column}: must be near enough to the rows of training to be "
+                f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
+                f"{self.standardiser.mean[column]:g}."
+            )
         # Targets may be far from 0 beside their spread: float32 could not tell them apart.
         raw = dtype if self.targets is None else np.float64
         found = np.empty((len(self), len(X), self.network.outputs), raw)
@@ -165,6 +197,13 @@ class Model:
             rows = slice(start, start + ROWS)
             x = self.standardiser.transform(X[rows], dtype)
             found[:, rows] = self.network.predict(self.params, x, self.running)
+        wrong = ~np.isfinite(found).all(axis=-1)
+        if wrong.any():
+            network, row = (int(i) for i in np.argwhere(wrong)[0])
+            raise KlayerError(
+                f"network {network} gives outputs that are not finite for row {row} of `X`: it has no "
+                "answer for it. Its weights or the row are too large."
+            )
         if self.targets is not None:
             each = max(1, len(self.network.quantiles))
             found *= np.repeat(self.targets.scale, each)
@@ -218,6 +257,11 @@ def _real_numbers(X: ArrayLike) -> NDArray[Any]:
     if found.dtype.kind not in "buif":
         raise KlayerError(f"`X` must hold real numbers, but got dtype {found.dtype}.")
     return found
+
+
+def _shortened(names: Sequence[str], most: int = 10) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

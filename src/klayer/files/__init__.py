@@ -8,6 +8,7 @@ from klayer.files.cache import cache_folder, cached
 from klayer.files.lock import Lock
 from klayer.files.sealed import (
     Damaged,
+    json_text,
     parse_json,
     plain,
     read_arrays,
@@ -43,6 +44,7 @@ __all__ = [
     "cut",
     "flush_folder",
     "is_part",
+    "json_text",
     "make_folder",
     "move",
     "own_folder",

@@ -23,6 +23,7 @@ from klayer.files.writing import read_bytes, write_bytes
 
 __all__ = [
     "Damaged",
+    "json_text",
     "parse_json",
     "plain",
     "read_arrays",
@@ -70,6 +71,17 @@ def plain(value: Any) -> Any:
     return value if value is None else str(value)
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """Write a value as JSON that every reader takes: no NaN; see :func:`plain`.
+
+    Examples
+    --------
+    >>> json_text({"loss": float("nan"), "seed": np.int64(3)})
+    '{"loss": null, "seed": 3}'
+    """
+    return json.dumps(plain(value), allow_nan=False, **options)
+
+
 def _digest(*parts: bytes | memoryview) -> bytes:
     state = blake2b(digest_size=_SIZE)
     for part in parts:
@@ -102,7 +114,7 @@ def sealed_line(values: Mapping[str, Any]) -> bytes:
 
 
 def _open_end(values: Mapping[str, Any], indent: int | None) -> bytes:
-    text = json.dumps(plain(values), indent=indent, allow_nan=False)
+    text = json_text(values, indent=indent)
     return text[: text.rindex("}")].rstrip().encode()
 
 
@@ -161,7 +173,7 @@ def write_arrays(
     from safetensors.numpy import save
 
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    values = json.dumps({**plain_values, "digest": _BLANK.decode()}, allow_nan=False)
+    values = json_text({**plain_values, "digest": _BLANK.decode()})
     content = memoryview(save(arrays, metadata={"klayer": values}))
     at = _place(content)
     assert at is not None

@@ -23,7 +23,9 @@ Array = NDArray[Any]
 
 # The curves that may be recorded, each of shape (P, T): those of the splits and scores that there are.
 CURVES = tuple(
-    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", *METRICS)
+    f"{split}_{name}"
+    for split in SPLITS_OF_CURVES
+    for name in ("cost", "loss", *(name for name, one in METRICS.items() if one.curve))
 )
 
 
