@@ -56,8 +56,7 @@ class Table:
         return self.marks[row] if self.marks else ""
 
     def save(self, folder: Path) -> Path:
-        """Write ``NAME.csv``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``NAME.csv`` into a folder that is there."""
         path = folder / f"{self.name}.csv"
         write_csv(path, self.raw_head or self.head, self.raw or self.body)
         return path
