@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from klayer.files import write_csv
 from klayer.report.run_view import ACCURACY, SPLITS, ArmView, RunView
 from klayer.study.chance import BESIDE_ACCURACY
 from klayer.study.measure import Measure
@@ -56,16 +56,13 @@ class Table:
         return self.marks[row] if self.marks else ""
 
     def save(self, folder: Path) -> Path:
-        """Write ``NAME.csv``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``NAME.csv`` into a folder that is there."""
         path = folder / f"{self.name}.csv"
-        with path.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(self.raw_head or self.head)
-            writer.writerows(self.raw or self.body)
+        write_csv(path, self.raw_head or self.head, self.raw or self.body)
         return path
 
 
+OUTCOME = "Outcome"
 INTERVAL = "95\u202f% interval"
 # The class of a row by what its comparison shows.
 VERDICT_MARKS = {"higher": "good", "lower": "bad"}
@@ -252,7 +249,7 @@ COLUMNS = (
     Column("Rows leave open", lambda arm: arm.measure.interval(*arm.rows_interval),
            tip="Where the accuracy of one such network would lie on many more rows, after Wilson; all "
            "seeds share the rows, so this is not in their spread."),
-    Column("Outcome", lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
+    Column(OUTCOME, lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
 )  # fmt: skip
 
 
@@ -273,8 +270,12 @@ def result_table(
     caption: str,
     label: Callable[[ArmView], str] = lambda arm: arm.label,
 ) -> Table:
-    """Make the table of final scores, a row for each arm, named by ``label``."""
-    shown = columns(arms)
+    """Make the table of final scores, a row for each arm, named by ``label``.
+
+    Where every network of every arm left chance, the outcome is not worth a column.
+    """
+    plain = all(arm.cell.kind == "trained" and not arm.cell.far_apart for arm in arms)
+    shown = [one for one in columns(arms) if not (plain and one.heading == OUTCOME)]
 
     def raw(arm: ArmView) -> dict[str, Any]:
         parts = [column.raw(arm) for column in shown if column.raw]

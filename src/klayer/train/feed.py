@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from klayer.data import Dataset, Standardiser
+from klayer.data import Dataset, Encoder, Standardiser
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 
@@ -65,6 +65,9 @@ class Data(Protocol):
 
     @property
     def targets(self) -> Standardiser | None: ...
+
+    @property
+    def encoder(self) -> Encoder | None: ...
 
 
 class Rows:

@@ -26,6 +26,7 @@ from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.memory import require_memory
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
@@ -137,6 +138,8 @@ class Population(Told):
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        if state is None:
+            require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
         if state:
             self._check(state)
@@ -179,17 +182,8 @@ class Population(Told):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
-        return tuple(
-            what
-            for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
-                ("clip_norm", bool(self.settings.clip_norm)),
-            )
-            if needed
-        )
+        """What a backend has to know beside pieces, loss and optimiser."""
+        return ("clip_norm",) if self.settings.clip_norm else ()
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
@@ -368,6 +362,7 @@ class Population(Told):
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 
