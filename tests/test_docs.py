@@ -78,6 +78,19 @@ def test_the_help_of_every_command_ends_with_examples_that_can_be_read(called):
             inner.make_context("klayer", words)  # raises for what it doesn't know
 
 
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("called", list(EVERY))
+def test_help_cuts_no_word_in_a_narrow_terminal(called, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    command = EVERY[called][1]
+    text = command.get_help(command.make_context(called, [], resilient_parsing=True))
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "\\[" not in text
+    for flag in ("--half-cycle", "--batch-norm, --bn") if called == "klayer train" else ():
+        assert flag in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_only_commands_and_files_that_exist(page):
     text = page.read_text(encoding="utf-8")

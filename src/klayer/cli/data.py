@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data
+from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.options import DataCommand, said
 from klayer.cli.output import terminal_width
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from klayer.shown import ShownTable
 
 app = typer.Typer(
+    cls=HelpedGroup,
     name="data",
     help="List, inspect, download and picture data sets.\n\nExample: klayer data info digits",
     no_args_is_help=True,
@@ -55,7 +57,7 @@ def _print(*parts: str | ShownTable) -> None:
             typer.echo(f"\n{to_text([part], '', terminal_width())}\n")
 
 
-@app.command("list")
+@app.command("list", cls=HelpedCommand)
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the sources, and where their data are.
 
@@ -226,7 +228,7 @@ def _outputs(dataset: Dataset) -> ShownTable:
     return ShownTable(shown, [""] * rows, [False] * rows)
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def fetch(name: Name, data_dir: DataDir = None) -> None:
     """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder.
 
@@ -238,7 +240,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> None:
     _print(f"{name}: {place}")
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def show(
     name: Name,
     data_dir: DataDir = None,

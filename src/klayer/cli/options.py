@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperOption
 
 from klayer.cli.complete import choices, complete_runs
+from klayer.cli.help import HelpedCommand
 
 if TYPE_CHECKING:
     from klayer.train.setting import Setting
@@ -93,7 +94,7 @@ def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -
     return found
 
 
-class DataCommand(TyperCommand):
+class DataCommand(HelpedCommand):
     """A command with an option for whatever may be said of data; :func:`said` has those given.
 
     They are made when the command is used, so that ``klayer --help`` does without NumPy.

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.output import print_table
 from klayer.errors import KlayerError
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=HelpedGroup,
     name="runs",
     help="List run directories, compare several, remove one.\n\nExample: klayer runs",
     invoke_without_command=True,
@@ -39,7 +41,7 @@ def runs(ctx: typer.Context, as_json: AsJson = False) -> None:
         _list(USUAL, as_json)
 
 
-@app.command("list")
+@app.command("list", cls=HelpedCommand)
 def list_runs(folder: Folder = USUAL, as_json: AsJson = False) -> None:
     """List the runs in a folder, the newest first: what, when, data, best, state.
 
@@ -79,7 +81,7 @@ def _list(folder: Path, as_json: bool) -> None:
             typer.echo(one.problem)
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def compare(several: Several, as_json: AsJson = False) -> None:
     """Set the arms of several runs side by side, each named by what varies.
 
@@ -125,7 +127,7 @@ def compare(several: Several, as_json: AsJson = False) -> None:
     )
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def remove(
     several: Several,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
