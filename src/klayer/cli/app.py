@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli import data
 from klayer.cli.gradcheck import gradcheck
+from klayer.cli.grade import grade
 from klayer.cli.mistakes import UsageError, told
 from klayer.cli.options import DataCommand, SearchCommand, TrainCommand
 from klayer.cli.predict import predict
@@ -32,6 +33,7 @@ app.command(cls=DataCommand)(study)
 app.command(cls=TrainCommand)(train)
 app.command(cls=SearchCommand)(search)
 app.command()(gradcheck)
+app.command()(grade)
 app.command()(report)
 app.command()(predict)
 app.add_typer(data.app, name="data")
