@@ -11,10 +11,9 @@ import sys
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import klayer as kl
-from klayer.cli import app, main
+from klayer.cli import main
 from klayer.errors import KlayerError
 
 pl = pytest.importorskip("polars")
@@ -121,7 +120,10 @@ def test_several_labels_are_written_side_by_side(houses, run):
     frame = pl.DataFrame({"x": rng.normal(size=60), "wet": [0, 1] * 30, "cold": [1, 1, 0] * 20})
     frame.write_csv("weather.csv")
     said = ["--target", "wet", "--target", "cold"]
-    assert run("train", "--data", "weather.csv", *said, "--out", "run", "-q", *BRIEF)[0] == 0
+    assert (
+        run("train", "--data", "weather.csv", *said, "--out", "run", "-q", "--no-report", *BRIEF)[0]
+        == 0
+    )
     assert run("predict", "run", "weather.csv", "--out", "p.csv")[0] == 0
     first = cells(houses / "p.csv")[0]
     assert list(first) == ["input", "wet", "cold", "probability of wet", "probability of cold"]
@@ -132,10 +134,10 @@ def test_several_labels_are_written_side_by_side(houses, run):
 
 def test_flags_toml_and_python_say_the_same_of_a_table(houses, run):
     common = ["--out", "a", "-q", *BRIEF]
-    said = ["--target", "price", "--drop", "area", "--group-by", "town", "--category", "rooms"]
+    said = ["--target", "garden", "--drop", "area", "--group-by", "built", "--category", "rooms"]
     assert run("train", "--data", "houses.csv", *said, *common)[0] == 0
-    told = 'data = "houses.csv"\ntarget = "price"\ndrop = ["area"]\n'
-    told += 'group_by = "town"\ncategory = "rooms"\n'
+    told = 'data = "houses.csv"\ntarget = "garden"\ndrop = ["area"]\n'
+    told += 'group_by = "built"\ncategory = "rooms"\n'
     (houses / "train.toml").write_text(told + TOML)
     assert run("train", "--config", "train.toml", "--out", "b", "-q")[0] == 0
     (houses / "study.toml").write_text(f"{told}seeds = 1\n[settings]\n{TOML}")
@@ -147,7 +149,7 @@ def test_flags_toml_and_python_say_the_same_of_a_table(houses, run):
     )
     status, _, err = run("search", "search.toml", "--out", "d", "-q")
     assert status == 0, err
-    data = kl.load("houses.csv", target="price", drop="area", group_by="town", category="rooms")
+    data = kl.load("houses.csv", target="garden", drop="area", group_by="built", category="rooms")
     for name in "abcd":
         found = kl.Run(name)
         assert found.info["data"]["fingerprint"] == data.fingerprint
@@ -221,9 +223,9 @@ def trained(tmp_path_factory):
         }
     )
     frame.write_csv(folder / "t.csv")
-    arguments = ["train", "--data", str(folder / "t.csv"), "--target", "y", "-q", *BRIEF]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(folder / "run")])
-    assert result.exception is None, result.exception
+    arm = {"hidden": [8], "cycles": 1, "half_cycle": "2 epochs", "batch_size": 10}
+    said = {"data": str(folder / "t.csv"), "target": "y", "seeds": 1, "arms": [arm]}
+    kl.run_study(kl.Study.from_values(said), out=folder / "run", kind="train")
     return folder / "run", frame.drop("y")
 
 
