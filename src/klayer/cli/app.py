@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli import data, runs
 from klayer.cli.gradcheck import gradcheck
+from klayer.cli.grade import grade
 from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.mistakes import UsageError, told
 from klayer.cli.options import DataCommand, SearchCommand, TrainCommand
@@ -34,6 +35,7 @@ app.command(cls=DataCommand)(study)
 app.command(cls=TrainCommand)(train)
 app.command(cls=SearchCommand)(search)
 app.command(cls=HelpedCommand)(gradcheck)
+app.command(cls=HelpedCommand)(grade)
 app.command(cls=HelpedCommand)(report)
 app.command(cls=HelpedCommand)(predict)
 app.add_typer(runs.app, name="runs")
