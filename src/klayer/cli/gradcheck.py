@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import choices
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
 from klayer.files import write_text
@@ -30,7 +31,11 @@ def gradcheck(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, complex, central, forward or direction.")
+        str,
+        typer.Option(
+            help="auto, complex, central, forward or direction.",
+            autocompletion=choices(("auto", "complex", "central", "forward", "direction")),
+        ),
     ] = "auto",
     arrays: Annotated[
         list[str] | None,
@@ -66,6 +71,8 @@ def gradcheck(
 
     Without a model, the networks of the report's section 1 are checked, and the table shows
     measured errors beside published ones.
+
+    Example: klayer gradcheck my_model.py:build --tolerance 1e-6
     """
     from klayer.gradcheck.options import validate
 
