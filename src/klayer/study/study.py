@@ -6,8 +6,9 @@ A mistake is answered with the file, the place and the rule, and "did you mean" 
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
@@ -28,6 +29,8 @@ from klayer.train.settings import SETTINGS, current_names
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
+MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
+
 Make = Callable[[Mapping[str, Any], str], Settings]
 
 
@@ -38,13 +41,13 @@ class Published(BaseModel):
     batch_norm = "none", init = "he"}``; a list of lists or names means any of them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     where: dict[str, Any]
     source: str
-    train: float | None = None
-    validation: float | None = None
-    test: float | None = None
+    train: float | None = Field(default=None, ge=0, le=1)
+    validation: float | None = Field(default=None, ge=0, le=1)
+    test: float | None = Field(default=None, ge=0, le=1)
     note: str = ""
 
     def matches(self, settings: Settings) -> bool:
@@ -64,7 +67,7 @@ def _flat(value: list[Any]) -> bool:
 class _Document(BaseModel):
     """The keys that a study's file may have, and their kinds."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = "study"
     title: str = "A study of fully connected networks"
@@ -148,12 +151,16 @@ class Study:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
             document = _renamed(document)
+            _check_size(document)
             search = document.search
+            arms = tuple(_arms(document, make))
+            if make == Settings.from_values:  # what a run stored was taken when it was made
+                _check_published(document.published, arms)
             return cls(
                 document.name,
                 document.title,
                 document.data,
-                tuple(_arms(document, make)),
+                arms,
                 seeds_of(document.seeds, document.seed),
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
@@ -252,6 +259,35 @@ def _renamed(document: _Document) -> _Document:
             "arms": [current_names(arm, "arms") for arm in document.arms],
         }
     )
+
+
+def _check_size(document: _Document) -> None:
+    """Refuse more arms and networks than anybody waits for, before the first is made."""
+    crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
+    count = crossed + len(document.arms)
+    if count > MOST_ARMS:
+        raise KlayerError(
+            f"a study must have at most {MOST_ARMS:,} arms, but the grid makes {crossed:,} and `arms` "
+            f"{len(document.arms):,}: leave some values away, or search them."
+        )
+    seeds = document.seeds if isinstance(document.seeds, int) else len(document.seeds)
+    if count * seeds > MOST_NETWORKS:
+        raise KlayerError(
+            f"a study must have at most {MOST_NETWORKS:,} networks, but {count:,} arms x {seeds:,} "
+            f"seeds are {count * seeds:,}."
+        )
+
+
+def _check_published(published: Sequence[Published], arms: Sequence[Arm]) -> None:
+    """Refuse a published accuracy that is set beside nothing: its `where` has a slip."""
+    for number, one in enumerate(published, start=1):
+        if not any(one.matches(arm.settings) for arm in arms):
+            first = arms[0].settings.as_dict()
+            raise KlayerError(
+                f"published, number {number}: `where` must name the settings of an arm, but no arm has "
+                f"{one.where!r:.200}. The first arm has "
+                f"{ {name: first[name] for name in current_names(one.where)}!r:.200}."
+            )
 
 
 def _arms(document: _Document, make: Make) -> Iterator[Arm]:
