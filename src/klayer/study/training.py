@@ -225,6 +225,9 @@ def _records(
     records = []
     for p, job in enumerate(one.jobs):
         failure = state.failures[p]
+        stopped_at, best_at = _end_of(state, p)
+        points = sum(t <= stopped_at for t in state.recorded) if stopped_at else len(state.recorded)
+        recorded = state.recorded[:points]
         learned = "trained" if scores["train"][score_name][p] > chance else "at chance"
         score = {
             split: Score(
@@ -233,12 +236,10 @@ def _records(
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
-            "update": [int(t) for t in state.recorded],
-            "epoch": [t / per_epoch for t in state.recorded],
-            "lr": numbers(
-                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
-            ),
-            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+            "update": [int(t) for t in recorded],
+            "epoch": [t / per_epoch for t in recorded],
+            "lr": numbers(_learning_rate(job.member.settings, t, per_epoch) for t in recorded),
+            **{curve: numbers(values[p, :points]) for curve, values in state.history.items()},
         }
         records.append(
             NetworkRecord(
@@ -255,9 +256,19 @@ def _records(
                 seconds=float(seconds[p]),
                 history=history,
                 backend=state.backend,
+                stopped_at=stopped_at,
+                best_at=best_at,
             )
         )
     return records
+
+
+def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
+    """Return where a network stopped early, and where its best weights come from."""
+    if not state.marks:
+        return None, None
+    stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
+    return (stopped if stopped >= 0 else None), best
 
 
 def _chance(dataset: Dataset) -> float:

@@ -17,6 +17,7 @@ from klayer.nn import Batch, DelayedWeights, Plan, Workspace
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.lanes import slices
 from klayer.nn.pieces.affine import AffinePass
+from klayer.train.averaging import Averaging
 from klayer.train.blocks import Block
 from klayer.train.clipping import Clipping
 from klayer.train.engine import BLAS_THREADS, Engine
@@ -56,6 +57,9 @@ class Chunk:
             for group in (population.state.params, population.state.running)
         )
         self.rates = Rates(population, lanes)
+        self.averaging = (
+            Averaging(population, lanes, ws) if "average" in population.state.copies else None
+        )
         self.first_layer: DelayedWeights | None = None
         self._index = 0
         self._plans: dict[int, Plan] = {}
@@ -86,7 +90,10 @@ class Chunk:
 
     def _updates(self, block: Block, first: int) -> list[Chunk]:
         """Do the updates of a block from a given one on."""
-        self.rates.prepare(range(block.start, block.start + len(block)))
+        indices = range(block.start, block.start + len(block))
+        self.rates.prepare(indices)
+        if self.averaging:
+            self.averaging.prepare(indices)
         for i in range(first, len(block)):
             x, labels, weights = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
@@ -99,6 +106,8 @@ class Chunk:
                 return self._without_failures(plan, block, i)
             if self._clippings:
                 self._clippings[len(x)].update()
+            if self.averaging:
+                self.averaging.update(i)
         if self.first_layer:
             self.first_layer.settle()
         self.first_layer = None  # it holds the block

@@ -28,11 +28,14 @@ from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
-from klayer.train.state import TrainingState
+from klayer.train.state import TrainingState, copied
 
 __all__ = ["Member", "Population"]
 
 Array = NDArray[Any]
+
+# What early stopping remembers of each network, and where it starts.
+MARKS = {"best": -np.inf, "best_update": 0.0, "waited": 0.0, "stopped": -1.0}
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class Population:
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        self._check_stopping()
         self.state = state or self._start()
         if state:
             self._check(state)
@@ -138,12 +142,30 @@ class Population:
             [member.seed for member in self.members],
             self.dtype,
         )
+        running = self.network.init_running(len(self), self.dtype)
+        stops = self.settings.early_stopping != "none"
         return TrainingState(
             params,
-            self.network.init_running(len(self), self.dtype),
+            running,
             OPTIMISERS[self.settings.optimiser].init(params),
+            copies={"best": copied(params, running)} if stops else {},
+            marks={n: np.full(len(self), start) for n, start in MARKS.items() if stops},
             **self._strategy(params["W1"]),
         )
+
+    def _check_stopping(self) -> None:
+        """Refuse early stopping by what these data don't have."""
+        name, known = self.settings.early_stopping, measures(self.network.task)
+        if name != "none" and "validation" not in self.feed.splits:
+            raise KlayerError(
+                f"`early_stopping={name!r}` needs a validation split, but the data have none: add one, "
+                "or set early_stopping='none'."
+            )
+        if name not in ("none", *known):
+            raise KlayerError(
+                f"`early_stopping={name!r}` is no measure of a {self.network.task}: choose one of "
+                f"{', '.join(known)}."
+            )
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -174,8 +196,32 @@ class Population:
                 ("weights", weights),
                 ("smoothing", bool(self.numbers["smoothing"].any())),
                 ("clip_norm", bool(self.settings.clip_norm)),
+                ("average", self.settings.average != "none"),
             )
             if needed
+        )
+
+    def average_weights(self, t: Array, lanes: slice) -> Array:
+        """Return how much updates (T,) count in the average of weights, ``c_t``, shape (T, P).
+
+        For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``: the beginning is soon forgotten.
+        For ``cycle_end``, ``1 / n`` at the n-th update of the average, which is then the mean.
+        """
+        if self.settings.average == "ema":
+            decay = np.minimum(self.numbers["ema_decay"][lanes], ((1 + t) / (10 + t))[:, None])
+            return np.asarray(1 - decay)
+        n = t[:, None] + 1 - self.average_from
+        share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
+        return np.broadcast_to(share, (len(t), len(self.members[lanes])))
+
+    @property
+    def average_from(self) -> int:
+        """The update from which on the average is that of the weights."""
+        if self.settings.average != "cycle_end":
+            return 0
+        start = max((end for end in (0, *self.course.ends) if end < self.total_updates), default=0)
+        return round(
+            self.total_updates - self.settings.average_share * (self.total_updates - start)
         )
 
     def _check(self, state: TrainingState) -> None:
@@ -192,6 +238,12 @@ class Population:
                 for name, slot in slots.items()
             ),
         ]
+        both = {**self.network.shapes(), **self.network.running_shapes()}
+        if state.update < self.total_updates:
+            if self.settings.early_stopping != "none":
+                groups.append(("best copies", both, state.copies.get("best", {})))
+            if self.settings.average != "none" and state.update > self.average_from:
+                groups.append(("average copies", both, state.copies.get("average", {})))
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
             have = {key: value.shape for key, value in arrays.items()}
@@ -211,7 +263,8 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
+        one_by_one = self.settings.clip_norm or self.settings.average != "none"
+        if one_by_one or not OPTIMISERS[self.settings.optimiser].by_products:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -224,6 +277,12 @@ class Population:
     def alive(self) -> list[int]:
         """The networks that have not failed."""
         return [p for p, failure in enumerate(self.state.failures) if failure is None]
+
+    @property
+    def training(self) -> list[int]:
+        """The networks that still train: they have neither failed nor stopped."""
+        stopped = self.state.marks.get("stopped")
+        return [p for p in self.alive if stopped is None or stopped[p] < 0]
 
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
@@ -252,11 +311,12 @@ class Population:
 
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
-        dataset, state = self.feed.dataset, self.state
+        dataset = self.feed.dataset
+        params, running = self.state.weights()
         model = Model(
             self.network,
-            state.params,
-            state.running,
+            params,
+            running,
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
@@ -283,14 +343,20 @@ class Population:
         """Return rows with the weights that these networks' loss gives them."""
         return rows.weighted(self._class_weights)
 
-    def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
+    def evaluate_rows(
+        self, rows: Rows, engine: Engine | None = None, lanes: Sequence[int] | None = None
+    ) -> dict[str, Array]:
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
+
+        NaN for networks that are not among ``lanes``, by default those that have not failed.
+        """
         values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+
+        weights = self.state.weights()
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
-                {key: value[lanes] for key, value in group.items()}
-                for group in (self.state.params, self.state.running)
+                {key: value[lanes] for key, value in group.items()} for group in weights
             )
             numbers = {name: value[lanes] for name, value in self.numbers.items()}
             for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
@@ -298,7 +364,8 @@ class Population:
 
         with engine or Engine() as engine:
             share = -(-len(self) // engine.workers)
-            engine.map(run, slices(self.alive, min(self.chunk, max(1, share))))
+            some = self.alive if lanes is None else lanes
+            engine.map(run, slices(some, min(self.chunk, max(1, share))))
         return values
 
 

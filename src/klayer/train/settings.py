@@ -22,6 +22,7 @@ from klayer.nn.backends import BACKENDS
 from klayer.train.batches import Batches
 from klayer.train.optimisation import Optimisation
 from klayer.train.other_names import unknown_setting
+from klayer.train.refinement import Refinement
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -78,7 +79,7 @@ def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class Settings(Optimisation):
+class Settings(Refinement, Optimisation):
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.

@@ -11,14 +11,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.nn import Workspace
 from klayer.nn.backends import require
 from klayer.nn.lanes import slices
+from klayer.train.averaging import statistics
 from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
@@ -28,7 +30,8 @@ from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.feed import Data, Feed
 from klayer.train.population import Member, Population
 from klayer.train.settings import Settings
-from klayer.train.state import Failure, TrainingState
+from klayer.train.state import Failure, TrainingState, copied
+from klayer.train.stopping import note_point, restore_best
 
 __all__ = ["Trainer", "fit"]
 
@@ -133,13 +136,48 @@ class Trainer:
                 self.advance(t, on_progress)
                 if t in points and t not in state.recorded:
                     self.record()
+                    if t == population.total_updates and "best" in state.copies:
+                        restore_best(population, population.training)
+                        del state.copies["best"]
                     if on_record:
                         on_record(state)
 
     def advance(self, until: int, on_progress: Callable[[float], None] | None = None) -> None:
         """Do the updates up to ``until``, rounded up to the grid, and record nothing."""
         with self.engine:
-            self._advance(self.population.on_grid(until), on_progress)
+            for stop in self._stops(until):
+                self._begin_average()
+                self._advance(stop, on_progress)
+                self._keep_cycle()
+            self._finish()
+
+    def _stops(self, until: int) -> list[int]:
+        """Return where something is to be done on the way, and the end."""
+        population, settings = self.population, self.population.settings
+        stops = [population.average_from] if settings.average != "none" else []
+        if settings.snapshots != "none":
+            stops += population.course.ends
+        end = population.on_grid(until)
+        ahead = {population.on_grid(stop) for stop in stops}
+        return [*sorted(stop for stop in ahead if population.state.update < stop < end), end]
+
+    def _begin_average(self) -> None:
+        population, state = self.population, self.population.state
+        if (
+            population.settings.average != "none"
+            and population.average_from <= state.update < population.total_updates
+            and "average" not in state.copies
+        ):
+            state.copies["average"] = copied(state.params, state.running)
+
+    def _keep_cycle(self) -> None:
+        """Keep the networks as they are at the end of a cycle; the last one's are the state itself."""
+        population, state = self.population, self.population.state
+        if population.settings.snapshots == "none":
+            return
+        for cycle, end in enumerate(population.course.ends[:-1], start=1):
+            if population.on_grid(end) == state.update:
+                state.copies[f"cycle {cycle}"] = copied(*state.weights())
 
     def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
         state = self.population.state
@@ -223,7 +261,7 @@ class Trainer:
         population = self.population
         feed, batches = population.feed, population.batches
         on_the_way = standardise_on_the_way(
-            population.network, batches.batch_size, len(population.alive)
+            population.network, batches.batch_size, len(population.training)
         )
         rows = population.weighted(feed["train"] if on_the_way else feed.ready("train"))
         return Blocks(rows, batches, population.state.at_once > 1, feed.augment)
@@ -238,7 +276,7 @@ class Trainer:
 
     def _groups(self) -> list[list[slice]]:
         """Cut the networks that still train into groups of chunks; a frozen one lies in none."""
-        alive = self.population.alive
+        alive = self.population.training
         if not alive:
             return []
         population, workers = self.population, self.engine.workers
@@ -255,18 +293,42 @@ class Trainer:
     def record(self) -> None:
         """Append a point to the curves, of each split that there is."""
         population, state = self.population, self.population.state
-        values = {}
+        values: dict[str, NDArray[Any]] = {}
         with self.engine:
             for split in SPLITS_OF_CURVES:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
                     sample = population.weighted(sample)
-                    for name, value in population.evaluate_rows(sample, self.engine).items():
-                        values[f"{split}_{name}"] = value
-        for p, cost in enumerate(values["train_cost"]):
-            if state.failures[p] is None and not np.isfinite(cost):
+                    found = population.evaluate_rows(sample, self.engine, population.training)
+                    values |= {f"{split}_{name}": value for name, value in found.items()}
+        for p in population.training:
+            if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
         state.record(values)
+        note_point(population, values)
+
+    def _finish(self) -> None:
+        """At the end: the average takes the weights' place, with statistics of its own."""
+        population, state = self.population, self.population.state
+        average = state.copies.get("average")
+        if average is None or state.update < population.total_updates:
+            return
+        rows = population.weighted(population.feed["train"])
+
+        def settle(lanes: slice, ws: Workspace) -> None:
+            params = {key: average[key][lanes] for key in state.params}
+            numbers = {name: value[lanes] for name, value in population.numbers.items()}
+            batches = population.settings.batches(len(rows))
+            running = statistics(population.network, params, rows, batches, numbers, ws)
+            for group, found in ((state.params, params), (state.running, running)):
+                for key, value in found.items():
+                    group[key][lanes] = value
+
+        with self.engine:
+            share = -(-len(population) // self.engine.workers)
+            some = slices(population.training, min(population.chunk, max(1, share)))
+            self.engine.map(settle, some)
+        del state.copies["average"]
 
 
 def fit(

@@ -1,0 +1,65 @@
+"""The settings of what surrounds optimisation: changed rows, averaged weights, an early end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from klayer.train.metrics import METRICS
+from klayer.train.setting import setting
+
+__all__ = ["AVERAGES", "Refinement"]
+
+AVERAGES = ("none", "ema", "cycle_end")
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The part of :class:`klayer.train.Settings` that says what is made of the weights that come.
+
+    Examples
+    --------
+    >>> from klayer.train import Settings
+    >>> Settings(early_stopping="accuracy", patience=3).patience
+    3
+    """
+
+    average: str = setting(
+        "none",
+        "Which average of its weights a network ends with: none; ema, an exponential moving average; or "
+        "cycle_end, the mean over the end of the last cycle.",
+        choices=AVERAGES,
+        search="choices",
+    )
+    ema_decay: float = setting(
+        0.999,
+        "How much of itself the moving average keeps from update to update, at the most.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        only_with=("average", ("ema",)),
+    )
+    average_share: float = setting(
+        0.25,
+        "The share of the last cycle over whose weights the mean is taken.",
+        above=0,
+        at_most=1,
+        only_with=("average", ("cycle_end",)),
+    )
+    snapshots: str = setting(
+        "none",
+        "Whether the networks are kept as they are at the end of each cycle, for ensembles: {choices}.",
+        choices=("none", "cycles"),
+    )
+    early_stopping: str = setting(
+        "none",
+        "Measure of the validation curve by which a network that gets no better stops, and ends with "
+        "its best weights: {choices}.",
+        choices=("none", "loss", "cost", *METRICS),
+    )
+    patience: int = setting(
+        5,
+        "Points of the validation curve without a better value after which a network stops.",
+        at_least=1,
+        only_with=("early_stopping", ("loss", "cost", *METRICS)),
+    )
