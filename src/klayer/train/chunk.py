@@ -95,10 +95,10 @@ class Chunk:
         if self.averaging:
             self.averaging.prepare(indices)
         for i in range(first, len(block)):
-            x, labels, weights = block.batches[i]
+            x, labels, weights, mixed = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
             batch = plan.batch
-            batch.x, batch.labels, batch.weights = x, labels, weights
+            batch.x, batch.labels, batch.weights, batch.mixed = x, labels, weights, mixed
             batch.update = block.start + i
             self._index = i
             self.rates.use(i)

@@ -38,6 +38,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "cycle_growth": ("t_mult", "cycle_mult", "growth"),
     "early_stopping": ("early_stop", "stop_early", "monitor"),
     "patience": ("n_iter_no_change", "early_stopping_rounds", "patience_epochs"),
+    "augment": ("augmentation", "augmentations", "transform", "transforms", "mixup", "cutout"),
     "average": ("averaging", "swa", "ema", "weight_average"),
     "ema_decay": ("polyak", "average_decay"),
     "snapshots": ("snapshot", "snapshot_ensemble"),

@@ -20,6 +20,7 @@ from klayer.nn import Workspace
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
+from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import evaluate
@@ -125,6 +126,7 @@ class Population:
         }
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
+        self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
@@ -197,6 +199,7 @@ class Population:
                 ("smoothing", bool(self.numbers["smoothing"].any())),
                 ("clip_norm", bool(self.settings.clip_norm)),
                 ("average", self.settings.average != "none"),
+                ("mixup", self.augmentation.mixup is not None),
             )
             if needed
         )

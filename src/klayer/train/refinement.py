@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from klayer.train.augment import AUGMENTATIONS, Augmentation, read_augment
 from klayer.train.metrics import METRICS
 from klayer.train.setting import setting
 
 __all__ = ["AVERAGES", "Refinement"]
 
 AVERAGES = ("none", "ema", "cycle_end")
+
+
+def _listed(images: bool) -> str:
+    """Write the changes for images, or those for any data: ``mirror, crop:4``."""
+    return ", ".join(
+        way
+        for way, row in zip(Augmentation.table(), AUGMENTATIONS.values(), strict=True)
+        if bool(row.images) == images
+    )
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,14 @@ class Refinement:
     3
     """
 
+    augment: str = setting(
+        "none",
+        "Changes of the rows of each mini-batch, as in mirror,crop:4; for images "
+        f"{_listed(True)}; for any data {_listed(False)}.",
+        read=read_augment,
+        values="none, or changes with commas",
+        metavar="CHANGES",
+    )
     average: str = setting(
         "none",
         "Which average of its weights a network ends with: none; ema, an exponential moving average; or "

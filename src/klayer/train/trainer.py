@@ -225,6 +225,8 @@ class Trainer:
                 engine.map(run, behind())
                 state.update, self.consistent = goal, True
                 raise
+            finally:
+                blocks.close()
             if behind():
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
@@ -253,8 +255,10 @@ class Trainer:
             chunk.release()
 
     def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
-        """Have a large block gathered meanwhile, where a worker is idle."""
-        if following and threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+        """Have a block gathered meanwhile: by a thread for it, or a large one by an idle worker."""
+        if following is None or blocks.ahead(following):
+            return
+        if threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
             self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
@@ -263,8 +267,11 @@ class Trainer:
         on_the_way = standardise_on_the_way(
             population.network, batches.batch_size, len(population.training)
         )
-        rows = population.weighted(feed["train"] if on_the_way else feed.ready("train"))
-        return Blocks(rows, batches, population.state.at_once > 1, feed.augment)
+        change = population.augmentation
+        raw = change.changes_raw_rows
+        rows = feed.raw("train") if raw else feed["train"] if on_the_way else feed.ready("train")
+        rows, overlaps = population.weighted(rows), population.state.at_once > 1
+        return Blocks(rows, batches, overlaps, feed.augment, change if change else None)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as stay in the cache."""
