@@ -226,6 +226,7 @@ def test_every_setting_that_is_accepted_is_read_again():
         "auto",
         "2 epochs",
         "he",
+        "mirror,crop:2",
         Fraction(1, 2),
     ]
     for name in SETTINGS:
