@@ -381,6 +381,7 @@ def test_a_batch_larger_than_the_split_is_the_split():
         ("wd", "l2"),
         ("grad_clip", "clip_norm"),
         ("n_iter_no_change", "patience"),
+        ("alpha", "l2"),
         ("hidden_layer_sizes", "hidden"),
         ("batchsize", "batch_size"),
         ("Momentum", "momentum"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from klayer.data import Standardiser
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.nn.lanes import Lanes, chosen_lanes
+from klayer.shown import Facts, Part, Told
 
 __all__ = ["Model"]
 
@@ -21,7 +23,7 @@ Arrays = Mapping[str, NDArray[Any]]
 ROWS = 1000
 
 
-class Model:
+class Model(Told):
     """P trained networks of one architecture, ready to judge rows.
 
     Every method takes *raw* rows, as the data set holds them (8-bit images as 8-bit images): the model
@@ -106,6 +108,27 @@ class Model:
     def __len__(self) -> int:
         """P, the number of networks."""
         return len(next(iter(self.params.values())))
+
+    def __repr__(self) -> str:
+        many = f"{len(self)} network{'s' * (len(self) > 1)}"
+        widths = "-".join(map(str, self.network.widths))
+        return f"<Model of {many} {widths}, {self.task}: {_shortened(self.output_names)}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows."""
+        size = sum(math.prod(shape) for shape in self.network.shapes().values())
+        answers = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
+        rows = f"raw rows of {self.network.n_features:,} numbers, standardised by the model itself"
+        facts = [
+            ("networks", f"{len(self)} of {'-'.join(map(str, self.network.widths))}"),
+            ("parameters", f"{size:,} each"),
+            ("input", rows),
+            (answers[self.task], _shortened(self.output_names)),
+        ]
+        return [Facts(facts)]
+
+    def _heading(self) -> str:
+        return f"Model for {self.task}"
 
     def take(self, lanes: Lanes) -> Model:
         """Return a model of the networks ``lanes`` alone, in that order."""
@@ -218,6 +241,11 @@ def _real_numbers(X: ArrayLike) -> NDArray[Any]:
     if found.dtype.kind not in "buif":
         raise KlayerError(f"`X` must hold real numbers, but got dtype {found.dtype}.")
     return found
+
+
+def _shortened(names: Sequence[str], most: int = 10) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"
 
 
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

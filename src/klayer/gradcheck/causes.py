@@ -105,7 +105,7 @@ def _shared(repairs: dict[str, Repair | None]) -> list[Cause]:
 def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
     """Return why a cost isn't the one that the reference stands for, if it isn't."""
     if not reference.replays:
-        return "the known mistakes are those of networks with ReLU"
+        return "the known mistakes are those of networks with ReLU and softmax, and no more pieces"
     if not reference.fits(params):
         shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
         return f"its parameters would be {shapes}"

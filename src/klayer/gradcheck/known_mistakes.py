@@ -191,9 +191,16 @@ class Reference:
 
     @property
     def replays(self) -> bool:
-        """Whether mistakes can be replayed for such a network: for ReLU and softmax alone."""
+        """Whether mistakes can be replayed for such a network: ReLU, softmax, nothing else."""
         network = self.network
-        return network.activation == "relu" and network.loss == "softmax_cross_entropy"
+        plain = Network(
+            network.n_features,
+            network.hidden,
+            network.n_classes,
+            network.batch_norm,
+            network.bn_eps,
+        )
+        return network == plain
 
     def fits(self, params: Params) -> bool:
         """Whether parameters have this network's keys and shapes."""

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
@@ -47,8 +48,10 @@ from klayer.files import (
 )
 from klayer.model import Model
 from klayer.nn import Network
+from klayer.shown import Part, Told
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.run_told import run_curves, run_parts
 from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
@@ -58,7 +61,7 @@ from klayer.train import TrainingState
 __all__ = ["Run"]
 
 
-class Run:
+class Run(Told):
     """A run directory, open for reading and, by its creator, for appending.
 
     Parameters
@@ -380,6 +383,38 @@ class Run:
                 raise Damaged(f"{self.path / name}: {what}. {self.resume_command} writes it again.")
             self._results[name] = found
         return self._results[name]
+
+    # For notebooks.
+
+    @property
+    def state_in_words(self) -> str:
+        """``finished``, or how many networks are."""
+        n = len(self.networks)
+        if (self.path / "summary.json").exists():
+            return "finished"
+        return f"not finished: {n} network{'s' * (n != 1)} so far"
+
+    def __repr__(self) -> str:
+        what = f"{self.kind} on {self.info['data']['name']}, {len(self.networks)} networks"
+        return f"<Run {str(self.path)!r}: {what}, {self.state_in_words}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: what, when, and the scores of each arm."""
+        return run_parts(self)
+
+    def _heading(self) -> str:
+        return f"{self.kind.capitalize()} on {self.info['data']['name']}"
+
+    def curves(self) -> dict[str, NDArray[Any]]:
+        """Return the curves of all finished networks as a table, a row for each recorded update.
+
+        Returns
+        -------
+        columns : dict of array
+            ``part`` (``arms``, ``search``, ``finalists``), ``arm``, ``seed``, and what
+            :meth:`klayer.Population.curves` has from ``update`` on.
+        """
+        return run_curves(self)
 
     # Networks and their weights.
 

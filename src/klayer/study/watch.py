@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from klayer.progress import Meter, clock
 from klayer.study.arms import Pack
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
+from klayer.train.told import standing
 
 __all__ = ["Bars"]
 
@@ -65,15 +64,7 @@ class Bars:
     def record(self, pack: Pack, state: TrainingState) -> None:
         """Say how good it is so far: on the validation split; without one, in training."""
         self._begin(pack)
-        split = "validation" if "validation_accuracy" in state.history else "train"
-        accuracy = state.history[f"{split}_accuracy"][:, -1]
-        alive = accuracy[np.isfinite(accuracy)]
-        note = "all networks diverged"
-        if len(alive):
-            note = f"{split} {alive.mean():.1%}"
-            if len(alive) > 1:
-                note += f" ({alive.min():.1%} to {alive.max():.1%})"
-        self.meter.move(state.update * len(pack.jobs), note)
+        self.meter.move(state.update * len(pack.jobs), standing(state))
 
     def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
         """Leave one line behind for a population."""

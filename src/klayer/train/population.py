@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn import Workspace
+from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
+from klayer.shown import Part, Told
 from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
@@ -30,6 +31,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
+from klayer.train.told import curve_table, one_line, population_parts
 
 __all__ = ["Member", "Population"]
 
@@ -51,7 +53,7 @@ class Member:
             raise KlayerError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
 
 
-class Population:
+class Population(Told):
     """P networks that share architecture, batches and schedule, and differ in all else.
 
     Parameters
@@ -112,7 +114,7 @@ class Population:
                     f"{_difference(member.settings, settings)}."
                 )
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -124,6 +126,12 @@ class Population:
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        self.network = replace(
+            network,
+            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_inputs=bool(self.numbers["input_dropout"].any()),
+        )
+        self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
@@ -266,8 +274,9 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        one_by_one = self.settings.clip_norm or self.settings.average != "none"
-        if one_by_one or not OPTIMISERS[self.settings.optimiser].by_products:
+        settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
+        one_by_one = settings.clip_norm or settings.average != "none" or self.network.drops_inputs
+        if one_by_one or not optimiser.by_products:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -275,6 +284,42 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: settings, and each network's scores so far."""
+        return population_parts(self)
+
+    def _heading(self) -> str:
+        return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
+
+    def curves(self) -> dict[str, Array]:
+        """Return the recorded curves as a table, a row for each network and recorded update.
+
+        Returns
+        -------
+        columns : dict of array, shape (P * T,)
+            ``network`` (its place in the population, from 0), ``seed``, ``update``, ``epoch``, ``lr``
+            (the learning rate of the next update); and for each split that is recorded, ``train`` and
+            ``validation``, its curves: ``train_loss``, ``train_cost`` (with the penalty) and the scores
+            of the task, ``train_accuracy`` (0 to 1), or ``train_r2`` and ``train_rmse`` (in the
+            target's unit), or ``train_label_accuracy`` and ``train_exact_match``. NaN from where a
+            network diverged. ``pandas.DataFrame(columns)`` and ``polars.DataFrame(columns)`` take it
+            as it is.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
+        >>> curves = population.curves()
+        >>> list(curves)[:7]
+        ['network', 'seed', 'update', 'epoch', 'lr', 'train_cost', 'train_loss']
+        >>> curves["epoch"][[0, -1]].tolist(), len(curves["seed"]) // 2
+        ([0.0, 2.0], 11)
+        """
+        return curve_table(self)
 
     @property
     def alive(self) -> list[int]:
@@ -294,6 +339,11 @@ class Population:
             self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
         )
         return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
+
+    def numbers_of(self, lanes: slice) -> dict[str, Array]:
+        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        found = {name: value[lanes] for name, value in self.numbers.items()}
+        return {**found, "dropout_key": self._dropout_keys[lanes]}
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
@@ -361,7 +411,7 @@ class Population:
             params, running = (
                 {key: value[lanes] for key, value in group.items()} for group in weights
             )
-            numbers = {name: value[lanes] for name, value in self.numbers.items()}
+            numbers = self.numbers_of(lanes)
             for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
                 values[name][lanes] = value
 

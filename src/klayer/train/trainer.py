@@ -27,13 +27,11 @@ from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.costs import standardise_on_the_way, useful_workers
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
-from klayer.train.feed import Data, Feed
-from klayer.train.population import Member, Population
-from klayer.train.settings import Settings
+from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
 from klayer.train.stopping import note_point, restore_best
 
-__all__ = ["Trainer", "fit"]
+__all__ = ["Trainer"]
 
 # Networks that one worker trains at a time, at the most.
 GROUP = 16
@@ -94,7 +92,7 @@ class Trainer:
     Examples
     --------
     >>> import klayer as kl
-    >>> feed = Feed(kl.load("digits"))
+    >>> feed = kl.Feed(kl.load("digits"))
     >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
     >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
@@ -324,7 +322,7 @@ class Trainer:
 
         def settle(lanes: slice, ws: Workspace) -> None:
             params = {key: average[key][lanes] for key in state.params}
-            numbers = {name: value[lanes] for name, value in population.numbers.items()}
+            numbers = population.numbers_of(lanes)
             batches = population.settings.batches(len(rows))
             running = statistics(population.network, params, rows, batches, numbers, ws)
             for group, found in ((state.params, params), (state.running, running)):
@@ -336,32 +334,3 @@ class Trainer:
             some = slices(population.training, min(population.chunk, max(1, share)))
             self.engine.map(settle, some)
         del state.copies["average"]
-
-
-def fit(
-    dataset: Data,
-    settings: Settings | None = None,
-    seeds: Sequence[int] = (0,),
-    workers: int | None = None,
-) -> Population:
-    """Train one network for each seed, all at once.
-
-    Parameters
-    ----------
-    dataset : klayer.data.Dataset
-    settings : Settings, optional
-    seeds : sequence of int, each >= 0
-    workers : int, optional
-        Threads; by default all cores.
-
-    Returns
-    -------
-    population : Population
-        Trained: ask it to :meth:`~Population.evaluate`, or for its :meth:`~Population.model`.
-    """
-    settings = settings or Settings()
-    population = Population(
-        Feed(dataset, settings.dtype), [Member(settings, seed) for seed in seeds]
-    )
-    Trainer(population, Engine(workers)).train()
-    return population

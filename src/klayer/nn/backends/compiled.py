@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.nn.network import Network
-from klayer.nn.pieces import Affine
+from klayer.nn.pieces import Affine, BatchNorm, Piece
 from klayer.nn.pieces.activations import LEAK
-from klayer.nn.pieces.batch_norm import RUNNING_DECAY
 from klayer.nn.workspace import Workspace
 
 __all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
@@ -53,7 +52,7 @@ def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str 
     if missing := why_no_numba():
         return missing
     source = _source()
-    kinds = [piece.describe()["piece"] for piece in network.pieces]
+    kinds = [_kind(piece) for piece in network.pieces]
     for what, names, known in (
         ("piece", kinds, source.PIECES),
         ("loss", [network.loss], ("softmax_cross_entropy",)),
@@ -64,6 +63,11 @@ def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str 
             if name not in known:
                 return f"it knows no {what} {name!r}, only {', '.join(known)}: choose 'numpy'"
     return None
+
+
+def _kind(piece: Piece) -> str:
+    after = isinstance(piece, BatchNorm) and piece.after
+    return "batch_norm after activation" if after else str(piece.describe()["piece"])
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Kernel:
         self.dtype = np.dtype(dtype)
         self._pieces = _table(network)
         self._optimiser = _source().OPTIMISERS[optimiser]
-        self._numbers = {"eps": network.bn_eps, "decay": RUNNING_DECAY, "leak": LEAK}
+        self._numbers = {"eps": network.bn_eps, "leak": LEAK}
         pieces, widest = len(self._pieces), max(network.widths[1:])
         product = max(int(np.prod(network.shapes()[key])) for key in network.weights)
         self._fixed = pieces * 3 * widest + 2 * widest + product

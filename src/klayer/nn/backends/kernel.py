@@ -53,7 +53,7 @@ SGD, MOMENTUM, NESTEROV, _, _, RMSPROP = range(6)
 # need (what batch normalisation adds inside the root, and what its running averages keep at each update
 # but the very first; what a leaky unit lets through).
 RATES = ("lr", "minus_step", "floor", "keep_decayed")
-NUMBERS = ("slope", "momentum", "beta2", "eps", "decay", "leak")
+NUMBERS = ("slope", "momentum", "beta2", "eps", "bn_momentum", "leak")
 LR, MINUS_STEP, FLOOR, KEEP = range(4)
 
 # Columns of the table of pieces: kind, width below and above, where its parameters and its running
