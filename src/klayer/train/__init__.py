@@ -2,6 +2,7 @@
 
 from klayer.train.batches import Batches
 from klayer.train.engine import Engine, available_cores
+from klayer.train.ensemble import Ensemble
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed
 from klayer.train.fitting import fit
@@ -10,6 +11,7 @@ from klayer.train.population import Member, Population
 from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import SETTINGS, Settings
 from klayer.train.state import CURVES, Failure, TrainingState
+from klayer.train.together import Populations, fit_together, train_together
 from klayer.train.trainer import Trainer
 
 __all__ = [
@@ -19,14 +21,18 @@ __all__ = [
     "SETTINGS",
     "Batches",
     "Engine",
+    "Ensemble",
     "Failure",
     "Feed",
     "Member",
     "Population",
+    "Populations",
     "Settings",
     "Trainer",
     "TrainingState",
     "available_cores",
     "evaluate",
     "fit",
+    "fit_together",
+    "train_together",
 ]

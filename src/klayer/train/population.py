@@ -24,6 +24,7 @@ from klayer.shown import Part, Told
 from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
+from klayer.train.ensemble import Ensemble
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
 from klayer.train.metrics import measures
@@ -364,8 +365,12 @@ class Population(Told):
 
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
+        return self._model(*self.state.weights(), lanes)
+
+    def _model(
+        self, params: dict[str, Array], running: dict[str, Array], lanes: Lanes | None
+    ) -> Model:
         dataset = self.feed.dataset
-        params, running = self.state.weights()
         model = Model(
             self.network,
             params,
@@ -375,6 +380,55 @@ class Population(Told):
             dataset.targets,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of the images (channels, height, width); an error if the data are none."""
+        shape: tuple[int, int, int] | None = getattr(self.feed.dataset, "image_shape", None)
+        if shape is None:
+            raise KlayerError("only images have mirror images, but the data have no image shape.")
+        return shape
+
+    def ensemble(
+        self, lanes: Lanes | None = None, *, mirror: bool = False, snapshots: bool = False
+    ) -> Ensemble:
+        """Return networks that answer together, by the mean of what they say.
+
+        Parameters
+        ----------
+        lanes : optional
+            Which networks; by default all that have not failed.
+        mirror : bool
+            Whether each answers to an image and its mirror image.
+        snapshots : bool
+            Whether the networks as they were at the end of each cycle answer, too: see the setting
+            ``snapshots``. Source: Huang et al. 2017, arXiv:1704.00109.
+        """
+        lanes = self.alive if lanes is None else lanes
+        models = [*(self.snapshots(lanes) if snapshots else []), self.model(lanes)]
+        return Ensemble(models, mirror=self.image_shape if mirror else None)
+
+    def snapshots(self, lanes: Lanes | None = None) -> list[Model]:
+        """Return the networks as they were at the end of each cycle but the last.
+
+        Raises
+        ------
+        KlayerError
+            If they were not kept: that is the setting ``snapshots``.
+        """
+        if self.settings.snapshots == "none":
+            raise KlayerError(
+                "networks are kept at the ends of cycles with snapshots='cycles', but got 'none': set "
+                "it and train again."
+            )
+        state, found = self.state, []
+        for name in [f"cycle {cycle}" for cycle in range(1, len(self.course.ends))]:
+            if copy := state.copies.get(name):
+                params, running = (
+                    {key: copy[key] for key in group} for group in (state.params, state.running)
+                )
+                found.append(self._model(params, running, lanes))
+        return found
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
         """Cost, loss and scores on a whole split.
