@@ -290,7 +290,7 @@ class Notes(Silent):
     def __init__(self):
         self.notes, self.trained = [], 0
 
-    def mended(self, damage):
+    def note(self, damage):
         self.notes.append(damage)
 
     def finish(self, pack, records):

@@ -154,7 +154,7 @@ def test_an_ensemble_answers_by_the_mean_of_its_networks_probabilities(trained, 
     ensemble = trained.ensemble()
     np.testing.assert_allclose(ensemble.predict(X), probs.mean(axis=0), rtol=1e-6)
     np.testing.assert_array_equal(ensemble.predict_labels(X), probs.mean(axis=0).argmax(axis=-1))
-    assert ensemble.scores(X, labels) == {"accuracy": (ensemble.predict_labels(X) == labels).mean()}
+    assert ensemble.scores(X, labels)["accuracy"] == (ensemble.predict_labels(X) == labels).mean()
     assert ensemble.predict_names(X)[0] == digits.class_names[ensemble.predict_labels(X)[0]]
     two = Ensemble([trained.model()], weights=[3, 0, 0, 1, 0])
     np.testing.assert_allclose(two.predict(X), 0.75 * probs[0] + 0.25 * probs[3], rtol=1e-6)

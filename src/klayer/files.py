@@ -25,6 +25,7 @@ __all__ = [
     "append_bytes",
     "cache_folder",
     "cached",
+    "json_text",
     "parse_json",
     "plain",
     "read_arrays",
@@ -61,6 +62,17 @@ def plain(value: Any) -> Any:
     return value if value is None else str(value)
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """Write a value as JSON that every reader takes: no NaN; see :func:`plain`.
+
+    Examples
+    --------
+    >>> json_text({"loss": float("nan"), "seed": np.int64(3)})
+    '{"loss": null, "seed": 3}'
+    """
+    return json.dumps(plain(value), allow_nan=False, **options)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; it is on the disk when this returns."""
     part = path.with_name(path.name + ".part")
@@ -81,7 +93,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as :func:`write_bytes` does; what JSON doesn't know goes through :func:`plain`."""
-    write_text(path, json.dumps(plain(value), indent=1) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -124,7 +136,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], plain_values: A
     from safetensors.numpy import save
 
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    write_bytes(path, save(arrays, metadata={"klayer": json.dumps(plain_values)}))
+    write_bytes(path, save(arrays, metadata={"klayer": json_text(plain_values)}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -167,7 +167,8 @@ class Model(Told):
         Raises
         ------
         KlayerError
-            If ``X`` has another number of features, or holds anything but finite real numbers.
+            If ``X`` has another number of features, holds anything but finite real numbers, or numbers
+            so large that a network has no finite answer.
         """
         X = _real_numbers(X)
         if X.ndim != 2 or X.shape[1] != self.network.n_features:
@@ -181,6 +182,14 @@ class Model(Told):
                 f"`X`, row {row}, column {column}: must be finite, but got {X[row, column]}."
             )
         dtype = next(iter(self.params.values())).dtype
+        place = self.standardiser.beyond(X, dtype)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"`X`, row {row}, column {column}: must be near enough to the rows of training to be "
+                f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
+                f"{self.standardiser.mean[column]:g}."
+            )
         # Targets may be far from 0 beside their spread: float32 could not tell them apart.
         raw = dtype if self.targets is None else np.float64
         found = np.empty((len(self), len(X), self.network.outputs), raw)
@@ -188,6 +197,13 @@ class Model(Told):
             rows = slice(start, start + ROWS)
             x = self.standardiser.transform(X[rows], dtype)
             found[:, rows] = self.network.predict(self.params, x, self.running)
+        wrong = ~np.isfinite(found).all(axis=-1)
+        if wrong.any():
+            network, row = (int(i) for i in np.argwhere(wrong)[0])
+            raise KlayerError(
+                f"network {network} gives outputs that are not finite for row {row} of `X`: it has no "
+                "answer for it. Its weights or the row are too large."
+            )
         if self.targets is not None:
             each = max(1, len(self.network.quantiles))
             found *= np.repeat(self.targets.scale, each)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +51,9 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     sources = available(data_dir)
     if as_json:
-        print(json.dumps([source.as_dict() for source in sources], indent=2))
+        from klayer.files import json_text
+
+        print(json_text([source.as_dict() for source in sources], indent=2))
         return
     table = Table.grid(padding=(0, 3, 1, 0))
     for source in sources:
@@ -102,7 +103,9 @@ def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
             "samples_per_class": counts,
             "notes": list(dataset.notes),
         }
-        print(json.dumps(content, indent=2))
+        from klayer.files import json_text
+
+        print(json_text(content, indent=2))
         return
     shape = "" if dataset.image_shape is None else f" = {' x '.join(map(str, dataset.image_shape))}"
     table = Table("Class", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -18,6 +18,7 @@ __all__ = [
     "DataDir",
     "Json",
     "Out",
+    "PageToo",
     "Quiet",
     "Resume",
     "SearchCommand",
@@ -57,6 +58,10 @@ Seed = Annotated[
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print the results as JSON on stdout; progress stays on stderr."),
+]
+PageToo = Annotated[
+    bool,
+    typer.Option("--report/--no-report", help="Write the page; `klayer report RUN` does so later."),
 ]
 Quiet = Annotated[
     bool,

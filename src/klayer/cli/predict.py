@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +58,9 @@ def predict(
         for name, row in zip(names, probs, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text(rows, indent=1))
         return
     for row in rows:
         typer.echo(f"{row['input']}\t{row['class']}\t{row['probability']:.3f}")

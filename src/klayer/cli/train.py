@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from klayer.cli.options import (
     DataDir,
     Json,
     Out,
+    PageToo,
     Quiet,
     Resume,
     Seed,
@@ -68,7 +68,16 @@ def train(
     width: Width = None,
     out: Out = None,
     resume: Resume = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Train nothing: let the learning rate grow for some hundred updates, draw the loss, "
+            "and suggest a rate.",
+        ),
+    ] = False,
     workers: Workers = None,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -86,12 +95,12 @@ def train(
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or config or data or seeds or seed is not None or out:
+        if flags or config or data or seeds or seed is not None or out or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
-        return _run(resume, "train", None, data_dir, workers, as_json, quiet)
+        return _run(resume, "train", None, data_dir, workers, as_json, quiet, page)
     file = anchored(read_toml(config), config.parent) if config else {}
     where = str(config or "")
     own: dict[str, Any] = {
@@ -111,7 +120,12 @@ def train(
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    return _run(Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet)
+    study = Study.from_values(chosen, where)
+    if find_lr:
+        from klayer.cli.find_lr import range_test
+
+        return range_test(study, out, data_dir, workers, as_json, quiet)
+    return _run(study, "train", out, data_dir, workers, as_json, quiet, page)
 
 
 def study(
@@ -141,6 +155,7 @@ def study(
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Print the page to PDF too, by Chromium.")
     ] = False,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -156,7 +171,9 @@ def study(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
             )
-        return _run(resume, "study", None, data_dir, workers, as_json, quiet, pdf)
+        return _run(resume, "study", None, data_dir, workers, as_json, quiet, page, pdf)
+    if pdf and not page:
+        raise KlayerError("`--pdf` prints the page, so it can't go with --no-report.")
     if source and preset:
         raise KlayerError(
             f"a study has one source, but got both {source!r} and --preset {preset!r}."
@@ -172,7 +189,7 @@ def study(
     found = Study.from_values(values, where)
     if dry_run:
         return _print_plan(found, data_dir, workers, as_json, quiet)
-    return _run(found, "study", out, data_dir, workers, as_json, quiet, pdf)
+    return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf)
 
 
 def _hidden(given: dict[str, Any], depth: int | None, width: int | None) -> dict[str, Any]:
@@ -194,11 +211,11 @@ def _run(
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    page: bool,
     pdf: bool = False,
 ) -> None:
     """Run a study, or go on with a run; with progress; then pictures, page, table."""
     from klayer.cli.progress import progress
-    from klayer.report import write_report
     from klayer.study.launch import resume_study, run_study
 
     data = None if isinstance(source, Path) else source.data
@@ -208,11 +225,17 @@ def _run(
             run = resume_study(source, **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
-        bars.meter.phase("writing the page")
-        written = write_report(run, pdf=pdf)
+        written = [run.path]
+        if page:
+            from klayer.report import write_report
+
+            bars.meter.phase("writing the page")
+            written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **summary}, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
@@ -244,15 +267,24 @@ def _print_plan(
             "name": study.name,
             "data": study.data,
             "seeds": list(study.seeds),
-            "arms": [{"arm": arm.name, "settings": arm.settings.as_dict()} for arm in study.arms],
+            "arms": [
+                {
+                    "arm": arm.name,
+                    "label": study.labels[arm.name],
+                    "settings": arm.settings.as_dict(),
+                }
+                for arm in study.arms
+            ],
             "populations": [asdict(one) for one in found],
             "seconds": total,
         }
-        typer.echo(json.dumps(plan, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text(plan, indent=1))
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"
-        arms = [ShownColumn("arm", [arm.name for arm in study.arms], words=True)]
+        arms = [ShownColumn("arm", list(study.labels.values()), words=True)]
         print_table(f"{study.name} on {study.data}: {many}, {seeds}", arms)
         print_table(
             "populations, in order",

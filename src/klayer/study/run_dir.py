@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import math
 import os
 import sys
@@ -39,6 +38,7 @@ from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
     append_bytes,
+    json_text,
     plain,
     read_arrays,
     read_json,
@@ -99,6 +99,7 @@ class Run(Told):
         self._networks = {record.key: record for record, _ in self._read_lines()}
         self._results: dict[str, Any] = {}
         self._lock: TextIOWrapper | None = None
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
 
     @classmethod
     def create(
@@ -146,6 +147,7 @@ class Run(Told):
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "class_counts": _class_counts(dataset),
                 "notes": dataset.notes,
                 "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
@@ -157,6 +159,7 @@ class Run(Told):
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "run.json", info)
             run = cls(path)
+            run._made_with = dataset
             run.write_standardiser(dataset.standardiser)
         except OSError as error:
             raise KlayerError(
@@ -253,6 +256,8 @@ class Run(Told):
         KlayerError
             If they are missing, or have changed; says what of them has.
         """
+        if self._made_with is not None and data_dir is None:
+            return self._made_with
         name = self.info["config"].get("data", self.info["data"]["name"])
         folder = data_dir or self.info["data"]["data_dir"]
         if folder and not data_dir and not Path(folder).exists():
@@ -405,6 +410,18 @@ class Run(Told):
     def _heading(self) -> str:
         return f"{self.kind.capitalize()} on {self.info['data']['name']}"
 
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
     def curves(self) -> dict[str, NDArray[Any]]:
         """Return the curves of all finished networks as a table, a row for each recorded update.
 
@@ -521,7 +538,7 @@ class Run(Told):
 
 
 def _lines(records: Sequence[NetworkRecord]) -> bytes:
-    return "".join(json.dumps(record.to_json()) + "\n" for record in records).encode()
+    return "".join(json_text(record.to_json()) + "\n" for record in records).encode()
 
 
 def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
@@ -529,3 +546,13 @@ def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | No
     if targets is None:
         return None
     return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}
+
+
+def _class_counts(dataset: Dataset) -> dict[str, list[int]] | None:
+    """Return the rows of each class in each split; None where a row has no class."""
+    if dataset.task != "classification":
+        return None
+    return {
+        name: np.bincount(split.labels, minlength=dataset.n_classes).tolist()
+        for name, split in dataset.splits.items()
+    }

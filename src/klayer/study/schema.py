@@ -55,6 +55,7 @@ class _Data(Stored):
     image_shape: list[int] | None
     value_range: list[float] = Field(min_length=2, max_length=2)
     samples: _Samples
+    class_counts: dict[str, list[int]] | None = None
     notes: list[str] = Field(default=[])
     background: Literal["white", "black"] = "white"
     fingerprint: dict[str, str]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from klayer.data import Standardiser
+from klayer.data import Dataset, Standardiser
+from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
@@ -166,6 +167,12 @@ class Feed:
     n_features, n_classes : int
     dtype : dtype
 
+    Raises
+    ------
+    KlayerError
+        If a feature is so far from those of training that it can't be calculated with, with its split,
+        row and column.
+
     Examples
     --------
     >>> import klayer as kl
@@ -181,6 +188,39 @@ class Feed:
         self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
         self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._rows: dict[str, Rows] = {}
+        self._drawn: tuple[int, int | str] = (0, "all")
+        self._latest: Feed | None = None
+        for name, part in dataset.splits.items():
+            self._require_range(name, part.features)
+
+    def _require_range(self, name: str, features: Array) -> None:
+        """Refuse features too far from the training split's to be calculated with."""
+        standardiser = self.dataset.standardiser
+        place = standardiser.beyond(features, self.dtype)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"split {name!r}, row {row}, column {column}: a feature must be near enough to those "
+                f"of training to be calculated with in {self.dtype}, but got {features[place]:g}, "
+                f"where training has a mean of {standardiser.mean[column]:g} and a deviation of "
+                f"{standardiser.scale[column]:g}: correct the row or leave it away."
+            )
+
+    def redrawn(self, split_seed: int, train_samples: int | Literal["all"]) -> Feed:
+        """Return the feed of the same data with other rows to train on; see `klayer.data.redrawn`."""
+        key = split_seed, train_samples
+        if key in ((0, "all"), self._drawn):
+            return self
+        if self._latest is None or self._latest._drawn != key:
+            if not isinstance(self.dataset, Dataset):
+                raise KlayerError(
+                    "`split_seed` and `train_samples` need a klayer.data.Dataset, but got "
+                    f"{type(self.dataset).__name__}."
+                )
+            dataset = redrawn(self.dataset, split_seed, train_samples)
+            self._latest = Feed(dataset, self.dtype, self.augment)
+            self._latest._drawn = key
+        return self._latest
 
     @property
     def splits(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from klayer.train.engine import Engine
 from klayer.train.ensemble import Ensemble
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.memory import require_memory
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
@@ -81,6 +83,8 @@ class Population(Told):
     course : Course
         The cycles, in updates.
     total_updates, updates_per_epoch : int, in updates
+    seconds : float
+        What :func:`fit` took to train it.
 
     Raises
     ------
@@ -114,6 +118,7 @@ class Population(Told):
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
@@ -140,9 +145,12 @@ class Population(Told):
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
         self._check_stopping()
+        if state is None:
+            require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
         if state:
             self._check(state)
+        self.seconds = 0.0
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
 
@@ -166,7 +174,7 @@ class Population(Told):
 
     def _check_stopping(self) -> None:
         """Refuse early stopping by what these data don't have."""
-        name, known = self.settings.early_stopping, measures(self.network.task)
+        name, known = self.settings.early_stopping, measures(self.network.task, curves=True)
         if name != "none" and "validation" not in self.feed.splits:
             raise KlayerError(
                 f"`early_stopping={name!r}` needs a validation split, but the data have none: add one, "
@@ -295,6 +303,59 @@ class Population(Told):
 
     def _heading(self) -> str:
         return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the population to one file, whole or not at all; the data are not written.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.safetensors`` is added where it has no ending.
+
+        Returns
+        -------
+        path : Path
+            What :func:`klayer.load_population` takes.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be written.
+        """
+        from klayer.train.stored import save_population
+
+        return save_population(self, path)
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
+        """Write a run directory with a page, as ``klayer train`` does; return the page.
+
+        Parameters
+        ----------
+        out : path, optional
+            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
+        title : str, optional
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.study.run_of`.
+        """
+        import klayer
+
+        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
+        return page
 
     def curves(self) -> dict[str, Array]:
         """Return the recorded curves as a table, a row for each network and recorded update.
@@ -441,8 +502,9 @@ class Population(Told):
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
-            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``, ``balanced_accuracy``,
+            ``macro_f1``; ``r2``, ``rmse``; or ``label_accuracy``, ``exact_match``. NaN for networks
+            that failed, or whose outputs are not finite.
         """
         return self.evaluate_rows(self.weighted(self.feed[split]), engine)
 
@@ -451,13 +513,20 @@ class Population(Told):
         return rows.weighted(self._class_weights)
 
     def evaluate_rows(
-        self, rows: Rows, engine: Engine | None = None, lanes: Sequence[int] | None = None
+        self,
+        rows: Rows,
+        engine: Engine | None = None,
+        lanes: Sequence[int] | None = None,
+        *,
+        curves: bool = False,
     ) -> dict[str, Array]:
         """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
 
         NaN for networks that are not among ``lanes``, by default those that have not failed.
+        ``curves`` leaves out what curves don't follow.
         """
-        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+        names = measures(self.network.task, curves=curves)
+        values = {name: np.full(len(self), np.nan) for name in names}
 
         weights = self.state.weights()
 
@@ -466,7 +535,8 @@ class Population(Told):
                 {key: value[lanes] for key, value in group.items()} for group in weights
             )
             numbers = self.numbers_of(lanes)
-            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
+            found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
+            for name, value in found.items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:

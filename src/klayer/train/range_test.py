@@ -1,4 +1,4 @@
-"""A learning-rate range test: one short training in which the rate grows, for a whole population at once."""
+"""A learning-rate range test: a short training in which the rate grows, for many networks at once."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def find_lr(
     on_progress: Callable[[float], None] | None = None,
     **said: Any,
 ) -> RangeTest:
-    """Find a learning rate: train briefly while it grows exponentially, and see where the loss is lowest.
+    """Find a learning rate: train briefly while it grows, and see where the loss is lowest.
 
     Source: Smith 2017, arXiv:1506.01186, section 3.3. All networks are tested at once, and none is kept.
 

@@ -11,6 +11,8 @@ from klayer.train.setting import setting
 __all__ = ["AVERAGES", "Refinement"]
 
 AVERAGES = ("none", "ema", "cycle_end")
+# What a curve of validation data may follow.
+MEASURES = ("loss", "cost", *(name for name, metric in METRICS.items() if metric.curve))
 
 
 def _listed(images: bool) -> str:
@@ -73,11 +75,11 @@ class Refinement:
         "none",
         "Measure of the validation curve by which a network that gets no better stops, and ends with "
         "its best weights: {choices}.",
-        choices=("none", "loss", "cost", *METRICS),
+        choices=("none", *MEASURES),
     )
     patience: int = setting(
         5,
         "Points of the validation curve without a better value after which a network stops.",
         at_least=1,
-        only_with=("early_stopping", ("loss", "cost", *METRICS)),
+        only_with=("early_stopping", MEASURES),
     )

@@ -7,8 +7,9 @@ one says ``was=("old_name",)``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
@@ -27,10 +28,14 @@ __all__ = [
     "SETTINGS",
     "Settings",
     "current_names",
+    "has_effect",
     "setting_label",
     "setting_title",
     "without_aliases",
 ]
+
+# Of a network's curves, for each split and score.
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,20 +69,35 @@ class Settings(Refinement, Optimisation, Architecture):
         choices=("drop", "keep"),
     )
     points_per_cycle: int = setting(
-        10, "How often the curves are recorded, in each cycle.", at_least=1
+        10, "How often the curves are recorded, in each cycle.", at_least=1, bound=10_000
     )
     curve_samples: int = setting(
         5000,
         "Samples of a split behind a point of its curve, the first of a fixed random order; final "
         "accuracies are of whole splits.",
         at_least=1,
+        bound=10**9,
         unit="samples",
     )
     order_seed: int = setting(
         0,
         "Seed of the mini-batch order, which all networks of a population share.",
         at_least=0,
+        bound=2**63 - 1,
         rule="must be a whole number >= 0",
+    )
+    split_seed: int = setting(
+        0,
+        "Seed by which the rows of training and validation are drawn anew; 0 leaves them as the data "
+        "have them.",
+        at_least=0,
+        rule="must be a whole number >= 0",
+    )
+    train_samples: Literal["all"] | int = setting(
+        "all",
+        "Training rows that are used, the first of a fixed random order, of each class its share.",
+        at_least=1,
+        unit="samples",
     )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
     updates_at_once: Literal["auto"] | int = setting(
@@ -85,6 +105,7 @@ class Settings(Refinement, Optimisation, Architecture):
         "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
         "it is faster.",
         at_least=1,
+        bound=1_000,
     )
     backend: str = setting(
         "auto",
@@ -106,10 +127,31 @@ class Settings(Refinement, Optimisation, Architecture):
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
+        if self.batch_size == 1 and self.batch_norm != "none":
+            raise KlayerError(
+                "batch normalisation needs at least two samples in a mini-batch, since one alone is "
+                f"normalised to 0, but got batch_size=1 with batch_norm={self.batch_norm!r}: raise "
+                "batch_size, or set batch_norm='none'."
+            )
+        if self.cycles * self.points_per_cycle > MOST_POINTS:
+            raise KlayerError(
+                f"curves must have at most {MOST_POINTS:,} points, but got cycles={self.cycles:g} x "
+                f"points_per_cycle={self.points_per_cycle}."
+            )
 
     def batches(self, samples: int) -> Batches:
-        """Return the mini-batches of a training split with this many samples."""
-        return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
+        """Return the mini-batches of a training split with this many samples.
+
+        With batch normalisation none has one row alone: it would be normalised to 0.
+        """
+        rows = samples if self.train_samples == "all" else min(samples, self.train_samples)
+        least = 1 if self.batch_norm == "none" else 2
+        if rows < least:
+            raise KlayerError(
+                f"batch normalisation needs at least two training rows, but there is {rows}: give "
+                "more, or set batch_norm = 'none'."
+            )
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least)
 
     @property
     def shared(self) -> Settings:
@@ -125,9 +167,10 @@ class Settings(Refinement, Optimisation, Architecture):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -207,6 +250,22 @@ class Settings(Refinement, Optimisation, Architecture):
 # The table: every setting by its name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(rows_of(Settings))
 
+
+def _names_checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Make an unknown setting, which is a TypeError of Python's, a mistake with "did you mean"."""
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **values: Any) -> None:
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise unknown_setting(name, value, SETTINGS)
+        init(self, *args, **values)
+
+    return checked
+
+
+Settings.__init__ = _names_checked(Settings.__init__)  # type: ignore[method-assign]
+
 # What a search may vary beside the settings themselves.
 ALIASES: Mapping[str, Setting] = MappingProxyType(
     {
@@ -267,6 +326,20 @@ def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
             )
         given[today] = name
     return {today: values[name] for today, name in given.items()}
+
+
+def has_effect(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a setting has an effect beside others, given as plain values; the rest is at its default.
+
+    Examples
+    --------
+    >>> has_effect("bn_eps", {"batch_norm": "all"}), has_effect("bn_eps", {"bn_eps": 1e-5})
+    (True, False)
+    """
+    if name not in SETTINGS:
+        return True
+    defaults = {one: row.default for one, row in SETTINGS.items()}
+    return SETTINGS[name].has_effect(SimpleNamespace(**defaults | dict(values)))
 
 
 def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,9 @@ Array = NDArray[Any]
 
 # The curves that may be recorded, each of shape (P, T): those of the splits and scores that there are.
 CURVES = tuple(
-    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", *METRICS)
+    f"{split}_{name}"
+    for split in SPLITS_OF_CURVES
+    for name in ("cost", "loss", *(name for name, one in METRICS.items() if one.curve))
 )
 
 
@@ -185,6 +187,10 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
+        write_arrays(path, *self.packed())
+
+    def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the state as arrays by name and plain values: what a file holds."""
         groups = {"params": self.params, "running": self.running, "history": self.history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
         groups |= {f"copies/{name}": group for name, group in self.copies.items()}
@@ -201,12 +207,16 @@ class TrainingState:
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
-        write_arrays(path, arrays, plain)
+        return arrays, plain
 
     @classmethod
     def load(cls, path: Path) -> TrainingState:
         """Read what :meth:`save` wrote."""
-        arrays, plain = read_arrays(path)
+        return cls.unpacked(*read_arrays(path))
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:
+        """Undo :meth:`packed`."""
         names = ("params", "running", "history", "marks")
         groups: dict[str, dict[str, Array]] = {name: {} for name in names}
         nested: dict[str, Slots] = {"slots": {}, "copies": {}}

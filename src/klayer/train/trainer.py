@@ -304,7 +304,9 @@ class Trainer:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
                     sample = population.weighted(sample)
-                    found = population.evaluate_rows(sample, self.engine, population.training)
+                    found = population.evaluate_rows(
+                        sample, self.engine, population.training, curves=True
+                    )
                     values |= {f"{split}_{name}": value for name, value in found.items()}
         for p in population.training:
             if not np.isfinite(values["train_cost"][p]):
