@@ -7,11 +7,13 @@ crash or a power cut it holds the old content or the new one, never half of eith
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ __all__ = [
     "read_json",
     "write_arrays",
     "write_bytes",
+    "write_csv",
     "write_json",
     "write_text",
 ]
@@ -94,6 +97,41 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as :func:`write_bytes` does; what JSON doesn't know goes through :func:`plain`."""
     write_text(path, json_text(value, indent=1) + "\n")
+
+
+def write_csv(
+    path: Path, head: Sequence[object], rows: Iterable[Sequence[object]], separator: str = ","
+) -> None:
+    """Write a table as :func:`write_bytes` does; no text in it is taken for a formula.
+
+    A text that a spreadsheet would calculate, since it begins with ``=``, ``+``, ``-`` or ``@`` and is
+    no number, gets an apostrophe in front. None becomes an empty cell, a list JSON.
+    """
+    text = io.StringIO()
+    out = csv.writer(text, delimiter=separator, lineterminator="\n")
+    out.writerow(map(_cell, head))
+    out.writerows(map(_cell, row) for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    """Return what stands in a cell.
+
+    Examples
+    --------
+    >>> _cell("=1+1"), _cell("-0.5"), _cell(-0.5), _cell(None), _cell([1])
+    ("'=1+1", '-0.5', -0.5, '', '[1]')
+    """
+    if isinstance(value, list):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return "" if value is None else value
+    if value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        with contextlib.suppress(ValueError):
+            float(value)
+            return value
+        return "'" + value
+    return value
 
 
 def read_json(path: Path) -> Any:

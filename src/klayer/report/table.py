@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from klayer.files import write_csv
 from klayer.report.run_view import ACCURACY, SPLITS, ArmView, RunView
 from klayer.study.chance import BESIDE_ACCURACY
 from klayer.study.measure import Measure
@@ -59,10 +59,7 @@ class Table:
         """Write ``NAME.csv``."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.csv"
-        with path.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(self.raw_head or self.head)
-            writer.writerows(self.raw or self.body)
+        write_csv(path, self.raw_head or self.head, self.raw or self.body)
         return path
 
 

@@ -247,22 +247,14 @@ class Figure:
 
     def save(self, folder: Path, png: bool = False) -> list[Path]:
         """Write ``NAME.svg``, and ``NAME.png`` if wanted: all panels, with their legend."""
-        title = {"anchor": "start", "frame": "group", "offset": 10}
-        panels = [
-            {**panel.static(self.width), "title": {"text": panel.title, **title}}
-            for panel in self.panels
-        ]
-        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
-        if self.legend:
-            spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
-        svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
+        svg = self.svg()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.svg"
         write_text(path, svg)
         if not png:
             return [path]
         picture = path.with_suffix(".png")
-        write_bytes(picture, vlc.svg_to_png(svg, scale=2))
+        write_bytes(picture, self.raster("png", svg))
         return [path, picture]
 
     def whole(self) -> Spec:
@@ -272,7 +264,7 @@ class Figure:
             {**panel.static(self.width), "title": {"text": panel.title, **title}}
             for panel in self.panels
         ]
-        spec: Spec = {"hconcat": panels, "spacing": 28}
+        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
         if self.legend:
             spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
         return {**_schema(), **spec, "config": CONFIG, "background": PAPER, "padding": 12}
@@ -281,10 +273,10 @@ class Figure:
         """Return the whole figure as SVG."""
         return _svg(self.whole())
 
-    def raster(self, kind: str) -> bytes:
-        """Return the whole figure as a file: ``png`` or ``pdf``."""
+    def raster(self, kind: str, svg: str = "") -> bytes:
+        """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
         draw = {"png": lambda svg: vlc.svg_to_png(svg, scale=2), "pdf": vlc.svg_to_pdf}
-        return bytes(draw[kind](self.svg()))
+        return bytes(draw[kind](svg or self.svg()))
 
 
 def _legend(keys: Sequence[Key]) -> Spec:

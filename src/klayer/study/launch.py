@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data import Dataset, load
+from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged
@@ -60,7 +60,7 @@ def run_study(
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         if study.search:
             _require_validation(dataset)
         _require_split(study, dataset)
@@ -125,7 +125,7 @@ def run_search(
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         _require_validation(dataset)
         notes = study.require_updates(len(dataset.splits["train"]), arms=False)
     _say(notes, reporter)

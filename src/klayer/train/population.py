@@ -207,13 +207,10 @@ class Population(Told):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
+        """What a backend has to know beside pieces, loss and optimiser."""
         return tuple(
             what
             for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
                 ("clip_norm", bool(self.settings.clip_norm)),
                 ("average", self.settings.average != "none"),
                 ("mixup", self.augmentation.mixup is not None),
@@ -439,6 +436,7 @@ class Population(Told):
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 
