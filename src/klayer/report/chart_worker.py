@@ -23,12 +23,21 @@ def _png(asked: dict[str, Any]) -> str:
     return base64.b64encode(vlc.svg_to_png(asked["svg"], scale=asked["scale"])).decode()
 
 
+def _pdf(asked: dict[str, Any]) -> str:
+    return base64.b64encode(vlc.svg_to_pdf(asked["svg"])).decode()
+
+
 def _bundle(asked: dict[str, Any]) -> str:
     script: str = vlc.javascript_bundle(asked["snippet"], vl_version=asked["version"])
     return script
 
 
-WORK: dict[str, Callable[[dict[str, Any]], str]] = {"svg": _svg, "png": _png, "bundle": _bundle}
+WORK: dict[str, Callable[[dict[str, Any]], str]] = {
+    "svg": _svg,
+    "png": _png,
+    "pdf": _pdf,
+    "bundle": _bundle,
+}
 
 
 def serve() -> None:

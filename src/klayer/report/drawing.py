@@ -17,15 +17,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from klayer.errors import KlayerError
 from klayer.report import chart_worker
 
-__all__ = ["NotDrawn", "javascript_bundle", "newest_version", "png", "svg"]
+__all__ = ["NotDrawn", "javascript_bundle", "newest_version", "pdf", "png", "svg"]
 
 # Seconds that a picture may take, and processes that may be lost before no more are begun.
 SECONDS, DEATHS = 120, 3
 
 
-class NotDrawn(Exception):
+class NotDrawn(KlayerError):
     """A picture that the chart library didn't draw; the message is a sentence for the page."""
 
 
@@ -149,6 +150,17 @@ def png(svg: str, scale: float) -> bytes:
         As :func:`svg`.
     """
     return base64.b64decode(_WORKER.ask("png", svg=svg, scale=scale))
+
+
+def pdf(svg: str) -> bytes:
+    """Draw an SVG as PDF.
+
+    Raises
+    ------
+    NotDrawn
+        As :func:`svg`.
+    """
+    return base64.b64decode(_WORKER.ask("pdf", svg=svg))
 
 
 def javascript_bundle(snippet: str) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from klayer.files import cached, write_bytes, write_text
-from klayer.report.drawing import NotDrawn, javascript_bundle, newest_version, svg
-from klayer.report.drawing import png as as_png
+from klayer.report import drawing
+from klayer.report.drawing import NotDrawn, newest_version
 
 __all__ = [
     "BLUES",
@@ -250,17 +250,9 @@ class Figure:
 
         The folder must be there. What can't be drawn is not written: the page says so in its place.
         """
-        title = {"anchor": "start", "frame": "group", "offset": 10}
-        panels = [
-            {**panel.static(self.width), "title": {"text": panel.title, **title}}
-            for panel in self.panels
-        ]
-        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
-        if self.legend:
-            spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
         try:
-            drawn = svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
-            pixels = as_png(drawn, scale=2) if png else b""
+            drawn = self.svg()
+            pixels = drawing.png(drawn, scale=2) if png else b""
         except NotDrawn:
             return []
         path = folder / f"{self.name}.svg"
@@ -270,6 +262,27 @@ class Figure:
         picture = path.with_suffix(".png")
         write_bytes(picture, pixels)
         return [path, picture]
+
+    def whole(self) -> Spec:
+        """Return one specification of all panels side by side, with their legend."""
+        title = {"anchor": "start", "frame": "group", "offset": 10}
+        panels = [
+            {**panel.static(self.width), "title": {"text": panel.title, **title}}
+            for panel in self.panels
+        ]
+        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
+        if self.legend:
+            spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
+        return {**_schema(), **spec, "config": CONFIG, "background": PAPER, "padding": 12}
+
+    def svg(self) -> str:
+        """Return the whole figure as SVG."""
+        return drawing.svg(self.whole())
+
+    def raster(self, kind: str) -> bytes:
+        """Return the whole figure as a file: ``png`` or ``pdf``."""
+        drawn = self.svg()
+        return drawing.png(drawn, scale=2) if kind == "png" else drawing.pdf(drawn)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:
@@ -309,7 +322,7 @@ def _schema() -> Spec:
 def _inline_or_not(spec: Spec) -> str:
     """Draw an SVG that can stand in a page; a sentence where that fails."""
     try:
-        return _inline(svg(spec))
+        return _inline(drawing.svg(spec))
     except NotDrawn as why:
         return f'<p class="hint">{html.escape(str(why))}</p>'
 
@@ -330,7 +343,7 @@ def javascript() -> str:
     """
     name = f"vega-{metadata.version('vl-convert-python')}-{newest_version()}.js"
     try:
-        script = cached(name, lambda: javascript_bundle("window.klayerEmbed = vegaEmbed;"))
+        script = cached(name, lambda: drawing.javascript_bundle("window.klayerEmbed = vegaEmbed;"))
     except NotDrawn:
         return ""
     return script.replace("</script", "<\\/script")

@@ -100,6 +100,7 @@ class Run(Told):
         self.path = Path(path)
         self._lock = Lock(self.path / "lock", str(self.path))
         self._mending = mending
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
         self._read()
 
     def _read(self) -> None:
@@ -232,7 +233,9 @@ class Run(Told):
             lock.release()
             with contextlib.suppress(OSError):  # it is not empty
                 path.rmdir()
-        return cls(path)
+        run = cls(path)
+        run._made_with = dataset
+        return run
 
     def __enter__(self) -> Run:
         """Hold the run for appending: a second process gets an error.
@@ -333,6 +336,8 @@ class Run(Told):
         KlayerError
             If they are missing, or have changed; says what of them has.
         """
+        if self._made_with is not None and data_dir is None:
+            return self._made_with
         name = self.info["config"].get("data", self.info["data"]["name"])
         folder = data_dir or self.info["data"]["data_dir"]
         if folder and not data_dir and not Path(folder).exists():
@@ -481,6 +486,18 @@ class Run(Told):
 
     def _heading(self) -> str:
         return f"{self.kind.capitalize()} on {self.info['data']['name']}"
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
 
     def curves(self) -> dict[str, NDArray[Any]]:
         """Return the curves of all finished networks as a table, a row for each recorded update.

@@ -223,11 +223,17 @@ class Study:
         """
         notes: dict[str, None] = {}
         for settings in self._all_settings(arms=arms):
-            settings.course(settings.batches(samples).per_epoch)
+            batches = settings.batches(samples)
+            settings.course(batches.per_epoch)
             if settings.batch_size > samples:
                 notes[
                     f"batch_size is {settings.batch_size:,}, but there are {samples:,} training rows: "
                     "each update sees all of them."
+                ] = None
+            if batches.dropped:
+                notes[
+                    f"the last mini-batch of an epoch would have {batches.dropped} row, which batch "
+                    "normalisation can't normalise: it is dropped, another row in each epoch."
                 ] = None
         return list(notes)
 

@@ -75,7 +75,7 @@ def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
         if any(isinstance(part, bool) or not isinstance(part, kinds) for part in parts):
             raise TypeError
         found = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = (math.nan,)
     if not all(math.isfinite(one) for one in found):
         raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
@@ -97,6 +97,7 @@ class Architecture:
         (50, 50),
         "Hidden widths, as in 50,30,20.",
         at_least=1,
+        bound=1_000_000,
         rule="must be whole numbers >= 1",
         metavar="WIDTHS",
         search="choices",

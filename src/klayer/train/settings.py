@@ -7,7 +7,8 @@ one says ``was=("old_name",)``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
@@ -31,6 +32,9 @@ __all__ = [
     "setting_title",
     "without_aliases",
 ]
+
+# Of a network's curves, for each split and score.
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,21 @@ class Settings(Optimisation, Architecture):
         choices=("drop", "keep"),
     )
     points_per_cycle: int = setting(
-        10, "How often the curves are recorded, in each cycle.", at_least=1
+        10, "How often the curves are recorded, in each cycle.", at_least=1, bound=10_000
     )
     curve_samples: int = setting(
         5000,
         "Samples of a split behind a point of its curve, the first of a fixed random order; final "
         "accuracies are of whole splits.",
         at_least=1,
+        bound=10**9,
         unit="samples",
     )
     order_seed: int = setting(
         0,
         "Seed of the mini-batch order, which all networks of a population share.",
         at_least=0,
+        bound=2**63 - 1,
         rule="must be a whole number >= 0",
     )
     split_seed: int = setting(
@@ -98,6 +104,7 @@ class Settings(Optimisation, Architecture):
         "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
         "it is faster.",
         at_least=1,
+        bound=1_000,
     )
     backend: str = setting(
         "auto",
@@ -119,11 +126,31 @@ class Settings(Optimisation, Architecture):
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
+        if self.batch_size == 1 and self.batch_norm != "none":
+            raise KlayerError(
+                "batch normalisation needs at least two samples in a mini-batch, since one alone is "
+                f"normalised to 0, but got batch_size=1 with batch_norm={self.batch_norm!r}: raise "
+                "batch_size, or set batch_norm='none'."
+            )
+        if self.cycles * self.points_per_cycle > MOST_POINTS:
+            raise KlayerError(
+                f"curves must have at most {MOST_POINTS:,} points, but got cycles={self.cycles:g} x "
+                f"points_per_cycle={self.points_per_cycle}."
+            )
 
     def batches(self, samples: int) -> Batches:
-        """Return the mini-batches of a training split with this many samples."""
+        """Return the mini-batches of a training split with this many samples.
+
+        With batch normalisation none has one row alone: it would be normalised to 0.
+        """
         rows = samples if self.train_samples == "all" else min(samples, self.train_samples)
-        return Batches(rows, self.batch_size, self.order_seed, self.last_batch)
+        least = 1 if self.batch_norm == "none" else 2
+        if rows < least:
+            raise KlayerError(
+                f"batch normalisation needs at least two training rows, but there is {rows}: give "
+                "more, or set batch_norm = 'none'."
+            )
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least)
 
     @property
     def shared(self) -> Settings:
@@ -221,6 +248,22 @@ class Settings(Optimisation, Architecture):
 
 # The table: every setting by its name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(rows_of(Settings))
+
+
+def _names_checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Make an unknown setting, which is a TypeError of Python's, a mistake with "did you mean"."""
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **values: Any) -> None:
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise unknown_setting(name, value, SETTINGS)
+        init(self, *args, **values)
+
+    return checked
+
+
+Settings.__init__ = _names_checked(Settings.__init__)  # type: ignore[method-assign]
 
 # What a search may vary beside the settings themselves.
 ALIASES: Mapping[str, Setting] = MappingProxyType(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,10 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
+        write_arrays(path, *self.packed())
+
+    def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the state as arrays by name and plain values: what a file holds."""
         history = {curve: values[:, : len(self.recorded)] for curve, values in self.history.items()}
         groups = {"params": self.params, "running": self.running, "history": history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
@@ -179,12 +183,16 @@ class TrainingState:
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
-        write_arrays(path, arrays, plain)
+        return arrays, plain
 
     @classmethod
     def load(cls, path: Path, *, sealed: bool = False) -> TrainingState:
         """Read what :meth:`save` wrote; ``sealed`` says whether it must have a digest."""
-        arrays, plain = read_arrays(path, sealed=sealed)
+        return cls.unpacked(*read_arrays(path, sealed=sealed))
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:
+        """Undo :meth:`packed`."""
         groups: dict[str, dict[str, Array]] = {"params": {}, "running": {}, "history": {}}
         slots: Slots = {}
         for name, value in arrays.items():

@@ -99,8 +99,8 @@ class Trainer:
     --------
     >>> import klayer as kl
     >>> feed = kl.Feed(kl.load("digits"))
-    >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
-    >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
+    >>> settings = kl.Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
+    >>> population = Population(feed, [kl.Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
     >>> population.evaluate("test")["accuracy"].shape
     (2,)
