@@ -542,7 +542,7 @@ def without(digits, monkeypatch):
             if name not in names
         }
         dataset = Dataset("digits", splits, digits.class_names)
-        monkeypatch.setattr("klayer.study.launch.load", lambda *a, **k: dataset)
+        monkeypatch.setattr("klayer.study.study.load", lambda *a, **k: dataset)
         monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: dataset)
 
     return leave

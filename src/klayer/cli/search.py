@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
     percent,
@@ -122,7 +122,7 @@ def search(
     options, final = _given(options), _given(final)
     if resume:
         options.pop("storage", None)
-        given = (source, preset, data, out, trials, stages, ctx.obj, options, final)
+        given = (source, preset, data, said(ctx), out, trials, stages, ctx.obj, options, final)
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
@@ -166,7 +166,7 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, "search": changed}, where)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
     return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 

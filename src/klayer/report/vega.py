@@ -252,7 +252,7 @@ class Figure:
         """
         try:
             drawn = self.svg()
-            pixels = drawing.png(drawn, scale=2) if png else b""
+            pixels = self.raster("png", drawn) if png else b""
         except NotDrawn:
             return []
         path = folder / f"{self.name}.svg"
@@ -279,10 +279,10 @@ class Figure:
         """Return the whole figure as SVG."""
         return drawing.svg(self.whole())
 
-    def raster(self, kind: str) -> bytes:
-        """Return the whole figure as a file: ``png`` or ``pdf``."""
-        drawn = self.svg()
-        return drawing.png(drawn, scale=2) if kind == "png" else drawing.pdf(drawn)
+    def raster(self, kind: str, svg: str = "") -> bytes:
+        """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
+        svg = svg or self.svg()
+        return drawing.png(svg, scale=2) if kind == "png" else drawing.pdf(svg)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from klayer.data import Dataset, load
+from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged
@@ -62,7 +62,7 @@ def run_study(
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         if study.search:
             _require_validation(dataset)
         _require_split(study, dataset)
@@ -138,7 +138,7 @@ def run_search(
     """
     url = study.require_search().storage
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         _require_validation(dataset)
         notes = study.require_updates(len(dataset.splits["train"]), arms=False)
     _say(notes, reporter)

@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data import Dataset, Standardiser, load
+from klayer.data import Dataset, Encoder, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
@@ -206,6 +207,7 @@ class Run(Told):
                 "task": dataset.task,
                 "class_names": dataset.class_names,
                 "targets": _stored_targets(dataset.targets),
+                "encoder": dataset.encoder and dataset.encoder.as_plain(),
                 "image_shape": dataset.image_shape,
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
@@ -338,12 +340,14 @@ class Run(Told):
         """
         if self._made_with is not None and data_dir is None:
             return self._made_with
-        name = self.info["config"].get("data", self.info["data"]["name"])
+        config = self.info["config"]
+        name = config.get("data", self.info["data"]["name"])
+        said = {option: config[option] for option in OPTIONS if option in config}
         folder = data_dir or self.info["data"]["data_dir"]
         if folder and not data_dir and not Path(folder).exists():
             # The folder of that time is gone; the data may lie where data sets usually do.
             folder, may_download = None, False
-        dataset = load(name, data_dir=folder, may_download=may_download)
+        dataset = load(name, data_dir=folder, may_download=may_download, **said)
         changed = self._changed(dataset)
         if changed:
             raise KlayerError(
@@ -386,6 +390,21 @@ class Run(Told):
         raise Damaged(
             f"{path} holds a standardiser that isn't the one that {self.path} trained with."
         )
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What made features of the columns of a table; None for other data.
+
+        Raises
+        ------
+        KlayerError
+            If it is damaged.
+        """
+        stored = self.info["data"].get("encoder")
+        try:
+            return None if stored is None else Encoder.from_plain(stored)
+        except KlayerError as error:
+            raise Damaged(f"{self.path / 'run.json'}: {error} {AGAIN}") from None
 
     @property
     def targets(self) -> Standardiser | None:
@@ -627,7 +646,8 @@ class Run(Told):
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
         try:
             names = self.info["data"]["class_names"]
-            return Model(weights.network, *arrays, standardiser, names, self.targets)
+            targets, encoder = self.targets, self.encoder
+            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 

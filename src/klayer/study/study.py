@@ -14,8 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from klayer.data import DataOptions, Dataset, load
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
@@ -63,7 +65,7 @@ def _flat(value: list[Any]) -> bool:
     return not any(isinstance(item, list) for item in value)
 
 
-class _Document(BaseModel):
+class _Keys(BaseModel):
     """The keys that a study's file may have, and their kinds."""
 
     model_config = ConfigDict(extra="forbid")
@@ -82,6 +84,14 @@ class _Document(BaseModel):
     published: list[Published] = Field(default_factory=list)
 
 
+# What is said of the data stands beside `data`, under the names of its table.
+_Document = create_model(
+    "_Document",
+    __base__=_Keys,
+    **dict.fromkeys(OPTIONS, (Any, None)),  # type: ignore[call-overload]
+)
+
+
 @dataclass(frozen=True)
 class Study:
     """A study: data, arms, seeds; with a search and a gradient check if wanted.
@@ -90,7 +100,8 @@ class Study:
     ----------
     name, title : str
     data : str
-        Name of the data set, as :func:`klayer.load` takes it.
+        Name of the data set, as :func:`klayer.load` takes it; ``target``, ``task`` and its other
+        arguments are keys of the document too.
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
         table of settings with an optional ``name``.
@@ -153,6 +164,7 @@ class Study:
         try:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
+            DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
             document = _renamed(document)
             search = document.search
             return cls(
@@ -201,6 +213,19 @@ class Study:
                 for corner in stage.space.corners()
             ]
         return found
+
+    def load_data(
+        self, data_dir: str | Path | None = None, *, may_download: bool = True
+    ) -> Dataset:
+        """Load its data set, with what the study says of it.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.load`.
+        """
+        said = {name: self.document[name] for name in OPTIONS if name in self.document}
+        return load(self.data, data_dir=data_dir, may_download=may_download, **said)
 
     def require_updates(self, samples: int, *, arms: bool = True) -> list[str]:
         """Refuse a half-cycle of less than one update of a training split with this many samples.
@@ -253,7 +278,7 @@ class Study:
         return self.search
 
 
-def _renamed(document: _Document) -> _Document:
+def _renamed(document: _Keys) -> _Keys:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
         for name, value in current_names(one.where, "published").items():
@@ -268,7 +293,7 @@ def _renamed(document: _Document) -> _Document:
     )
 
 
-def _varied(document: _Document) -> tuple[str, ...]:
+def _varied(document: _Keys) -> tuple[str, ...]:
     """Return what a seed decides."""
     vary = document.vary
     if "init" not in vary or len(set(vary)) < len(vary):
@@ -279,7 +304,7 @@ def _varied(document: _Document) -> tuple[str, ...]:
     return tuple(source for source in SOURCES if source in vary)
 
 
-def _arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
     names = set()
     for arm in _all_arms(document, make):
         if arm.name in names:
@@ -291,7 +316,7 @@ def _arms(document: _Document, make: Make) -> Iterator[Arm]:
         yield arm
 
 
-def _all_arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
     grid, arms = document.grid, document.arms
     if grid or not arms:
         where, made = "grid" if grid else "settings", set[Settings]()

@@ -182,17 +182,8 @@ class Population(Told):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
-        return tuple(
-            what
-            for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
-                ("clip_norm", bool(self.settings.clip_norm)),
-            )
-            if needed
-        )
+        """What a backend has to know beside pieces, loss and optimiser."""
+        return ("clip_norm",) if self.settings.clip_norm else ()
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
@@ -371,6 +362,7 @@ class Population(Told):
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 

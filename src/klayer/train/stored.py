@@ -67,6 +67,7 @@ class AbsentData:
     targets: Standardiser | None
     encoder: Encoder | None
     splits: Mapping[str, _AbsentSplit]
+    absent: bool = True
 
     @property
     def n_classes(self) -> int:
@@ -94,7 +95,7 @@ def save_population(population: Population, path: str | Path) -> Path:
             "task": data.task,
             "class_names": list(data.class_names),
             "samples": {name: len(split.labels) for name, split in data.splits.items()},
-            "fingerprint": getattr(data, "fingerprint", {}),
+            "fingerprint": getattr(population.feed.original.dataset, "fingerprint", {}),
             "encoder": None if encoder is None else encoder.as_plain(),
         },
     }
