@@ -198,7 +198,7 @@ def config(**settings):
 @pytest.mark.parametrize(
     ("settings", "how", "message"),
     [
-        ({}, {"workers": 0}, "`workers` must be >= 1, but got 0"),
+        ({}, {"workers": 0}, "`workers` must be a whole number >= 1, but got 0"),
         ({}, {"executor": "moon"}, "unknown executor 'moon'"),
         ({"half_cycle": "0.001 epochs"}, {}, "`half_cycle` must be at least one update"),
     ],

@@ -49,7 +49,10 @@ def test_a_record_knows_its_place_in_the_run_and_its_length():
         ({"seed": "x"}, "f, line 2: 'seed' is damaged: got 'x'."),
         ({"seed": True}, "f, line 2: 'seed' is damaged: got True."),
         ({"arm": None}, "f, line 2: 'arm' is damaged: got None."),
-        ({"part": "warmup"}, "f, line 2: 'part' must be one of arms, search, finalists, but got"),
+        (
+            {"part": "warmup"},
+            "f, line 2: 'part' must be one of arms, variance, search, finalists, but",
+        ),
         ({"state": "asleep"}, "'state' must be one of trained, at chance, pruned, diverged, but"),
         ({"test_accuracy": 2}, "'test_accuracy' must be from 0 to 1, but got 2."),
         ({"test_f1": 0.5}, "has 'test_f1', which this version of klayer doesn't know"),

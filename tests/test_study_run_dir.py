@@ -290,7 +290,7 @@ class Notes(Silent):
     def __init__(self):
         self.notes, self.trained = [], 0
 
-    def mended(self, damage):
+    def note(self, damage):
         self.notes.append(damage)
 
     def finish(self, pack, records):
@@ -514,7 +514,7 @@ def without(digits, monkeypatch):
             if name not in names
         }
         dataset = Dataset("digits", splits, digits.class_names)
-        monkeypatch.setattr("klayer.study.launch.load", lambda *a, **k: dataset)
+        monkeypatch.setattr("klayer.study.study.load", lambda *a, **k: dataset)
         monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: dataset)
 
     return leave

@@ -377,7 +377,7 @@ def test_a_batch_larger_than_the_split_is_the_split():
         ("learning_rate", "lr_max"),
         ("Learning-Rate", "lr_max"),
         ("optimizer", "optimiser"),
-        ("weight_decay", "l2"),
+        ("alpha", "l2"),
         ("hidden_layer_sizes", "hidden"),
         ("batchsize", "batch_size"),
         ("Momentum", "momentum"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from klayer.nn import Network
 from klayer.train import Settings
-from klayer.train.schedules import triangular
+from klayer.train.schedules import Course, triangular
 
 __all__ = ["ARCHITECTURES", "EPS", "Architecture", "Task", "make_task", "settings_of"]
 
@@ -162,7 +162,7 @@ def make_task(
         batch_norm,
         Network(features, hidden, classes, batch_norm).init("he", range(networks)),
         np.stack([batches[t] for t in range(PERIOD)]),
-        np.stack([triangular(t, lr_min, lr_max, HALF_CYCLE) for t in range(PERIOD)]).astype(
+        np.stack([triangular(t, lr_min, lr_max, Course(HALF_CYCLE)) for t in range(PERIOD)]).astype(
             np.float32
         ),
         np.array([member["l2"] for member in members], np.float32),

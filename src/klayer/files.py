@@ -7,11 +7,13 @@ crash or a power cut it holds the old content or the new one, never half of eith
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,14 @@ __all__ = [
     "append_bytes",
     "cache_folder",
     "cached",
+    "json_text",
     "parse_json",
     "plain",
     "read_arrays",
     "read_json",
     "write_arrays",
     "write_bytes",
+    "write_csv",
     "write_json",
     "write_text",
 ]
@@ -61,6 +65,17 @@ def plain(value: Any) -> Any:
     return value if value is None else str(value)
 
 
+def json_text(value: Any, **options: Any) -> str:
+    """Write a value as JSON that every reader takes: no NaN; see :func:`plain`.
+
+    Examples
+    --------
+    >>> json_text({"loss": float("nan"), "seed": np.int64(3)})
+    '{"loss": null, "seed": 3}'
+    """
+    return json.dumps(plain(value), allow_nan=False, **options)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; it is on the disk when this returns."""
     part = path.with_name(path.name + ".part")
@@ -81,7 +96,42 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON as :func:`write_bytes` does; what JSON doesn't know goes through :func:`plain`."""
-    write_text(path, json.dumps(plain(value), indent=1) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
+
+
+def write_csv(
+    path: Path, head: Sequence[object], rows: Iterable[Sequence[object]], separator: str = ","
+) -> None:
+    """Write a table as :func:`write_bytes` does; no text in it is taken for a formula.
+
+    A text that a spreadsheet would calculate, since it begins with ``=``, ``+``, ``-`` or ``@`` and is
+    no number, gets an apostrophe in front. None becomes an empty cell, a list JSON.
+    """
+    text = io.StringIO()
+    out = csv.writer(text, delimiter=separator, lineterminator="\n")
+    out.writerow(map(_cell, head))
+    out.writerows(map(_cell, row) for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    """Return what stands in a cell.
+
+    Examples
+    --------
+    >>> _cell("=1+1"), _cell("-0.5"), _cell(-0.5), _cell(None), _cell([1])
+    ("'=1+1", '-0.5', -0.5, '', '[1]')
+    """
+    if isinstance(value, list):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return "" if value is None else value
+    if value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        with contextlib.suppress(ValueError):
+            float(value)
+            return value
+        return "'" + value
+    return value
 
 
 def read_json(path: Path) -> Any:
@@ -124,7 +174,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], plain_values: A
     from safetensors.numpy import save
 
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    write_bytes(path, save(arrays, metadata={"klayer": json.dumps(plain_values)}))
+    write_bytes(path, save(arrays, metadata={"klayer": json_text(plain_values)}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -12,7 +12,7 @@ from klayer.cli import data
 from klayer.cli.gradcheck import gradcheck
 from klayer.cli.grade import grade
 from klayer.cli.mistakes import UsageError, told
-from klayer.cli.options import SearchCommand, TrainCommand
+from klayer.cli.options import DataCommand, SearchCommand, TrainCommand
 from klayer.cli.predict import predict
 from klayer.cli.report import report
 from klayer.cli.search import search
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(study)
+app.command(cls=DataCommand)(study)
 app.command(cls=TrainCommand)(train)
 app.command(cls=SearchCommand)(search)
 app.command()(gradcheck)

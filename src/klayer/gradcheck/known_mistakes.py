@@ -194,9 +194,16 @@ class Reference:
 
     @property
     def replays(self) -> bool:
-        """Whether mistakes can be replayed for such a network: for ReLU and softmax alone."""
+        """Whether mistakes can be replayed for such a network: ReLU, softmax, nothing else."""
         network = self.network
-        return network.activation == "relu" and network.loss == "softmax_cross_entropy"
+        plain = Network(
+            network.n_features,
+            network.hidden,
+            network.n_classes,
+            network.batch_norm,
+            network.bn_eps,
+        )
+        return network == plain
 
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""

@@ -59,8 +59,9 @@ class Plan:
         if use is None:
             return
         g = self._loss.g
-        for index in reversed(range(len(pieces))):
-            g, gradients = self.passes[index].connect(g, below=index > 0)
+        last = min(index for index, piece in enumerate(pieces) if piece.params())
+        for index in reversed(range(last, len(pieces))):  # further down nothing moves
+            g, gradients = self.passes[index].connect(g, below=index > last)
             self._backward.append(self.passes[index].backward)
             self._backward += [use(key, gradient) for key, gradient in gradients.items()]
 

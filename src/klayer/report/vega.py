@@ -18,9 +18,13 @@ from typing import Any
 
 import vl_convert as vlc
 
-from klayer.files import cached
+from klayer.files import cached, write_bytes, write_text
 
 __all__ = [
+    "BLUES",
+    "BLUES_DARK",
+    "HEAT",
+    "HEAT_DARK",
     "INK",
     "MUTED",
     "RATE",
@@ -34,8 +38,10 @@ __all__ = [
     "javascript",
     "layers",
     "mark",
+    "on_heat",
     "ruler",
     "series_colour",
+    "step",
     "zoom",
 ]
 
@@ -44,6 +50,27 @@ Spec = dict[str, Any]
 INK, MUTED, GRID, RATE, PAPER = "#1d1f24", "#5d616b", "#e3e1db", "#ece7da", "#fffffe"
 # Rust, blue, green, violet, ochre, slate: told apart in the three common kinds of colour blindness.
 SERIES = ("#b4450d", "#1c6bb0", "#12806a", "#8447a8", "#94690b", "#56606f")
+
+
+def _ramp(ends: Sequence[str], steps: int) -> tuple[str, ...]:
+    """Return colours from the first over those between to the last, in equal steps."""
+    parts = [[int(one[i : i + 2], 16) for i in (1, 3, 5)] for one in ends]
+    found = []
+    for k in range(steps):
+        at = k / (steps - 1) * (len(parts) - 1)
+        i = min(int(at), len(parts) - 2)
+        mixed = [round(a + (at - i) * (b - a)) for a, b in zip(parts[i], parts[i + 1], strict=True)]
+        found.append("#{:02x}{:02x}{:02x}".format(*mixed))
+    return tuple(found)
+
+
+# From chance, pale red, to the best, a clear blue, in steps, so that the style sheet can have others
+# in the dark; the text on them is legible on all.
+HEAT = _ramp(("#f6cdbb", "#f7ebd9", "#c4dfdc", "#86c2cd", "#5fa9c4"), 16)
+HEAT_DARK = _ramp(("#6b2f1c", "#4a3a2b", "#27474c", "#1f5f74", "#12647f"), 16)
+# Shares of a class, from none to all.
+BLUES = _ramp(("#f4f1ea", "#c9dfe3", "#8fc3d1", "#5fa9c5"), 12)
+BLUES_DARK = _ramp(("#1e2126", "#22414a", "#1f5566", "#126480"), 12)
 # Fonts of equal widths: a static picture is laid out here and shown elsewhere.
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 CONFIG: Spec = {
@@ -72,6 +99,25 @@ _TYPES = {"Q": "quantitative", "N": "nominal"}
 def series_colour(names: Sequence[str], name: str) -> str:
     """Return the colour of a series: the same on the whole page."""
     return SERIES[names.index(name) % len(SERIES)]
+
+
+def on_heat(value: float | None, least: float, best: float) -> str:
+    """Return the colour of a value between two others.
+
+    Examples
+    --------
+    >>> on_heat(0.1, 0.1, 0.5) == HEAT[0], on_heat(0.7, 0.1, 0.5) == HEAT[-1], on_heat(None, 0, 1)
+    (True, True, '#f6cdbb')
+    """
+    if value is None:
+        return HEAT[0]
+    at = (value - least) / (best - least) if best > least else 1.0
+    return HEAT[min(len(HEAT) - 1, max(0, round(at * (len(HEAT) - 1))))]
+
+
+def step(share: float) -> str:
+    """Return the colour of a share, from 0 to 1."""
+    return BLUES[round(share * (len(BLUES) - 1))]
 
 
 # Words of a specification.
@@ -199,22 +245,38 @@ class Figure:
             (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``NAME.svg`` and ``NAME.png``, all panels side by side, with their legend."""
+    def save(self, folder: Path, png: bool = False) -> list[Path]:
+        """Write ``NAME.svg``, and ``NAME.png`` if wanted: all panels, with their legend."""
+        svg = self.svg()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.svg"
+        write_text(path, svg)
+        if not png:
+            return [path]
+        picture = path.with_suffix(".png")
+        write_bytes(picture, self.raster("png", svg))
+        return [path, picture]
+
+    def whole(self) -> Spec:
+        """Return one specification of all panels side by side, with their legend."""
         title = {"anchor": "start", "frame": "group", "offset": 10}
         panels = [
             {**panel.static(self.width), "title": {"text": panel.title, **title}}
             for panel in self.panels
         ]
-        spec: Spec = {"hconcat": panels, "spacing": 28}
+        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
         if self.legend:
             spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
-        svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
-        paths[0].write_text(svg, encoding="utf-8")
-        paths[1].write_bytes(vlc.svg_to_png(svg, scale=2))
-        return paths
+        return {**_schema(), **spec, "config": CONFIG, "background": PAPER, "padding": 12}
+
+    def svg(self) -> str:
+        """Return the whole figure as SVG."""
+        return _svg(self.whole())
+
+    def raster(self, kind: str, svg: str = "") -> bytes:
+        """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
+        draw = {"png": lambda svg: vlc.svg_to_png(svg, scale=2), "pdf": vlc.svg_to_pdf}
+        return bytes(draw[kind](svg or self.svg()))
 
 
 def _legend(keys: Sequence[Key]) -> Spec:

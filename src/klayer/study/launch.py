@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from klayer.data import Dataset, load
+from klayer.data import Dataset
+from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged
 from klayer.study.execute import Executor, open_executor
@@ -59,9 +60,10 @@ def run_study(
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         if study.search:
             _require_validation(dataset)
+        _require_split(study, dataset)
         notes = study.require_updates(len(dataset.splits["train"]))
     _say(notes, reporter)
     with open_executor(executor, dataset, workers) as engine:
@@ -123,7 +125,7 @@ def run_search(
     if url:
         document["search"] = {**document["search"], "storage": hide_password(url)}
     with study.named():
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         _require_validation(dataset)
         notes = study.require_updates(len(dataset.splits["train"]), arms=False)
     _say(notes, reporter)
@@ -231,6 +233,15 @@ def _go_on(
 def _say(notes: Sequence[str], reporter: Reporter | None) -> None:
     for note in notes:
         (reporter or Silent()).note(note)
+
+
+def _require_split(study: Study, dataset: Dataset) -> None:
+    """Refuse a new draw of training and validation, and too few rows, before anything is trained."""
+    everyone = [job.member.settings for job in study.jobs]
+    if "validation" not in dataset.splits:
+        redrawn(dataset, max(one.split_seed for one in everyone))
+    for rows in dict.fromkeys(one.train_samples for one in everyone):
+        redrawn(dataset, train_samples=rows)
 
 
 def _require_validation(dataset: Dataset) -> None:

@@ -15,8 +15,9 @@ from klayer.train.metrics import METRICS, main_metric
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
 
-# What a network belongs to: the arms of a study, the trials of a search, its finalists.
-PARTS = ("arms", "search", "finalists")
+# What a network belongs to: the arms of a study, the networks that part their variance, the trials of
+# a search, its finalists.
+PARTS = ("arms", "variance", "search", "finalists")
 # What became of it. `at chance`: its training accuracy never left that of guessing.
 STATES = ("trained", "at chance", "pruned", "diverged")
 
@@ -36,6 +37,8 @@ class Score:
     accuracy : float or None, 0 to 1
     r2, rmse : float or None
         Of a regression; the latter in the target's unit.
+    balanced_accuracy, macro_f1 : float or None, 0 to 1
+        Every class counts the same. None in runs of older versions.
     label_accuracy, exact_match : float or None, 0 to 1
         Where a row may have several labels.
     """
@@ -47,6 +50,8 @@ class Score:
     rmse: float | None = None
     label_accuracy: float | None = None
     exact_match: float | None = None
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
 
     @property
     def main(self) -> float | None:
@@ -64,7 +69,7 @@ class NetworkRecord:
 
     Attributes
     ----------
-    part : {"arms", "search", "finalists"}
+    part : {"arms", "variance", "search", "finalists"}
     arm : str
     seed : int
     state : {"trained", "at chance", "pruned", "diverged"}
@@ -257,7 +262,7 @@ def _history(history: dict[str, Any], where: str) -> dict[str, list[Any]]:
 def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:
     found: dict[str, dict[str, float | None]] = {}
     for key, value in rest.items():
-        split, _, name = key.rpartition("_")
+        split, _, name = key.partition("_")
         if split not in ("train", "validation", "test") or name not in vars(Score()):
             raise KlayerError(
                 f"{where}: a network's record has {key!r}, which this version of klayer doesn't "

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import math
 import os
 import sys
@@ -31,13 +30,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from klayer.data import Dataset, Standardiser, load
+from klayer.data import Dataset, Encoder, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
     append_bytes,
+    json_text,
     plain,
     read_arrays,
     read_json,
@@ -47,8 +49,10 @@ from klayer.files import (
 )
 from klayer.model import Model
 from klayer.nn import Network
+from klayer.shown import Part, Told
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.run_told import run_curves, run_parts
 from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
@@ -58,7 +62,7 @@ from klayer.train import TrainingState
 __all__ = ["Run"]
 
 
-class Run:
+class Run(Told):
     """A run directory, open for reading and, by its creator, for appending.
 
     Parameters
@@ -96,6 +100,7 @@ class Run:
         self._networks = {record.key: record for record, _ in self._read_lines()}
         self._results: dict[str, Any] = {}
         self._lock: TextIOWrapper | None = None
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
 
     @classmethod
     def create(
@@ -139,10 +144,12 @@ class Run:
                 "task": dataset.task,
                 "class_names": dataset.class_names,
                 "targets": _stored_targets(dataset.targets),
+                "encoder": dataset.encoder and dataset.encoder.as_plain(),
                 "image_shape": dataset.image_shape,
                 "value_range": dataset.value_range,
                 "samples": {name: len(split) for name, split in dataset.splits.items()},
                 "source": dataset.source,
+                "class_counts": _class_counts(dataset),
                 "notes": dataset.notes,
                 "background": dataset.background,
                 "fingerprint": dataset.fingerprint,
@@ -154,6 +161,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "run.json", info)
             run = cls(path)
+            run._made_with = dataset
             run.write_standardiser(dataset.standardiser)
         except OSError as error:
             raise KlayerError(
@@ -250,12 +258,16 @@ class Run:
         KlayerError
             If they are missing, or have changed; says what of them has.
         """
-        name = self.info["config"].get("data", self.info["data"]["name"])
+        if self._made_with is not None and data_dir is None:
+            return self._made_with
+        config = self.info["config"]
+        name = config.get("data", self.info["data"]["name"])
+        said = {option: config[option] for option in OPTIONS if option in config}
         folder = data_dir or self.info["data"]["data_dir"]
         if folder and not data_dir and not Path(folder).exists():
             # The folder of that time is gone; the data may lie where data sets usually do.
             folder, may_download = None, False
-        dataset = load(name, data_dir=folder, may_download=may_download)
+        dataset = load(name, data_dir=folder, may_download=may_download, **said)
         changed = self._changed(dataset)
         if changed:
             raise KlayerError(
@@ -298,6 +310,21 @@ class Run:
         raise Damaged(
             f"{path} holds a standardiser that isn't the one that {self.path} trained with."
         )
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What made features of the columns of a table; None for other data.
+
+        Raises
+        ------
+        KlayerError
+            If it is damaged.
+        """
+        stored = self.info["data"].get("encoder")
+        try:
+            return None if stored is None else Encoder.from_plain(stored)
+        except KlayerError as error:
+            raise Damaged(f"{self.path / 'run.json'}: {error} {AGAIN}") from None
 
     @property
     def targets(self) -> Standardiser | None:
@@ -380,6 +407,50 @@ class Run:
                 raise Damaged(f"{self.path / name}: {what}. {self.resume_command} writes it again.")
             self._results[name] = found
         return self._results[name]
+
+    # For notebooks.
+
+    @property
+    def state_in_words(self) -> str:
+        """``finished``, or how many networks are."""
+        n = len(self.networks)
+        if (self.path / "summary.json").exists():
+            return "finished"
+        return f"not finished: {n} network{'s' * (n != 1)} so far"
+
+    def __repr__(self) -> str:
+        what = f"{self.kind} on {self.info['data']['name']}, {len(self.networks)} networks"
+        return f"<Run {str(self.path)!r}: {what}, {self.state_in_words}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: what, when, and the scores of each arm."""
+        return run_parts(self)
+
+    def _heading(self) -> str:
+        return f"{self.kind.capitalize()} on {self.info['data']['name']}"
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def curves(self) -> dict[str, NDArray[Any]]:
+        """Return the curves of all finished networks as a table, a row for each recorded update.
+
+        Returns
+        -------
+        columns : dict of array
+            ``part`` (``arms``, ``search``, ``finalists``), ``arm``, ``seed``, and what
+            :meth:`klayer.Population.curves` has from ``update`` on.
+        """
+        return run_curves(self)
 
     # Networks and their weights.
 
@@ -480,13 +551,14 @@ class Run:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
         try:
             names = self.info["data"]["class_names"]
-            return Model(weights.network, *arrays, standardiser, names, self.targets)
+            targets, encoder = self.targets, self.encoder
+            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 
 
 def _lines(records: Sequence[NetworkRecord]) -> bytes:
-    return "".join(json.dumps(record.to_json()) + "\n" for record in records).encode()
+    return "".join(json_text(record.to_json()) + "\n" for record in records).encode()
 
 
 def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
@@ -494,3 +566,13 @@ def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | No
     if targets is None:
         return None
     return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}
+
+
+def _class_counts(dataset: Dataset) -> dict[str, list[int]] | None:
+    """Return the rows of each class in each split; None where a row has no class."""
+    if dataset.task != "classification":
+        return None
+    return {
+        name: np.bincount(split.labels, minlength=dataset.n_classes).tolist()
+        for name, split in dataset.splits.items()
+    }

@@ -52,9 +52,11 @@ class _Data(Stored):
     class_names: list[str] = Field(min_length=1)
     task: Literal["classification", "regression", "multilabel"] = "classification"
     targets: _Targets | None = None
+    encoder: list[dict[str, Any]] | None = None
     image_shape: list[int] | None
     value_range: list[float] = Field(min_length=2, max_length=2)
     samples: _Samples
+    class_counts: dict[str, list[int]] | None = None
     notes: list[str] = Field(default=[])
     background: Literal["white", "black"] = "white"
     fingerprint: dict[str, str]

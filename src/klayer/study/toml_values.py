@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from klayer.data.catalogue import anchored_data
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, invalid
 
 __all__ = ["anchored", "read_toml", "validate"]
@@ -67,6 +68,9 @@ def anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(values)
     if isinstance(found.get("data"), str):
         found["data"] = anchored_data(found["data"], folder)
+    for name, option in OPTIONS.items():
+        if option.metavar == "FILE" and isinstance(found.get(name), str):
+            found[name] = str(folder.absolute() / Path(found[name]).expanduser())
     search = found.get("search")
     if isinstance(search, Mapping) and isinstance(search.get("storage"), str):
         head, _, path = search["storage"].partition(":///")

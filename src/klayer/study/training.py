@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
+from klayer.study.chance import constant_score, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
@@ -33,8 +34,6 @@ __all__ = [
 # Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
 # take the time between two recorded points.
 CHECKPOINT_SECONDS = 10.0
-# A network whose score in training is within this of the best constant answer's never left chance.
-CHANCE_MARGIN = 0.02
 
 
 class Reporter(Protocol):
@@ -220,12 +219,15 @@ def _records(
     seconds: Sequence[float],
     pruned: bool,
 ) -> list[NetworkRecord]:
-    chance, score_name = _chance(dataset) + CHANCE_MARGIN, main_metric(dataset.task)
+    guessed, score_name = constant_score(dataset), main_metric(dataset.task)
+    rows = len(dataset.splits["train"])
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
-        failure = state.failures[p]
-        learned = "trained" if scores["train"][score_name][p] > chance else "at chance"
+        failure = state.failures[p] or _not_finite(scores, score_name, p)
+        first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
+        least = least_learnt(guessed, rows, first, dataset.task)
+        learned = "trained" if scores["train"][score_name][p] > least else "at chance"
         score = {
             split: Score(
                 **dict(zip(values, numbers(values[name][p] for name in values), strict=True))
@@ -260,15 +262,10 @@ def _records(
     return records
 
 
-def _chance(dataset: Dataset) -> float:
-    """Return the score in training of the best constant answer: what comes of learning nothing."""
-    labels = dataset.splits["train"].labels
-    if dataset.task == "classification":
-        return float(np.bincount(labels).max() / len(labels))
-    if dataset.task == "multilabel":
-        share = labels.mean(axis=0)
-        return float(np.maximum(share, 1 - share).mean())
-    return 0.0  # R² of the mean
+def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: int) -> str | None:
+    """Say on which split a network's outputs are not finite; None where all are."""
+    wrong = [split for split, values in scores.items() if np.isnan(values[name][p])]
+    return f"outputs on the {' and '.join(wrong)} split are not finite" if wrong else None
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:

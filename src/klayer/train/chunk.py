@@ -55,6 +55,7 @@ class Chunk:
             {key: value[lanes] for key, value in group.items()}
             for group in (population.state.params, population.state.running)
         )
+        self.numbers = population.numbers_of(lanes)
         self.rates = Rates(population, lanes)
         self.first_layer: DelayedWeights | None = None
         self._index = 0
@@ -146,13 +147,12 @@ class Chunk:
             use=self._use,
             ws=self.ws,
             spread=self.engine.share if self.threads > 1 else None,
-            numbers=self.rates.values,
+            numbers=self.numbers,
         )
-        first = plan.passes[0]
-        if isinstance(first, AffinePass):
-            if self.population.state.at_once > 1:
-                first.product = partial(self._multiply_delayed, first.y)
-            first.after_product = self._look_ahead
+        first = next(one for one in plan.passes if isinstance(one, AffinePass))
+        if self.population.state.at_once > 1:
+            first.product = partial(self._multiply_delayed, first.y)
+        first.after_product = self._look_ahead
         self._plans[len(x)] = plan
         return plan
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TypeVar
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from klayer.errors import KlayerError
@@ -86,8 +87,9 @@ class Engine:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise KlayerError(f"`workers` must be >= 1, but got {workers}.")
+        whole = type(workers) is int or isinstance(workers, np.integer)
+        if workers is not None and (not whole or workers < 1):
+            raise KlayerError(f"`workers` must be a whole number >= 1, but got {workers!r}.")
         self.workers = workers or available_cores()
         self._local = threading.local()
         self._lock = threading.Lock()

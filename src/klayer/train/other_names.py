@@ -20,7 +20,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "bn_eps": ("eps", "epsilon"),
     "init": ("initialisation", "initialization", "initialiser", "initializer", "weight_init"),
     "l2": (
-        *("lambda", "lam", "alpha", "weight_decay", "reg", "penalty"),
+        *("lambda", "lam", "alpha", "reg", "penalty"),
         *("regularisation", "regularization", "l2_penalty"),
     ),
     "lr_min": ("min_lr", "base_lr", "eta_min", "learning_rate_min"),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,22 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn import Workspace
+from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
+from klayer.shown import Part, Told
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.memory import require_memory
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState
+from klayer.train.told import curve_table, one_line, population_parts
 
 __all__ = ["Member", "Population"]
 
@@ -47,7 +51,7 @@ class Member:
             raise KlayerError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
 
 
-class Population:
+class Population(Told):
     """P networks that share architecture, batches and schedule, and differ in all else.
 
     Parameters
@@ -74,6 +78,8 @@ class Population:
     course : Course
         The cycles, in updates.
     total_updates, updates_per_epoch : int, in updates
+    seconds : float
+        What :func:`fit` took to train it.
 
     Raises
     ------
@@ -107,8 +113,9 @@ class Population:
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -120,14 +127,23 @@ class Population:
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        self.network = replace(
+            network,
+            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_inputs=bool(self.numbers["input_dropout"].any()),
+        )
+        self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        if state is None:
+            require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
         if state:
             self._check(state)
+        self.seconds = 0.0
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
 
@@ -166,17 +182,8 @@ class Population:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
-        return tuple(
-            what
-            for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
-                ("clip_norm", bool(self.settings.clip_norm)),
-            )
-            if needed
-        )
+        """What a backend has to know beside pieces, loss and optimiser."""
+        return ("clip_norm",) if self.settings.clip_norm else ()
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
@@ -211,7 +218,8 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
+        settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
+        if not optimiser.by_products or settings.clip_norm or self.network.drops_inputs:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -219,6 +227,95 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: settings, and each network's scores so far."""
+        return population_parts(self)
+
+    def _heading(self) -> str:
+        return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the population to one file, whole or not at all; the data are not written.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.safetensors`` is added where it has no ending.
+
+        Returns
+        -------
+        path : Path
+            What :func:`klayer.load_population` takes.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be written.
+        """
+        from klayer.train.stored import save_population
+
+        return save_population(self, path)
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
+        """Write a run directory with a page, as ``klayer train`` does; return the page.
+
+        Parameters
+        ----------
+        out : path, optional
+            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
+        title : str, optional
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.study.run_of`.
+        """
+        import klayer
+
+        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
+        return page
+
+    def curves(self) -> dict[str, Array]:
+        """Return the recorded curves as a table, a row for each network and recorded update.
+
+        Returns
+        -------
+        columns : dict of array, shape (P * T,)
+            ``network`` (its place in the population, from 0), ``seed``, ``update``, ``epoch``, ``lr``
+            (the learning rate of the next update); and for each split that is recorded, ``train`` and
+            ``validation``, its curves: ``train_loss``, ``train_cost`` (with the penalty) and the scores
+            of the task, ``train_accuracy`` (0 to 1), or ``train_r2`` and ``train_rmse`` (in the
+            target's unit), or ``train_label_accuracy`` and ``train_exact_match``. NaN from where a
+            network diverged. ``pandas.DataFrame(columns)`` and ``polars.DataFrame(columns)`` take it
+            as it is.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
+        >>> curves = population.curves()
+        >>> list(curves)[:7]
+        ['network', 'seed', 'update', 'epoch', 'lr', 'train_cost', 'train_loss']
+        >>> curves["epoch"][[0, -1]].tolist(), len(curves["seed"]) // 2
+        ([0.0, 2.0], 11)
+        """
+        return curve_table(self)
 
     @property
     def alive(self) -> list[int]:
@@ -232,6 +329,11 @@ class Population:
             self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
         )
         return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
+
+    def numbers_of(self, lanes: slice) -> dict[str, Array]:
+        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        found = {name: value[lanes] for name, value in self.numbers.items()}
+        return {**found, "dropout_key": self._dropout_keys[lanes]}
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
@@ -260,6 +362,7 @@ class Population:
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 
@@ -274,8 +377,9 @@ class Population:
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
-            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``, ``balanced_accuracy``,
+            ``macro_f1``; ``r2``, ``rmse``; or ``label_accuracy``, ``exact_match``. NaN for networks
+            that failed, or whose outputs are not finite.
         """
         return self.evaluate_rows(self.weighted(self.feed[split]), engine)
 
@@ -283,17 +387,24 @@ class Population:
         """Return rows with the weights that these networks' loss gives them."""
         return rows.weighted(self._class_weights)
 
-    def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+    def evaluate_rows(
+        self, rows: Rows, engine: Engine | None = None, *, curves: bool = False
+    ) -> dict[str, Array]:
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
+
+        ``curves`` leaves out what curves don't follow.
+        """
+        names = measures(self.network.task, curves=curves)
+        values = {name: np.full(len(self), np.nan) for name in names}
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
                 {key: value[lanes] for key, value in group.items()}
                 for group in (self.state.params, self.state.running)
             )
-            numbers = {name: value[lanes] for name, value in self.numbers.items()}
-            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
+            numbers = self.numbers_of(lanes)
+            found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
+            for name, value in found.items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ Array = NDArray[Any]
 
 # The curves that may be recorded, each of shape (P, T): those of the splits and scores that there are.
 CURVES = tuple(
-    f"{split}_{name}" for split in SPLITS_OF_CURVES for name in ("cost", "loss", *METRICS)
+    f"{split}_{name}"
+    for split in SPLITS_OF_CURVES
+    for name in ("cost", "loss", *(name for name, one in METRICS.items() if one.curve))
 )
 
 
@@ -158,6 +160,10 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
+        write_arrays(path, *self.packed())
+
+    def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the state as arrays by name and plain values: what a file holds."""
         groups = {"params": self.params, "running": self.running, "history": self.history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
         arrays = {
@@ -172,12 +178,16 @@ class TrainingState:
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
-        write_arrays(path, arrays, plain)
+        return arrays, plain
 
     @classmethod
     def load(cls, path: Path) -> TrainingState:
         """Read what :meth:`save` wrote."""
-        arrays, plain = read_arrays(path)
+        return cls.unpacked(*read_arrays(path))
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:
+        """Undo :meth:`packed`."""
         groups: dict[str, dict[str, Array]] = {"params": {}, "running": {}, "history": {}}
         slots: Slots = {}
         for name, value in arrays.items():

@@ -25,12 +25,10 @@ from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.costs import standardise_on_the_way, useful_workers
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
-from klayer.train.feed import Data, Feed
-from klayer.train.population import Member, Population
-from klayer.train.settings import Settings
+from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState
 
-__all__ = ["Trainer", "fit"]
+__all__ = ["Trainer"]
 
 # Networks that one worker trains at a time, at the most.
 GROUP = 16
@@ -91,9 +89,9 @@ class Trainer:
     Examples
     --------
     >>> import klayer as kl
-    >>> feed = Feed(kl.load("digits"))
-    >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
-    >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
+    >>> feed = kl.Feed(kl.load("digits"))
+    >>> settings = kl.Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
+    >>> population = Population(feed, [kl.Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
     >>> population.evaluate("test")["accuracy"].shape
     (2,)
@@ -261,38 +259,11 @@ class Trainer:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
                     sample = population.weighted(sample)
-                    for name, value in population.evaluate_rows(sample, self.engine).items():
+                    for name, value in population.evaluate_rows(
+                        sample, self.engine, curves=True
+                    ).items():
                         values[f"{split}_{name}"] = value
         for p, cost in enumerate(values["train_cost"]):
             if state.failures[p] is None and not np.isfinite(cost):
                 state.failures[p] = Failure(state.update, 0)
         state.record(values)
-
-
-def fit(
-    dataset: Data,
-    settings: Settings | None = None,
-    seeds: Sequence[int] = (0,),
-    workers: int | None = None,
-) -> Population:
-    """Train one network for each seed, all at once.
-
-    Parameters
-    ----------
-    dataset : klayer.data.Dataset
-    settings : Settings, optional
-    seeds : sequence of int, each >= 0
-    workers : int, optional
-        Threads; by default all cores.
-
-    Returns
-    -------
-    population : Population
-        Trained: ask it to :meth:`~Population.evaluate`, or for its :meth:`~Population.model`.
-    """
-    settings = settings or Settings()
-    population = Population(
-        Feed(dataset, settings.dtype), [Member(settings, seed) for seed in seeds]
-    )
-    Trainer(population, Engine(workers)).train()
-    return population
