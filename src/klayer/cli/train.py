@@ -71,6 +71,14 @@ def train(
     width: Width = None,
     out: Out = None,
     resume: Resume = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Train nothing: let the learning rate grow for some hundred updates, draw the loss, "
+            "and suggest a rate.",
+        ),
+    ] = False,
     workers: Workers = None,
     page: PageToo = True,
     as_json: Json = False,
@@ -91,7 +99,8 @@ def train(
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or said(ctx) or config or data or seeds or seed is not None or out:
+        asked = flags or said(ctx) or config or data or seeds or seed is not None or out
+        if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
@@ -118,9 +127,12 @@ def train(
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    return _run(
-        Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet, page
-    )
+    study = Study.from_values(chosen, where)
+    if find_lr:
+        from klayer.cli.find_lr import range_test
+
+        return range_test(study, out, data_dir, workers, as_json, quiet)
+    return _run(study, "train", out, data_dir, workers, as_json, quiet, page)
 
 
 def study(
