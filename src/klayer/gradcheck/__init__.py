@@ -10,6 +10,7 @@ from klayer.gradcheck.known_mistakes import MISTAKES, Reference
 from klayer.gradcheck.network import check_network, generic_params
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
 from klayer.gradcheck.section import ReportSection, SectionRow, report_section
+from klayer.gradcheck.walkthrough import Step, Walkthrough, walk_through
 
 __all__ = [
     "METHODS",
@@ -22,8 +23,11 @@ __all__ = [
     "ReportSection",
     "Row",
     "SectionRow",
+    "Step",
+    "Walkthrough",
     "check_gradients",
     "check_network",
     "generic_params",
     "report_section",
+    "walk_through",
 ]

@@ -7,7 +7,7 @@ old value any more. In training the user moves the parameter; in the check it ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +56,13 @@ class Plan:
         self._loss = loss.prepare(site, x)
         self._forward = [one.forward for one in self.passes]
         self._backward = [self._loss.backward]
+        # Where the way back has come to a piece, and the gradient stands that it passes on.
+        self._below: list[tuple[int, NDArray[Any]]] = []
         if use is None:
             return
         g = self._loss.g
         for index in reversed(range(len(pieces))):
+            self._below.append((len(self._backward), g))
             g, gradients = self.passes[index].connect(g, below=index > 0)
             self._backward.append(self.passes[index].backward)
             self._backward += [use(key, gradient) for key, gradient in gradients.items()]
@@ -80,6 +83,35 @@ class Plan:
         """Compute all gradients; each is used before the pieces below are reached."""
         for step in self._backward:
             step()
+
+    def walk(self) -> Iterator[tuple[int, bool, NDArray[Any]]]:
+        """Do both passes with a halt after each piece, for whoever wants to look at the numbers.
+
+        Yields
+        ------
+        index : int
+            Of the piece; the number of pieces stands for the loss.
+        back : bool
+            False on the way forward, True on the way back.
+        value : array
+            Forward, what the piece hands on: its output, or the loss (P,); on the way back, the gradient
+            with respect to the piece's input. Scratch memory: copy it. The first piece hands nothing
+            back, but its own output's gradient again.
+        """
+        self.passes[0].x = self.batch.x
+        for index, step in enumerate(self._forward):
+            step()
+            yield index, False, self.passes[index].y
+        yield len(self.pieces), False, self.losses()
+        begins = [begin for begin, _ in self._below] + [len(self._backward)]
+        hands_on = [g for _, g in self._below]
+        for step in self._backward[: begins[0]]:
+            step()
+        yield len(self.pieces), True, hands_on[0]
+        for i, index in enumerate(reversed(range(len(self.pieces)))):
+            for step in self._backward[begins[i] : begins[i + 1]]:
+                step()
+            yield index, True, hands_on[min(i + 1, len(hands_on) - 1)]
 
     def update(self) -> bool:
         """Do a whole update; if the loss of any network is not finite, nothing moves.
