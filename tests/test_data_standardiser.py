@@ -68,9 +68,67 @@ def test_bytes_are_never_converted_to_float64_as_a_whole():
     assert peak < 16e6  # as float64 they would be 98 MB
 
 
-def test_features_too_large_to_be_squared_are_refused():
-    with refuses("column 1: features must be small enough to be squared in float64"):
-        Standardiser.fit(np.array([[0.0, 1e200], [1.0, -1e200]]))
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 1e-200, 1e-170, 1e-30, 1.0, 1e30, 1e170, 1e300])
+def test_tiny_and_huge_columns_are_standardised_like_others(unit):
+    values = np.array([[1.0], [3.0], [5.0], [7.0]])
+    standardised = Standardiser.fit(values * unit).transform(values * unit, np.float64)
+    np.testing.assert_allclose(
+        standardised[:, 0],
+        np.array([-3, -1, 1, 3]) / np.sqrt(5.0),
+        rtol=1e-9 if unit > 1e-300 else 0.2,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_smallest_and_largest_numbers_of_short_floats_are_standardised(dtype):
+    for most in (np.finfo(dtype).max / 8, np.finfo(dtype).tiny):
+        values = (np.array([[1.0], [3.0], [5.0], [7.0]]) * float(most)).astype(dtype)
+        standardised = Standardiser.fit(values).transform(values, np.float64)
+        np.testing.assert_allclose(
+            standardised[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0), rtol=1e-3
+        )
+
+
+def test_a_column_of_both_signs_of_the_largest_numbers_is_standardised_or_refused():
+    found = Standardiser.fit(np.array([[0.0, 8e307], [1.0, -8e307]]))
+    assert found.scale[1] == pytest.approx(8e307)
+    with refuses("column 1: features must lie less than 1e308 apart"):
+        Standardiser.fit(np.array([[0.0, 1.7e308], [1.0, -1.7e308], [1.0, -1.7e308]]))
+
+
+NOISE = {
+    "float64": [0.3, 0.1 + 0.2, 0.3, 0.3],
+    "float64, large": [1e9, np.nextafter(1e9, 2e9), 1e9, 1e9],
+    "float32": np.array([1.1, np.nextafter(np.float32(1.1), np.float32(2)), 1.1, 1.1], np.float32),
+    "float32, negative": np.array(
+        [-7.3, np.nextafter(np.float32(-7.3), np.float32(0))] * 2, np.float32
+    ),
+    "float16": np.array([2.2, np.nextafter(np.float16(2.2), np.float16(3))] * 2, np.float16),
+}
+
+
+@pytest.mark.parametrize("case", NOISE)
+def test_values_that_differ_by_rounding_alone_count_as_constant(case):
+    values = np.array(NOISE[case])[:, np.newaxis]
+    standardiser = Standardiser.fit(values)
+    assert standardiser.scale.tolist() == [1.0]
+    other = standardiser.transform(values + values.dtype.type(0.5), np.float64)
+    assert np.abs(other - 0.5).max() < 0.01  # not 1e15 deviations
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6, 1e12])
+def test_values_that_differ_by_more_than_rounding_do_not(offset):
+    step = max(1e-3, 64 * float(np.spacing(offset)))
+    values = offset + step * np.array([[1.0], [3.0], [5.0], [7.0]])
+    standardised = Standardiser.fit(values).transform(values, np.float64)
+    np.testing.assert_allclose(
+        standardised[:, 0], np.array([-3, -1, 1, 3]) / np.sqrt(5.0), rtol=0.05
+    )
+
+
+def test_whole_numbers_are_never_rounding_noise():
+    values = np.array([[2**40], [2**40 + 1]])
+    assert Standardiser.fit(values).scale.tolist() == [0.5]
 
 
 def test_transform_refuses_rows_of_another_length():

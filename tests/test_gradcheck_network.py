@@ -5,7 +5,8 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.gradcheck import check_network, generic_params
-from klayer.nn import ACTIVATIONS, BATCH_NORM, DelayedWeights, Network
+from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, DelayedWeights, Network
+from pieces import PIECES
 
 
 def assert_proved(check):
@@ -290,3 +291,26 @@ def test_a_mistake_in_updates_that_are_carried_out_at_once_is_found(method, wron
 def test_every_activation_is_proved(activation, batch_norm):
     network = Network(6, (5, 5), 4, batch_norm=batch_norm, activation=activation)
     assert_proved(check_network(network, networks=2))
+
+
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
+def test_every_piece_is_proved(pieces):
+    network = Network(6, (5, 5, 4, 4), 4, **pieces)
+    assert_proved(check_network(network, networks=2))
+
+
+@pytest.mark.parametrize("batch_norm", ["none", "all"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_proved(loss, batch_norm):
+    quantiles = (0.2, 0.7) if loss == "quantile" else ()
+    network = Network(6, (5,), 3, batch_norm, activation="silu", loss=loss, quantiles=quantiles)
+    numbers = {"smoothing": [0.0, 0.2], "huber_delta": [0.3, 1.0]}
+    assert_proved(check_network(network, networks=2, numbers=numbers))
+
+
+def test_numbers_that_are_none_are_refused():
+    network = Network(4, (3,), 2, drops_hidden=True)
+    with pytest.raises(KlayerError, match="did you mean 'dropout'"):
+        check_network(network, numbers={"dropuot": 0.1})
+    with pytest.raises(KlayerError, match="one for each of 2 networks"):
+        check_network(network, networks=2, numbers={"dropout": [0.1, 0.2, 0.3]})

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -5,8 +6,10 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network, dropout_keys
 from klayer.nn.first_layer import lay_out
+from klayer.nn.pieces.dropout import kept
+from pieces import PIECES
 
 HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
 
@@ -15,22 +18,40 @@ def problem(rng, features=8, classes=3, n=20):
     return rng.standard_normal((n, features)), rng.integers(0, classes, n)
 
 
-def torch_cost_and_grads(network, params, p, x, labels, l2):
+def torch_cost_and_grads(network, params, p, x, labels, l2, drop=lambda layer, h: h):
     """Cost and gradient of network p by PyTorch's automatic differentiation, in float64."""
     import torch
 
     leaf = {key: torch.tensor(value[p], requires_grad=True) for key, value in params.items()}
-    h = torch.tensor(x)
+    functions = torch.nn.functional
+
+    def normalised(layer, h):
+        gamma, beta = leaf[f"gamma{layer}"], leaf[f"beta{layer}"]
+        return functions.batch_norm(h, None, None, gamma, beta, True, eps=network.bn_eps)
+
+    h = drop(0, torch.tensor(x))
     for layer in range(1, network.depth + 1):
+        below, hidden = h, layer < network.depth
+        after = hidden and network.normalises(layer) and network.bn_place == "after"
         h = h @ leaf[f"W{layer}"]
-        if network.normalises(layer):
-            h = torch.nn.functional.batch_norm(
-                h, None, None, leaf[f"gamma{layer}"], leaf[f"beta{layer}"], True, eps=network.bn_eps
-            )
-        else:
+        if f"b{layer}" in leaf:
             h = h + leaf[f"b{layer}"]
-        if layer < network.depth:
-            h = getattr(torch.nn.functional, network.activation)(h)
+        if network.normalises(layer) and not after:
+            h = normalised(layer, h)
+        if hidden:
+            if network.layer_norm == "hidden":
+                gamma, beta = leaf[f"gamma{layer}"], leaf[f"beta{layer}"]
+                h = functions.layer_norm(h, h.shape[1:], gamma, beta, eps=network.bn_eps)
+            name = network.activations[layer - 1]
+            if name == "gelu_tanh":
+                h = functions.gelu(h, approximate="tanh")
+            else:
+                h = getattr(functions, name)(h)
+            if after:
+                h = normalised(layer, h)
+            h = drop(layer, h)
+            if network.skip == "equal" and layer > 1 and below.shape == h.shape:
+                h = h + below
     loss = torch.nn.functional.cross_entropy(h, torch.tensor(labels))
     penalty = l2 * sum((leaf[key] ** 2).sum() for key in leaf if key.startswith("W"))
     (loss + penalty).backward()
@@ -55,6 +76,87 @@ def test_cost_and_gradients_match_pytorch(activation, hidden, batch_norm, rng):
         assert penalty[p] == pytest.approx(expected[1], rel=1e-12)
         for key, value in expected[2].items():
             np.testing.assert_allclose(grads[key][p], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
+def test_all_pieces_match_pytorch(pieces, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is the independent reference here")
+    network = Network(8, (6, 6, 6, 5), 3, **pieces)
+    params = network.init(["he", "lecun", "gaussian:0.5"], [0, 1, 2], np.float64)
+    for value in params.values():
+        value += 0.1 * rng.standard_normal(value.shape)
+    x, labels = problem(rng)
+    rates, update = np.array([0.0, 0.3, 0.6]), 5
+    numbers = {"dropout": rates, "input_dropout": rates / 2, "dropout_key": dropout_keys([0, 1, 2])}
+    grads = {}
+    batch = Batch(x, labels, update)
+    plan = network.plan(
+        params,
+        batch,
+        use=lambda key, g: lambda: grads.update({key: g.value().copy()}),
+        numbers=numbers,
+    )
+    assert plan.update()
+    assert grads.keys() == params.keys()
+    for p in range(3):
+
+        def drop(layer, h, p=p):
+            drops = network.drops_hidden if layer else network.drops_inputs
+            if not drops or layer == network.depth:
+                return h
+            out = np.empty(h.shape, bool)
+            bits = np.random.Philox(key=numbers["dropout_key"][p])
+            rate = rates[p] if layer else rates[p] / 2
+            return h * torch.tensor(out) * kept(bits, rate, update, layer, out)
+
+        loss, _, expected = torch_cost_and_grads(network, params, p, x, labels, 0.0, drop)
+        assert plan.losses()[p] == pytest.approx(loss, rel=1e-12)
+        for key, value in expected.items():
+            np.testing.assert_allclose(grads[key][p], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
+def test_a_network_of_any_pieces_is_described_and_made_again(pieces):
+    network = Network(8, (6, 6, 6, 5), 3, **pieces)
+    described = json.loads(json.dumps(network.describe()))
+    assert Network.from_description(described) == network
+
+
+def test_what_an_older_version_described_is_the_same_network():
+    """Written by a version that knew no other pieces than these."""
+    old = {
+        "n_features": 4, "hidden": [3], "n_classes": 2, "batch_norm": "hidden", "bn_eps": 1e-8,
+        "activation": "relu", "loss": "softmax_cross_entropy",
+        "pieces": [
+            {"piece": "affine", "layer": 1, "fan_in": 4, "fan_out": 3, "bias": False},
+            {"piece": "batch_norm", "layer": 1, "width": 3, "eps": 1e-8},
+            {"piece": "relu", "layer": 1, "width": 3},
+            {"piece": "affine", "layer": 2, "fan_in": 3, "fan_out": 2, "bias": True},
+        ],
+    }  # fmt: skip
+    network = Network.from_description(old)
+    assert network == Network(4, (3,), 2, "hidden")
+    assert network.describe() == old
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": ("relu", "tanh", "relu")}, "one for each of the 2 hidden layers"),
+        ({"activation": ("relu", "tahn")}, "did you mean 'tanh'"),
+        ({"activation": "swish"}, "unknown activation"),
+        ({"layer_norm": "hidden", "batch_norm": "all"}, "leave one away"),
+        ({"bn_place": "behind"}, "unknown bn_place"),
+        ({"skip": "all"}, "unknown skip"),
+        ({"loss": "quantile"}, "`quantiles` must be"),
+        ({"loss": "squared", "quantiles": (0.5,)}, "`quantiles` must be"),
+        ({"loss": "quantile", "quantiles": (0.9, 0.1)}, "`quantiles` must be"),
+        ({"loss": "squered"}, "did you mean 'squared'"),
+    ],
+)
+def test_pieces_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(KlayerError, match=message):
+        Network(4, (5, 5), 3, **change)
 
 
 def test_large_layers_are_treated_one_network_at_a_time_with_the_same_result(rng, monkeypatch):
@@ -148,7 +250,7 @@ def test_every_dtype_is_kept(dtype, rng):
         ({"hidden": (3, 0)}, r"`hidden` must be >= 1, but got \(?\[?3, 0"),
         ({"n_classes": 1}, "`n_classes` must be >= 2"),
         ({"n_features": 0}, "`n_features` must be >= 1"),
-        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"bn_eps": 0.0}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
         ({"loss": "hinge"}, "unknown loss 'hinge': Known: softmax_cross_entropy"),
     ],

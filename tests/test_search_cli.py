@@ -222,7 +222,7 @@ def test_the_help_shows_the_search_of_the_report():
     for option in (
         "--auto",
         "--prune",
-        "--seeds-per-trial",
+        "--common-seeds",
         "--finalists",
         "--storage",
         "--resume",

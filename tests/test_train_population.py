@@ -543,7 +543,7 @@ def test_a_seed_must_be_a_whole_number(seed):
 
 
 def test_an_engine_needs_a_worker():
-    with pytest.raises(KlayerError, match="`workers` must be >= 1, but got 0"):
+    with pytest.raises(KlayerError, match="`workers` must be a whole number >= 1, but got 0"):
         Engine(0)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from klayer.nn import Network
 from klayer.train import Settings
-from klayer.train.schedules import triangular
+from klayer.train.schedules import Course, triangular
 
 __all__ = ["ARCHITECTURES", "EPS", "Architecture", "Task", "make_task", "settings_of"]
 
@@ -128,7 +128,8 @@ def settings_of(task: Task, p: int = 0) -> Settings:
         hidden=task.hidden,
         batch_norm=task.batch_norm,
         half_cycle=HALF_CYCLE,
-        cycles=1e9,  # training never ends
+        cycles=10_000,  # more than anybody trains
+        points_per_cycle=1,
         batch_size=task.rows.shape[1],
         **task.members[p],
     )
@@ -162,7 +163,7 @@ def make_task(
         batch_norm,
         Network(features, hidden, classes, batch_norm).init("he", range(networks)),
         np.stack([batches[t] for t in range(PERIOD)]),
-        np.stack([triangular(t, lr_min, lr_max, HALF_CYCLE) for t in range(PERIOD)]).astype(
+        np.stack([triangular(t, lr_min, lr_max, Course(HALF_CYCLE)) for t in range(PERIOD)]).astype(
             np.float32
         ),
         np.array([member["l2"] for member in members], np.float32),

@@ -81,6 +81,8 @@ class Meter:
         By default what suits the place: see :func:`way_to_show`.
     file : text file, optional
         By default stderr.
+    patience : float, in seconds
+        How long nothing is shown: what is over by then has shown nothing.
 
     Examples
     --------
@@ -94,7 +96,10 @@ class Meter:
     5 networks: trained
     """
 
-    def __init__(self, way: Way | None = None, file: TextIO | None = None) -> None:
+    def __init__(
+        self, way: Way | None = None, file: TextIO | None = None, patience: float = 0.0
+    ) -> None:
+        self._first = time.monotonic() + patience
         self.file = file or sys.stderr
         self.way: Way = way or way_to_show(self.file)
         self._what, self._note, self._begun = "", "", time.monotonic()
@@ -222,6 +227,8 @@ class Meter:
     def _refresh(self) -> None:
         with self._lock:
             if self.way not in ("live", "notebook") or not self._what:
+                return
+            if time.monotonic() < self._first:
                 return
             if self._view is None:
                 self._view = _Notebook() if self.way == "notebook" else _Terminal(self.file)

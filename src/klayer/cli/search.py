@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
+from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
     percent,
@@ -45,10 +45,20 @@ def search(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SEARCH]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[SEARCH]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
-    preset: Annotated[str | None, _what("Like SEARCH, for a preset: report, quick.")] = None,
-    data: Annotated[str | None, _base("Data set.", "the preset's or the file's; digits")] = None,
+    preset: Annotated[
+        str | None,
+        _what("Like SEARCH, for a preset: report, quick.", autocompletion=complete_presets),
+    ] = None,
+    data: Annotated[
+        str | None,
+        _base("Data set.", "the preset's or the file's; digits", autocompletion=complete_data),
+    ] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, _how("Trials a stage.", "30")] = None,
     stages: Annotated[int | None, _how("Only the first N stages that are given.")] = None,
@@ -57,7 +67,9 @@ def search(
         _how("N more stages, each derived from the best quarter of the last.", "0"),
     ] = None,
     quantile: Annotated[float | None, _how("Another share than a quarter, for --auto.")] = None,
-    sampler: Annotated[str | None, _how("{samplers}.", "random")] = None,
+    sampler: Annotated[
+        str | None, _how("{samplers}.", "random", autocompletion=complete_samplers)
+    ] = None,
     batch: Annotated[
         int | None, _how("Trials drawn at a time by {learning}, which learn.", "10")
     ] = None,
@@ -93,6 +105,7 @@ def search(
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -122,13 +135,13 @@ def search(
     options, final = _given(options), _given(final)
     if resume:
         options.pop("storage", None)
-        given = (source, preset, data, out, trials, stages, ctx.obj, options, final)
+        given = (source, preset, data, said(ctx), out, trials, stages, ctx.obj, options, final)
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--storage, --data-dir, --workers, --json and --quiet."
             )
-        return _run(resume, None, storage, data_dir, workers, as_json, quiet)
+        return _run(resume, None, storage, data_dir, workers, as_json, quiet, page)
     if source and preset:
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
@@ -166,8 +179,8 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, "search": changed}, where)
-    return _run(study, out, None, data_dir, workers, as_json, quiet)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
+    return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -227,10 +240,10 @@ def _run(
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    page: bool,
 ) -> None:
     """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
     from klayer.cli.progress import progress
-    from klayer.report import write_report
     from klayer.study.launch import resume_search, run_search
 
     data = None if isinstance(source, Path) else source.data
@@ -241,11 +254,17 @@ def _run(
             run = resume_search(source, storage=storage, **common)
         else:
             run = run_search(source, out=out, **common)
-        bars.meter.phase("writing the page")
-        written = write_report(run)
+        written = [run.path]
+        if page:
+            from klayer.report import write_report
+
+            bars.meter.phase("writing the page")
+            written = write_report(run)
     results = run.result("trials.json")
     if as_json:
-        typer.echo(json.dumps({"run": str(run.path), **results}, indent=1))
+        from klayer.files import json_text
+
+        typer.echo(json_text({"run": str(run.path), **results}, indent=1))
     elif not quiet:
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])

@@ -22,10 +22,14 @@ from klayer.data.oddities import oddities
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
+from klayer.shown import Facts, Part, ShownColumn, ShownTable, Told
 
 __all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_rows"]
 
 SPLITS = ("train", "validation", "test")
+_OUTPUTS = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
+# Classes that a notebook lists.
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +159,8 @@ def check_rows(
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Told):
     """Samples and labels in up to three splits: what networks are trained on.
 
     Parameters
@@ -183,8 +187,6 @@ class Dataset:
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
     encoder : Encoder, optional
         What made the features of a table's columns; it goes with the networks.
-    notes : tuple of str
-        What was decided in loading, a line each: the task, the split, columns left out.
 
     Raises
     ------
@@ -263,6 +265,44 @@ class Dataset:
         tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
         odd = [one for one in oddities(tables, names, self.task) if one not in self.notes]
         object.__setattr__(self, "notes", (*map(str, self.notes), *odd))
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        what = f"{self.n_features:,} features, {self.task}, {self.n_classes} {_OUTPUTS[self.task]}"
+        return f"<Dataset {self.name!r}: {what}; rows: {rows}>"
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: shapes, splits, classes, notes."""
+        train = self.splits["train"].features
+        shape = "" if self.image_shape is None else f" = {' x '.join(map(str, self.image_shape))}"
+        low, high = self.value_range
+        facts = [
+            ("source", self.source or "-"),
+            ("features", f"{self.n_features:,}{shape} of {train.dtype}, from {low:g} to {high:g}"),
+            ("task", self.task),
+            *(("note", note) for note in self.notes),
+        ]
+        names = list(self.class_names[:MOST_SHOWN])
+        rest = self.n_classes - len(names)
+        columns = [ShownColumn(_OUTPUTS[self.task], names, words=True, header=True)]
+        for name, split in self.splits.items():
+            columns.append(ShownColumn(name, self._per_output(split)[: len(names)]))
+        caption = "Rows" if self.task != "regression" else "Mean of the targets"
+        caption += f"; the first {MOST_SHOWN} of {self.n_classes}" if rest else ""
+        table = ShownTable(columns, [caption] * len(names), [False] * len(names))
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        return [Facts([*facts, ("rows", sizes)]), table]
+
+    def _per_output(self, split: Split) -> list[str]:
+        """Return what is told of each class, label or target in a split."""
+        if self.task == "regression":
+            return [f"{mean:.4g}" for mean in split.labels.mean(axis=0)]
+        if self.task == "multilabel":
+            return [f"{count:,}" for count in split.labels.sum(axis=0, dtype=int)]
+        return [f"{count:,}" for count in np.bincount(split.labels, minlength=self.n_classes)]
+
+    def _heading(self) -> str:
+        return f"Data set {self.name}"
 
     @property
     def n_features(self) -> int:

@@ -18,6 +18,26 @@ __all__ = ["Standardiser"]
 _NEGLIGIBLE = 2.0**-22
 
 
+# A column is measured as it is where its deviation can be squared; else brought to about 1 before.
+_LEAST, _MOST = 1e-140, 1e140
+# A spread of so many units in the last place of the mean is rounding noise.
+_NOISE = 4
+
+
+def _measured_apart(column: NDArray[Any]) -> tuple[float, float]:
+    """Mean and deviation of a column of tiny or huge numbers, or of a constant one; exact factors."""
+    values = column.astype(np.float64)
+    origin = values[0]
+    most = float(np.abs(values / 4 - origin / 4).max())  # a quarter never overflows
+    if most == 0 and float(np.abs(values - origin).max()) == 0:
+        return float(origin), 0.0
+    exponent = int(np.frexp(most or np.abs(values - origin).max())[1])
+    distance = np.ldexp(values, -exponent) - np.ldexp(origin, -exponent)  # about 1
+    shift = distance.mean()
+    scale = np.sqrt(((distance - shift) ** 2).mean())
+    return float(origin + np.ldexp(shift, exponent)), float(np.ldexp(scale, exponent))
+
+
 @dataclass(frozen=True, eq=False)
 class Standardiser:
     r"""Zero mean and unit standard deviation per feature, as the training split has them.
@@ -32,7 +52,8 @@ class Standardiser:
         :math:`\mu`, the mean of each feature.
     scale : array, shape (D,), float64
         :math:`\sigma`, the population standard deviation of each feature; 1 for a constant
-        feature, which therefore becomes 0 and not NaN.
+        feature, which therefore becomes 0 and not NaN. A feature whose values differ by no more than
+        rounding does around its mean (4 units in the last place of its dtype) counts as constant.
 
     Examples
     --------
@@ -62,7 +83,7 @@ class Standardiser:
         Raises
         ------
         KlayerError
-            If the values are so large that their squares overflow float64.
+            If the values are so far apart that their differences overflow float64.
         """
         rows, columns = features.shape
         # Both passes work on distances from the first row: those of a constant feature are exactly
@@ -80,14 +101,51 @@ class Standardiser:
                 distance -= shift
                 squares += (distance * distance).sum(axis=0)
             scale = np.sqrt(squares / rows)
+            for column in np.flatnonzero(~((scale > _LEAST) & (scale < _MOST))).tolist():
+                mean[column], scale[column] = _measured_apart(features[:, column])
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             column = int((~np.isfinite(scale) | ~np.isfinite(mean)).argmax())
             raise KlayerError(
-                f"column {column}: features must be small enough to be squared in float64 (below "
-                "about 1e150): rescale the column."
+                f"column {column}: features must lie less than 1e308 apart, but their differences "
+                "overflow float64: rescale the column."
             )
-        scale[scale == 0] = 1.0
+        rounding = np.finfo(features.dtype).eps if features.dtype.kind == "f" else 0.0
+        scale[scale <= _NOISE * rounding * np.abs(mean)] = 1.0
         return cls(mean, scale)
+
+    def beyond(
+        self, features: NDArray[Any], dtype: DTypeLike = np.float32
+    ) -> tuple[int, int] | None:
+        """Return row and column of the first value that is too far out to be calculated with.
+
+        That is 1e30 standard deviations from the mean in float32, 1e300 in float64: a product of it
+        overflows.
+
+        Parameters
+        ----------
+        features : array, shape (N, D)
+            Raw and finite.
+        dtype : dtype
+            That networks calculate in.
+
+        Examples
+        --------
+        >>> standardiser = Standardiser(np.array([2.0, 7.0]), np.array([1.0, 1.0]))
+        >>> standardiser.beyond(np.array([[1.0, 7.0], [2.0, 1e39]]))
+        (1, 1)
+        """
+        if features.dtype.kind != "f":  # nor with a whole number of 64 bits
+            return None
+        limit = 1e30 if np.dtype(dtype).itemsize <= 4 else 1e300
+        with np.errstate(over="ignore", invalid="ignore"):
+            low, high = self.mean - limit * self.scale, self.mean + limit * self.scale
+            for block in row_blocks(*features.shape):
+                rows = features[block]
+                outside = ~((rows >= low) & (rows <= high))
+                if outside.any():
+                    row, column = (int(i) for i in np.argwhere(outside)[0])
+                    return row + block.start, column
+        return None
 
     def transform(
         self,

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
-from klayer.gradcheck.array_names import listed, order_of_layers
+from klayer.gradcheck.array_names import ArrayName, listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
 from klayer.gradcheck.known_mistakes import Reference, find_known
+from klayer.gradcheck.layouts import layouts
 from klayer.gradcheck.locate import locate
 from klayer.gradcheck.objective import Array, Params
 from klayer.gradcheck.result import Cause, Check, CurvePoint
@@ -48,6 +49,8 @@ def explain(
         failing={name: np.zeros(value.shape, bool) for name, value in params.items()},
         samples=samples,
         l2=None if l2 is None else float(l2[p]),
+        outputs=_outputs(layers, names, params),
+        noise={name: np.zeros(value.shape) for name, value in params.items()},
     )
     for one, error in zip(comparisons, errors, strict=True):
         kept = np.where(one.state[t, p] == PLAIN, one.numeric[t, p], np.nan)
@@ -55,6 +58,7 @@ def explain(
             name, entries = one.lines.name, one.lines.along
             evidence.numeric[name].reshape(-1)[entries] = kept
             evidence.failing[name].reshape(-1)[entries] = error[p] > check.tolerance
+            evidence.noise[name].reshape(-1)[entries] = one.noise[t, p]
 
     verdicts = {row.name: row.verdict for row in check.rows if row.term == term}
     wrong = [name for name, verdict in verdicts.items() if verdict == "wrong"]
@@ -62,15 +66,17 @@ def explain(
     # where nothing travels from layer to layer, zero is what biases should have.
     speaking = ("right", "zero") if term in point.objective.derived else ("right",)
     right = {name for name, verdict in verdicts.items() if verdict in speaking}
-    origin, place = locate(layers, names, set(wrong), right)
+    unknown = {name for name, verdict in verdicts.items() if verdict == "undecided"}
+    origin, place = locate(layers, names, set(wrong), right, unknown)
     causes = _shared({name: best_repair(evidence, name) for name in wrong})
     notes = check.notes
     if term in references:
-        reason = _unfit(references[term][p], params, float(point.base[t, p, 0]))
+        replayed, reason = _replayed(
+            references[term][p], params, evidence.analytic, float(point.base[t, p, 0])
+        )
+        causes += replayed
         if reason:
             notes = (*notes, f"the reference was not used: {reason}.")
-        else:
-            causes += find_known(references[term][p], params, evidence.analytic)
     explained = {name for cause in causes if cause.remainder <= 1e-3 for name in cause.arrays}
     # Arrays that are wrong only because of what arrived there need no cause of their own; a cause
     # that touches none of the origin is a coincidence.
@@ -102,17 +108,39 @@ def _shared(repairs: dict[str, Repair | None]) -> list[Cause]:
     return causes
 
 
-def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
-    """Return why a cost isn't the one that the reference stands for, if it isn't."""
+def _outputs(layers: list[str], names: dict[str, ArrayName], params: Params) -> int | None:
+    """Return the number of outputs, by the arrays of the last layer."""
+    last = {
+        names[key].kind: value for key, value in params.items() if names[key].layer == layers[-1]
+    }
+    if "b" in last:
+        return int(last["b"].size)
+    return int(last["W"].shape[-1]) if "W" in last and last["W"].ndim == 2 else None
+
+
+def _replayed(
+    reference: Reference, params: Params, analytic: Params, cost: float
+) -> tuple[list[Cause], str]:
+    """Return the known mistakes that give the gradient; or why the reference can't tell."""
     if not reference.replays:
-        return "the known mistakes are those of networks with ReLU"
-    if not reference.fits(params):
-        shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
-        return f"its parameters would be {shapes}"
-    own = reference.cost(params)
-    if abs(own - cost) > 1e-8 * max(abs(own), abs(cost)):
-        return f"its cost is {own:.10g}, the function's {cost:.10g}"
-    return None
+        return (
+            [],
+            "the known mistakes are those of networks with ReLU and softmax, and no more pieces",
+        )
+    costs = []
+    for layout in layouts(reference.network, params):
+        own = reference.cost(layout.aligned(params))
+        if abs(own - cost) <= 1e-8 * max(abs(own), abs(cost)):
+            found = find_known(reference, layout.aligned(params), layout.aligned(analytic))
+            theirs = layout.names
+            return [
+                replace(one, arrays=tuple(theirs[name] for name in one.arrays)) for one in found
+            ], ""
+        costs.append(f"{own:.10g}")
+    if costs:
+        return [], f"its cost is {' or '.join(costs)}, the function's {cost:.10g}"
+    shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
+    return [], f"its parameters would be {shapes}"
 
 
 def _curve(

@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, unknown_name
 from klayer.gradcheck.check import run_check
 from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
+from klayer.gradcheck.options import validate
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import (
     ACTIVATIONS,
     LOSSES,
+    NUMBERS,
     Batch,
     DelayedWeights,
     Initialiser,
     Network,
     Plan,
     Workspace,
+    dropout_keys,
 )
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
@@ -54,6 +57,8 @@ def check_network(
     entries: int | None = None,
     tolerance: float | None = None,
     seed: int = 0,
+    numbers: Mapping[str, float | Sequence[float]] | None = None,
+    second_point: bool | None = None,
 ) -> Check:
     """Check the gradients of a klayer network, or of a population of P networks at once.
 
@@ -70,8 +75,9 @@ def check_network(
         nothing hides behind a zero or a one. float32 is checked in float64.
     x : array, shape (N, D), optional
         The batch; by default standard normal.
-    labels : int array, shape (N,), optional
-        Values 0 ... K-1; by default drawn at random. To be given with ``x``.
+    labels : array, optional
+        What the network's loss takes: int (N,), values 0 ... K-1; targets (N, K); or 0 and 1, (N, K). By
+        default drawn at random. To be given with ``x``.
     l2 : float, >= 0, or sequence of P numbers
         lambda in ``lambda * sum_l ||W_l||^2``.
     networks : int, >= 1
@@ -82,6 +88,13 @@ def check_network(
         If ``params`` is left out.
     method, arrays, entries, tolerance, seed
         As for :func:`check_gradients`.
+    numbers : mapping of str to float, or to P floats; optional
+        Numbers that are no parameters: ``dropout`` (by default 0.3, where hidden units may be dropped),
+        ``input_dropout`` (likewise 0.2), ``smoothing``, ``huber_delta``. What is dropped is the same
+        at each evaluation.
+    second_point : bool, optional
+        Check at a perturbed point as well; by default if ``params`` are given: drawn ones hide
+        nothing.
 
     Returns
     -------
@@ -100,10 +113,11 @@ def check_network(
     >>> check.verdict, check.method, check.norm_error < 1e-13
     ('right', 'complex', True)
     """
+    validate(networks=networks, samples=samples, seed=seed)
     rng = np.random.default_rng([seed, 1])
     x, labels = _batch(network, x, labels, samples, rng)
     point = generic_params(network, networks, init, seed) if params is None else params
-    objective = _NetworkObjective(network, _population(network, point), x, labels, l2)
+    objective = _NetworkObjective(network, _population(network, point), x, labels, l2, numbers)
     notes = []
     if len(labels) < 5 and network.batch_norm != "none":
         notes.append(
@@ -128,6 +142,7 @@ def check_network(
             if term != "l2"
         },
         kinks=objective.pre_activations,
+        second_point=params is not None if second_point is None else second_point,
         notes=notes,
     )
     # The second rests on gradients that are right.
@@ -168,25 +183,45 @@ class _NetworkObjective:
     loss_dtype: np.dtype[Any] = np.dtype(np.float64)
 
     def __init__(
-        self, network: Network, params: Params, x: Array, labels: Array, l2: ArrayLike
+        self,
+        network: Network,
+        params: Params,
+        x: Array,
+        labels: Array,
+        l2: ArrayLike,
+        numbers: Mapping[str, float | Sequence[float]] | None,
     ) -> None:
         self.network, self.params, self.labels = network, params, labels
         P = len(params["W1"])
+        self.numbers = _numbers(numbers or {}, P)
         self.l2 = _strengths(l2, P)
         self._x = {np.dtype(np.float64): x, np.dtype(np.complex128): x.astype(np.complex128)}
         self._ws = {dtype: Workspace() for dtype in self._x}
         self.terms: tuple[str, ...] = ("data", "l2", "cost") if self.l2.any() else ("cost",)
         self.derived = frozenset({"l2"})
         self.evaluations = 0
+        self.watch: Callable[[], None] = lambda: None
+
+    def rounding(self, params: Params) -> Params:  # noqa: ARG002
+        return {}
 
     def losses(self, params: Params) -> Array:
         self.evaluations += 1
+        self.watch()
         return self._losses(self._plan(params), params, self.l2)
 
     def _plan(self, params: Params, use: Use | None = None) -> Plan:
         dtype = params["W1"].dtype
-        batch = Batch(self._x[dtype], self.labels)
-        return self.network.plan(params, batch, use=use, ws=self._ws[dtype])
+        batch, ws = Batch(self._x[dtype], self.labels), self._ws[dtype]
+        return self.network.plan(params, batch, use=use, ws=ws, numbers=self._numbers_for(params))
+
+    def _numbers_for(self, params: Params) -> Params:
+        """Return each network's numbers, for the population or for copies of it, one after another."""
+        copies = len(params["W1"]) // len(self.l2)
+        return {
+            name: np.concatenate([value] * copies) if copies > 1 else value
+            for name, value in self.numbers.items()
+        }
 
     def _losses(self, plan: Plan, params: Params, l2: Array) -> Array:
         # The forward half of an update; `evaluate` sees to it that both give the same loss.
@@ -217,6 +252,7 @@ class _NetworkObjective:
             found[:, :, some] = losses[:, : len(some)].transpose(0, 2, 1)
             work[some - start, :, entries[some]] = base[:, entries[some]].T
         self.evaluations += m
+        self.watch()
         return found
 
     def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
@@ -251,12 +287,30 @@ class _NetworkObjective:
         """Carry out two updates of the first layer at once, as training does it; compare.
 
         The second one's logits and gradient rest on weights that have not been written down. One by
-        one, the same two updates are made of gradients that have been checked.
+        one, the same two updates are made of gradients that have been checked. Where a unit stands
+        exactly at its kink, rounding decides on which side it is: a mistake shows beside it, too.
         """
-        one_by_one, params = _copied(self.params), _copied(self.params)
+        rng = np.random.default_rng(0)
+        beside = {
+            name: value * (1 + 1e-3 * rng.standard_normal(value.shape))
+            + 1e-3 * rng.standard_normal(value.shape)
+            for name, value in self.params.items()
+        }
+        moved = self._moved_at_once(self.params) and self._moved_at_once(beside)
+        text = (
+            "carried out at once, as training does it for large first layers, two updates give "
+            f"another {', '.join(moved)} than one after the other."
+        )
+        return Cause("at-once", tuple(moved), text, 0.0) if moved else None
+
+    def _moved_at_once(self, start: Params) -> list[str]:
+        """Return the arrays that two updates at once change otherwise than one after the other."""
+        one_by_one, params = _copied(start), _copied(start)
         for _ in range(2):
             self._propagate(one_by_one, self.l2, _RATE)
 
+        if self.network.drops_inputs:  # each network has inputs of its own then
+            return []
         x, ws = self._x[np.dtype(np.float64)], Workspace()
         overlaps = [x @ x[:0].T, x @ x.T]
         delayed = DelayedWeights(params["W1"], np.concatenate([x, x]), overlaps, self.l2, ws)
@@ -271,7 +325,8 @@ class _NetworkObjective:
             keep, c = keep.reshape(shape), -rates.reshape(shape)
             return lambda: gradient.add_to(params[name], keep, c)
 
-        plan = self.network.plan(params, Batch(x, self.labels), use=use, ws=ws)
+        batch = Batch(x, self.labels)
+        plan = self.network.plan(params, batch, use=use, ws=ws, numbers=self.numbers)
         first = plan.passes[0]
         assert isinstance(first, AffinePass)
         first.product = lambda: delayed.multiply(index, out=first.y)
@@ -279,16 +334,11 @@ class _NetworkObjective:
             plan.update()
         delayed.settle()
         slack = 1e-12 * max(np.abs(value).max() for value in one_by_one.values())
-        moved = [
+        return [
             key
             for key, value in one_by_one.items()
             if not np.allclose(params[key], value, rtol=1e-9, atol=slack, equal_nan=True)
         ]
-        text = (
-            "carried out at once, as training does it for large first layers, two updates give "
-            f"another {', '.join(moved)} than one after the other."
-        )
-        return Cause("at-once", tuple(moved), text, 0.0) if moved else None
 
     def _propagate(self, params: Params, l2: Array, rate: float = 0.0) -> tuple[Array, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}
@@ -310,7 +360,7 @@ class _NetworkObjective:
 
     def pre_activations(self) -> list[Array]:
         decides = LOSSES[self.network.loss].decides
-        activation_decides = ACTIVATIONS[self.network.activation].kink
+        activation_decides = any(ACTIVATIONS[name].kink for name in self.network.activations)
         if not activation_decides and decides is None:
             return []
         plan = self._plan(self.params)
@@ -385,6 +435,21 @@ def _population(network: Network, given: Mapping[str, ArrayLike]) -> Params:
                 f"same P for all, but got {params[name].shape}: the first axis is the population."
             )
     return {name: params[name] for name in shapes}
+
+
+def _numbers(given: Mapping[str, float | Sequence[float]], P: int) -> Params:
+    found: Params = {"dropout_key": dropout_keys(range(P))}
+    for name, value in {"dropout": 0.3, "input_dropout": 0.2, **given}.items():
+        if name not in NUMBERS:
+            raise unknown_name("number", name, NUMBERS)
+        values = np.asarray(value, np.float64)
+        if values.shape not in ((), (P,)):
+            raise KlayerError(
+                f"`numbers[{name!r}]` must be one number, or one for each of {P} networks, got "
+                f"{value!r}."
+            )
+        found[name] = np.broadcast_to(values, (P,)).copy()
+    return found
 
 
 def _strengths(l2: ArrayLike, P: int) -> Array:

@@ -6,21 +6,25 @@ Imports NumPy and nothing else. Derivations with numbered equations: ``docs/deri
 from klayer.nn.first_layer import DelayedWeights
 from klayer.nn.initialisers import Initialiser
 from klayer.nn.losses import LOSSES, loss_of
-from klayer.nn.network import BATCH_NORM, Network
-from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch
+from klayer.nn.network import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, Network
+from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch, dropout_keys
 from klayer.nn.plan import Plan
 from klayer.nn.workspace import Workspace
 
 __all__ = [
     "ACTIVATIONS",
     "BATCH_NORM",
+    "BN_PLACES",
+    "LAYER_NORM",
     "LOSSES",
     "NUMBERS",
+    "SKIP",
     "Batch",
     "DelayedWeights",
     "Initialiser",
     "Network",
     "Plan",
     "Workspace",
+    "dropout_keys",
     "loss_of",
 ]

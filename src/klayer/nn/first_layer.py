@@ -61,7 +61,7 @@ def best_at_once(W: Array, batch: int) -> int:
     --------
     >>> [best_at_once(np.empty((P, 3072, 50), np.float32), batch=100) for P in (1, 6, 7, 30)]
     [1, 1, 2, 2]
-    >>> [best_at_once(np.empty((P, 3072, 200), np.float32), batch=100) for P in (2, 3)]
+    >>> [best_at_once(np.empty((P, 3072, 200), np.float32), batch=100) for P in (1, 2)]
     [1, 2]
     """
     P, D, H = W.shape

@@ -1,4 +1,4 @@
-"""How weights start: He, Xavier, or a Gaussian of one width for all layers."""
+"""How weights start: He, Xavier, LeCun, or a Gaussian of one width for all layers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class Initialiser:
     =============== ============================ =======================================
     ``he``          ``sqrt(2 / fan_in)``         He et al. 2015, arXiv:1502.01852
     ``xavier``      ``sqrt(1 / fan_in)``         Glorot & Bengio 2010, normal, fan-in form
+    ``lecun``       ``sqrt(1 / fan_in)``         LeCun et al. 1998, "Efficient BackProp"; the same width
     ``gaussian``    ``sigma``, in every layer
     =============== ============================ =======================================
 
     Parameters
     ----------
-    name : {"he", "xavier", "gaussian"}
+    name : {"he", "xavier", "lecun", "gaussian"}
     sigma : float, optional
         Standard deviation, > 0; for ``gaussian``, and only there.
 
@@ -45,8 +46,10 @@ class Initialiser:
     sigma: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ("he", "xavier", "gaussian"):
-            raise unknown_name("initialiser", self.name, ["he", "xavier", "gaussian:SIGMA"])
+        if self.name not in ("he", "xavier", "lecun", "gaussian"):
+            raise unknown_name(
+                "initialiser", self.name, ["he", "xavier", "lecun", "gaussian:SIGMA"]
+            )
         if self.name != "gaussian" and self.sigma is not None:
             raise KlayerError(
                 f"initialiser {self.name!r} takes no sigma, but got {self.sigma!r}: "
@@ -62,7 +65,7 @@ class Initialiser:
 
     @classmethod
     def parse(cls, text: str | Initialiser) -> Initialiser:
-        """Read ``"he"``, ``"xavier"`` or ``"gaussian:SIGMA"``."""
+        """Read ``"he"``, ``"xavier"``, ``"lecun"`` or ``"gaussian:SIGMA"``."""
         if isinstance(text, Initialiser):
             return text
         name, colon, sigma = str(text).strip().partition(":")

@@ -20,17 +20,40 @@ from klayer.errors import KlayerError, unknown_name
 from klayer.nn.gradients import Gradient
 from klayer.nn.initialisers import Initialiser
 from klayer.nn.losses import LOSSES
-from klayer.nn.pieces import ACTIVATIONS, KINDS, Activation, Affine, Batch, BatchNorm, Param, Piece
+from klayer.nn.pieces import (
+    ACTIVATIONS,
+    KINDS,
+    Activation,
+    Affine,
+    Batch,
+    BatchNorm,
+    Dropout,
+    Fork,
+    Join,
+    LayerNorm,
+    Param,
+    Piece,
+)
 from klayer.nn.pieces.piece import Site
 from klayer.nn.plan import Plan, Use
 from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
-__all__ = ["BATCH_NORM", "Network", "Params"]
+__all__ = ["BATCH_NORM", "BN_PLACES", "LAYER_NORM", "SKIP", "Network", "Params"]
 
 BATCH_NORM = ("none", "hidden", "all")
+BN_PLACES = ("before", "after")
+LAYER_NORM = ("none", "hidden")
+SKIP = ("none", "equal")
 # Properties that older versions of a stored network don't have, and what they were then.
-_LATER: dict[str, Any] = {"quantiles": ()}
+_LATER: dict[str, Any] = {
+    "quantiles": (),
+    "bn_place": "before",
+    "layer_norm": "none",
+    "skip": "none",
+    "drops_hidden": False,
+    "drops_inputs": False,
+}
 Params = Mapping[str, NDArray[Any]]
 
 
@@ -49,17 +72,28 @@ class Network:
     batch_norm : {"none", "hidden", "all"}
         Which layers normalise their pre-activations. Those layers have no bias: the mean would
         cancel it.
-    bn_eps : float, > 0
-        Added to the variance, inside the root. It must be small beside the variance of the
-        pre-activations, or normalisation stops normalising: with the 1e-5 of many frameworks, nine
-        layers that start with sigma 1e-4 never train; with 1e-8 they do.
-    activation : str
-        Of the hidden layers, a name in ``ACTIVATIONS``.
+    bn_eps : float, 1e-30 ... 1
+        Added to the variance of either normalisation, inside the root. It must be small beside the
+        variance of the pre-activations, or normalisation stops normalising: with the 1e-5 of many
+        frameworks, nine layers that start with sigma 1e-4 never train; with 1e-8 they do.
+    activation : str or sequence of str
+        Of the hidden layers, a name in ``ACTIVATIONS``, or one for each of them.
     loss : str
         A name in ``LOSSES``; it says what the network is for.
     quantiles : sequence of float, each > 0 and < 1, ascending
         What the loss ``quantile`` predicts of each target: so many outputs a target; of other losses
         none.
+    bn_place : {"before", "after"}
+        Where hidden layers normalise by the batch: before their activation, or after it; then they
+        have a bias. The last layer has no activation.
+    layer_norm : {"none", "hidden"}
+        Whether hidden layers normalise each sample's pre-activations; not together with ``batch_norm``.
+    skip : {"none", "equal"}
+        Whether each hidden layer that is as wide as the hidden layer below adds that one's output to
+        its own.
+    drops_hidden, drops_inputs : bool
+        Whether units of hidden layers, and inputs, may be dropped in training; the rates are numbers of
+        each network. At inference it makes no difference.
 
     Raises
     ------
@@ -83,20 +117,42 @@ class Network:
     n_classes: int
     batch_norm: str = "none"
     bn_eps: float = 1e-8
-    activation: str = "relu"
+    activation: str | tuple[str, ...] = "relu"
     loss: str = "softmax_cross_entropy"
     quantiles: tuple[float, ...] = ()
+    bn_place: str = "before"
+    layer_norm: str = "none"
+    skip: str = "none"
+    drops_hidden: bool = False
+    drops_inputs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
         object.__setattr__(self, "quantiles", tuple(float(one) for one in self.quantiles))
+        if not isinstance(self.activation, str):
+            object.__setattr__(self, "activation", tuple(self.activation))
         for name, known in (
             ("batch_norm", BATCH_NORM),
-            ("activation", tuple(ACTIVATIONS)),
+            ("bn_place", BN_PLACES),
+            ("layer_norm", LAYER_NORM),
+            ("skip", SKIP),
             ("loss", tuple(LOSSES)),
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
+        for name in [self.activation] if isinstance(self.activation, str) else self.activation:
+            if name not in ACTIVATIONS:
+                raise unknown_name("activation", name, ACTIVATIONS)
+        if len(self.activations) != len(self.hidden):
+            raise KlayerError(
+                f"`activation` must be one name, or one for each of the {len(self.hidden)} hidden "
+                f"layers, but got {list(self.activation)}."
+            )
+        if self.layer_norm != "none" and self.batch_norm != "none":
+            raise KlayerError(
+                "a network has batch normalisation or layer normalisation, but got "
+                f"batch_norm={self.batch_norm!r} and layer_norm={self.layer_norm!r}: leave one away."
+            )
         for name, sizes, least in (
             ("n_features", (self.n_features,), 1),
             ("hidden", self.hidden, 1),
@@ -104,8 +160,8 @@ class Network:
         ):
             if any(size < least for size in sizes):
                 raise KlayerError(f"`{name}` must be >= {least}, but got {list(sizes)}.")
-        if not 0 < self.bn_eps < 1:
-            raise KlayerError(f"`0 < bn_eps < 1` must hold, but got bn_eps={self.bn_eps}.")
+        if not 1e-30 <= self.bn_eps < 1:
+            raise KlayerError(f"`1e-30 <= bn_eps < 1` must hold, but got bn_eps={self.bn_eps}.")
         rising = all(low < high for low, high in pairwise((0.0, *self.quantiles, 1.0)))
         if not rising or bool(self.quantiles) != (self.loss == "quantile"):
             raise KlayerError(
@@ -122,6 +178,12 @@ class Network:
     def outputs(self) -> int:
         """How many numbers come out for a row: K, or K times the number of quantiles."""
         return self.n_classes * max(1, len(self.quantiles))
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        one = self.activation
+        return (one,) * len(self.hidden) if isinstance(one, str) else one
 
     @property
     def depth(self) -> int:
@@ -143,12 +205,28 @@ class Network:
         return tuple(self._pieces())
 
     def _pieces(self) -> Iterator[Piece]:
+        if self.drops_inputs:
+            yield Dropout(0, self.n_features)
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths), start=1):
-            yield Affine(layer, fan_in, fan_out, bias=not self.normalises(layer))
-            if self.normalises(layer):
+            hidden = layer < self.depth
+            after = self.normalises(layer) and hidden and self.bn_place == "after"
+            before = self.normalises(layer) and not after
+            skips = hidden and layer > 1 and fan_in == fan_out and self.skip == "equal"
+            if skips:
+                yield Fork(layer, fan_in)
+            yield Affine(layer, fan_in, fan_out, bias=not before)
+            if before:
                 yield BatchNorm(layer, fan_out, self.bn_eps)
-            if layer < self.depth:
-                yield Activation(layer, fan_out, self.activation)
+            if hidden and self.layer_norm == "hidden":
+                yield LayerNorm(layer, fan_out, self.bn_eps)
+            if hidden:
+                yield Activation(layer, fan_out, self.activations[layer - 1])
+            if after:
+                yield BatchNorm(layer, fan_out, self.bn_eps, after=True)
+            if hidden and self.drops_hidden:
+                yield Dropout(layer, fan_out)
+            if skips:
+                yield Join(layer, fan_out)
 
     # What is written down beside stored weights.
 
@@ -331,7 +409,8 @@ class Network:
         """
         ws, numbers = ws or Workspace(), numbers or {}
         site = Site(params, running, training, batch, ws, spread, numbers, self.quantiles)
-        return Plan(self.pieces, LOSSES[self.loss], site, use)
+        pieces = [one for one in self.pieces if training or not isinstance(one, Dropout)]
+        return Plan(pieces, LOSSES[self.loss], site, use)
 
     def loss_and_grads(
         self,

@@ -56,14 +56,15 @@ class Plan:
         self._loss = loss.prepare(site, x)
         self._forward = [one.forward for one in self.passes]
         self._backward = [self._loss.backward]
-        # Where the way back has come to a piece, and the gradient stands that it passes on.
-        self._below: list[tuple[int, NDArray[Any]]] = []
+        # Pieces on the way back: where in it they begin, and where the gradient then stands.
+        self._below: list[tuple[int, int, NDArray[Any]]] = []
         if use is None:
             return
         g = self._loss.g
-        for index in reversed(range(len(pieces))):
-            self._below.append((len(self._backward), g))
-            g, gradients = self.passes[index].connect(g, below=index > 0)
+        last = min(index for index, piece in enumerate(pieces) if piece.params())
+        for index in reversed(range(last, len(pieces))):  # further down nothing moves
+            self._below.append((index, len(self._backward), g))
+            g, gradients = self.passes[index].connect(g, below=index > last)
             self._backward.append(self.passes[index].backward)
             self._backward += [use(key, gradient) for key, gradient in gradients.items()]
 
@@ -95,23 +96,24 @@ class Plan:
             False on the way forward, True on the way back.
         value : array
             Forward, what the piece hands on: its output, or the loss (P,); on the way back, the gradient
-            with respect to the piece's input. Scratch memory: copy it. The first piece hands nothing
-            back, but its own output's gradient again.
+            with respect to the piece's input. Scratch memory: copy it. The last piece on the way back
+            hands nothing on, but its own output's gradient again.
         """
         self.passes[0].x = self.batch.x
         for index, step in enumerate(self._forward):
             step()
             yield index, False, self.passes[index].y
         yield len(self.pieces), False, self.losses()
-        begins = [begin for begin, _ in self._below] + [len(self._backward)]
-        hands_on = [g for _, g in self._below]
+        places, begins, given = zip(*self._below, strict=True)
         for step in self._backward[: begins[0]]:
             step()
-        yield len(self.pieces), True, hands_on[0]
-        for i, index in enumerate(reversed(range(len(self.pieces)))):
-            for step in self._backward[begins[i] : begins[i + 1]]:
+        yield len(self.pieces), True, given[0]
+        for index, begin, end, g in zip(
+            places, begins, [*begins[1:], None], [*given[1:], given[-1]], strict=True
+        ):
+            for step in self._backward[begin:end]:
                 step()
-            yield index, True, hands_on[min(i + 1, len(hands_on) - 1)]
+            yield index, True, g
 
     def update(self) -> bool:
         """Do a whole update; if the loss of any network is not finite, nothing moves.

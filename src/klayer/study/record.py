@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import Damaged, parse_json
+from klayer.files import parse_json
 from klayer.train import Settings
 from klayer.train.metrics import METRICS, main_metric
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
 
-# What a network belongs to: the arms of a study, the trials of a search, its finalists.
-PARTS = ("arms", "search", "finalists")
+# What a network belongs to: the arms of a study, the networks that part their variance, the trials of
+# a search, its finalists.
+PARTS = ("arms", "variance", "search", "finalists")
 # What became of it. `at chance`: its training accuracy never left that of guessing.
 STATES = ("trained", "at chance", "pruned", "diverged")
 
@@ -36,6 +37,8 @@ class Score:
     accuracy : float or None, 0 to 1
     r2, rmse : float or None
         Of a regression; the latter in the target's unit.
+    balanced_accuracy, macro_f1 : float or None, 0 to 1
+        Every class counts the same. None in runs of older versions.
     label_accuracy, exact_match : float or None, 0 to 1
         Where a row may have several labels.
     """
@@ -47,6 +50,8 @@ class Score:
     rmse: float | None = None
     label_accuracy: float | None = None
     exact_match: float | None = None
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
 
     @property
     def main(self) -> float | None:
@@ -64,7 +69,7 @@ class NetworkRecord:
 
     Attributes
     ----------
-    part : {"arms", "search", "finalists"}
+    part : {"arms", "variance", "search", "finalists"}
     arm : str
     seed : int
     state : {"trained", "at chance", "pruned", "diverged"}
@@ -89,6 +94,9 @@ class NetworkRecord:
         network had diverged.
     backend : str
         Who carried out the updates, as ``at_once`` a part of what gives the same bits again.
+    stopped_at, best_at : int or None
+        With early stopping: the update at which it stopped, None if it trained to the end, and that of
+        the best weights, which it ended with.
 
     Examples
     --------
@@ -113,6 +121,8 @@ class NetworkRecord:
     seconds: float
     history: Mapping[str, list[Any]]
     backend: str = "numpy"
+    stopped_at: int | None = None
+    best_at: int | None = None
 
     @property
     def key(self) -> Key:
@@ -152,6 +162,8 @@ class NetworkRecord:
             "at_once": self.at_once,
             "backend": self.backend,
             "seconds": self.seconds,
+            "stopped_at": self.stopped_at,
+            "best_at": self.best_at,
             "history": dict(self.history),
         }
 
@@ -198,6 +210,10 @@ class NetworkRecord:
         at_once = take("at_once", int, type(None)) if "at_once" in rest else None
         backend = take("backend", str) if "backend" in rest else "numpy"
         seconds = take("seconds", int, float)
+        stopped_at, best_at = (
+            take(name, int, type(None)) if name in rest else None
+            for name in ("stopped_at", "best_at")
+        )
         history = _history(take("history", dict), where)
         return cls(
             part,
@@ -213,18 +229,22 @@ class NetworkRecord:
             seconds,
             history,
             backend,
+            stopped_at,
+            best_at,
         )
 
     @classmethod
-    def from_line(cls, line: bytes, where: str) -> NetworkRecord:
-        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
-        try:
-            values = parse_json(line, where)
-        except Damaged as error:
-            raise KlayerError(
-                f"{error} Remove the line, and train its network again with --resume."
-            ) from None
-        return cls.from_json(values, where)
+    def from_line(cls, line: bytes, where: str, *, sealed: bool = False) -> NetworkRecord:
+        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line.
+
+        Raises
+        ------
+        Damaged
+            If it is no JSON, or not as it was written; if it has no digest, though ``sealed``.
+        KlayerError
+            As :meth:`from_json`.
+        """
+        return cls.from_json(parse_json(line, where, sealed=sealed), where)
 
 
 def numbers(values: Iterable[Any]) -> list[float | None]:
@@ -257,7 +277,7 @@ def _history(history: dict[str, Any], where: str) -> dict[str, list[Any]]:
 def _scores(rest: dict[str, Any], where: str) -> dict[str, Score]:
     found: dict[str, dict[str, float | None]] = {}
     for key, value in rest.items():
-        split, _, name = key.rpartition("_")
+        split, _, name = key.partition("_")
         if split not in ("train", "validation", "test") or name not in vars(Score()):
             raise KlayerError(
                 f"{where}: a network's record has {key!r}, which this version of klayer doesn't "

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from klayer.study.record import NetworkRecord
+from klayer.study.chance import BESIDE_ACCURACY, uneven
+from klayer.study.record import NetworkRecord, Score
 from klayer.study.run_dir import Run
 from klayer.train.metrics import main_metric
 
@@ -37,15 +38,17 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def arm_table(networks: Sequence[NetworkRecord], score: str = "accuracy") -> list[dict[str, Any]]:
+def arm_table(
+    networks: Sequence[NetworkRecord], score: str = "accuracy", beside: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Gather networks by part and arm, in order of first appearance.
 
     Returns
     -------
     rows : list of dict
         ``part``, ``arm``, ``settings``, ``n``, ``trained``, ``at_chance``, ``pruned``,
-        ``diverged``, and for each split :func:`spread` of the main score, whose name is ``score``, over
-        all networks that did not diverge.
+        ``diverged``, and for each split :func:`spread` of the main score, whose name is ``score``, and
+        of those ``beside`` it, over all networks that did not diverge.
     """
     groups: dict[tuple[str, str], list[NetworkRecord]] = {}
     for record in networks:
@@ -63,6 +66,13 @@ def arm_table(networks: Sequence[NetworkRecord], score: str = "accuracy") -> lis
             **{
                 f"{split}_{score}": spread([record.score(split) for record in group])
                 for split in SPLITS
+            },
+            **{
+                f"{split}_{name}": spread(
+                    [getattr(record.scores.get(split, Score()), name) for record in group]
+                )
+                for split in SPLITS
+                for name in beside
             },
         }
         for (part, arm), group in groups.items()
@@ -89,20 +99,22 @@ def summarise(run: Run, seconds: float) -> dict[str, Any]:
         Wall time of the command that ends here.
     """
     score = main_metric(run.info["data"].get("task", "classification"))
+    counts = (run.info["data"].get("class_counts") or {}).get("train")
+    beside = BESIDE_ACCURACY if uneven(counts) else ()
     summary = {
         "kind": run.kind,
         "data": run.info["data"]["name"],
         "seconds": seconds,
         "network_seconds": sum(record.seconds for record in run.networks),
         "peak_memory_bytes": peak_memory_bytes(),
-        "arms": arm_table(run.networks, score),
-        "networks": [_line(record, score) for record in run.networks],
+        "arms": arm_table(run.networks, score, beside),
+        "networks": [_line(record, score, beside) for record in run.networks],
     }
     run.write_result("summary.json", summary)
     return summary
 
 
-def _line(record: NetworkRecord, score: str) -> dict[str, Any]:
+def _line(record: NetworkRecord, score: str, beside: Sequence[str]) -> dict[str, Any]:
     return {
         "part": record.part,
         "arm": record.arm,
@@ -110,6 +122,11 @@ def _line(record: NetworkRecord, score: str) -> dict[str, Any]:
         "state": record.state,
         "failure": record.failure,
         **{f"{split}_{score}": record.score(split) for split in SPLITS},
+        **{
+            f"{split}_{name}": getattr(record.scores.get(split, Score()), name)
+            for split in SPLITS
+            for name in beside
+        },
         "population": record.population,
         "lane": record.lane,
     }

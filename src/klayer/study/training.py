@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
+from klayer.study.chance import constant_score, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
@@ -30,11 +31,9 @@ __all__ = [
     "updates_per_epoch",
 ]
 
-# Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
-# take the time between two recorded points.
-CHECKPOINT_SECONDS = 10.0
-# A network whose score in training is within this of the best constant answer's never left chance.
-CHANCE_MARGIN = 0.02
+# Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
+# apart, so that a kill costs 10 seconds at the most.
+CHECKPOINT_SECONDS = 6.0
 
 
 class Reporter(Protocol):
@@ -110,10 +109,11 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        state, seconds = train_pack(run, executor, one, run.state(one.name), reporter)
+        state = run.state(one.name, reporter.note)
+        state, seconds = train_pack(run, executor, one, state, reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
-        run.checkpoint(one.name).unlink(missing_ok=True)
+        run.forget_state(one.name)
         reporter.finish(one, records)
     return [record for job in jobs if (record := run.find(job.key))]
 
@@ -139,11 +139,10 @@ def part_of(one: Pack, dataset: Dataset, until: int | None = None) -> PartSpec:
 
 
 class _Watch:
-    """Hears of one population: passes it on to the reporter, and writes checkpoints."""
+    """Hears of one population: passes it on to the reporter, and keeps its state."""
 
     def __init__(self, run: Run, one: Pack, reporter: Reporter) -> None:
-        self.pack, self.reporter = one, reporter
-        self.checkpoint = run.checkpoint(one.name)
+        self.run, self.pack, self.reporter = run, one, reporter
         self.saved = time.monotonic()
 
     def progress(self, update: float) -> None:
@@ -151,12 +150,15 @@ class _Watch:
 
     def record(self, state: TrainingState) -> None:
         self.reporter.record(self.pack, state)
+        self.paused(state)
+
+    def paused(self, state: TrainingState) -> None:
         if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
             self.interrupted(state)
             self.saved = time.monotonic()
 
     def interrupted(self, state: TrainingState) -> None:
-        state.save(self.checkpoint)
+        self.run.save_state(self.pack.name, state)
 
 
 def train_pack(
@@ -208,8 +210,8 @@ def store(
     records = _records(one, state, dataset, scores, seconds, pruned)
     network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
     run.save_weights(one.name, network, state, [member.seed for member in part.members])
-    run.append(records)
-    return records
+    run.append([record for record in records if not run.find(record.key)])
+    return [run.find(record.key) or record for record in records]
 
 
 def _records(
@@ -220,12 +222,18 @@ def _records(
     seconds: Sequence[float],
     pruned: bool,
 ) -> list[NetworkRecord]:
-    chance, score_name = _chance(dataset) + CHANCE_MARGIN, main_metric(dataset.task)
+    guessed, score_name = constant_score(dataset), main_metric(dataset.task)
+    rows = len(dataset.splits["train"])
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
-        failure = state.failures[p]
-        learned = "trained" if scores["train"][score_name][p] > chance else "at chance"
+        stopped_at, best_at = _end_of(state, p)
+        points = sum(t <= stopped_at for t in state.recorded) if stopped_at else len(state.recorded)
+        recorded = state.recorded[:points]
+        failure = state.failures[p] or _not_finite(scores, score_name, p)
+        first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
+        least = least_learnt(guessed, rows, first, dataset.task)
+        learned = "trained" if scores["train"][score_name][p] > least else "at chance"
         score = {
             split: Score(
                 **dict(zip(values, numbers(values[name][p] for name in values), strict=True))
@@ -233,12 +241,10 @@ def _records(
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
-            "update": [int(t) for t in state.recorded],
-            "epoch": [t / per_epoch for t in state.recorded],
-            "lr": numbers(
-                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
-            ),
-            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+            "update": [int(t) for t in recorded],
+            "epoch": [t / per_epoch for t in recorded],
+            "lr": numbers(_learning_rate(job.member.settings, t, per_epoch) for t in recorded),
+            **{curve: numbers(values[p, :points]) for curve, values in state.history.items()},
         }
         records.append(
             NetworkRecord(
@@ -255,20 +261,25 @@ def _records(
                 seconds=float(seconds[p]),
                 history=history,
                 backend=state.backend,
+                stopped_at=stopped_at,
+                best_at=best_at,
             )
         )
     return records
 
 
-def _chance(dataset: Dataset) -> float:
-    """Return the score in training of the best constant answer: what comes of learning nothing."""
-    labels = dataset.splits["train"].labels
-    if dataset.task == "classification":
-        return float(np.bincount(labels).max() / len(labels))
-    if dataset.task == "multilabel":
-        share = labels.mean(axis=0)
-        return float(np.maximum(share, 1 - share).mean())
-    return 0.0  # R² of the mean
+def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
+    """Return where a network stopped early, and where its best weights come from."""
+    if not state.marks:
+        return None, None
+    stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
+    return (stopped if stopped >= 0 else None), best
+
+
+def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: int) -> str | None:
+    """Say on which split a network's outputs are not finite; None where all are."""
+    wrong = [split for split, values in scores.items() if np.isnan(values[name][p])]
+    return f"outputs on the {' and '.join(wrong)} split are not finite" if wrong else None
 
 
 def _learning_rate(settings: Settings, t: int, per_epoch: int) -> float:

@@ -23,6 +23,8 @@ class Batches:
     order_seed : int, >= 0
     last_batch : {"drop", "keep"}
         What happens to an epoch's last batch if it is smaller than the others.
+    least : int, in samples
+        A last batch of fewer is dropped in any case.
 
     Examples
     --------
@@ -34,13 +36,20 @@ class Batches:
     """
 
     def __init__(
-        self, samples: int, batch_size: int, order_seed: int, last_batch: str = "drop"
+        self,
+        samples: int,
+        batch_size: int,
+        order_seed: int,
+        last_batch: str = "drop",
+        least: int = 1,
     ) -> None:
         self.samples = samples
         self.batch_size = min(batch_size, samples)
         self.order_seed = order_seed
         full, rest = divmod(samples, self.batch_size)
-        self.per_epoch = full + (1 if rest and last_batch == "keep" else 0)
+        kept = last_batch == "keep" and rest >= least
+        self.per_epoch = full + (1 if rest and kept else 0)
+        self.dropped = rest if rest and last_batch == "keep" and not kept else 0
         self._latest: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))  # epoch, order
 
     def __getitem__(self, t: int) -> NDArray[np.intp]:

@@ -30,6 +30,8 @@ def evaluate(
     rows: Rows,
     numbers: Mapping[str, Array],
     ws: Workspace,
+    *,
+    curves: bool = False,
 ) -> dict[str, Array]:
     """Cost, loss and scores of trained networks, batch normalisation by running statistics.
 
@@ -42,14 +44,18 @@ def evaluate(
     numbers : mapping of array, shape (P,)
         The settings that are a number per network: ``l2``, ``smoothing``, ...
     ws : Workspace
+    curves : bool
+        Whether to measure that alone which curves follow.
 
     Returns
     -------
     values : dict of array, float64, shape (P,)
         ``loss`` (the mean of what is trained on, for standardised targets), ``cost`` (loss + penalty),
-        and the scores of the network's task: see :func:`klayer.train.metrics.measures`.
+        and the scores of the network's task: see :func:`klayer.train.metrics.measures`. A network
+        with an output that is not finite has no score, NaN: it would count as an answer, class 0.
     """
-    metrics, l2 = metrics_of(network.task), numbers["l2"]
+    metrics, l2 = metrics_of(network.task, curves=curves), numbers["l2"]
+    finite = np.ones(len(l2), bool)
     loss = np.zeros(len(l2))
     totals: dict[str, Any] = dict.fromkeys(metrics, 0.0)
     plans: dict[int, Plan] = {}
@@ -64,6 +70,7 @@ def evaluate(
                 )
             plan.batch.x, plan.batch.labels, plan.batch.weights = x, y, w
             outputs = plan.forward()
+            finite &= np.isfinite(outputs).all(axis=(1, 2))
             point = network.point(outputs)
             for name, metric in metrics.items():
                 totals[name] = totals[name] + metric.block(point, y)
@@ -73,7 +80,7 @@ def evaluate(
         penalty = network.penalty(params, l2.astype(rows.dtype)).astype(float)
         scale = np.ones(1) if rows.scale is None else rows.scale
         scores = {
-            name: metric.result(totals[name], rows.labels, scale)
+            name: np.where(finite, metric.result(totals[name], rows.labels, scale), np.nan)
             for name, metric in metrics.items()
         }
     return {"cost": loss + penalty, "loss": loss, **scores}

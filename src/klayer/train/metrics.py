@@ -36,6 +36,8 @@ class Metric:
     greater_is_better : bool
     share : bool
         Whether it is a share of rows, 0 to 1, to be written in per cent.
+    curve : bool
+        Whether curves follow it; else it is measured in the end, on whole splits.
     """
 
     task: str
@@ -44,11 +46,42 @@ class Metric:
     result: Callable[[Array, Array, Array], Array]
     greater_is_better: bool = True
     share: bool = True
+    curve: bool = True
 
 
 def _right(outputs: Array, labels: Array) -> Array:
     right: Array = outputs.argmax(axis=-1) == labels
     return np.asarray(right.sum(axis=-1), float)  # (P, N) -> (P,)
+
+
+def _by_class(outputs: Array, labels: Array) -> Array:
+    """Rows of each class that are right, and rows that are taken for it: (P, 2, K)."""
+    P, _, K = outputs.shape
+    predicted = outputs.argmax(axis=-1)  # (P, N)
+    lane = K * np.arange(P)[:, None]
+    taken = np.bincount((lane + predicted).ravel(), minlength=P * K)
+    right = np.bincount((lane + predicted)[predicted == labels], minlength=P * K)
+    return np.stack([right.reshape(P, K), taken.reshape(P, K)], axis=1).astype(float)
+
+
+def _balanced(total: Array, labels: Array, scale: Array) -> Array:  # noqa: ARG001
+    """The mean over the classes that are there of the share of their rows that is right."""
+    there = np.bincount(labels, minlength=total.shape[-1])
+    # Network by network: a sum's bits may depend on how many there are.
+    return np.array([(right[there > 0] / there[there > 0]).mean() for right, _ in total])
+
+
+def _macro_f1(total: Array, labels: Array, scale: Array) -> Array:  # noqa: ARG001
+    """The mean over classes of ``2 right / (rows of it + rows taken for it)``; as scikit-learn has it.
+
+    A class that neither has a row nor is taken for one doesn't count.
+    """
+    there = np.bincount(labels, minlength=total.shape[-1])
+    found = []
+    for right, taken in total:
+        both = there + taken  # (K,)
+        found.append((2 * right[both > 0] / both[both > 0]).mean())
+    return np.array(found)
 
 
 def _right_labels(outputs: Array, labels: Array) -> Array:
@@ -89,6 +122,10 @@ def _rmse(total: Array, labels: Array, scale: Array) -> Array:
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("classification", "accuracy", _right, _mean),
+    "balanced_accuracy": Metric(
+        "classification", "balanced accuracy", _by_class, _balanced, curve=False
+    ),
+    "macro_f1": Metric("classification", "macro F1", _by_class, _macro_f1, curve=False),
     "r2": Metric("regression", "R²", _squares, _r2, share=False),
     "rmse": Metric("regression", "RMSE", _squares, _rmse, greater_is_better=False, share=False),
     "label_accuracy": Metric("multilabel", "accuracy per label", _right_labels, _mean),
@@ -96,15 +133,19 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def metrics_of(task: str) -> dict[str, Metric]:
-    """Return the scores of a task by name, the main one first.
+def metrics_of(task: str, *, curves: bool = False) -> dict[str, Metric]:
+    """Return the scores of a task by name, the main one first; or those alone that curves follow.
 
     Examples
     --------
     >>> list(metrics_of("regression"))
     ['r2', 'rmse']
     """
-    return {name: metric for name, metric in METRICS.items() if metric.task == task}
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if metric.task == task and (metric.curve or not curves)
+    }
 
 
 def main_metric(task: str) -> str:
@@ -118,12 +159,14 @@ def main_metric(task: str) -> str:
     return next(iter(metrics_of(task)))
 
 
-def measures(task: str) -> tuple[str, ...]:
-    """Return all that is measured on a split.
+def measures(task: str, *, curves: bool = False) -> tuple[str, ...]:
+    """Return all that is measured on a split; or that alone which curves follow.
 
     Examples
     --------
-    >>> measures("classification")
+    >>> measures("classification", curves=True)
     ('cost', 'loss', 'accuracy')
+    >>> measures("classification")
+    ('cost', 'loss', 'accuracy', 'balanced_accuracy', 'macro_f1')
     """
-    return ("cost", "loss", *metrics_of(task))
+    return ("cost", "loss", *metrics_of(task, curves=curves))

@@ -98,7 +98,9 @@ class Optimisation:
     schedule: str = setting(
         "triangular", "Course of the learning rate: {choices}.", choices=SCHEDULES
     )
-    cycles: float = setting(2, "Length of the training, in cycles of two half-cycles.", above=0)
+    cycles: float = setting(
+        2, "Length of the training, in cycles of two half-cycles.", above=0, bound=10_000
+    )
     half_cycle: str | int = setting(
         "5 epochs",
         "Half a cycle, like '5 epochs', '2250 updates' or 2250; with cycle_growth the first one.",
@@ -106,7 +108,7 @@ class Optimisation:
         values="epochs or updates",
     )
     cycle_growth: float = setting(
-        1.0, "How many times as long as the one before a cycle is.", at_least=1
+        1.0, "How many times as long as the one before a cycle is.", at_least=1, bound=100
     )
     peak_decay: float = setting(
         1.0,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +17,31 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn import Workspace
+from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
+from klayer.shown import Part, Told
+from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
+from klayer.train.ensemble import Ensemble
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
+from klayer.train.memory import require_memory
 from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
-from klayer.train.state import TrainingState
+from klayer.train.state import TrainingState, copied
+from klayer.train.told import curve_table, one_line, population_parts
 
 __all__ = ["Member", "Population"]
 
 Array = NDArray[Any]
+
+# What early stopping remembers of each network, and where it starts.
+MARKS = {"best": -np.inf, "best_update": 0.0, "waited": 0.0, "stopped": -1.0}
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Member:
             raise KlayerError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
 
 
-class Population:
+class Population(Told):
     """P networks that share architecture, batches and schedule, and differ in all else.
 
     Parameters
@@ -74,6 +83,8 @@ class Population:
     course : Course
         The cycles, in updates.
     total_updates, updates_per_epoch : int, in updates
+    seconds : float
+        What :func:`fit` took to train it.
 
     Raises
     ------
@@ -107,8 +118,9 @@ class Population:
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
-        self.network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
+        network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
         self.dtype = np.dtype(settings.dtype)
         if self.dtype != feed.dtype:
@@ -120,14 +132,25 @@ class Population:
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        self.network = replace(
+            network,
+            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_inputs=bool(self.numbers["input_dropout"].any()),
+        )
+        self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
+        self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        self._check_stopping()
+        if state is None:
+            require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
         if state:
             self._check(state)
+        self.seconds = 0.0
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
 
@@ -138,12 +161,30 @@ class Population:
             [member.seed for member in self.members],
             self.dtype,
         )
+        running = self.network.init_running(len(self), self.dtype)
+        stops = self.settings.early_stopping != "none"
         return TrainingState(
             params,
-            self.network.init_running(len(self), self.dtype),
+            running,
             OPTIMISERS[self.settings.optimiser].init(params),
+            copies={"best": copied(params, running)} if stops else {},
+            marks={n: np.full(len(self), start) for n, start in MARKS.items() if stops},
             **self._strategy(params["W1"]),
         )
+
+    def _check_stopping(self) -> None:
+        """Refuse early stopping by what these data don't have."""
+        name, known = self.settings.early_stopping, measures(self.network.task, curves=True)
+        if name != "none" and "validation" not in self.feed.splits:
+            raise KlayerError(
+                f"`early_stopping={name!r}` needs a validation split, but the data have none: add one, "
+                "or set early_stopping='none'."
+            )
+        if name not in ("none", *known):
+            raise KlayerError(
+                f"`early_stopping={name!r}` is no measure of a {self.network.task}: choose one of "
+                f"{', '.join(known)}."
+            )
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -166,16 +207,38 @@ class Population:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
+        """What a backend has to know beside pieces, loss and optimiser."""
         return tuple(
             what
             for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
                 ("clip_norm", bool(self.settings.clip_norm)),
+                ("average", self.settings.average != "none"),
+                ("mixup", self.augmentation.mixup is not None),
             )
             if needed
+        )
+
+    def average_weights(self, t: Array, lanes: slice) -> Array:
+        """Return how much updates (T,) count in the average of weights, ``c_t``, shape (T, P).
+
+        For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``: the beginning is soon forgotten.
+        For ``cycle_end``, ``1 / n`` at the n-th update of the average, which is then the mean.
+        """
+        if self.settings.average == "ema":
+            decay = np.minimum(self.numbers["ema_decay"][lanes], ((1 + t) / (10 + t))[:, None])
+            return np.asarray(1 - decay)
+        n = t[:, None] + 1 - self.average_from
+        share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
+        return np.broadcast_to(share, (len(t), len(self.members[lanes])))
+
+    @property
+    def average_from(self) -> int:
+        """The update from which on the average is that of the weights."""
+        if self.settings.average != "cycle_end":
+            return 0
+        start = max((end for end in (0, *self.course.ends) if end < self.total_updates), default=0)
+        return round(
+            self.total_updates - self.settings.average_share * (self.total_updates - start)
         )
 
     def _check(self, state: TrainingState) -> None:
@@ -192,6 +255,12 @@ class Population:
                 for name, slot in slots.items()
             ),
         ]
+        both = {**self.network.shapes(), **self.network.running_shapes()}
+        if state.update < self.total_updates:
+            if self.settings.early_stopping != "none":
+                groups.append(("best copies", both, state.copies.get("best", {})))
+            if self.settings.average != "none" and state.update > self.average_from:
+                groups.append(("average copies", both, state.copies.get("average", {})))
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
             have = {key: value.shape for key, value in arrays.items()}
@@ -211,7 +280,9 @@ class Population:
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
-        if not OPTIMISERS[self.settings.optimiser].by_products or self.settings.clip_norm:
+        settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
+        one_by_one = settings.clip_norm or settings.average != "none" or self.network.drops_inputs
+        if one_by_one or not optimiser.by_products:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -220,10 +291,105 @@ class Population:
     def __len__(self) -> int:
         return len(self.members)
 
+    def __repr__(self) -> str:
+        return one_line(self)
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: settings, and each network's scores so far."""
+        return population_parts(self)
+
+    def _heading(self) -> str:
+        return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the population to one file, whole or not at all; the data are not written.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.safetensors`` is added where it has no ending.
+
+        Returns
+        -------
+        path : Path
+            What :func:`klayer.load_population` takes.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be written.
+        """
+        from klayer.train.stored import save_population
+
+        return save_population(self, path)
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
+        """Write a run directory with a page, as ``klayer train`` does; return the page.
+
+        Parameters
+        ----------
+        out : path, optional
+            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
+        title : str, optional
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.study.run_of`.
+        """
+        import klayer
+
+        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
+        return page
+
+    def curves(self) -> dict[str, Array]:
+        """Return the recorded curves as a table, a row for each network and recorded update.
+
+        Returns
+        -------
+        columns : dict of array, shape (P * T,)
+            ``network`` (its place in the population, from 0), ``seed``, ``update``, ``epoch``, ``lr``
+            (the learning rate of the next update); and for each split that is recorded, ``train`` and
+            ``validation``, its curves: ``train_loss``, ``train_cost`` (with the penalty) and the scores
+            of the task, ``train_accuracy`` (0 to 1), or ``train_r2`` and ``train_rmse`` (in the
+            target's unit), or ``train_label_accuracy`` and ``train_exact_match``. NaN from where a
+            network diverged. ``pandas.DataFrame(columns)`` and ``polars.DataFrame(columns)`` take it
+            as it is.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
+        >>> curves = population.curves()
+        >>> list(curves)[:7]
+        ['network', 'seed', 'update', 'epoch', 'lr', 'train_cost', 'train_loss']
+        >>> curves["epoch"][[0, -1]].tolist(), len(curves["seed"]) // 2
+        ([0.0, 2.0], 11)
+        """
+        return curve_table(self)
+
     @property
     def alive(self) -> list[int]:
         """The networks that have not failed."""
         return [p for p, failure in enumerate(self.state.failures) if failure is None]
+
+    @property
+    def training(self) -> list[int]:
+        """The networks that still train: they have neither failed nor stopped."""
+        stopped = self.state.marks.get("stopped")
+        return [p for p in self.alive if stopped is None or stopped[p] < 0]
 
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
@@ -232,6 +398,11 @@ class Population:
             self.numbers[name][lanes] for name in ("lr_min", "lr_max", "peak_decay")
         )
         return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
+
+    def numbers_of(self, lanes: slice) -> dict[str, Array]:
+        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        found = {name: value[lanes] for name, value in self.numbers.items()}
+        return {**found, "dropout_key": self._dropout_keys[lanes]}
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""
@@ -252,16 +423,71 @@ class Population:
 
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
-        dataset, state = self.feed.dataset, self.state
+        return self._model(*self.state.weights(), lanes)
+
+    def _model(
+        self, params: dict[str, Array], running: dict[str, Array], lanes: Lanes | None
+    ) -> Model:
+        dataset = self.feed.dataset
         model = Model(
             self.network,
-            state.params,
-            state.running,
+            params,
+            running,
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of the images (channels, height, width); an error if the data are none."""
+        shape: tuple[int, int, int] | None = getattr(self.feed.dataset, "image_shape", None)
+        if shape is None:
+            raise KlayerError("only images have mirror images, but the data have no image shape.")
+        return shape
+
+    def ensemble(
+        self, lanes: Lanes | None = None, *, mirror: bool = False, snapshots: bool = False
+    ) -> Ensemble:
+        """Return networks that answer together, by the mean of what they say.
+
+        Parameters
+        ----------
+        lanes : optional
+            Which networks; by default all that have not failed.
+        mirror : bool
+            Whether each answers to an image and its mirror image.
+        snapshots : bool
+            Whether the networks as they were at the end of each cycle answer, too: see the setting
+            ``snapshots``. Source: Huang et al. 2017, arXiv:1704.00109.
+        """
+        lanes = self.alive if lanes is None else lanes
+        models = [*(self.snapshots(lanes) if snapshots else []), self.model(lanes)]
+        return Ensemble(models, mirror=self.image_shape if mirror else None)
+
+    def snapshots(self, lanes: Lanes | None = None) -> list[Model]:
+        """Return the networks as they were at the end of each cycle but the last.
+
+        Raises
+        ------
+        KlayerError
+            If they were not kept: that is the setting ``snapshots``.
+        """
+        if self.settings.snapshots == "none":
+            raise KlayerError(
+                "networks are kept at the ends of cycles with snapshots='cycles', but got 'none': set "
+                "it and train again."
+            )
+        state, found = self.state, []
+        for name in [f"cycle {cycle}" for cycle in range(1, len(self.course.ends))]:
+            if copy := state.copies.get(name):
+                params, running = (
+                    {key: copy[key] for key in group} for group in (state.params, state.running)
+                )
+                found.append(self._model(params, running, lanes))
+        return found
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
         """Cost, loss and scores on a whole split.
@@ -274,8 +500,9 @@ class Population:
         Returns
         -------
         values : dict of array, shape (P,)
-            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``; ``r2``, ``rmse``; or
-            ``label_accuracy``, ``exact_match``. NaN for networks that failed.
+            Keys ``cost``, ``loss`` and the scores of the task: ``accuracy``, ``balanced_accuracy``,
+            ``macro_f1``; ``r2``, ``rmse``; or ``label_accuracy``, ``exact_match``. NaN for networks
+            that failed, or whose outputs are not finite.
         """
         return self.evaluate_rows(self.weighted(self.feed[split]), engine)
 
@@ -283,22 +510,37 @@ class Population:
         """Return rows with the weights that these networks' loss gives them."""
         return rows.weighted(self._class_weights)
 
-    def evaluate_rows(self, rows: Rows, engine: Engine | None = None) -> dict[str, Array]:
-        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them."""
-        values = {name: np.full(len(self), np.nan) for name in measures(self.network.task)}
+    def evaluate_rows(
+        self,
+        rows: Rows,
+        engine: Engine | None = None,
+        lanes: Sequence[int] | None = None,
+        *,
+        curves: bool = False,
+    ) -> dict[str, Array]:
+        """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
+
+        NaN for networks that are not among ``lanes``, by default those that have not failed.
+        ``curves`` leaves out what curves don't follow.
+        """
+        names = measures(self.network.task, curves=curves)
+        values = {name: np.full(len(self), np.nan) for name in names}
+
+        weights = self.state.weights()
 
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
-                {key: value[lanes] for key, value in group.items()}
-                for group in (self.state.params, self.state.running)
+                {key: value[lanes] for key, value in group.items()} for group in weights
             )
-            numbers = {name: value[lanes] for name, value in self.numbers.items()}
-            for name, value in evaluate(self.network, params, running, rows, numbers, ws).items():
+            numbers = self.numbers_of(lanes)
+            found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
+            for name, value in found.items():
                 values[name][lanes] = value
 
         with engine or Engine() as engine:
             share = -(-len(self) // engine.workers)
-            engine.map(run, slices(self.alive, min(self.chunk, max(1, share))))
+            some = self.alive if lanes is None else lanes
+            engine.map(run, slices(some, min(self.chunk, max(1, share))))
         return values
 
 

@@ -35,6 +35,10 @@ class Setting:
     off : float, optional
         The value that switches it off. Networks with and without it don't share a population: see
         :attr:`klayer.train.Settings.shared`.
+    bound : float, optional
+        Where the range is open: the greatest number that isn't absurd, refused before memory is taken.
+    longest : int
+        How many numbers a list may have.
     rule : str, optional
         What must hold, as in ``"must be a number >= 0"``; by default made from the range.
     read : callable, optional
@@ -80,6 +84,8 @@ class Setting:
     above: float | None = None
     below: float | None = None
     at_most: float | None = None
+    bound: float | None = None
+    longest: int = 200
     off: float | None = None
     rule: str = ""
     read: Callable[[Any], Any] | None = None
@@ -197,6 +203,10 @@ class Setting:
             return self._number(value, value)
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             raise self._refusal(value, "must be a list of whole numbers, as in [10, 20]")
+        if len(value) > self.longest:
+            raise KlayerError(
+                f"`{self.name}` must have at most {self.longest} numbers, but got {len(value):,}."
+            )
         several = tuple(one.item() if isinstance(one, np.generic) else one for one in value)
         return tuple(self._number(one, several) for one in several)
 
@@ -233,7 +243,7 @@ class Setting:
 
     @cached_property
     def _limits(self) -> str:
-        """The range in words: ``>= 1``, or ``0 < bn_eps < 1``."""
+        """The range in words: ``>= 1``, or ``1e-30 <= bn_eps < 1``."""
         low, sign = (self.at_least, "=") if self.above is None else (self.above, "")
         high, equal = (self.below, "") if self.at_most is None else (self.at_most, "=")
         if high is None:
@@ -258,6 +268,8 @@ class Setting:
         if not self._holds(number):
             made = f"must be{limits}" if open_ended else f"`{self._limits}` must hold"
             raise self._refusal(value, self.rule or made)
+        if self.bound is not None and number > self.bound:
+            raise self._refusal(value, f"must be at most {self.bound:,}")
         return number
 
     def _holds(self, value: float) -> bool:
@@ -272,7 +284,7 @@ class Setting:
         if self.words:
             rule = rule.replace("must be", f"must be {_either(tuple(map(repr, self.words)))} or")
         rule = rule if rule.startswith("`") else f"`{self.name}` {rule}"
-        return KlayerError(f"{rule}, but got {self.name}={value!r}.")
+        return KlayerError(f"{rule}, but got {self.name}={value!r:.200}.")
 
 
 def setting(default: T, help: str, **about: Any) -> T:

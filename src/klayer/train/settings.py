@@ -7,21 +7,19 @@ one says ``was=("old_name",)``.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
-import numpy as np
-
 from klayer.errors import KlayerError, located
-from klayer.nn import ACTIVATIONS, BATCH_NORM, LOSSES, Initialiser, Network, loss_of
 from klayer.nn.backends import BACKENDS
+from klayer.train.architecture import Architecture
 from klayer.train.batches import Batches
 from klayer.train.optimisation import Optimisation
 from klayer.train.other_names import unknown_setting
+from klayer.train.refinement import Refinement
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -30,55 +28,18 @@ __all__ = [
     "SETTINGS",
     "Settings",
     "current_names",
+    "has_effect",
     "setting_label",
     "setting_title",
     "without_aliases",
 ]
 
-
-def _initialiser(value: Any) -> str:
-    return str(Initialiser.parse(value))
-
-
-def _class_weights(value: Any) -> Any:
-    if value in ("none", "balanced"):
-        return value
-    weights = _floats("class_weights", value, "'none', 'balanced' or numbers >= 0, one a class")
-    if any(weight < 0 for weight in weights) or not any(weights):
-        raise KlayerError(
-            "`class_weights` must be numbers >= 0, not all of them 0, but got "
-            f"class_weights={list(weights)}."
-        )
-    return weights
-
-
-def _quantiles(value: Any) -> tuple[float, ...]:
-    found = _floats("quantiles", value, "numbers between 0 and 1, ascending")
-    if not found or any(low >= high for low, high in pairwise((0.0, *found, 1.0))):
-        raise KlayerError(
-            "`quantiles` must be numbers between 0 and 1, ascending, as in 0.1,0.5,0.9, but got "
-            f"quantiles={list(found)}."
-        )
-    return found
-
-
-def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
-    """Read a list of numbers, or a text of them with commas."""
-    parts = value.split(",") if isinstance(value, str) else value
-    parts = [parts] if isinstance(parts, int | float) else parts
-    try:
-        if any(isinstance(part, bool | np.bool_) for part in parts):
-            raise TypeError
-        found = tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
-        found = (math.nan,)
-    if not all(math.isfinite(one) for one in found):
-        raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
-    return found
+# Of a network's curves, for each split and score.
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
-class Settings(Optimisation):
+class Settings(Refinement, Optimisation, Architecture):
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.
@@ -99,95 +60,6 @@ class Settings(Optimisation):
     klayer.errors.KlayerError: `0 <= lr_min <= lr_max` must hold, but got lr_min=0.1, lr_max=0.01.
     """
 
-    hidden: tuple[int, ...] = setting(
-        (50, 50),
-        "Hidden widths, as in 50,30,20.",
-        at_least=1,
-        rule="must be whole numbers >= 1",
-        metavar="WIDTHS",
-        search="choices",
-    )
-    batch_norm: str = setting(
-        "none",
-        "Layers with batch normalisation: none, hidden (all but the last) or all.",
-        choices=BATCH_NORM,
-        flags=("--batch-norm", "--bn"),
-        search="choices",
-    )
-    bn_eps: float = setting(
-        1e-8,
-        "Added to the variance in batch normalisation, inside the root; keep it small beside the "
-        "pre-activations' variance.",
-        above=0,
-        below=1,
-        only_with=("batch_norm", tuple(name for name in BATCH_NORM if name != "none")),
-    )
-    init: str = setting(
-        "he",
-        "Initialisation: he, xavier (both by fan-in) or gaussian:SIGMA.",
-        read=_initialiser,
-        values="he, xavier or gaussian:SIGMA",
-        scope="network",
-        search="choices",
-    )
-    l2: float = setting(
-        0.005,
-        "Penalty lambda, in loss + lambda * sum W²; no factor 1/2.",
-        at_least=0,
-        rule="must be a number >= 0",
-        scope="network",
-        search="log",
-        flags=("--l2", "--lambda"),
-        label="λ",
-    )
-    activation: str = setting(
-        "relu", "Activation of the hidden layers: {choices}.", choices=ACTIVATIONS, search="choices"
-    )
-    loss: str = setting(
-        "auto",
-        "What is made small: {choices}; auto follows the task of the data (softmax_cross_entropy for "
-        "classes, squared for numbers, binary_cross_entropy for several labels).",
-        choices=("auto", *LOSSES),
-        search="choices",
-    )
-    smoothing: float = setting(
-        0.0,
-        "Label smoothing: the share of a class's probability that is spread over all classes.",
-        at_least=0,
-        below=1,
-        scope="network",
-        search="linear",
-        label="label smoothing",
-        symbol="smoothing",
-        only_with=("loss", ("auto", "softmax_cross_entropy")),
-    )
-    class_weights: str | tuple[float, ...] = setting(
-        "none",
-        "How much each class counts in the loss: none, balanced (all the same), or a number for each "
-        "class, of which only the ratios matter.",
-        read=_class_weights,
-        values="none, balanced or numbers >= 0",
-        metavar="WEIGHTS",
-        only_with=("loss", ("auto", "softmax_cross_entropy")),
-    )
-    huber_delta: float = setting(
-        1.0,
-        "Where the Huber loss becomes a straight line, in standard deviations of the target.",
-        above=0,
-        scope="network",
-        search="log",
-        label="Huber's delta",
-        symbol="δ",
-        only_with=("loss", ("huber",)),
-    )
-    quantiles: tuple[float, ...] = setting(
-        (0.1, 0.5, 0.9),
-        "What the loss quantile predicts of each target.",
-        read=_quantiles,
-        values="numbers between 0 and 1, ascending",
-        metavar="QUANTILES",
-        only_with=("loss", ("quantile",)),
-    )
     batch_size: int = setting(
         100, "Samples in a mini-batch.", at_least=1, unit="samples", search="choices"
     )
@@ -197,20 +69,35 @@ class Settings(Optimisation):
         choices=("drop", "keep"),
     )
     points_per_cycle: int = setting(
-        10, "How often the curves are recorded, in each cycle.", at_least=1
+        10, "How often the curves are recorded, in each cycle.", at_least=1, bound=10_000
     )
     curve_samples: int = setting(
         5000,
         "Samples of a split behind a point of its curve, the first of a fixed random order; final "
         "accuracies are of whole splits.",
         at_least=1,
+        bound=10**9,
         unit="samples",
     )
     order_seed: int = setting(
         0,
         "Seed of the mini-batch order, which all networks of a population share.",
         at_least=0,
+        bound=2**63 - 1,
         rule="must be a whole number >= 0",
+    )
+    split_seed: int = setting(
+        0,
+        "Seed by which the rows of training and validation are drawn anew; 0 leaves them as the data "
+        "have them.",
+        at_least=0,
+        rule="must be a whole number >= 0",
+    )
+    train_samples: Literal["all"] | int = setting(
+        "all",
+        "Training rows that are used, the first of a fixed random order, of each class its share.",
+        at_least=1,
+        unit="samples",
     )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
     updates_at_once: Literal["auto"] | int = setting(
@@ -218,6 +105,7 @@ class Settings(Optimisation):
         "Updates of a large first layer carried out at once, the same to rounding; auto does so where "
         "it is faster.",
         at_least=1,
+        bound=1_000,
     )
     backend: str = setting(
         "auto",
@@ -239,51 +127,31 @@ class Settings(Optimisation):
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
-
-    def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
-        """Return the architecture that these settings ask for.
-
-        Parameters
-        ----------
-        n_features : int, >= 1
-        n_classes : int, >= 1
-            Number of classes, targets or labels.
-        task : {"classification", "regression", "multilabel"}, optional
-            Of the data; by default that of the loss, and classification if the loss is ``auto``.
-
-        Raises
-        ------
-        KlayerError
-            If the loss is not for this task, or a setting has no effect with it.
-
-        Examples
-        --------
-        >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
-        (4, 5, 3)
-        >>> Settings(loss="squared").network(4, 2, task="classification")
-        Traceback (most recent call last):
-            ...
-        klayer.errors.KlayerError: `loss='squared'` is for regression, but the task of the data is \
-classification: choose auto or softmax_cross_entropy.
-        """
-        own = {one.name for one in fields(Network)} & SETTINGS.keys()
-        if self.loss == "auto":
-            # Made again, so that what has no effect with this loss is refused.
-            return replace(self, loss=loss_of(task or "classification")).network(
-                n_features, n_classes, task
-            )
-        if task not in (None, LOSSES[self.loss].task):
-            fitting = [name for name, loss in LOSSES.items() if loss.task == task]
+        if self.batch_size == 1 and self.batch_norm != "none":
             raise KlayerError(
-                f"`loss={self.loss!r}` is for {LOSSES[self.loss].task}, but the task of the data is "
-                f"{task}: choose auto or {' or '.join(fitting)}."
+                "batch normalisation needs at least two samples in a mini-batch, since one alone is "
+                f"normalised to 0, but got batch_size=1 with batch_norm={self.batch_norm!r}: raise "
+                "batch_size, or set batch_norm='none'."
             )
-        chosen = {name: getattr(self, name) for name in own if SETTINGS[name].has_effect(self)}
-        return Network(n_features=n_features, n_classes=n_classes, **chosen)
+        if self.cycles * self.points_per_cycle > MOST_POINTS:
+            raise KlayerError(
+                f"curves must have at most {MOST_POINTS:,} points, but got cycles={self.cycles:g} x "
+                f"points_per_cycle={self.points_per_cycle}."
+            )
 
     def batches(self, samples: int) -> Batches:
-        """Return the mini-batches of a training split with this many samples."""
-        return Batches(samples, self.batch_size, self.order_seed, self.last_batch)
+        """Return the mini-batches of a training split with this many samples.
+
+        With batch normalisation none has one row alone: it would be normalised to 0.
+        """
+        rows = samples if self.train_samples == "all" else min(samples, self.train_samples)
+        least = 1 if self.batch_norm == "none" else 2
+        if rows < least:
+            raise KlayerError(
+                f"batch normalisation needs at least two training rows, but there is {rows}: give "
+                "more, or set batch_norm = 'none'."
+            )
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least)
 
     @property
     def shared(self) -> Settings:
@@ -299,9 +167,10 @@ classification: choose auto or softmax_cross_entropy.
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -381,6 +250,22 @@ classification: choose auto or softmax_cross_entropy.
 # The table: every setting by its name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(rows_of(Settings))
 
+
+def _names_checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Make an unknown setting, which is a TypeError of Python's, a mistake with "did you mean"."""
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **values: Any) -> None:
+        for name, value in values.items():
+            if name not in SETTINGS:
+                raise unknown_setting(name, value, SETTINGS)
+        init(self, *args, **values)
+
+    return checked
+
+
+Settings.__init__ = _names_checked(Settings.__init__)  # type: ignore[method-assign]
+
 # What a search may vary beside the settings themselves.
 ALIASES: Mapping[str, Setting] = MappingProxyType(
     {
@@ -441,6 +326,20 @@ def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
             )
         given[today] = name
     return {today: values[name] for today, name in given.items()}
+
+
+def has_effect(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a setting has an effect beside others, given as plain values; the rest is at its default.
+
+    Examples
+    --------
+    >>> has_effect("bn_eps", {"batch_norm": "all"}), has_effect("bn_eps", {"bn_eps": 1e-5})
+    (True, False)
+    """
+    if name not in SETTINGS:
+        return True
+    defaults = {one: row.default for one, row in SETTINGS.items()}
+    return SETTINGS[name].has_effect(SimpleNamespace(**defaults | dict(values)))
 
 
 def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from klayer.nn.pieces.activations import ACTIVATIONS, Activation
 from klayer.nn.pieces.affine import Affine
 from klayer.nn.pieces.batch_norm import BatchNorm
+from klayer.nn.pieces.dropout import Dropout, dropout_keys
+from klayer.nn.pieces.layer_norm import LayerNorm
 from klayer.nn.pieces.piece import NUMBERS, Batch, Param, Pass, Piece, Site
+from klayer.nn.pieces.skip import Fork, Join
 
 __all__ = [
     "ACTIVATIONS",
@@ -13,11 +16,16 @@ __all__ = [
     "Affine",
     "Batch",
     "BatchNorm",
+    "Dropout",
+    "Fork",
+    "Join",
+    "LayerNorm",
     "Param",
     "Pass",
     "Piece",
     "Site",
+    "dropout_keys",
 ]
 
 # What a description may say under `piece`.
-KINDS = ("affine", "batch_norm", *ACTIVATIONS)
+KINDS = ("affine", "batch_norm", "layer_norm", "dropout", "fork", "join", *ACTIVATIONS)

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from klayer.nn.gradients import ArrayGradient, Gradient
 from klayer.nn.pieces.piece import Param, Pass, Site
 
-__all__ = ["RUNNING_DECAY", "BatchNorm"]
-
-# What a running average keeps of its old value at each update.
-RUNNING_DECAY = 0.9
+__all__ = ["BatchNorm"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +19,10 @@ class BatchNorm:
     """Batch normalisation (equations 4 to 6).
 
     ``s_hat = (s - mu) / sqrt(v + eps)``, ``z = gamma s_hat + beta`` with the mean ``mu`` over the
-    samples of a mini-batch and the *biased* variance ``v`` (division by N), found in two passes: float32
-    stays exact for features far from 0. After training, ``mu`` and ``v`` are running averages,
-    ``avg = 0.9 avg + 0.1 batch``, which the first mini-batch sets.
+    samples of a mini-batch and the *biased* variance ``v`` (division by N), found in two passes over the
+    distances from the first sample: float32 stays exact for features far from 0. After training, ``mu``
+    and ``v`` are running averages, ``avg = m avg + (1 - m) batch``, which the first mini-batch sets;
+    ``m`` is the number ``bn_momentum`` of each network.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167.
 
     Parameters
@@ -34,11 +32,14 @@ class BatchNorm:
         H: ``gamma`` and ``beta`` are (H,).
     eps : float, > 0
         Inside the root.
+    after : bool
+        Whether it stands after the layer's activation, whose output is to stay as it is.
     """
 
     layer: int
     width: int
     eps: float
+    after: bool = False
 
     def params(self) -> dict[str, Param]:
         """``gamma``, from 1, and ``beta``, from 0."""
@@ -52,10 +53,13 @@ class BatchNorm:
 
     def describe(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"piece": "batch_norm", **asdict(self)}
+        found = {"piece": "batch_norm", **asdict(self)}
+        if not self.after:  # as older versions have it
+            del found["after"]
+        return found
 
     def prepare(self, site: Site, x: NDArray[Any]) -> Pass:
-        """Make it ready to work on ``x``, which is overwritten."""
+        """Make it ready to work on ``x``, which is overwritten unless it is an activation's output."""
         return _Training(self, site, x) if site.training else _Inference(self, site, x)
 
 
@@ -67,6 +71,7 @@ class _Training:
         layer, width = piece.layer, piece.width
         self.gamma, self.beta = (site.params[f"{k}{layer}"][:, None, :] for k in ("gamma", "beta"))
         self.y = site.array(f"z{layer}", width)
+        self.s_hat = site.array(f"s_hat{layer}", width) if piece.after else x
         self.mean, self.var, self.inv_sd = (
             site.row(f"{name} {layer}", width) for name in ("mean", "var", "1/sd")
         )
@@ -77,21 +82,29 @@ class _Training:
                 (site.running[f"running_mean{layer}"], self.mean[:, 0]),
                 (site.running[f"running_var{layer}"], self.var[:, 0]),
             ]
+        keep = site.exact("bn_momentum")[:, None]
+        self.keep, self.new = (value.astype(site.real) for value in (keep, 1 - keep))
 
     def forward(self) -> None:
-        """``y = gamma s_hat + beta``; ``x`` becomes ``s_hat``."""
-        x, y, mean, var, n = self.x, self.y, self.mean, self.var, self.site.samples
-        np.matmul(self.ones, x, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
+        """``y = gamma s_hat + beta``."""
+        x, s_hat, y, n = self.x, self.s_hat, self.y, self.site.samples
+        mean, var = self.mean, self.var
+        # From the first sample, so that far from 0 rounding takes nothing of the differences.
+        first = self.inv_sd
+        np.copyto(first, x[:, :1])
+        np.subtract(x, first, out=s_hat)
+        np.matmul(self.ones, s_hat, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
         np.divide(mean, n, out=mean)
-        np.subtract(x, mean, out=x)
-        np.multiply(x, x, out=y)
+        np.subtract(s_hat, mean, out=s_hat)
+        np.add(mean, first, out=mean)
+        np.multiply(s_hat, s_hat, out=y)
         np.matmul(self.ones, y, out=var)
         np.divide(var, n, out=var)
         np.add(var, self.piece.eps, out=self.inv_sd)
         np.sqrt(self.inv_sd, out=self.inv_sd)
         np.divide(1, self.inv_sd, out=self.inv_sd)
-        np.multiply(x, self.inv_sd, out=x)
-        np.multiply(x, self.gamma, out=y)
+        np.multiply(s_hat, self.inv_sd, out=s_hat)
+        np.multiply(s_hat, self.gamma, out=y)
         np.add(y, self.beta, out=y)
 
     def connect(self, g: NDArray[Any], below: bool) -> tuple[NDArray[Any], dict[str, Gradient]]:  # noqa: ARG002
@@ -108,7 +121,13 @@ class _Training:
 
     def backward(self) -> None:
         """Turn ``g`` into the gradient with respect to ``x``, in place; move the running averages."""
-        g, product, s_hat, n, scale = self.g, self.product, self.x, self.site.samples, self.scale
+        g, product, s_hat, n, scale = (
+            self.g,
+            self.product,
+            self.s_hat,
+            self.site.samples,
+            self.scale,
+        )
         np.multiply(g, s_hat, out=product)
         np.matmul(self.ones, product, out=self.grad_gamma)
         np.matmul(self.ones, g, out=self.grad_beta)
@@ -123,8 +142,8 @@ class _Training:
             if self.site.batch.update == 0:
                 average[...] = batch
             else:
-                average *= RUNNING_DECAY
-                average += (1 - RUNNING_DECAY) * batch
+                average *= self.keep
+                average += self.new * batch
 
 
 class _Inference:

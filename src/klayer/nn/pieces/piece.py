@@ -28,7 +28,13 @@ from klayer.nn.workspace import Workspace
 __all__ = ["NUMBERS", "Batch", "Param", "Pass", "Piece", "Site"]
 
 # The numbers of a network that are no parameters, with what they are unless somebody says otherwise.
-NUMBERS = {"smoothing": 0.0, "huber_delta": 1.0}
+NUMBERS = {
+    "smoothing": 0.0,
+    "huber_delta": 1.0,
+    "bn_momentum": 0.9,
+    "dropout": 0.0,
+    "input_dropout": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,11 @@ class Batch:
         Index of the update, from 0.
     weights : array, shape (N,), or None
         How much each sample counts in the loss; their mean over the training split is 1.
+    mixed : (array, array), each of shape (N,), or None
+        Of samples that are mixtures of two: the other class, and the share of ``labels``.
     """
 
-    __slots__ = ("labels", "update", "weights", "x")
+    __slots__ = ("labels", "mixed", "update", "weights", "x")
 
     def __init__(
         self,
@@ -74,8 +82,10 @@ class Batch:
         labels: NDArray[Any],
         update: int = 0,
         weights: NDArray[Any] | None = None,
+        mixed: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        self.x, self.labels, self.update, self.weights = x, labels, update, weights
+        self.x, self.labels, self.update = x, labels, update
+        self.weights, self.mixed = weights, mixed
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ class Site:
     spread : callable ``(function, shares)``, optional
         Where idle threads may help: calls ``function(share, workspace)`` for all shares.
     numbers : mapping of array, shape (P,)
-        Numbers of each network that are no parameters, by their names in :data:`NUMBERS`.
+        Numbers of each network that are no parameters, by their names in :data:`NUMBERS`, in float64;
+        and ``dropout_key``, uint64 (P, 2), which says what dropout draws.
     quantiles : tuple of float
         Those that the outputs are to predict, where the loss is for quantiles.
     """
@@ -109,12 +120,22 @@ class Site:
     numbers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     quantiles: tuple[float, ...] = ()
 
-    def number(self, name: str) -> NDArray[Any]:
-        """Return each network's number of a name in :data:`NUMBERS`, real, shape (P, 1, 1)."""
+    # Skip connections that pieces above are to find, by layer.
+    forks: dict[int, Any] = field(default_factory=dict)
+
+    def exact(self, name: str) -> NDArray[Any]:
+        """Return each network's number of a name in :data:`NUMBERS`, in float64, shape (P,)."""
         values = self.numbers.get(name)
-        if values is None:
-            values = np.full(self.networks, NUMBERS[name])
-        return values.astype(np.zeros(0, self.dtype).real.dtype)[:, None, None]
+        return np.full(self.networks, NUMBERS[name]) if values is None else values
+
+    def number(self, name: str) -> NDArray[Any]:
+        """Return the same in the parameters' real dtype, shape (P, 1, 1)."""
+        return self.exact(name).astype(self.real)[:, None, None]
+
+    @property
+    def real(self) -> np.dtype[Any]:
+        """The real dtype of what is computed."""
+        return np.zeros(0, self.dtype).real.dtype
 
     @property
     def networks(self) -> int:

@@ -1,0 +1,147 @@
+"""Dropout of inputs and hidden units, without a generator that would have to be stored.
+
+Which units are dropped follows from the network, the layer and the update alone: the bits are those of
+NumPy's Philox, a function of a key and a counter (Salmon et al. 2011), with the network's key and the
+counter ``(block, update, layer, 0)``. So a network drops the same units alone or among others, in one go
+or resumed.
+
+A unit is dropped where its byte is less than a threshold, 0 to 255. A rate is rarely a whole number of
+256ths, and so the threshold of each update is rounded up or down at random, such that the mean is the
+rate to 32 bits; what is kept is divided by the share that is kept in that very update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from klayer.nn.gradients import Gradient
+from klayer.nn.pieces.piece import Param, Site
+
+__all__ = ["Dropout", "DropoutPass", "dropout_keys", "kept"]
+
+Array = NDArray[Any]
+
+
+def dropout_keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
+    """Return the key of each network's bits, shape (P, 2), from its seed.
+
+    Examples
+    --------
+    >>> dropout_keys([0, 1]).shape
+    (2, 2)
+    """
+    children = [np.random.SeedSequence(seed).spawn(2)[1] for seed in seeds]
+    keys = [one.generate_state(2, np.uint64) for one in children]
+    return np.array(keys, np.uint64).reshape(-1, 2)
+
+
+def kept(
+    bits: np.random.Philox, rate: float, update: int, layer: int, out: NDArray[np.bool_]
+) -> float:
+    """Decide which units of one network an update keeps; return what to multiply them by.
+
+    Parameters
+    ----------
+    bits : Philox
+        With the network's key; its counter is set here.
+    rate : float, 0 <= rate < 1
+        Share to be dropped.
+    update : int, >= 0
+    layer : int, >= 0
+        0 for the inputs.
+    out : bool array, C order
+        Becomes True where a unit is kept.
+
+    Examples
+    --------
+    >>> out = np.empty(10_000, bool)
+    >>> bits = np.random.Philox(key=dropout_keys([7])[0])
+    >>> factor = kept(bits, 0.25, update=3, layer=1, out=out)
+    >>> round(factor, 3), bool(abs(out.mean() - 0.75) < 0.02)
+    (1.333, True)
+    """
+    state: Any = bits.state
+    state["state"]["counter"][:] = 0, update, layer, 0
+    state["buffer_pos"] = 4  # nothing left of the block before
+    bits.state = state
+    words = bits.random_raw(1 + -(-out.size // 8)).astype("<u8", copy=False)
+    # The first word rounds the threshold: rate * 256 + a number from 0 to 1, in fixed point.
+    threshold = min(255, (round(rate * 2**32) + (int(words[0]) >> 40)) >> 24)
+    bytes_ = words[1:].view(np.uint8)[: out.size]
+    np.greater_equal(bytes_, np.uint8(threshold), out=out.reshape(-1))
+    return 256 / (256 - threshold)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Dropout of a layer's outputs, or of the inputs (equation 33).
+
+    ``y = m x / (1 - r)`` in training, with ``m`` 0 for a share ``r`` of the units of each sample and 1
+    for the others: the expectation stays, so that at inference nothing is to be done. The rate is a
+    number of each network: ``dropout``, for the inputs ``input_dropout``.
+    Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
+
+    Parameters
+    ----------
+    layer : int, 0 ... k-1
+        0 for the inputs.
+    width : int
+    """
+
+    layer: int
+    width: int
+
+    def params(self) -> dict[str, Param]:
+        """None."""
+        return {}
+
+    def running(self) -> dict[str, Param]:
+        """None."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"piece": "dropout", **asdict(self)}
+
+    def prepare(self, site: Site, x: Array) -> DropoutPass:
+        """Make it ready to work on ``x``, in training."""
+        return DropoutPass(self, site, x)
+
+
+class DropoutPass:
+    """Dropout at work."""
+
+    def __init__(self, piece: Dropout, site: Site, x: Array) -> None:
+        self.piece, self.site, self.x = piece, site, x
+        layer, width = piece.layer, piece.width
+        self.y, self.mask = site.array(f"d{layer}", width), site.array(f"mask{layer}", width)
+        self.keep = site.ws.array("keep", self.y.shape[1:], np.bool_)
+        rates = site.exact("dropout" if layer else "input_dropout")
+        keys = site.numbers.get("dropout_key")
+        if keys is None:
+            keys = dropout_keys(range(site.networks))
+        self.networks = [
+            (float(rate), np.random.Philox(key=key), mask)
+            for rate, key, mask in zip(rates, keys, self.mask, strict=True)
+        ]
+
+    def forward(self) -> None:
+        """``y = m x / (1 - r)``."""
+        update, layer, keep = self.site.batch.update, self.piece.layer, self.keep
+        for rate, bits, mask in self.networks:
+            np.multiply(keep, kept(bits, rate, update, layer, keep), out=mask)
+        np.multiply(self.x, self.mask, out=self.y)
+
+    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002
+        """The gradient stays where it is."""
+        self.g = g
+        return g, {}
+
+    def backward(self) -> None:
+        """``g`` becomes ``m g / (1 - r)``."""
+        np.multiply(self.g, self.mask, out=self.g)

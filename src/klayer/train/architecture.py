@@ -1,0 +1,290 @@
+"""The settings of the network: its pieces, its start, its penalty, what it is trained to make small."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from klayer.errors import KlayerError, unknown_name
+from klayer.nn import (
+    ACTIVATIONS,
+    BATCH_NORM,
+    BN_PLACES,
+    LAYER_NORM,
+    LOSSES,
+    SKIP,
+    Initialiser,
+    Network,
+    loss_of,
+)
+from klayer.train.setting import rows_of, setting
+
+__all__ = ["Architecture"]
+
+_NORMALISED = tuple(name for name in BATCH_NORM if name != "none")
+
+
+def _initialiser(value: Any) -> str:
+    return str(Initialiser.parse(value))
+
+
+def _activation(value: Any) -> str | tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    names = names if isinstance(names, list | tuple) else [names]
+    found = tuple(name.strip() if isinstance(name, str) else name for name in names)
+    for name in found:
+        if name not in ACTIVATIONS:
+            raise unknown_name("activation", name, ACTIVATIONS)
+    if not found:
+        raise KlayerError("`activation` must name one, or one for each hidden layer, but got none.")
+    return found[0] if len(found) == 1 else found
+
+
+def _class_weights(value: Any) -> Any:
+    if value in ("none", "balanced"):
+        return value
+    weights = _floats("class_weights", value, "'none', 'balanced' or numbers >= 0, one a class")
+    if any(weight < 0 for weight in weights) or not any(weights):
+        raise KlayerError(
+            "`class_weights` must be numbers >= 0, not all of them 0, but got "
+            f"class_weights={list(weights)}."
+        )
+    return weights
+
+
+def _quantiles(value: Any) -> tuple[float, ...]:
+    found = _floats("quantiles", value, "numbers between 0 and 1, ascending")
+    if not found or any(low >= high for low, high in pairwise((0.0, *found, 1.0))):
+        raise KlayerError(
+            "`quantiles` must be numbers between 0 and 1, ascending, as in 0.1,0.5,0.9, but got "
+            f"quantiles={list(found)}."
+        )
+    return found
+
+
+def _floats(name: str, value: Any, wanted: str) -> tuple[float, ...]:
+    """Read a list of numbers, or a text of them with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    try:
+        kinds = str, int, float, np.integer, np.floating
+        if any(isinstance(part, bool) or not isinstance(part, kinds) for part in parts):
+            raise TypeError
+        found = tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        found = (math.nan,)
+    if not all(math.isfinite(one) for one in found):
+        raise KlayerError(f"`{name}` must be {wanted}, but got {name}={value!r}.")
+    return found
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The part of :class:`klayer.train.Settings` that says what is trained.
+
+    Examples
+    --------
+    >>> from klayer.train import Settings
+    >>> Settings(hidden=(5, 4), activation=("gelu", "tanh")).network(4, 3).activations
+    ('gelu', 'tanh')
+    """
+
+    hidden: tuple[int, ...] = setting(
+        (50, 50),
+        "Hidden widths, as in 50,30,20.",
+        at_least=1,
+        bound=1_000_000,
+        rule="must be whole numbers >= 1",
+        metavar="WIDTHS",
+        search="choices",
+    )
+    batch_norm: str = setting(
+        "none",
+        "Layers with batch normalisation: none, hidden (all but the last) or all.",
+        choices=BATCH_NORM,
+        flags=("--batch-norm", "--bn"),
+        search="choices",
+    )
+    bn_eps: float = setting(
+        1e-8,
+        "Added to the variance in batch normalisation, inside the root; keep it small beside the "
+        "pre-activations' variance.",
+        at_least=1e-30,  # what float32 still tells from 0, and from infinity one over its root
+        below=1,
+        only_with=("batch_norm", _NORMALISED),
+    )
+    bn_place: str = setting(
+        "before",
+        "Where hidden layers normalise by the batch: {choices} their activation.",
+        choices=BN_PLACES,
+        search="choices",
+        label="place of batch normalisation",
+        symbol="BN",
+        only_with=("batch_norm", _NORMALISED),
+    )
+    bn_momentum: float = setting(
+        0.9,
+        "What the running averages of batch normalisation keep of their old value at each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="momentum of batch normalisation",
+        symbol="BN momentum",
+        only_with=("batch_norm", _NORMALISED),
+    )
+    layer_norm: str = setting(
+        "none",
+        "Layers that normalise each sample by its own units: none or hidden; not with batch_norm.",
+        choices=LAYER_NORM,
+        search="choices",
+        label="layer normalisation",
+        symbol="LN",
+    )
+    init: str = setting(
+        "he",
+        "Initialisation: he, xavier, lecun (all by fan-in) or gaussian:SIGMA.",
+        read=_initialiser,
+        values="he, xavier, lecun or gaussian:SIGMA",
+        scope="network",
+        search="choices",
+    )
+    l2: float = setting(
+        0.005,
+        "Penalty lambda, in loss + lambda * sum W²; no factor 1/2.",
+        at_least=0,
+        rule="must be a number >= 0",
+        scope="network",
+        search="log",
+        flags=("--l2", "--lambda"),
+        label="λ",
+    )
+    activation: str | tuple[str, ...] = setting(
+        "relu",
+        "Activation of the hidden layers: {choices}; with commas, one for each of them.",
+        choices=ACTIVATIONS,
+        read=_activation,
+        search="choices",
+    )
+    skip: str = setting(
+        "none",
+        "Skip connections: none, or equal (a hidden layer as wide as the one below adds its output).",
+        choices=SKIP,
+        search="choices",
+        label="skip connections",
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of the hidden units that is dropped in each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+    )
+    input_dropout: float = setting(
+        0.0,
+        "Share of the inputs that is dropped in each update.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="dropout of inputs",
+    )
+    loss: str = setting(
+        "auto",
+        "What is made small: {choices}; auto follows the task of the data (softmax_cross_entropy for "
+        "classes, squared for numbers, binary_cross_entropy for several labels).",
+        choices=("auto", *LOSSES),
+        search="choices",
+    )
+    smoothing: float = setting(
+        0.0,
+        "Label smoothing: the share of a class's probability that is spread over all classes.",
+        at_least=0,
+        below=1,
+        scope="network",
+        search="linear",
+        label="label smoothing",
+        symbol="smoothing",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
+    )
+    class_weights: str | tuple[float, ...] = setting(
+        "none",
+        "How much each class counts in the loss: none, balanced (all the same), or a number for each "
+        "class, of which only the ratios matter.",
+        read=_class_weights,
+        values="none, balanced or numbers >= 0",
+        metavar="WEIGHTS",
+        only_with=("loss", ("auto", "softmax_cross_entropy")),
+    )
+    huber_delta: float = setting(
+        1.0,
+        "Where the Huber loss becomes a straight line, in standard deviations of the target.",
+        above=0,
+        scope="network",
+        search="log",
+        label="Huber's delta",
+        symbol="δ",
+        only_with=("loss", ("huber",)),
+    )
+    quantiles: tuple[float, ...] = setting(
+        (0.1, 0.5, 0.9),
+        "What the loss quantile predicts of each target.",
+        read=_quantiles,
+        values="numbers between 0 and 1, ascending",
+        metavar="QUANTILES",
+        only_with=("loss", ("quantile",)),
+    )
+
+    def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
+        """Return the architecture that these settings ask for.
+
+        Parameters
+        ----------
+        n_features : int, >= 1
+        n_classes : int, >= 1
+            Number of classes, targets or labels.
+        task : {"classification", "regression", "multilabel"}, optional
+            Of the data; by default that of the loss, and classification if the loss is ``auto``.
+
+        Raises
+        ------
+        KlayerError
+            If the loss is not for this task, or a setting has no effect with it.
+
+        Examples
+        --------
+        >>> from klayer.train import Settings
+        >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
+        (4, 5, 3)
+        >>> Settings(loss="squared").network(4, 2, task="classification")
+        Traceback (most recent call last):
+            ...
+        klayer.errors.KlayerError: `loss='squared'` is for regression, but the task of the data is \
+classification: choose auto or softmax_cross_entropy.
+        """
+        if self.loss == "auto":
+            # Made again, so that what has no effect with this loss is refused.
+            return replace(self, loss=loss_of(task or "classification")).network(
+                n_features, n_classes, task
+            )
+        if task not in (None, LOSSES[self.loss].task):
+            fitting = [name for name, loss in LOSSES.items() if loss.task == task]
+            raise KlayerError(
+                f"`loss={self.loss!r}` is for {LOSSES[self.loss].task}, but the task of the data is "
+                f"{task}: choose auto or {' or '.join(fitting)}."
+            )
+        own = {one.name for one in fields(Network)}
+        chosen = {
+            name: getattr(self, name)
+            for name, row in _ROWS.items()
+            if name in own and row.has_effect(self)
+        }
+        return Network(n_features=n_features, n_classes=n_classes, **chosen)
+
+
+_ROWS = rows_of(Architecture)

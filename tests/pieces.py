@@ -1,0 +1,20 @@
+"""Networks of all pieces, for the suites that every piece has to pass: what makes them so."""
+
+PIECES = {
+    "bn after": {"batch_norm": "all", "bn_place": "after"},
+    "bn after tanh": {"batch_norm": "hidden", "bn_place": "after", "activation": "tanh"},
+    "layer norm": {"layer_norm": "hidden"},
+    "skip": {"skip": "equal"},
+    "skip and bn": {"skip": "equal", "batch_norm": "all", "activation": "gelu"},
+    "dropout": {"drops_hidden": True},
+    "dropout of inputs": {"drops_inputs": True},
+    "an activation each": {"activation": ("gelu", "silu", "tanh", "selu")},
+    "all": {
+        "skip": "equal",
+        "batch_norm": "all",
+        "bn_place": "after",
+        "activation": ("gelu_tanh", "leaky_relu", "silu", "relu"),
+        "drops_hidden": True,
+        "drops_inputs": True,
+    },
+}
