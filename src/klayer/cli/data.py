@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -241,13 +242,13 @@ def show(
     """Write a contact sheet of a data set of images: a PNG with a row per class."""
     from klayer.data import contact_sheet, load
     from klayer.errors import KlayerError
+    from klayer.files import write_bytes
 
     if out is not None and out.suffix.lower() != ".png":
         raise KlayerError(f"--out must end in .png, but got {out}.")
     dataset = load(name, data_dir=data_dir, may_download=False)
     path = Path(f"{dataset.name}.png") if out is None else out
-    try:
-        contact_sheet(dataset).save(path)
-    except OSError as error:
-        raise KlayerError(f"--out: {path} can't be written ({error.strerror or error}).") from None
+    png = io.BytesIO()
+    contact_sheet(dataset).save(png, format="PNG")
+    write_bytes(path, png.getvalue())
     _print(f"{path}: {len(dataset.class_names)} classes of {dataset.name}")

@@ -56,7 +56,7 @@ def predict(
     Example: klayer predict runs/houses new.csv --out predictions.csv
     """
     from klayer.data import read_rows
-    from klayer.files import json_text, write_csv, write_json
+    from klayer.files import json_text, write_csv, write_text
     from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
@@ -78,7 +78,7 @@ def predict(
     values = model.predict(X)[0]
     if out is not None:
         if out.suffix.lower() == ".json":
-            write_json(out, _records(model, names, values))
+            write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
         else:
             head, rows = _table(model, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import Damaged, parse_json
+from klayer.files import parse_json
 from klayer.train import Settings
 from klayer.train.metrics import METRICS, main_metric
 
@@ -234,15 +234,17 @@ class NetworkRecord:
         )
 
     @classmethod
-    def from_line(cls, line: bytes, where: str) -> NetworkRecord:
-        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
-        try:
-            values = parse_json(line, where)
-        except Damaged as error:
-            raise KlayerError(
-                f"{error} Remove the line, and train its network again with --resume."
-            ) from None
-        return cls.from_json(values, where)
+    def from_line(cls, line: bytes, where: str, *, sealed: bool = False) -> NetworkRecord:
+        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line.
+
+        Raises
+        ------
+        Damaged
+            If it is no JSON, or not as it was written; if it has no digest, though ``sealed``.
+        KlayerError
+            As :meth:`from_json`.
+        """
+        return cls.from_json(parse_json(line, where, sealed=sealed), where)
 
 
 def numbers(values: Iterable[Any]) -> list[float | None]:

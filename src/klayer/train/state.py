@@ -179,11 +179,15 @@ class TrainingState:
         )
 
     def record(self, values: dict[str, Array]) -> None:
-        """Append a point, arrays of shape (P,), to each curve."""
-        self.recorded.append(self.update)
+        """Append a point, arrays of shape (P,), to each curve.
+
+        Interrupted in the middle, the point is not recorded: what counts is ``recorded``, the last.
+        """
+        T = len(self.recorded)
         for curve, value in values.items():
-            before = self.history.get(curve, np.empty((len(self), 0)))
+            before = self.history.get(curve, np.empty((len(self), 0)))[:, :T]
             self.history[curve] = np.column_stack([before, value])
+        self.recorded.append(self.update)
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
@@ -191,7 +195,8 @@ class TrainingState:
 
     def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the state as arrays by name and plain values: what a file holds."""
-        groups = {"params": self.params, "running": self.running, "history": self.history}
+        history = {curve: values[:, : len(self.recorded)] for curve, values in self.history.items()}
+        groups = {"params": self.params, "running": self.running, "history": history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
         groups |= {f"copies/{name}": group for name, group in self.copies.items()}
         groups["marks"] = self.marks
@@ -210,9 +215,9 @@ class TrainingState:
         return arrays, plain
 
     @classmethod
-    def load(cls, path: Path) -> TrainingState:
-        """Read what :meth:`save` wrote."""
-        return cls.unpacked(*read_arrays(path))
+    def load(cls, path: Path, *, sealed: bool = False) -> TrainingState:
+        """Read what :meth:`save` wrote; ``sealed`` says whether it must have a digest."""
+        return cls.unpacked(*read_arrays(path, sealed=sealed))
 
     @classmethod
     def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:

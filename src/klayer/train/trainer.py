@@ -8,6 +8,7 @@ and number of workers.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -38,6 +39,14 @@ GROUP = 16
 
 # A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
 BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+
+
+# Seconds between two pauses, in which all networks stand at one update and may be written down.
+STRETCH_SECONDS = 2.0
+
+
+class _Pause(Exception):
+    """The time of a stretch is over."""
 
 
 class TrainsBlocks(Protocol):
@@ -103,12 +112,14 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
+        self._rate: float | None = None  # updates of all networks per second, where that is known
 
     def train(
         self,
         until: int | None = None,
         on_progress: Callable[[float], None] | None = None,
         on_record: Callable[[TrainingState], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
     ) -> None:
         """Train to update ``until`` (by default to the end), recording the curves on the way.
 
@@ -125,13 +136,16 @@ class Trainer:
         on_record : callable, optional
             Called with the state after each recorded point. The state is then consistent: this is the
             moment to write it down.
+        on_pause : callable, optional
+            Called with the state some seconds apart, between two points and in mid-epoch: another
+            moment to write it down. Pausing changes no bit of what follows either.
         """
         population, state = self.population, self.population.state
         until = population.on_grid(population.total_updates if until is None else until)
         points = [t for t in population.record_points() if state.update <= t <= until]
         with self.engine:
             for t in points if points[-1:] == [until] else [*points, until]:
-                self.advance(t, on_progress)
+                self.advance(t, on_progress, on_pause)
                 if t in points and t not in state.recorded:
                     self.record()
                     if t == population.total_updates and "best" in state.copies:
@@ -140,22 +154,48 @@ class Trainer:
                     if on_record:
                         on_record(state)
 
-    def advance(self, until: int, on_progress: Callable[[float], None] | None = None) -> None:
+    def advance(
+        self,
+        until: int,
+        on_progress: Callable[[float], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
+    ) -> None:
         """Do the updates up to ``until``, rounded up to the grid, and record nothing."""
+        population, state = self.population, self.population.state
+        goal = max(population.on_grid(until), state.update)
         with self.engine:
-            for stop in self._stops(until):
+            self._keep_cycle()  # unless an interrupt came between
+            for stop in self._stops(goal):
                 self._begin_average()
-                self._advance(stop, on_progress)
+                self._reach(stop, on_progress, on_pause)
                 self._keep_cycle()
             self._finish()
 
-    def _stops(self, until: int) -> list[int]:
+    def _reach(
+        self,
+        goal: int,
+        on_progress: Callable[[float], None] | None,
+        on_pause: Callable[[TrainingState], None] | None,
+    ) -> None:
+        """Do the updates up to ``goal``, with pauses if they are wanted."""
+        population, state = self.population, self.population.state
+        while True:
+            stretch = goal
+            if on_pause and self._rate:
+                ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                stretch = min(goal, population.on_grid(ahead))
+            self._advance(stretch, on_progress, pausing=on_pause is not None)
+            if state.update >= goal:
+                return
+            if on_pause:
+                on_pause(state)
+
+    def _stops(self, end: int) -> list[int]:
         """Return where something is to be done on the way, and the end."""
         population, settings = self.population, self.population.settings
         stops = [population.average_from] if settings.average != "none" else []
         if settings.snapshots != "none":
             stops += population.course.ends
-        end = population.on_grid(until)
         ahead = {population.on_grid(stop) for stop in stops}
         return [*sorted(stop for stop in ahead if population.state.update < stop < end), end]
 
@@ -174,10 +214,13 @@ class Trainer:
         if population.settings.snapshots == "none":
             return
         for cycle, end in enumerate(population.course.ends[:-1], start=1):
-            if population.on_grid(end) == state.update:
-                state.copies[f"cycle {cycle}"] = copied(*state.weights())
+            name = f"cycle {cycle}"
+            if population.on_grid(end) == state.update and name not in state.copies:
+                state.copies[name] = copied(*state.weights())
 
-    def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _advance(
+        self, until: int, on_progress: Callable[[float], None] | None, *, pausing: bool
+    ) -> None:
         state = self.population.state
         with _LOCK:
             if id(state) in _IN_TRAINING:
@@ -187,11 +230,13 @@ class Trainer:
                 )
             _IN_TRAINING.add(id(state))
         try:
-            self._do_updates(until, on_progress)
+            self._do_updates(until, on_progress, pausing)
         finally:
             _IN_TRAINING.discard(id(state))
 
-    def _do_updates(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _do_updates(
+        self, until: int, on_progress: Callable[[float], None] | None, pausing: bool
+    ) -> None:
         state, engine = self.population.state, self.engine
         groups = self._groups()
         done = [state.update] * len(groups)
@@ -201,9 +246,16 @@ class Trainer:
             for t in self._group(make, groups[index], blocks, (done[index], goal), threads, ws):
                 done[index] = t
 
+        started, first = time.monotonic(), state.update
+        # Groups that wait for a worker have to be brought to the same update.
+        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
+
         def report() -> None:
             if on_progress:
                 on_progress(sum(done) / len(done))
+            if pausing and time.monotonic() - started > patience:
+                raise _Pause
 
         def behind() -> list[int]:
             return [index for index, t in enumerate(done) if t < goal]
@@ -217,17 +269,21 @@ class Trainer:
             self.consistent = False
             try:
                 engine.map(run, behind(), report)
-            except BaseException:
+            except BaseException as error:
                 # The workers stopped at different updates: bring all to the furthest one.
                 goal = max(done)
                 engine.map(run, behind())
                 state.update, self.consistent = goal, True
-                raise
+                if not isinstance(error, _Pause):
+                    raise
             finally:
                 blocks.close()
             if behind():
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
+        seconds = time.monotonic() - started
+        if seconds > STRETCH_SECONDS / 4:
+            self._rate = (goal - first) / seconds
 
     def _group(
         self,
