@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
             {"updates_at_once": 0},
             "`updates_at_once` must be 'auto' or >= 1, but got updates_at_once=0",
         ),
-        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"bn_eps": 0.0}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
         ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),
         ({"batch_size": 2.5}, "`batch_size` must be a whole number >= 1, but got batch_size=2.5"),
@@ -56,7 +56,7 @@ ROOT = Path(__file__).parent.parent
         ({"l2": -float("inf")}, "`l2` must be a finite number >= 0, but got l2=-inf"),
         ({"cycles": float("inf")}, "`cycles` must be a finite number > 0, but got cycles=inf"),
         ({"lr_max": float("inf")}, "`lr_max` must be a finite number, but got lr_max=inf"),
-        ({"bn_eps": float("inf")}, "`0 < bn_eps < 1` must hold, but got bn_eps=inf"),
+        ({"bn_eps": float("inf")}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=inf"),
         ({"lr_max": float("nan")}, "`0 <= lr_min <= lr_max` must hold"),
         (
             {"updates_at_once": "two"},

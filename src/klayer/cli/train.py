@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_data, complete_presets, complete_studies
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -59,7 +60,8 @@ def train(
         str | None,
         typer.Option(
             help="Data set: digits, cifar10, fashion_mnist, synthetic, a table (.csv, .parquet, ...), a "
-            ".npz file or a folder of images. \\[default: digits]"
+            ".npz file or a folder of images. \\[default: digits]",
+            autocompletion=complete_data,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -137,14 +139,24 @@ def study(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[STUDY]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The same as STUDY, for a preset: report, quick.")
+        str | None,
+        typer.Option(
+            help="The same as STUDY, for a preset: report, quick.", autocompletion=complete_presets
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Another data set than the study's. \\[default: the study's]"),
+        typer.Option(
+            help="Another data set than the study's. \\[default: the study's]",
+            autocompletion=complete_data,
+        ),
     ] = None,
     data_dir: DataDir = None,
     seeds: Seeds = None,
