@@ -173,7 +173,7 @@ def _plant(network: Network, params, x, rng) -> None:
 
 
 def run(models: int, methods=METHODS, first: int = 0) -> tuple[Counter, list[str]]:
-    """Return counts of (method in use, verdict), and a line for each model not found right."""
+    """Return counts of (method in use, verdict), and a line for each model called wrong."""
     counts: Counter = Counter()
     alarms = []
     for seed in range(first, first + models):
@@ -181,12 +181,8 @@ def run(models: int, methods=METHODS, first: int = 0) -> tuple[Counter, list[str
         for method in methods:
             check = case.check(method)
             counts[case.kind, f"{method}: {check.method}", check.verdict] += 1
-            if not check.ok:
-                rows = ", ".join(
-                    f"{row.name} {row.verdict}"
-                    for row in check.rows
-                    if row.verdict in ("wrong", "undecided")
-                )
+            if check.verdict == "wrong":
+                rows = ", ".join(row.name for row in check.rows if row.verdict == "wrong")
                 traits = ", ".join(case.traits)
                 alarms.append(f"model {seed}, {case.kind} ({traits}), {method}: {rows}")
     return counts, alarms

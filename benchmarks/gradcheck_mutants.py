@@ -26,7 +26,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from klayer.gradcheck import MISTAKES, Check, Reference, check_gradients, generic_params
-from klayer.gradcheck.array_mistakes import FACTORS, PENALTIES
+from klayer.gradcheck.array_mistakes import PENALTIES
+from klayer.gradcheck.factors import FACTORS
 from klayer.gradcheck.known_mistakes import Mistake, Planted, layers_where
 from klayer.nn import Network
 

@@ -6,19 +6,23 @@ from importlib import util
 
 import numpy as np
 import pytest
+from scipy import special
 
-from klayer.data import load
+from klayer.data import Dataset, Split, load
 from klayer.errors import KlayerError
-from klayer.nn import ACTIVATIONS, Network, Workspace
+from klayer.nn import ACTIVATIONS, LOSSES, Network, Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled, compiled_pays, kernel, require
 from klayer.nn.backends.compiled import Kernel, Updates, pack
+from klayer.nn.backends.kernel.dropout import drop
 from klayer.nn.pieces.activations import Function
+from klayer.nn.pieces.dropout import kept
 from klayer.study import Study
 from klayer.study.launch import run_study
 from klayer.study.record import NetworkRecord
 from klayer.train import OPTIMISERS, Engine, Failure, Feed, Member, Population, Settings, Trainer
 from klayer.train.state import TrainingState
 from klayer.train.trainer import CHUNKS
+from pieces import PIECES
 
 needs_numba = pytest.mark.skipif(
     util.find_spec("numba") is None, reason="numba is not installed: pip install klayer[fast]"
@@ -33,7 +37,6 @@ TRAINED = [
 every_backend_and_optimiser = pytest.mark.parametrize(("backend", "optimiser"), TRAINED)
 EVERY = [pytest.param(name, marks=needs_numba if name == "compiled" else ()) for name in BACKENDS]
 every_backend = pytest.mark.parametrize("backend", EVERY)
-KNOWN = [name for name in ACTIVATIONS if name in kernel.PIECES]
 DEEP = (20, 15, 12, 10, 10, 10, 10, 10)
 
 
@@ -80,7 +83,7 @@ def test_every_backend_makes_chunks():
 
 
 @every_backend_and_optimiser
-@pytest.mark.parametrize("activation", KNOWN)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
 def test_twenty_updates_are_those_of_numpy(
     digits, brief, backend, optimiser, activation, batch_norm
@@ -182,7 +185,7 @@ def test_an_interrupt_leaves_all_networks_at_the_same_update(digits32, brief, ba
 
 @every_backend
 @pytest.mark.parametrize("batch_norm", ["none", "hidden"])
-@pytest.mark.parametrize("activation", KNOWN)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_network_that_diverges_is_frozen_before_the_update_and_harms_no_other(
     digits32, brief, backend, batch_norm, activation
 ):
@@ -232,24 +235,35 @@ def test_the_backend_goes_with_the_state(digits32, brief, backend):
 # The compiled kernel. Without numba it is plain Python, and its mathematics is held to the same.
 
 
-@pytest.mark.parametrize("activation", KNOWN)
-@pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
-def test_a_complex_step_through_the_kernel_agrees_with_its_gradient(activation, batch_norm):
-    network = Network(4, (5, 3), 3, batch_norm, activation=activation)
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((6, 4)), np.array([0, 1, 2, 0, 1, 2])
+CASES = {
+    **{activation: {"activation": activation} for activation in ACTIVATIONS},
+    **{
+        f"{activation} bn": {"activation": activation, "batch_norm": "all"}
+        for activation in ACTIVATIONS
+    },
+    **PIECES,
+}
+
+
+def steps_agree(network, x, labels, weights=None, numbers=None):
+    """Hold the kernel's gradient to a complex step through it."""
     params, running = network.init("he", [0], float), network.init_running(1, float)
+    rng = np.random.default_rng(1)
+    for value in params.values():
+        value += 0.1 * rng.standard_normal(value.shape)
     row = pack(1, [params], network.shapes(), float)[0, 0]
     means = pack(1, [running], network.running_shapes(), float)[0, 0]
 
     def loss(row):
         """The mean loss at these parameters; an update by the rate 1 moves them."""
         dtype, losses = row.dtype, np.empty(1, row.dtype)
-        updates = Updates(0, x.astype(dtype), labels, np.array([0, len(x)]))
+        like = [None if one is None else one.astype(dtype) for one in (x, weights)]
+        those = labels.astype(dtype) if labels.ndim == 2 else labels
+        updates = Updates(3, like[0], those, np.array([0, len(x)]), like[1])
         ours = Kernel(network, "sgd", dtype)
         ours.train(
             *(row, means.astype(dtype), np.empty((0, row.size), dtype), updates),
-            *(ours.rates({"lr": np.ones(1, dtype)}), {}, Workspace(), losses),
+            *(ours.rates({"lr": np.ones(1, dtype)}), numbers or {}, Workspace(), losses),
         )
         return losses[0]
 
@@ -261,11 +275,131 @@ def test_a_complex_step_through_the_kernel_agrees_with_its_gradient(activation, 
         assert abs(loss(step).imag / 1e-30 - (row[i] - moved[i])) < 1e-13
 
 
+@pytest.mark.parametrize("pieces", CASES.values(), ids=CASES)
+def test_a_complex_step_through_the_kernel_agrees_with_its_gradient(pieces):
+    hidden = (5, 5, 5, 3) if pieces in PIECES.values() else (5, 3)
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((6, 4)), np.array([0, 1, 2, 0, 1, 2])
+    numbers = {"dropout": 0.3, "input_dropout": 0.2}
+    steps_agree(Network(4, hidden, 3, **pieces), x, labels, None, numbers)
+
+
+def labels_for(loss, rng, samples=6, outputs=2):
+    if LOSSES[loss].task == "classification":
+        return rng.integers(0, outputs, samples)
+    if LOSSES[loss].task == "multilabel":
+        return rng.integers(0, 2, (samples, outputs)).astype(float)
+    return rng.standard_normal((samples, outputs))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_complex_step_through_a_loss_of_the_kernel_agrees_with_its_gradient(loss, weighted, rng):
+    quantiles = (0.2, 0.7) if loss == "quantile" else ()
+    network = Network(4, (3,), 2, activation="tanh", loss=loss, quantiles=quantiles)
+    weights = rng.uniform(0.5, 1.5, 6) if weighted else None
+    numbers = {"smoothing": 0.2, "huber_delta": 0.5}
+    steps_agree(network, rng.standard_normal((6, 4)), labels_for(loss, rng), weights, numbers)
+
+
+WITH_PIECES = {
+    **{activation: {"activation": activation} for activation in ACTIVATIONS},
+    "bn after": {"batch_norm": "all", "bn_place": "after", "bn_momentum": 0.7},
+    "bn after tanh": {"batch_norm": "hidden", "bn_place": "after", "activation": "tanh"},
+    "layer norm": {"layer_norm": "hidden", "activation": "gelu"},
+    "skip": {"skip": "equal"},
+    "dropout": {"dropout": 0.3},
+    "dropout of inputs": {"input_dropout": 0.2},
+    "smoothing": {"smoothing": 0.1},
+    "balanced": {"class_weights": "balanced"},
+    "all": {
+        "skip": "equal",
+        "batch_norm": "all",
+        "bn_place": "after",
+        "activation": ("gelu_tanh", "silu", "selu"),
+        "dropout": 0.3,
+        "input_dropout": 0.2,
+        "smoothing": 0.1,
+        "class_weights": (1.0,) * 5 + (3.0,) * 5,
+        "optimiser": "adam",
+    },
+}
+
+
+@needs_numba
+@pytest.mark.parametrize("pieces", WITH_PIECES.values(), ids=WITH_PIECES)
+def test_twenty_updates_of_any_piece_are_those_of_numpy(digits, brief, pieces):
+    feed = Feed(digits, np.float64)
+    settings = replace(brief, hidden=(20, 20, 20), dtype="float64", **pieces)
+    found, expected = (
+        trained(feed, members(replace(settings, backend=name), 3), until=20)
+        for name in ("compiled", "numpy")
+    )
+    for (name, group), (_, wanted) in zip(groups(found.state), groups(expected.state), strict=True):
+        for key, value in group.items():
+            np.testing.assert_allclose(
+                value, wanted[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}"
+            )
+
+
+@needs_numba
+@pytest.mark.parametrize("loss", LOSSES)
+def test_twenty_updates_of_any_loss_are_those_of_numpy(rng, brief, loss):
+    task, outputs = LOSSES[loss].task, 2
+    X, y = rng.standard_normal((300, 6)), labels_for(loss, rng, 300, outputs)
+    split = Split(X, y, rng.uniform(0.5, 1.5, 300))
+    data = Dataset("some", {"train": split}, [f"y{k}" for k in range(outputs)], task=task)
+    settings = replace(brief, loss=loss, dtype="float64", last_batch="keep", batch_size=70)
+    found, expected = (
+        trained(Feed(data, np.float64), members(replace(settings, backend=name), 3), until=20)
+        for name in ("compiled", "numpy")
+    )
+    for (name, group), (_, wanted) in zip(groups(found.state), groups(expected.state), strict=True):
+        for key, value in group.items():
+            np.testing.assert_allclose(
+                value, wanted[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}"
+            )
+
+
+@needs_numba
+def test_with_all_pieces_the_kernel_gives_the_same_bits_alone_among_others_and_resumed(
+    digits32, brief, tmp_path
+):
+    settings = replace(brief, hidden=(20, 20, 20), backend="compiled", **WITH_PIECES["all"])
+    those = [
+        replace(one, settings=replace(one.settings, dropout=0.1 * (p % 4), smoothing=0.02 * p))
+        for p, one in enumerate(members(settings, 8))
+    ]
+    together = trained(digits32, those, workers=2, chunk=3)
+    for p in range(8):
+        assert_same_bits(trained(digits32, those[p : p + 1]), 0, together, p)
+    first = trained(digits32, those, until=17)
+    first.state.save(tmp_path / "state.safetensors")
+    again = trained(digits32, those, state=TrainingState.load(tmp_path / "state.safetensors"))
+    for p in range(8):
+        assert_same_bits(together, p, again, p)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.37, 0.999])
+@pytest.mark.parametrize(("update", "layer"), [(0, 1), (123_456, 0), (7, 3)])
+def test_the_kernel_drops_what_numpy_drops(rate, update, layer):
+    key, units = dropout_keys([5])[0], 7 * 9
+    y, words = np.empty(units), np.empty(kernel.words_for(units), np.uint64)
+    drop(np.ones(units), y, words, update, layer, kernel.schedule(key, (rate, rate)))
+    out = np.empty(units, bool)
+    factor = kept(np.random.Philox(key=key), rate, update, layer, out)
+    assert y.tolist() == (factor * out).tolist()
+
+
 @needs_numba
 @pytest.mark.parametrize(
     ("function", "ours"),
-    [("exp", lambda x: kernel.exp(x)), ("tanh", lambda x: kernel.tanh(x))],
-    ids=["exp", "tanh"],
+    [
+        ("exp", lambda x: kernel.exp(x)),
+        ("tanh", lambda x: kernel.tanh(x)),
+        ("erf", lambda x: kernel.erf(x)),
+    ],
+    ids=["exp", "tanh", "erf"],
 )
 def test_float32_functions_are_exact_to_rounding(function, ours):
     import numba
@@ -273,7 +407,7 @@ def test_float32_functions_are_exact_to_rounding(function, ours):
     ours = numba.vectorize(ours)
     x = np.concatenate([np.linspace(-87, 20, 20001), np.geomspace(1e-30, 5, 2001)])
     x = np.concatenate([x, -x[x < 87]]).astype(np.float32)
-    expected = getattr(np, function)(x.astype(float))
+    expected = getattr(special if function == "erf" else np, function)(x.astype(float))
     found = ours(x).astype(float)
     assert np.abs(found / expected - 1)[expected != 0].max() < 3e-7
     with np.errstate(invalid="ignore"):

@@ -69,7 +69,8 @@ def test_pages_hold_no_path_of_a_machine(page):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "docs" / "training.md", ROOT / "docs" / "api.md"]
+    "page",
+    [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("training", "api", "notebooks"))],
 )
 def test_python_examples_on_pages_run(page):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)

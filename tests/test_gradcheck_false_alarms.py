@@ -13,7 +13,10 @@ alarms = benchmark("gradcheck_false_alarms")
 def test_no_false_alarm_in_correct_models(first):
     counts, lines = alarms.run(30, first=first)
     assert not lines, "\n".join(lines)
-    assert {verdict for _, _, verdict in counts} == {"right"}
+    # What vanishes below the rounding of a difference is not decided; a complex step decides it all.
+    undecided = {method for _, method, verdict in counts.elements() if verdict == "undecided"}
+    assert undecided <= {"auto: central", "central: central"}
+    assert sum(n for (*_, verdict), n in counts.items() if verdict == "right") > 50
     methods = {(kind, method) for kind, method, _ in counts}
     # The complex step is used where it can be, and only there.
     assert ("klayer network", "auto: complex") in methods

@@ -58,7 +58,7 @@ def test_mixed_cell_agrees_with_a_run_like_either_group():
     assert Fidelity(0.39, mixed, chance=0.12).agrees
     above = Fidelity(0.5, mixed, chance=0.12)
     assert not above.agrees
-    assert "above all that trained" in above.explanation
+    assert "above all that left chance" in above.explanation
 
 
 def test_seeds_far_apart_leave_the_question_open():

@@ -27,6 +27,7 @@ from klayer.report.sections.section import Part, Section, block
 from klayer.study import Run, Study
 from klayer.study.launch import run_study
 from report_runs import BRIEF, make_study, without_split
+from run_files import store, store_lines
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,11 @@ def test_importing_the_package_imports_no_heavy_package():
 def test_page_has_the_sections_in_the_reports_order(html):
     titles = re.findall(r'<h2 id="[^"]*"><span class="number">(\w+)</span>([^<]*)</h2>', html)
     assert titles == [
-        ("1", "2-layer network, He initialisation"),
-        ("2", "5-layer network, He initialisation"),
-        ("3", "Gaussian initialisation"),
-        ("4", "Conclusion"),
+        ("1", "Conclusion"),
+        ("2", "All arms"),
+        ("3", "2-layer, He"),
+        ("4", "5-layer, He"),
+        ("5", "Gaussian initialisation"),
         ("A", "Published and measured"),
         ("B", "The best network"),
         ("C", "All comparisons"),
@@ -111,31 +113,32 @@ def test_page_is_sound_for_keyboard_and_screen_reader(html):
     assert all(image.get("alt") for image in outline.images)
     assert set(outline.scopes) <= {"row", "col"}
     assert html.count("<caption>") == outline.tables
-    charts = re.findall(r'<div class="chart" role="img" aria-label="([^"]*)"', html)
+    charts = re.findall(r'<div class="chart" role="group" [^>]*aria-label="([^"]*)"', html)
     assert charts
     assert all(len(label) > 30 for label in charts)
     assert '<html lang="en">' in html
 
 
 def test_every_chart_has_a_specification_and_a_static_picture(html):
-    specs = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', html)
+    specs = re.findall(r'<script type="application/json" id="(spec-[^"]+)">(.*?)</script>', html)
     names = re.findall(r'data-spec="([^"]+)"', html)
     assert [name for name, _ in specs] == names
     for _, text in specs:
         spec = json.loads(text)
         assert '"url"' not in json.dumps(spec)
         assert spec["width"] == "container"
-    assert html.count('<div class="static"><svg') == len(names)
+    assert html.count('<div class="static" aria-hidden="true"><svg') == len(names)
 
 
 def test_page_with_all_arms_is_small(study):
     assert (study.path / "report.html").stat().st_size < 4e6
 
 
-def test_figures_are_written_as_svg_and_png_and_tables_as_csv(study):
+def test_figures_are_written_as_svg_and_tables_as_csv(study):
     figures = {path.name for path in (study.path / "figures").iterdir()}
-    for stem in ("grid", "curves-2-layer-he", "curves-5-layer-sigma-0.0001", "confusion"):
-        assert {f"{stem}.svg", f"{stem}.png"} <= figures
+    for stem in ("overview", "curves-2-layer-he", "curves-5-layer-sigma-0.0001", "confusion"):
+        assert f"{stem}.svg" in figures
+        assert f"{stem}.png" not in figures  # drawn on request: it takes longer than all the rest
     with (study.path / "tables" / "networks.csv").open(encoding="utf-8") as f:
         rows = list(csv.DictReader(f))
     assert len(rows) == 24
@@ -188,7 +191,7 @@ def test_unfinished_run_shows_what_is_there(study, tmp_path):
     page = page_of(copy)
     assert "6 of 24 networks are finished" in page
     assert "klayer study --resume" in page
-    assert "5-layer network, He initialisation" not in page
+    assert "5-layer, He</h2>" not in page
 
 
 def test_run_without_any_network_still_has_a_page(study, tmp_path):
@@ -206,7 +209,7 @@ def test_changed_data_are_said_not_shown(study, tmp_path):
     shutil.copytree(study.path, copy)
     info = json.loads((copy / "run.json").read_text())
     info["config"]["data"] = "no-such-file.npz"
-    (copy / "run.json").write_text(json.dumps(info))
+    store(copy / "run.json", info)
     with pytest.raises(KlayerError):
         Run(copy).load_data(may_download=False)
     page = page_of(copy)
@@ -250,6 +253,9 @@ def test_training_of_one_arm_leaves_its_curves_as_a_picture(one):
     assert [path.name for path in written] == ["report.html", "curves.png"]
     assert written[1].read_bytes().startswith(b"\x89PNG")
     assert (run.path / "figures" / "curves.svg").exists()
+    assert not (run.path / "figures" / "confusion.png").exists()
+    write_report(run, png=True)
+    assert (run.path / "figures" / "confusion.png").read_bytes().startswith(b"\x89PNG")
     page = written[0].read_text(encoding="utf-8")
     assert "one seed, so nothing is known about its spread" in page
     assert "All comparisons" not in page
@@ -262,14 +268,23 @@ def checked():
     return report_section(layers=(2,)).to_dict()
 
 
-def test_gradient_check_becomes_the_first_section(one, tmp_path, checked):
+def test_gradient_check_is_an_appendix_of_a_study_about_something_else(one, tmp_path, checked):
     copy = tmp_path / "checked"
     shutil.copytree(one[0].path, copy)
-    (copy / "gradcheck.json").write_text(json.dumps(checked), encoding="utf-8")
+    store(copy / "gradcheck.json", checked)
+    page = page_of(copy)
+    assert '<span class="number">B</span>Gradient check</h2>' in page
+    assert "All of them are right." in page
+    assert "Published" not in page
+
+
+def test_gradient_check_comes_first_where_a_publication_is_repeated(study, tmp_path, checked):
+    copy = tmp_path / "checked"
+    shutil.copytree(study.path, copy)
+    store(copy / "gradcheck.json", checked)
     page = page_of(copy)
     assert '<span class="number">1</span>Gradient check</h2>' in page
-    assert "All of them are right." in page
-    assert '<span class="number">2</span>2-layer network</h2>' in page
+    assert "as published and as repeated here" in page
 
 
 def test_wrong_gradient_is_named_on_the_page(one, tmp_path, checked):
@@ -277,7 +292,7 @@ def test_wrong_gradient_is_named_on_the_page(one, tmp_path, checked):
     shutil.copytree(one[0].path, copy)
     stored = json.loads(json.dumps(checked))
     stored["rows"][0]["verdict"] = "wrong"
-    (copy / "gradcheck.json").write_text(json.dumps(stored), encoding="utf-8")
+    store(copy / "gradcheck.json", stored)
     page = page_of(copy)
     assert "Wrong: 2 layers, no batch normalisation, W1." in page
     assert "All of them are right." not in page
@@ -302,8 +317,8 @@ def edited(study, tmp_path, accuracies):
     for record in study.networks:
         state, value = accuracies(record)
         values = {**record.to_json(), "state": state, "test_accuracy": value}
-        lines.append(json.dumps(values) + "\n")
-    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines.append(values)
+    store_lines(copy / "networks.jsonl", lines)
     return RunView(Run(copy))
 
 
@@ -333,7 +348,7 @@ def test_conclusion_holds_back_where_the_seeds_do_not_carry_it(study, tmp_path):
     assert any("no effect of BN is shown" in one.text for one in found)
 
 
-def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path):
+def test_conclusion_claims_counts_only_where_the_tables_show_them(study, tmp_path):
     def accuracies(record):
         bare = record.settings.batch_norm == "none"
         if bare and record.settings.init != "he":
@@ -341,11 +356,14 @@ def test_conclusion_claims_robustness_only_by_counts_that_differ(study, tmp_path
         return "trained", 0.5 + noise(record)
 
     view = edited(study, tmp_path, accuracies)
-    found = conclusion(view, Comparisons(view))
-    robust = [one for one in found if "robust" in one.text]
+    comparisons = Comparisons(view)
+    counts = [one for one in conclusion(view, comparisons) if "that left chance" in one.text]
     # 3 of 3 against 0 of 3: 1 of C(6, 3) = 20 tables, twice; p = .1 carries no claim.
-    assert all("p\u00a0=\u00a00.20" in one.text and not one.carried for one in robust)
-    assert len(robust) == 2
+    assert sum("(Fisher's exact test, p\u00a0=\u00a00.20)" in one.text for one in counts) == 2
+    assert not any(one.carried for one in counts)
+    assert not any("robust" in one.text for one in conclusion(view, comparisons))
+    tables = [one.result.p_holm for one in comparisons.arms if one.result.test == "Fisher"]
+    assert tables[:2] == pytest.approx([0.2, 0.2])
 
 
 def test_mixed_arm_is_named_as_such_in_the_conclusion(study, tmp_path):
@@ -378,7 +396,7 @@ def test_new_section_is_one_row_of_the_table(one, monkeypatch):
     monkeypatch.setattr(page_module, "SECTIONS", (row, *SECTIONS))
     text = page_of(one[0].path)
     assert '<span class="number">1</span>One more</h2>' in text
-    assert '<span class="number">2</span>2-layer network</h2>' in text
+    assert '<span class="number">2</span>2-layer, no BN, He</h2>' in text
     assert "<p>Hm.</p>" in text
 
 
@@ -407,13 +425,13 @@ def test_panels_of_a_saved_figure_show_their_own_curves(study):
     assert len(set(lines)) == 12
 
 
-@pytest.mark.parametrize("change", [{"warmth": 0.9}, {"schedule": "one_cycle"}])
+@pytest.mark.parametrize("change", [{"warmth": 0.9}, {"schedule": "spiral"}])
 def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     copy = tmp_path / "later"
     shutil.copytree(one[0].path, copy)
     record = json.loads((copy / "networks.jsonl").read_text(encoding="utf-8"))
     record["settings"] |= change
-    (copy / "networks.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    store_lines(copy / "networks.jsonl", [record])
     name = next(iter(change.items()))["schedule" in change]
     with pytest.raises(KlayerError, match=f"later.*'{name}'.*later version"):
         write_report(copy)

@@ -78,7 +78,7 @@ def test_scores_are_of_whole_splits(digits, spec, name):
     with open_executor(name, digits) as executor:
         state = trained(executor, spec)
         scores = executor.evaluate_part(spec, state, "validation")
-    assert set(scores) == {"accuracy", "loss", "cost"}
+    assert set(scores) == {"accuracy", "balanced_accuracy", "macro_f1", "loss", "cost"}
     n = len(digits.splits["validation"])
     right = scores["accuracy"] * n
     assert right.shape == (3,)

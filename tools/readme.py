@@ -46,15 +46,15 @@ def table(run: Run) -> str:
         "| network | " + " | ".join(init.replace("gaussian:", "sigma ") for init in inits) + " |",
         "|---" * (len(inits) + 1) + "|",
     ]
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    rows: dict[tuple[int, str], dict[str, str]] = {}
     for arm in view.arms:
         settings = arm.settings
         published = next((p.test for p in study.published if p.matches(settings)), None)
         text = test.digits(arm) + ("" if published is None else f"; *{published:.4f}*")
-        rows.setdefault((arm.architecture, settings.batch_norm), {})[settings.init] = text
-    for (architecture, norm), cells in rows.items():
+        rows.setdefault((len(settings.hidden) + 1, settings.batch_norm), {})[settings.init] = text
+    for (depth, norm), cells in rows.items():
         shown = " | ".join(cells.get(init, "") for init in inits)
-        lines.append(f"| {architecture}{NAMES[norm]} | {shown} |")
+        lines.append(f"| {depth}-layer{NAMES[norm]} | {shown} |")
     machine, date = run.info["machine"], datetime.date.fromisoformat(run.info["created"][:10])
     n = len(study.seeds)
     lines += [

@@ -31,6 +31,7 @@ _HOMES = {
     "Feed": "klayer.train",
     "Trainer": "klayer.train",
     "fit": "klayer.train",
+    "load_population": "klayer.train",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",
@@ -38,11 +39,15 @@ _HOMES = {
     "Run": "klayer.study",
     "Study": "klayer.study",
     "read_study": "klayer.study",
+    "run_of": "klayer.study",
     "resume_search": "klayer.study.launch",
     "resume_study": "klayer.study.launch",
     "run_search": "klayer.study.launch",
     "run_study": "klayer.study.launch",
+    "Chart": "klayer.report",
     "compare_runs": "klayer.report",
+    "plot_accuracy": "klayer.report",
+    "plot_curves": "klayer.report",
     "write_report": "klayer.report",
 }
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from klayer.cli.options import DataCommand, said
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from klayer.data import Dataset
+    from klayer.data.tables.overview import ColumnOverview
 
 app = typer.Typer(
     name="data",
@@ -18,7 +27,8 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="cifar10, fashion_mnist, digits, synthetic[:OPTIONS], a .npz file, an image folder.",
+        help="cifar10, fashion_mnist, digits, synthetic[:OPTIONS], a table (.csv, .parquet, ...), a "
+        ".npz file, an image folder.",
     ),
 ]
 DataDir = Annotated[
@@ -71,57 +81,144 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     )
 
 
-@app.command()
-def info(name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Load a data set, check it, and print its shape, splits and classes."""
-    import numpy as np
-    from rich import box
-    from rich.table import Table
+@app.command(cls=DataCommand)
+def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Load a data set, check it, and print columns, shape, splits, classes; and what was decided.
 
-    from klayer.data import load
+    The columns of a table are shown even where it can't be trained yet: without a target, with gaps.
 
-    dataset = load(name, data_dir=data_dir, may_download=False)
-    train = dataset.splits["train"].features
-    constant = int((train == train[0]).all(axis=0).sum())
-    counts = {
-        split: np.bincount(part.labels, minlength=dataset.n_classes).tolist()
-        for split, part in dataset.splits.items()
-    }
-    low, high = dataset.value_range
+    Example: klayer data info houses.csv --target price
+    """
+    from klayer.data import columns, load
+    from klayer.errors import KlayerError
+    from klayer.files import json_text
+
+    table = columns(name, **said(ctx))
+    try:
+        dataset = load(name, data_dir=data_dir, may_download=False, **said(ctx))
+    except KlayerError as error:
+        if not table:
+            raise
+        if as_json:
+            content: dict[str, Any] = {"columns": [one.as_dict() for one in table]}
+            print(json_text({**content, "problem": str(error)}, indent=2))
+        else:
+            _print(_columns(table), f"not ready to train: {error}")
+        return
     if as_json:
-        content = {
-            "name": dataset.name,
-            "source": dataset.source,
-            "features": dataset.n_features,
-            "dtype": str(train.dtype),
-            "value_range": [low, high],
-            "constant_features": constant,
-            "image_shape": dataset.image_shape,
-            "classes": dataset.n_classes,
-            "class_names": list(dataset.class_names),
-            "splits": {split: len(part) for split, part in dataset.splits.items()},
-            "samples_per_class": counts,
-            "notes": list(dataset.notes),
-        }
-        from klayer.files import json_text
-
+        content = _content(dataset)
+        if table:
+            content["columns"] = [one.as_dict() for one in table]
         print(json_text(content, indent=2))
         return
     shape = "" if dataset.image_shape is None else f" = {' x '.join(map(str, dataset.image_shape))}"
-    table = Table("Class", box=box.SIMPLE_HEAD, pad_edge=False)
-    for split in dataset.splits:
-        table.add_column(split, justify="right")
-    for index, class_name in enumerate(dataset.class_names):
-        table.add_row(class_name, *(f"{counts[split][index]:,}" for split in dataset.splits))
-    table.add_section()
-    table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
+    low, high = dataset.value_range
+    what = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
+    k, outputs = dataset.n_classes, what[dataset.task]
     _print(
         f"{dataset.name}: {dataset.source}",
-        f"{dataset.n_features:,} features{shape} of {train.dtype} from {low:g} to {high:g}, "
-        f"{constant:,} of them constant in training; {dataset.n_classes} classes",
-        table,
+        *([_columns(table)] if table else []),
         *dataset.notes,
+        f"{dataset.n_features:,} features{shape} of {dataset.splits['train'].features.dtype} from "
+        f"{low:g} to {high:g}, {_constant(dataset):,} of them constant in training; {k} "
+        f"{outputs if k != 1 else outputs.removesuffix('s')}",
+        _outputs(dataset),
     )
+
+
+# Columns of a table that are shown; --json has all of them.
+_SHOWN_COLUMNS = 100
+
+
+def _columns(columns: list[ColumnOverview]) -> Table:
+    """Draw what the columns of a table hold."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("Column", "Kind", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Gaps", justify="right")
+    table.add_column("Values")
+    for one in columns[:_SHOWN_COLUMNS]:
+        gaps = f"{one.gaps:,}" if one.gaps else ""
+        table.add_row(Text(one.name), Text(one.kind), gaps, Text(one.values))
+    if len(columns) > _SHOWN_COLUMNS:
+        table.add_row(f"... {len(columns) - _SHOWN_COLUMNS:,} more", "", "", "")
+    return table
+
+
+def _constant(dataset: Dataset) -> int:
+    """Return how many features have one value in training."""
+    train = dataset.splits["train"].features
+    return int((train == train[0]).all(axis=0).sum())
+
+
+def _content(dataset: Dataset) -> dict[str, Any]:
+    """What JSON says of a data set."""
+    content = {
+        "name": dataset.name,
+        "source": dataset.source,
+        "task": dataset.task,
+        "features": dataset.n_features,
+        "dtype": str(dataset.splits["train"].features.dtype),
+        "value_range": list(dataset.value_range),
+        "constant_features": _constant(dataset),
+        "image_shape": dataset.image_shape,
+        "classes": dataset.n_classes,
+        "class_names": list(dataset.class_names),
+        "splits": {split: len(part) for split, part in dataset.splits.items()},
+        "notes": list(dataset.notes),
+    }
+    if dataset.encoder is not None:
+        content["feature_names"] = list(dataset.encoder.feature_names)
+    per_output = {split: _counts(dataset, split) for split in dataset.splits}
+    return {**content, _PER_OUTPUT[dataset.task]: per_output}
+
+
+_PER_OUTPUT = {
+    "classification": "samples_per_class",
+    "multilabel": "samples_per_label",
+    "regression": "target_ranges",
+}
+
+
+def _counts(dataset: Dataset, split: str) -> list[Any]:
+    """Return how many samples have each class or label; of targets lowest, mean and highest."""
+    import numpy as np
+
+    labels = dataset.splits[split].labels
+    if dataset.task == "classification":
+        counts = np.bincount(labels, minlength=dataset.n_classes)
+    elif dataset.task == "multilabel":
+        counts = labels.sum(axis=0, dtype=int)
+    else:
+        counts = np.stack([labels.min(axis=0), labels.mean(axis=0), labels.max(axis=0)], axis=1)
+    return list(counts.tolist())
+
+
+def _outputs(dataset: Dataset) -> Table:
+    """Draw what each split holds of each class, label or target."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    regression = dataset.task == "regression"
+    word = {"classification": "Class", "multilabel": "Label", "regression": "Target"}[dataset.task]
+    table = Table(word, *(["split"] if regression else []), box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("rows", "lowest", "mean", "highest") if regression else dataset.splits:
+        table.add_column(title, justify="right")
+    counts = {split: _counts(dataset, split) for split in dataset.splits}
+    for index, name in enumerate(dataset.class_names):
+        if not regression:
+            table.add_row(Text(name), *(f"{counts[split][index]:,}" for split in counts))
+            continue
+        for split, part in dataset.splits.items():
+            numbers = (f"{one:.5g}" for one in counts[split][index])
+            table.add_row(Text(name), split, f"{len(part):,}", *numbers)
+    if not regression:
+        table.add_section()
+        table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
+    return table
 
 
 @app.command()
@@ -145,13 +242,13 @@ def show(
     """Write a contact sheet of a data set of images: a PNG with a row per class."""
     from klayer.data import contact_sheet, load
     from klayer.errors import KlayerError
+    from klayer.files import write_bytes
 
     if out is not None and out.suffix.lower() != ".png":
         raise KlayerError(f"--out must end in .png, but got {out}.")
     dataset = load(name, data_dir=data_dir, may_download=False)
     path = Path(f"{dataset.name}.png") if out is None else out
-    try:
-        contact_sheet(dataset).save(path)
-    except OSError as error:
-        raise KlayerError(f"--out: {path} can't be written ({error.strerror or error}).") from None
+    png = io.BytesIO()
+    contact_sheet(dataset).save(png, format="PNG")
+    write_bytes(path, png.getvalue())
     _print(f"{path}: {len(dataset.class_names)} classes of {dataset.name}")

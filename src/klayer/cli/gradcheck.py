@@ -66,9 +66,10 @@ def gradcheck(
         )
         title = f"Gradient check: {model}"
     if html is not None:
+        from klayer.files import write_text
         from klayer.shown import page
 
-        html.write_text(page(result.html(title, level=1), title), encoding="utf-8")
+        write_text(html, page(result.html(title, level=1), title))
         print(f"written: {html}", file=sys.stderr)
     print(result.to_json() if as_json else result.text(terminal_width()))
     raise typer.Exit(0 if result.ok else 1)

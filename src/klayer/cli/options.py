@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from klayer.train.setting import Setting
 
 __all__ = [
+    "DataCommand",
     "DataDir",
     "Json",
     "Out",
+    "PageToo",
     "Quiet",
     "Resume",
     "SearchCommand",
@@ -25,6 +27,7 @@ __all__ = [
     "Seeds",
     "TrainCommand",
     "Workers",
+    "said",
     "with_seeds",
 ]
 
@@ -58,6 +61,10 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Print the results as JSON on stdout; progress stays on stderr."),
 ]
+PageToo = Annotated[
+    bool,
+    typer.Option("--report/--no-report", help="Write the page; `klayer report RUN` does so later."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but mistakes, and what --json asks for."),
@@ -79,7 +86,54 @@ def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -
     return found
 
 
-class TrainCommand(TyperCommand):
+class DataCommand(TyperCommand):
+    """A command with an option for whatever may be said of data; :func:`said` has those given.
+
+    They are made when the command is used, so that ``klayer --help`` does without NumPy.
+    """
+
+    _of_data: tuple[str, ...] = ()
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the function's own options, then those of the data."""
+        if not self._of_data:
+            from klayer.data.options import OPTIONS
+
+            kinds = {"names": list[str], "count": int}
+            options = {
+                row.name: Annotated[
+                    Optional[kinds.get(row.kind, str)],  # noqa: UP045
+                    typer.Option(
+                        row.flag, metavar=row.metavar, help=row.help, rich_help_panel="Tables"
+                    ),
+                ]
+                for row in OPTIONS.values()
+            }
+            self.params += _options(options)
+            self._of_data = tuple(OPTIONS)
+        return super().get_params(ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Put what was said of the data aside."""
+        given = {name: ctx.params.pop(name) for name in self._of_data}
+        ctx.meta[_SAID] = {
+            name: list(value) if isinstance(value, list | tuple) else value
+            for name, value in given.items()
+            if value not in (None, (), [])
+        }
+        return super().invoke(ctx)
+
+
+_SAID = "klayer: said of the data"
+
+
+def said(ctx: typer.Context) -> dict[str, Any]:
+    """Return what was said of the data on the command line, by name."""
+    found: dict[str, Any] = ctx.meta[_SAID]
+    return found
+
+
+class TrainCommand(DataCommand):
     """A command with an option for each setting; its context's ``obj`` holds those given, by name.
 
     The options are made when the command is used, so that ``klayer --help`` does without the table of

@@ -23,11 +23,14 @@ def report(
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Print the page to PDF too, by Chromium.")
     ] = False,
+    png: Annotated[
+        bool, typer.Option("--png", help="Draw every figure as PNG too; that takes a while.")
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Render a run's page again from its results, or compare two runs.
 
-    Of one run: RUN/report.html, with figures/ (SVG and PNG) and tables/ (CSV) beside it. An
+    Of one run: RUN/report.html, with figures/ (SVG) and tables/ (CSV) beside it. An
     unfinished run shows what is there so far.
 
     Example: klayer report runs/monday runs/tuesday --out both.html
@@ -42,8 +45,10 @@ def report(
             raise KlayerError(
                 "`--out` is for comparing two runs: the page of one run lies in its directory."
             )
-        written = write_report(Run(runs[0]), pdf=pdf)
+        written = write_report(Run(runs[0]), pdf=pdf, png=png)
     else:
+        if png:
+            raise KlayerError("`--png` draws the figures of one run, but got two: leave it away.")
         names = [run.resolve().name for run in runs]
         target = out or Path(f"compare-{names[0]}-{names[1]}.html")
         written = [compare_runs(runs[0], runs[1], target)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, Quiet, Resume, Workers
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
     percent,
@@ -92,6 +92,7 @@ def search(
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -121,13 +122,13 @@ def search(
     options, final = _given(options), _given(final)
     if resume:
         options.pop("storage", None)
-        given = (source, preset, data, out, trials, stages, ctx.obj, options, final)
+        given = (source, preset, data, said(ctx), out, trials, stages, ctx.obj, options, final)
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--storage, --data-dir, --workers, --json and --quiet."
             )
-        return _run(resume, None, storage, data_dir, workers, as_json, quiet)
+        return _run(resume, None, storage, data_dir, workers, as_json, quiet, page)
     if source and preset:
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
@@ -165,8 +166,8 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, "search": changed}, where)
-    return _run(study, out, None, data_dir, workers, as_json, quiet)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
+    return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -226,10 +227,10 @@ def _run(
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    page: bool,
 ) -> None:
     """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
     from klayer.cli.progress import progress
-    from klayer.report import write_report
     from klayer.study.launch import resume_search, run_search
 
     data = None if isinstance(source, Path) else source.data
@@ -240,8 +241,12 @@ def _run(
             run = resume_search(source, storage=storage, **common)
         else:
             run = run_search(source, out=out, **common)
-        bars.meter.phase("writing the page")
-        written = write_report(run)
+        written = [run.path]
+        if page:
+            from klayer.report import write_report
+
+            bars.meter.phase("writing the page")
+            written = write_report(run)
     results = run.result("trials.json")
     if as_json:
         from klayer.files import json_text

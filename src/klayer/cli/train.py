@@ -12,11 +12,13 @@ from klayer.cli.options import (
     DataDir,
     Json,
     Out,
+    PageToo,
     Quiet,
     Resume,
     Seed,
     Seeds,
     Workers,
+    said,
     with_seeds,
 )
 from klayer.cli.output import (
@@ -56,8 +58,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Data set: digits, cifar10, fashion_mnist, synthetic, a .npz file or a folder of "
-            "images. \\[default: digits]"
+            help="Data set: digits, cifar10, fashion_mnist, synthetic, a table (.csv, .parquet, ...), a "
+            ".npz file or a folder of images. \\[default: digits]"
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -68,6 +70,7 @@ def train(
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -78,6 +81,7 @@ def train(
 
     Example: klayer train --data cifar10 --networks 8 --batch-norm hidden --l2 0.005
     """
+    from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import anchored, read_toml
     from klayer.train.seeds import seeds_of
@@ -85,12 +89,12 @@ def train(
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or config or data or seeds or seed is not None or out:
+        if flags or said(ctx) or config or data or seeds or seed is not None or out:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
-        return _run(resume, "train", None, data_dir, workers, as_json, quiet)
+        return _run(resume, "train", None, data_dir, workers, as_json, quiet, page)
     file = anchored(read_toml(config), config.parent) if config else {}
     where = str(config or "")
     own: dict[str, Any] = {
@@ -104,16 +108,21 @@ def train(
         numbers = seeds_of(own.get(name, 1), own.get("seed"), name)
     except KlayerError as error:
         raise located(where, str(error)) from None
+    of_data = {name: file.pop(name) for name in OPTIONS if name in file} | said(ctx)
     chosen = {
         "name": "train",
         "data": own.get("data", "digits") if data is None else data,
+        **of_data,
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    return _run(Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet)
+    return _run(
+        Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet, page
+    )
 
 
 def study(
+    ctx: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(metavar="[STUDY]", help="A TOML file, or a preset: report, quick."),
@@ -140,6 +149,7 @@ def study(
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Print the page to PDF too, by Chromium.")
     ] = False,
+    page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -150,12 +160,14 @@ def study(
     Example: klayer study --data cifar10 --seeds 4
     """
     if resume:
-        if source or preset or data or seeds or seed is not None or out or dry_run:
+        if source or preset or data or said(ctx) or seeds or seed is not None or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
             )
-        return _run(resume, "study", None, data_dir, workers, as_json, quiet, pdf)
+        return _run(resume, "study", None, data_dir, workers, as_json, quiet, page, pdf)
+    if pdf and not page:
+        raise KlayerError("`--pdf` prints the page, so it can't go with --no-report.")
     if source and preset:
         raise KlayerError(
             f"a study has one source, but got both {source!r} and --preset {preset!r}."
@@ -166,12 +178,13 @@ def study(
     values = with_seeds(values, seeds, seed)
     if data is not None:
         values["data"] = data
+    values |= said(ctx)
     if not search:
         values["search"] = None
     found = Study.from_values(values, where)
     if dry_run:
         return _print_plan(found, data_dir, workers, as_json, quiet)
-    return _run(found, "study", out, data_dir, workers, as_json, quiet, pdf)
+    return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf)
 
 
 def _hidden(given: dict[str, Any], depth: int | None, width: int | None) -> dict[str, Any]:
@@ -193,11 +206,11 @@ def _run(
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    page: bool,
     pdf: bool = False,
 ) -> None:
     """Run a study, or go on with a run; with progress; then pictures, page, table."""
     from klayer.cli.progress import progress
-    from klayer.report import write_report
     from klayer.study.launch import resume_study, run_study
 
     data = None if isinstance(source, Path) else source.data
@@ -207,8 +220,12 @@ def _run(
             run = resume_study(source, **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
-        bars.meter.phase("writing the page")
-        written = write_report(run, pdf=pdf)
+        written = [run.path]
+        if page:
+            from klayer.report import write_report
+
+            bars.meter.phase("writing the page")
+            written = write_report(run, pdf=pdf)
     summary = run.result("summary.json")
     if as_json:
         from klayer.files import json_text
@@ -227,13 +244,12 @@ def _print_plan(
 ) -> None:
     """Print what a study would train, and how long it would take."""
     from klayer.cli.progress import progress
-    from klayer.data import load
     from klayer.shown import ShownColumn
     from klayer.study.duration import durations
 
     with progress(study.data, data_dir, quiet) as bars:
         with study.named():
-            dataset = load(study.data, data_dir=data_dir)
+            dataset = study.load_data(data_dir)
             notes = study.require_updates(len(dataset.splits["train"]))
         for note in notes:
             bars.note(note)
@@ -245,7 +261,14 @@ def _print_plan(
             "name": study.name,
             "data": study.data,
             "seeds": list(study.seeds),
-            "arms": [{"arm": arm.name, "settings": arm.settings.as_dict()} for arm in study.arms],
+            "arms": [
+                {
+                    "arm": arm.name,
+                    "label": study.labels[arm.name],
+                    "settings": arm.settings.as_dict(),
+                }
+                for arm in study.arms
+            ],
             "populations": [asdict(one) for one in found],
             "seconds": total,
         }
@@ -255,7 +278,7 @@ def _print_plan(
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"
-        arms = [ShownColumn("arm", [arm.name for arm in study.arms], words=True)]
+        arms = [ShownColumn("arm", list(study.labels.values()), words=True)]
         print_table(f"{study.name} on {study.data}: {many}, {seeds}", arms)
         print_table(
             "populations, in order",

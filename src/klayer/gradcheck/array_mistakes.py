@@ -9,31 +9,23 @@ evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from klayer.gradcheck.array_names import ArrayName
+from klayer.gradcheck.factors import in_words
 from klayer.gradcheck.objective import Array
 
-__all__ = ["FACTORS", "PENALTIES", "Evidence", "Repair", "best_repair"]
+__all__ = ["PENALTIES", "Evidence", "Repair", "best_repair"]
 
 _REMAINDER = 0.02  # of the error may be left by a repair that counts
 _TRIM = 0.1  # of the entries may be off for another reason: a kink crossed by a difference
 
 _Times = Callable[[float], float]
 
-# For batches of at least so many samples: so many times too large -> what is said of that.
-FACTORS: tuple[tuple[int, _Times, str], ...] = (
-    (0, lambda _: -1, "the negative of what it should be: a sign is wrong"),
-    (3, lambda n: n, "{n} times too large: the division by n = {n} is missing (1/n)"),
-    (3, lambda n: 1 / n, "{n} times too small: it is divided by n = {n} twice"),
-    (2, lambda n: n / (n - 1), "n / (n - 1) times too large (n = {n}): n - 1 stands for n"),
-    (0, lambda _: 2, "twice what it should be: a factor 2 too many, or something is added twice"),
-    (0, lambda _: 0.5, "half of what it should be: a factor 2 is missing"),
-)
-
-# The same for an L2 gradient of so many times 2 lambda W -> kind, and what is said of the arrays.
+# For batches of at least so many samples: an L2 gradient of so many times 2 lambda W, where the cost
+# has lambda ||W||^2 -> kind, and what is said of the arrays.
 _THE, _IN = "the gradient of {arrays}", "in the L2 gradient of {arrays}"
 PENALTIES: tuple[tuple[int, _Times, str, str], ...] = (
     (0, lambda _: 0, "l2-missing", "the L2 gradient of {arrays} is missing (2 lambda W)."),
@@ -49,6 +41,15 @@ PENALTIES: tuple[tuple[int, _Times, str, str], ...] = (
     (2, lambda n: n, "l2-times-n", f"multiplication by n = {{n}} {_IN}."),
 )  # fmt: skip
 
+_NO_PENALTY: tuple[int, _Times, str] = (0, lambda _: 0, "no penalty")
+# What a cost may have for a penalty: its gradient in units of 2 lambda W, and its name.
+_CONVENTIONS: tuple[tuple[int, _Times, str], ...] = (
+    (0, lambda _: 1, "lambda ||W||^2"),
+    (0, lambda _: 0.5, "lambda / 2 ||W||^2"),
+    (2, lambda n: 1 / n, "lambda / n ||W||^2"),
+    (2, lambda n: 1 / (2 * n), "lambda / (2 n) ||W||^2"),
+)
+
 
 @dataclass
 class Evidence:
@@ -61,6 +62,13 @@ class Evidence:
     failing: dict[str, Array]  # bool
     samples: int | None = None  # size of the batch, if known
     l2: float | None = None  # the penalty's strength, if known
+    outputs: int | None = None  # of the last layer
+    noise: dict[str, Array] = field(default_factory=dict)  # of numeric, or nothing
+    complete: bool = True  # whether every entry was compared
+
+    def noise_of(self, name: str) -> Array:
+        """Return the rounding noise of an array's numbers."""
+        return self.noise.get(name, np.zeros(self.numeric[name].shape))
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,10 @@ class Repair:
     shared: str | None = None  # arrays with this and the kind in common have one cause; None: alone
     remainder: float = 0.0  # how much of the error it leaves
 
+
+# Repairs that add something to the gradient; the others replace it.
+_ADDED = {"offset", "l2", "l2-extra", "l2-other", "l2-factor", "l2-convention"}
+_ADDED |= {kind for _, _, kind, _ in PENALTIES}
 
 # A mended gradient, how many constants were fitted for it, and what it says.
 _Hypothesis = tuple[Array, int, Repair]
@@ -102,26 +114,36 @@ def best_repair(evidence: Evidence, name: str) -> Repair | None:
         return Repair("unsampled", text, "") if np.isfinite(n).any() else None
     if not a.any():
         return Repair("zero", f"{_THE} is missing: every entry is 0.", "")
+    known, noise = np.isfinite(n), evidence.noise_of(name)
+    nothing = bool((np.abs(n[known]) <= np.maximum(noise[known], 1e-13 * np.abs(a).max())).all())
     before = _trimmed_norm((a - n)[failing])
+    # What claims to give the right gradient must come near it, not only near the wrong one's size.
+    whole = min(before, _trimmed_norm(n[failing]))
     best, best_rank = None, np.inf
     for mended, fitted, repair in _hypotheses(evidence, name):
-        if failing.sum() < fitted + 2:
+        scale = before if repair.kind in _ADDED else whole
+        if failing.sum() < fitted + 2 or (nothing and repair.kind not in _ADDED):
             continue
         left = mended - n
-        remainder = max(_trimmed_norm(left[np.isfinite(n)]), _trimmed_norm(left[failing])) / before
+        remainder = max(_trimmed_norm(left[known]), _trimmed_norm(left[failing])) / scale
         # Each constant costs a factor 10: a simpler story with the same end is the better one.
         rank = max(remainder, 1e-12) * 10**fitted
         if remainder <= _REMAINDER and rank < best_rank:
             best, best_rank = replace(repair, remainder=remainder), rank
     if best is not None:
         return best
+    if nothing:
+        text = "the loss does not depend on {arrays}: the gradient should be 0, and is not."
+        return Repair("no-dependence", text, "")
     for other, numeric in evidence.numeric.items():  # whose gradient is it?
-        known = np.isfinite(numeric)
-        if other != name and numeric.shape == a.shape and known.sum() > 1:
-            remainder = _trimmed_norm((a - numeric)[known]) / before
-            if remainder <= _REMAINDER:
+        both = np.isfinite(numeric)
+        if other != name and numeric.shape == a.shape and both.sum() > 1:
+            size = _trimmed_norm(numeric[both])
+            telling = size > 10 * _trimmed_norm(evidence.noise_of(other)[both])
+            remainder = _trimmed_norm((a - numeric)[both]) / min(before, size)
+            if telling and remainder <= _REMAINDER:
                 return Repair("copied", f"{_THE} is that of {other}.", remainder=remainder)
-    return _pattern(a, n, failing)
+    return _pattern(evidence, name)
 
 
 def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
@@ -143,8 +165,11 @@ def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
         yield clipped, 1, Repair("clipped", f"{_THE} is clipped at {limit:.6g}.", "")
     (r,) = _fit(n, [a], at)
     if abs(r) > 1e-300:
-        text = f"{_THE} is {_factor(1 / r, evidence.samples)}."
-        yield r * a, 1, Repair("factor", text, f"{1 / r:.4g}")
+        yield (
+            r * a,
+            1,
+            Repair("factor", f"{_THE} is {_words(evidence, name, r, r * a)}.", f"{1 / r:.4g}"),
+        )
     if np.ptp(evidence.params[name]):
         yield from _penalised(evidence, name)
     if a.size > 1:
@@ -179,7 +204,7 @@ def _penalised(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
     yield a + d * theta, 1, _penalty(evidence, name, d)
     r, d = _fit(n, [a, theta], at)
     if abs(r) > 1e-300:
-        factor = _factor(1 / r, evidence.samples)
+        factor = _words(evidence, name, r, r * a + d * theta)
         text = f"the data part of {_THE} is {factor}; its L2 part is right."
         yield r * a + d * theta, 2, Repair("factor-data", text, f"{1 / r:.3g}")
     s, d = _fit(n - a, [np.sign(theta), theta], at)
@@ -192,24 +217,17 @@ def _penalised(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
             yield a + d * (theta - value), 1, Repair("l2-other", text)
 
 
-def _factor(c: float, samples: int | None) -> str:
-    """Words for a gradient that is c times what it should be."""
+def _words(evidence: Evidence, name: str, r: float, mended: Array) -> str:
+    """Words for a gradient, or its data part, that has to be multiplied by r."""
+    doubt = _doubt(evidence, name, mended)
+    return in_words(1 / r, evidence.samples, evidence.outputs, doubt)
 
-    def near(value: float) -> bool:
-        return abs(c - value) <= 1e-3 * abs(value) and abs(c - value) <= 0.2 * abs(c - 1)
 
-    n = samples or 0
-    for least, times, text in FACTORS:
-        if n >= least and near(times(n)):
-            return text.format(n=n)
-    whole = round(abs(c) if abs(c) >= 1 else 1 / abs(c))
-    if whole > 2 and near(float(np.copysign(whole if abs(c) >= 1 else 1 / whole, c))):
-        side = "large: if that is the number of samples, the division by n is missing"
-        if abs(c) < 1:
-            side = "small: if that is the number of samples, it is divided by n twice"
-        sign = " and has the wrong sign" if c < 0 else ""
-        return f"{whole} times too {side}{sign}"
-    return f"{c:.8g} times what it should be, in every entry"
+def _doubt(evidence: Evidence, name: str, mended: Array) -> float:
+    """Return how well a fitted constant is known, relative to itself."""
+    n, at = evidence.numeric[name], evidence.failing[name]
+    left = max(_trimmed_norm((mended - n)[at]), _trimmed_norm(evidence.noise_of(name)[at]))
+    return left / _trimmed_norm(n[at])
 
 
 def _penalty(evidence: Evidence, name: str, d: float) -> Repair:
@@ -227,12 +245,55 @@ def _penalty(evidence: Evidence, name: str, d: float) -> Repair:
             text = f"the L2 term is missing if lambda = {d / 2:.4g}, or lacks its factor 2 if "
             text += f"lambda = {d:.4g}"
         return Repair("l2", f"{_THE} differs by {d:.6g} times the parameter: {text}.", shared)
+    a, numeric, theta = (
+        one[name] for one in (evidence.analytic, evidence.numeric, evidence.params)
+    )
     missing = d / (2 * l2)  # part of the term, as a fraction
-    for least, times, kind, text in PENALTIES:
-        if n >= least and abs(missing - (1 - times(n))) <= 0.02 * abs(1 - times(n)):
-            return Repair(kind, text.replace("{n}", str(n)), shared)
-    text = f"wrong factor {_IN}: it is {1 - missing:.6g} times 2 lambda W."
+    at = evidence.failing[name]
+    left = max(
+        _trimmed_norm((a + d * theta - numeric)[at]), _trimmed_norm(evidence.noise_of(name)[at])
+    )
+    doubt = max(1e-5, 2 * left / max(_trimmed_norm((d * theta)[at]), 1e-300))
+
+    def is_(value: float) -> bool:
+        return abs(missing - value) <= min(doubt, 0.02) * abs(value)
+
+    readings = [
+        (kind, text.replace("{n}", str(n)))
+        for least, times, kind, text in PENALTIES
+        if n >= least and is_(1 - times(n))
+    ]
+    # The numbers tell the difference of two penalties' gradients: the cost may mean another lambda.
+    others = [
+        f"if the cost has {of_cost}, {_THE} has {of_gradient}"
+        for least, cost, of_cost in _CONVENTIONS[1:]
+        for more, gradient, of_gradient in (_NO_PENALTY, *_CONVENTIONS)
+        if n >= max(least, more) and is_(cost(n) - gradient(n)) and cost(n) != gradient(n)
+    ]
+    if readings:
+        kind, text = readings[0]
+        if others:
+            text = f"{text.rstrip('.')} (or, {'; '.join(_that_of(one) for one in others[:2])})."
+        return Repair(kind, text, shared)
+    if others:
+        text = (
+            f"{_THE} and the cost mean another lambda: {'; or '.join(map(_that_of, others[:2]))}."
+        )
+        return Repair("l2-convention", text, shared)
+    digits = max(2, min(6, int(-np.log10(doubt))))
+    text = (
+        f"wrong factor {_IN}: it is {1 - missing:.{digits}g} times 2 lambda W, if the cost has "
+        "lambda ||W||^2."
+    )
     return Repair("l2-factor", text, shared)
+
+
+def _that_of(reading: str) -> str:
+    return (
+        reading
+        if reading.endswith("no penalty")
+        else reading.replace(f"{_THE} has ", f"{_THE} has that of ")
+    )
 
 
 def _fit(target: Array, columns: list[Array], at: Array) -> list[float]:
@@ -256,30 +317,40 @@ def _trimmed_norm(error: Array) -> float:
     return float(np.linalg.norm(size[: max(1, int(np.ceil((1 - _TRIM) * size.size)))])) or 1e-300
 
 
-def _pattern(a: Array, n: Array, failing: Array) -> Repair | None:
+def _pattern(evidence: Evidence, name: str) -> Repair | None:
     """Say where in the array the wrong entries are, if that is telling."""
-    checked = np.isfinite(n)
+    a, n, failing = evidence.analytic[name], evidence.numeric[name], evidence.failing[name]
+    error = np.abs(a - n)
+    # An entry is right only if an error such as the others' would have shown.
+    typical = float(np.median(error[failing & np.isfinite(error)], axis=None))
+    checked = np.isfinite(n) & (failing | (evidence.noise_of(name) <= 0.2 * typical))
     count, of = int(failing.sum()), int(checked.sum())
-    if count == 1 and of > 1:
+    if count == of < int(np.isfinite(n).sum()) or of < 2:
+        return None
+    of_those = "" if checked.all() else " that were compared"
+    if count == 1:
         where = _index(np.argwhere(failing)[0])
-        return Repair("entry", f"one single entry of {_THE} is wrong: {{arrays}}{where}.")
-    if a.dtype == np.float64 and np.array_equal(a.astype(np.float32), a):
-        error = np.abs(a - n)[failing]
-        if (error <= 1e-5 * np.abs(n).max(initial=0, where=checked)).all():
-            return Repair("rounded", f"{_THE} was rounded to float32 on the way.", "")
+        text = f"one single entry of {_THE} is wrong: {{arrays}}{where}"
+        return Repair("entry", f"{text}{', of those that were compared' if of_those else ''}.")
+    short = a.dtype == np.float64 and np.array_equal(a.astype(np.float32), a)
+    if short and (error[failing] <= 1e-5 * np.abs(n).max(initial=0, where=checked)).all():
+        return Repair("rounded", f"{_THE} was rounded to float32 on the way.", "")
     for axis, word in ((1, "row"), (0, "column")) if a.ndim == 2 else ():
         lines = failing.any(axis=axis)
         among = checked.any(axis=axis)
-        if 0 < lines.sum() <= max(1, among.sum() // 4):
+        if 0 < lines.sum() <= max(1, among.sum() // 4) and among.sum() > lines.sum():
             which = ", ".join(str(int(i)) for i in np.flatnonzero(lines)[:5])
             some = f"{word}{'s' if lines.sum() > 1 else ''} {which}"
-            return Repair("lines", f"only {some} of {_THE} wrong.")
+            more = ", ..." if lines.sum() > 5 else ""
+            return Repair(
+                "lines", f"only {some}{more} of {_THE} wrong{of_those and ', of those'}{of_those}."
+            )
     zeros = int((failing & (a == 0)).sum())
     if 2 <= zeros == count < of:
-        text = f"{_THE} is 0 in {count} of {of} entries where it shouldn't be: "
+        text = f"{_THE} is 0 in {count} of {of} entries{of_those} where it shouldn't be: "
         return Repair("partly-zero", f"{text}a loop or a slice that stops early?")
     if count < of / 4:
-        return Repair("few", f"only {count} of {of} entries of {_THE} are wrong.")
+        return Repair("few", f"only {count} of {of} entries{of_those} of {_THE} are wrong.")
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
-from klayer.gradcheck.array_names import listed, order_of_layers
+from klayer.gradcheck.array_names import ArrayName, listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
 from klayer.gradcheck.known_mistakes import Reference, find_known
@@ -48,6 +48,8 @@ def explain(
         failing={name: np.zeros(value.shape, bool) for name, value in params.items()},
         samples=samples,
         l2=None if l2 is None else float(l2[p]),
+        outputs=_outputs(layers, names, params),
+        noise={name: np.zeros(value.shape) for name, value in params.items()},
     )
     for one, error in zip(comparisons, errors, strict=True):
         kept = np.where(one.state[t, p] == PLAIN, one.numeric[t, p], np.nan)
@@ -55,6 +57,7 @@ def explain(
             name, entries = one.lines.name, one.lines.along
             evidence.numeric[name].reshape(-1)[entries] = kept
             evidence.failing[name].reshape(-1)[entries] = error[p] > check.tolerance
+            evidence.noise[name].reshape(-1)[entries] = one.noise[t, p]
 
     verdicts = {row.name: row.verdict for row in check.rows if row.term == term}
     wrong = [name for name, verdict in verdicts.items() if verdict == "wrong"]
@@ -62,7 +65,8 @@ def explain(
     # where nothing travels from layer to layer, zero is what biases should have.
     speaking = ("right", "zero") if term in point.objective.derived else ("right",)
     right = {name for name, verdict in verdicts.items() if verdict in speaking}
-    origin, place = locate(layers, names, set(wrong), right)
+    unknown = {name for name, verdict in verdicts.items() if verdict == "undecided"}
+    origin, place = locate(layers, names, set(wrong), right, unknown)
     causes = _shared({name: best_repair(evidence, name) for name in wrong})
     notes = check.notes
     if term in references:
@@ -100,6 +104,16 @@ def _shared(repairs: dict[str, Repair | None]) -> list[Cause]:
         remainder = max(repair.remainder for _, repair in group)
         causes.append(Cause(kind, tuple(names), text.replace("{arrays}", listed(names)), remainder))
     return causes
+
+
+def _outputs(layers: list[str], names: dict[str, ArrayName], params: Params) -> int | None:
+    """Return the number of outputs, by the arrays of the last layer."""
+    last = {
+        names[key].kind: value for key, value in params.items() if names[key].layer == layers[-1]
+    }
+    if "b" in last:
+        return int(last["b"].size)
+    return int(last["W"].shape[-1]) if "W" in last and last["W"].ndim == 2 else None
 
 
 def _unfit(reference: Reference, params: Params, cost: float) -> str | None:

@@ -8,25 +8,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError, unknown_name
+from klayer.gradcheck.array_names import listed
+from klayer.gradcheck.bisect import wrong_entries
 from klayer.gradcheck.causes import explain
-from klayer.gradcheck.comparison import ArrayComparison, compare, rows_of
-from klayer.gradcheck.differences import COMPLEX_STEP, Point, precision_of
+from klayer.gradcheck.comparison import ArrayComparison, compare, look_for_zeros, rows_of
+from klayer.gradcheck.differences import COMPLEX_STEP, Lines, Point, precision_of
 from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
 from klayer.gradcheck.known_mistakes import Reference
-from klayer.gradcheck.objective import Array, FunctionObjective, LossAndGrads, Objective
-from klayer.gradcheck.preflight import complex_unsafe, repeat
-from klayer.gradcheck.result import Check
+from klayer.gradcheck.objective import (
+    Array,
+    FunctionObjective,
+    LossAndGrads,
+    Objective,
+    flat,
+)
+from klayer.gradcheck.options import validate
+from klayer.gradcheck.preflight import Repeat, complex_unsafe, repeat
+from klayer.gradcheck.result import Check, Row
+from klayer.gradcheck.second_point import merged, perturbed
 
-__all__ = ["METHODS", "check_gradients", "run_check"]
+__all__ = ["check_gradients", "run_check"]
 
-METHODS = ("auto", "complex", "central", "forward", "direction")
+Progress = Callable[[int, int], None]
 
 # Up to so many entries a network are all checked; beyond, so many of each array.
 FULL_UP_TO, SAMPLE = 10_000, 64
@@ -53,6 +64,8 @@ def check_gradients(
     samples: int | None = None,
     l2: float | None = None,
     reference: Reference | None = None,
+    second_point: bool = True,
+    progress: Progress | None = None,
 ) -> Check:
     """Check the gradient that a function returns against the loss that it returns.
 
@@ -66,7 +79,9 @@ def check_gradients(
         and shapes of ``params``. A mapping ``{"data": f, "l2": g}`` has its terms checked apart: a
         strong penalty would otherwise hide an error in the data's gradient.
     params : mapping of name -> array
-        The point; handed to the function as float64 arrays that it must not change.
+        The point; handed to the function as float64 arrays that it must not change. May be nested:
+        mappings, lists and tuples of arrays, or one array; the function gets the same structure, and
+        its gradients may have it, too, or name them ``dW1`` for ``W1``.
     loss : callable, optional
         ``loss(params) -> float`` without the gradient: cheaper, and then it alone needs to be
         complex-safe.
@@ -91,12 +106,19 @@ def check_gradients(
     l2 : float, optional
         lambda in ``lambda * ||W||^2``; makes the causes sharper ("factor 2 missing").
     reference : Reference, optional
-        A klayer network with the same loss: known mistakes are replayed to name the cause.
+        A klayer network with the same loss: known mistakes are replayed to name the cause. Weights
+        may be laid out as (out, in), biases as (1, n) or (n, 1).
+    second_point : bool
+        Check at a perturbed point as well, since special ones hide mistakes: biases of 0, a gamma
+        of 1, dead units, a minimum.
+    progress : callable, optional
+        ``progress(done, planned)``, evaluations, is called as the check goes on.
 
     Returns
     -------
     check : Check
-        True if the gradient is right; ``print(check)`` shows the report.
+        True if the gradient is right; ``print(check)`` shows the report. Its verdict is ``undecided``
+        where rounding would hide a mistake.
 
     Raises
     ------
@@ -122,6 +144,7 @@ def check_gradients(
     >>> check.verdict, check.causes[0].text
     ('wrong', 'the gradient of W is half of what it should be: a factor 2 is missing.')
     """
+    validate(l2=l2, kinks=kinks, reference=reference, progress=progress, second_point=second_point)
     objective = FunctionObjective(loss_and_grads, params, loss)
     return run_check(
         objective,
@@ -133,9 +156,10 @@ def check_gradients(
         samples=samples,
         l2=None if l2 is None else np.array([float(l2)]),
         references={} if reference is None else {"cost": [reference]},
-        kinks=None
-        if kinks is None
-        else lambda: kinks({k: v[0, ...] for k, v in objective.params.items()}),
+        kinks=None if kinks is None else lambda: kinks(objective.shown(objective.params)),
+        second_point=second_point,
+        progress=progress,
+        notes=objective.notes,
     )
 
 
@@ -165,6 +189,8 @@ def run_check(
     l2: Array | None = None,
     references: Mapping[str, Sequence[Reference]] | None = None,
     kinks: Callable[[], Iterable[ArrayLike]] | None = None,
+    second_point: bool = True,
+    progress: Progress | None = None,
     notes: Sequence[str] = (),
 ) -> Check:
     """Check an objective; see :func:`check_gradients` for the options.
@@ -172,7 +198,7 @@ def run_check(
     ``l2`` has shape (P,); ``references`` gives, for a term, one for each network.
     """
     start = time.perf_counter()
-    _validate(method, entries, tolerance, seed)
+    validate(method=method, entries=entries, tolerance=tolerance, seed=seed, samples=samples)
     names = _select(objective, arrays)
     rng = np.random.default_rng(seed)
     repeated = repeat(objective, rng)
@@ -197,18 +223,28 @@ def run_check(
     )
     if repeated.cause is not None:
         return timed(replace(check, causes=(repeated.cause,), deterministic=False))
-    point = Point(objective, precision, rng)
-    nearby = cache(lambda: Nearby(point, rng))
-    used, reason = _choose(method, point, nearby, names, rng)
+    given = _At("given", objective, repeated, precision, rng)
+    places = [given]
+    moved = perturbed(objective, rng) if second_point else None
+    if moved is not None:
+        again = repeat(moved, rng)
+        if again.cause is not None:
+            return timed(replace(check, causes=(again.cause,), deterministic=False))
+        places.append(_At("perturbed", moved, again, precision, rng))
+    used, reason = _choose(method, given.point, given.nearby, names, rng)
     total = sum(objective.params[name][0].size for name in names)
     each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
     each = 0 if method == "direction" else each
     while True:
-        limit = tolerance or TOLERANCES[used][precision.itemsize]
-        comparisons = compare(point, repeated, names, each, used, seed)
+        grain = max(place.point.grain for place in places)
+        limit = tolerance or _tolerance(used, precision, grain)
+        if progress is not None:
+            planned = sum(min(each, objective.params[name][0].size) for name in names)
+            planned = int(planned * len(places) * (1 if used == "complex" else 2))
+            objective.watch = partial(_told, progress, objective, planned + objective.evaluations)
         try:
-            for one in comparisons:
-                judge(one, point, nearby, used, limit)
+            for place in places:
+                place.examine(names, each, used, limit, seed, rng)
             break
         except NotComplexSafe as found:
             if method == "complex":
@@ -218,52 +254,153 @@ def run_check(
                 "central differences: the complex step failed in "
                 f"{found.name}, where differences side with the analytic gradient."
             )
-    rows, row_notes = rows_of(comparisons, repeated, limit)
-    verdicts = {row.verdict for row in rows}
-    steps = {"complex": COMPLEX_STEP, "central": point.eps ** (1 / 3), "forward": point.eps**0.5}
+    told = _most_telling(places)
+    rows = given.rows
+    if len(places) > 1:
+        rows = merged(given.rows, places[1].rows, told.name)
+    power = 1 / 2 if used == "forward" else 1 / 3
     check = replace(
         check,
-        verdict=next((one for one in ("wrong", "undecided") if one in verdicts), "right"),
+        verdict=_verdict(rows, places),
         method=method if method == "direction" else used,
         reason=reason,
         rows=rows,
+        point=told.name,
+        points=tuple(place.name for place in places),
+        hidden=told is not given and not given.wrong,
         tolerance=limit,
-        step=steps[used],
+        step=COMPLEX_STEP if used == "complex" else told.point.grain**power,
         notes=(
             *notes,
-            *([repeated.note] if repeated.note else []),
-            *_notes_on(objective, precision),
-            *row_notes,
+            *(note for place in places for note in place.repeated.notes),
+            *_notes_on(objective, precision, second_point, len(places) > 1),
+            *_undecided(rows, places),
         ),
-        coverage=_coverage(comparisons, objective, names),
+        coverage=_coverage(given.comparisons, objective, names),
         kinks={
-            "units": _near_kinks(kinks, used, point),
+            "units": _near_kinks(kinks, used, given.point),
             "one_sided": sum(row.one_sided for row in rows),
             "nearby": sum(row.nearby for row in rows),
             "left_out": sum(row.left_out for row in rows),
         },
     )
     if check.verdict == "wrong":
-        check = explain(check, point, repeated.grads, comparisons, samples, l2, references or {})
+        check = explain(
+            replace(check, rows=told.rows),
+            told.point,
+            told.repeated.grads,
+            told.comparisons,
+            samples,
+            l2,
+            references or {},
+        )
+        check = replace(check, rows=rows)
     return timed(check)
 
 
-def _validate(method: str, entries: object, tolerance: float | None, seed: object) -> None:
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
-    if entries is not None and (not isinstance(entries, int | np.integer) or entries < 1):
-        raise KlayerError(f"`entries` must be a whole number >= 1, but got {entries!r}.")
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise KlayerError(f"`0 < tolerance < 1` must hold, but got tolerance={tolerance!r}.")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise KlayerError(f"`seed` must be a whole number >= 0, but got {seed!r}.")
+class _At:
+    """What is found at one point."""
+
+    def __init__(
+        self,
+        name: str,
+        objective: Objective,
+        repeated: Repeat,
+        precision: np.dtype[Any],
+        rng: np.random.Generator,
+    ) -> None:
+        self.name, self.repeated = name, repeated
+        self.point = Point(objective, precision, rng)
+        self.nearby = cache(lambda: Nearby(self.point, rng))
+        self.comparisons: list[ArrayComparison] = []
+        self.rows: tuple[Row, ...] = ()
+
+    def examine(
+        self,
+        names: list[str],
+        each: float,
+        method: str,
+        limit: float,
+        seed: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """Compare and judge.
+
+        Raises
+        ------
+        NotComplexSafe
+        """
+        self.comparisons = compare(self.point, self.repeated, names, each, method, seed)
+        for one in self.comparisons:
+            look_for_zeros(one, self.point, self.repeated.grads, rng)
+            judge(one, self.point, self.nearby, method, limit)
+        for entries, direction in pairwise(self.comparisons):
+            if entries.lines.name == direction.lines.name:
+                self._bisect(entries, direction, method, limit)
+        self.rows = rows_of(self.comparisons, self.repeated, limit, self.name)
+
+    def _bisect(
+        self, entries: ArrayComparison, direction: ArrayComparison, method: str, limit: float
+    ) -> None:
+        """Where a direction is wrong and no entry that was drawn: compare those that are it."""
+        errors = direction.scaled_error(limit)[:, :, 0]
+        silent = ~(entries.scaled_error(limit) > limit).any(axis=2)
+        open_cases = np.argwhere((errors > limit) & np.isfinite(errors) & silent)
+        if not len(open_cases):
+            return
+        t, p = (int(one) for one in open_cases[0])
+        name = direction.lines.name
+        grads = [flat(arrays[name]) for arrays in self.repeated.grads.values()]
+        found = wrong_entries(direction, self.point, grads[t][p], t, p, method)
+        found = [one for one in found if one not in entries.lines.along]
+        if found:
+            lines = Lines(name, np.array(found))
+            entries.add(lines, np.stack(grads), *self.point.slopes(lines, method))
+            judge(entries, self.point, self.nearby, method, limit)
+
+    @property
+    def wrong(self) -> set[tuple[str, str]]:
+        """The arrays found wrong, with their term."""
+        return {(row.term, row.name) for row in self.rows if row.verdict == "wrong"}
+
+
+def _most_telling(places: list[_At]) -> _At:
+    """Return where causes are looked for: the perturbed point hides least, where it shows it all."""
+    given, last = places[0], places[-1]
+    return last if last.wrong and last.wrong >= given.wrong else given
+
+
+def _tolerance(method: str, precision: np.dtype[Any], grain: float) -> float:
+    least = TOLERANCES[method][precision.itemsize]
+    if method == "complex":
+        return least
+    # As the errors of differences go with the grain: u^(2/3) for central ones, u^(1/2) for others.
+    most = max(least, TOLERANCES[method][4])
+    return max(least, min(most, 400 * math.pow(grain, 2 / 3 if method == "central" else 1 / 2)))
+
+
+def _nothing_depends(places: list[_At]) -> bool:
+    return all(row.verdict == "zero" for place in places for row in place.rows)
+
+
+def _verdict(rows: Sequence[Row], places: list[_At]) -> str:
+    verdicts = {row.verdict for row in rows}
+    if _nothing_depends(places):  # that proves no backward pass
+        return "undecided"
+    return next((one for one in ("wrong", "undecided") if one in verdicts), "right")
+
+
+def _told(progress: Progress, objective: Objective, planned: int) -> None:
+    progress(objective.evaluations, max(planned, objective.evaluations))
 
 
 def _select(objective: Objective, arrays: str | Sequence[str] | None) -> list[str]:
     names = list(objective.params)
     if arrays is None:
         return names
-    wanted = [arrays] if isinstance(arrays, str) else list(arrays)
+    wanted = [arrays] if isinstance(arrays, str) else arrays
+    if not isinstance(wanted, Iterable) or not all(isinstance(one, str) for one in wanted):
+        raise KlayerError(f"`arrays` must be a name or a list of names, but got {arrays!r}.")
     chosen = set()
     for pattern in wanted:
         matches = fnmatch.filter(names, pattern)
@@ -328,7 +465,48 @@ def _coverage(comparisons: list[ArrayComparison], objective: Objective, names: l
     return text
 
 
-def _notes_on(objective: Objective, precision: np.dtype[Any]) -> Iterator[str]:
+def _undecided(rows: Sequence[Row], places: list[_At]) -> Iterator[str]:
+    """Say why something is not decided, and what would help."""
+    if _nothing_depends(places):
+        yield (
+            "the loss depends on none of the arrays here, and every gradient is zero: that proves "
+            "nothing. Check at other parameters."
+        )
+    left_out = [row for row in rows if row.verdict == "undecided" and not row.checked]
+    drowned = [row for row in rows if row.verdict == "undecided" and row.checked]
+    one_term = len({row.term for row in rows}) == 1
+
+    def named(some: list[Row]) -> str:
+        return listed([row.name if one_term else f"{row.name} ({row.term})" for row in some])
+
+    if left_out:
+        yield f"undecided, for want of a finite difference: {named(left_out)}."
+    if drowned:
+        point = places[0].point
+        noise, least = float(point.noise.max()), max(row.resolution for row in drowned)
+        hides = f"an error of {min(least, 1):.0%} of it" if least <= 1 else "any error"
+        why = f"the loss is good to {noise:.0e} only"
+        if point.precision != np.float64:
+            advice = f"it is computed in {point.precision}: compute in float64"
+        elif point.grain > point.eps:
+            advice = (
+                "a part of it in lower precision, a round(), or a large constant that swallows its "
+                "digits: leave that out, or check with `loss` apart"
+            )
+        else:
+            advice = (
+                "make the loss complex-safe, so that the complex step can be used, or check at a "
+                "point with larger gradients"
+            )
+        yield (
+            f"undecided, below the rounding of the loss: {named(drowned)}. There the gradient is so "
+            f"small that rounding hides {hides}; {why}; {advice}."
+        )
+
+
+def _notes_on(
+    objective: Objective, precision: np.dtype[Any], wanted: bool, second: bool
+) -> Iterator[str]:
     """Say what this loss and this point can't show."""
     if precision != np.float64:
         yield (
@@ -339,9 +517,17 @@ def _notes_on(objective: Objective, precision: np.dtype[Any]) -> Iterator[str]:
     zero = [name for name, value in objective.params.items() if not value.any()]
     if zero:
         some = ", ".join(zero[:6]) + (", ..." if len(zero) > 6 else "")
+        if second:
+            yield f"zero everywhere: {some}. What that hides shows at the perturbed point."
+        else:
+            yield (
+                f"zero everywhere: {some}. A penalty on these arrays would not show; add some noise "
+                "to the parameters to see it."
+            )
+    if wanted and not second:
         yield (
-            f"zero everywhere: {some}. A penalty on these arrays would not show; add some noise to "
-            "the parameters to see it."
+            "only the given point was checked: the loss is not finite at points nearby. What the "
+            "point hides (biases of 0, dead units) stays hidden."
         )
 
 
@@ -351,6 +537,12 @@ def _near_kinks(
     """Count the units so near to their kink that a difference crosses it, or rounding decides."""
     if kinks is None:
         return None
-    distance = 1e-13 if method == "complex" else point.eps ** (1 / 3)
-    sizes = [np.abs(np.asarray(values).real) for values in kinks()]
+    distance = 1e-13 if method == "complex" else point.grain ** (1 / 3)
+    try:
+        sizes = [np.abs(np.asarray(values, dtype=np.complex128).real) for values in kinks()]
+    except Exception as error:
+        raise KlayerError(
+            "`kinks` must return a list of arrays, the values that ReLUs decide on, but "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return sum(int((size <= distance * size.max(initial=0)).sum()) for size in sizes)

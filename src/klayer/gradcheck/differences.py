@@ -9,6 +9,10 @@ h and by the rounding of the loss divided by h. Both together are smallest near
 (Press et al., Numerical Recipes, section 5.7), times the size of the parameters. The complex step
 ``Im f(x + ih) / h`` subtracts nothing, so that h may be 1e-30 and no digit is lost
 (Squire & Trapp 1998, SIAM Review 40(1)).
+
+Where the loss is rougher than its arithmetic, because a part of it is computed in lower precision, it
+is rounded, or an offset swallows its digits, ``u`` is the *grain*: the measured noise over the size of
+the loss's changes. Larger steps, and what they leave, follow from it.
 """
 
 from __future__ import annotations
@@ -97,14 +101,15 @@ class Point:
         self._complex: Params | None = None
         self.base = objective.losses(self._real)[:, :, None]  # (T, P, 1)
         self.noise = self._measure_noise(rng)
+        self.grain = self._measure_grain(rng)
 
     def step(self, lines: Lines, power: float = 1 / 3) -> Array:
-        """Return the steps, (m,): ``eps^power`` times the size of the parameters on the line."""
+        """Return the steps, (m,): ``grain^power`` times the size of the parameters on the line."""
         size = self.scale[lines.name]
         if lines.is_direction:  # keep the length of the move that of one entry
-            return np.array([self.eps**power * size / math.sqrt(len(lines.along))])
+            return np.array([self.grain**power * size / (np.linalg.norm(lines.along) or 1.0)])
         here = np.abs(flat(self.params[lines.name])[:, lines.along]).max(axis=0)
-        return np.asarray(self.eps**power * np.maximum(size, here))
+        return np.asarray(self.grain**power * np.maximum(size, here))
 
     def at(self, lines: Lines, t: Array) -> tuple[Array, Array]:
         """Return the losses at distances ``t``, (T, P, m), and the distances moved, (P, m)."""
@@ -195,32 +200,104 @@ class Point:
 
     def curve(self, line: Lines) -> list[tuple[float, Array]]:
         """Return central differences, (T, P, 1), at steps 1e-1 ... 1e-12 times the scale."""
-        steps = [10.0**-k * self.step(line) / self.eps ** (1 / 3) for k in range(1, 13)]
+        steps = [10.0**-k * self.step(line) / self.grain ** (1 / 3) for k in range(1, 13)]
         with np.errstate(all="ignore"):
             return [(float(h[0]), self.central(line, h)[0]) for h in steps]
 
-    def _measure_noise(self, rng: np.random.Generator) -> Array:
-        """Estimate the rounding error of the loss, (T, P, 1), from moves of a few ulps.
+    def bound(self, name: str, rng: np.random.Generator) -> Array:
+        """Return how large the gradient of an array may be, (T, P), by moves of the array's size.
 
-        Third differences remove whatever is smooth on that scale; independent errors of standard
-        deviation s leave sqrt(20) s in them (Hamming's difference table).
+        What no move of a whole array shows in the loss is nothing, to the rounding of the loss over
+        the length of the move: where a difference with its small step drowns, this still tells.
+        """
+        size = self.params[name][0].size
+        found = np.zeros(self.base.shape[:2])
+        for length in (0.1, 1.0):
+            line = Lines(name, rng.choice([-1.0, 1.0], size))
+            h = np.array([length * self.scale[name]])
+            with np.errstate(all="ignore"):
+                change = np.abs(self.at(line, h)[0] - self.base)
+            change = np.where(np.isfinite(change), change, np.inf)
+            # Nothing to be seen: then the longest move says most.
+            unseen = change <= 4 * self.noise
+            slope = np.where(unseen, self.noise / self.scale[name], change / h)
+            found = np.maximum(found, slope[:, :, 0])
+        return found
+
+    def _measure_noise(self, rng: np.random.Generator) -> Array:
+        """Estimate the rounding error of the loss, (T, P, 1).
+
+        Once by moves of a few ulps; and once on the scale of a difference's step, for what rounds more
+        coarsely than the arithmetic itself: a part of the loss in lower precision, ``round()``.
+        """
+        least = 4 * self.eps * np.abs(self.base)
+        noise = np.maximum(least, 4 * self._roughness(rng, 8 * self.eps)[0])
+        spacing = self.eps ** (1 / 3)
+        rough, grained = self._roughness(rng, spacing)
+        while grained and spacing < 0.02:  # the moves are finer than the loss
+            spacing *= 8
+            rough, grained = self._roughness(rng, spacing)
+        if (4 * rough > 16 * noise).any():
+            # Kinks on the way look like noise, but not on most lines.
+            more = [self._roughness(rng, spacing)[0] for _ in range(2)]
+            rough = np.median(np.array([rough, *more]), axis=0)
+            noise = np.where(4 * rough > 16 * noise, 4 * rough, noise)
+        if grained:
+            noise = np.maximum(noise, self._smallest_change(rng))
+        return np.asarray(noise)
+
+    def _smallest_change(self, rng: np.random.Generator) -> Array:
+        """Return the least change of a loss that has few values, by large moves, (T, P, 1)."""
+        signs = {
+            name: self.scale[name] * rng.standard_normal(value.shape[1:])
+            for name, value in self.params.items()
+        }
+        with np.errstate(all="ignore"):
+            values = np.array([self._moved(signs, 0.25 * k) for k in range(12)])
+        steps = np.diff(np.sort(values, axis=0), axis=0)
+        least = np.where(steps > 0, steps, np.inf).min(axis=0)
+        return np.where(np.isfinite(least), least, 0.0)
+
+    def _roughness(self, rng: np.random.Generator, spacing: float) -> tuple[Array, bool]:
+        """Estimate the noise on a line of 12 points through all arrays; say if it has steps.
+
+        Fourth differences remove whatever is smooth on that scale; independent errors of standard
+        deviation s leave sqrt(70) s in them (Hamming's difference table). Of their sizes a low
+        quantile is taken: a kink spoils those that reach over it.
         """
         signs = {
             name: self.scale[name] * rng.choice([-1.0, 1.0], size=value.shape[1:])
             for name, value in self.params.items()
         }
-        values = []
-        for k in range(8):
-            moved = {
-                name: self._rounded(value + 8 * self.eps * k * signs[name])
+        values = np.array([self._moved(signs, spacing * k) for k in range(12)])
+        with np.errstate(all="ignore"):
+            fourth = np.abs(np.diff(values, n=4, axis=0)) / math.sqrt(70)
+        # The quantile of a normal distribution's absolute value there is 0.52.
+        rough = np.quantile(np.where(np.isfinite(fourth), fourth, 0.0), 0.4, axis=0) / 0.52
+        distinct = [len(np.unique(column)) for column in values.reshape(12, -1).T]
+        return np.asarray(rough), any(one < 8 for one in distinct)
+
+    def _measure_grain(self, rng: np.random.Generator) -> float:
+        """Return the noise over the loss's changes; the roundoff, where that is all there is."""
+        changes = []
+        for _ in range(2):
+            signs = {
+                name: self.scale[name] * rng.choice([-1.0, 1.0], size=value.shape[1:])
                 for name, value in self.params.items()
             }
-            values.append(self.objective.losses(moved)[:, :, None])
-        with np.errstate(all="ignore"):
-            third = np.diff(np.array(values), n=3, axis=0)
-            measured = np.sqrt(np.mean(np.square(third), axis=0) / 20)
-        least = 4 * self.eps * np.abs(self.base)
-        return np.maximum(least, np.where(np.isfinite(measured), 4 * measured, least))
+            with np.errstate(all="ignore"):
+                changes.append(np.abs(self._moved(signs, 0.1) - self.base))
+        change = np.max([np.where(np.isfinite(one), one, 0.0) for one in changes], axis=0)
+        known = change > 0
+        grain = float((self.noise[known] / (4 * change[known])).max(initial=0.0))
+        return min(grain, 1e-3) if grain > 100 * self.eps else self.eps
+
+    def _moved(self, signs: Params, distance: float) -> Array:
+        moved = {
+            name: self._rounded(value + distance * signs[name])
+            for name, value in self.params.items()
+        }
+        return np.asarray(self.objective.losses(moved)[:, :, None])
 
     def _rounded(self, values: Array) -> Array:
         """Return what a model of lower precision makes of the values."""
@@ -233,9 +310,10 @@ def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype[Any
     """Find out what precision the loss is computed in, whatever type it is returned as.
 
     A Python float that came out of float32 arithmetic is always a float32 number; a float64 result
-    hardly ever is, and four times in a row never.
+    hardly ever is, and four times in a row never. Whole numbers, and others that need a few digits
+    only, are numbers of any type, and so no evidence.
     """
-    candidates: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(np.float32)]
+    seen = []
     for _ in range(4):
         moved = {
             name: value * (1 + 1e-2 * rng.standard_normal(value.shape))
@@ -243,11 +321,21 @@ def precision_of(objective: Objective, rng: np.random.Generator) -> np.dtype[Any
             for name, value in objective.params.items()
         }
         losses = objective.losses(moved)
-        losses = losses[np.isfinite(losses) & (losses != 0)]
-        with np.errstate(over="ignore", under="ignore"):
-            candidates = [
-                one
-                for one in candidates
-                if np.array_equal(losses.astype(one), losses) and losses.size
-            ]
-    return candidates[0] if candidates else np.dtype(np.float64)
+        seen.append(losses[np.isfinite(losses) & (losses != 0)])
+    values = np.concatenate(seen)
+    returned = objective.loss_dtype.itemsize if objective.loss_dtype.kind == "f" else 8
+    for one in (np.dtype(np.float16), np.dtype(np.float32)):
+        if returned <= one.itemsize or _come_from(values, one):
+            return one
+    return np.dtype(np.float64)
+
+
+def _come_from(values: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether values are numbers of a type, one of them by its last digits."""
+    with np.errstate(over="ignore", under="ignore"):
+        if not values.size or not np.array_equal(values.astype(dtype), values):
+            return False
+    bits = np.finfo(dtype).nmant + 1
+    significant = np.frexp(values)[0] * 2.0 ** (bits - 3)
+    whole = (values == np.rint(values)) & (np.abs(values) < 2.0**bits)
+    return bool(((significant != np.rint(significant)) & ~whole).any())

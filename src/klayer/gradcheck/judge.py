@@ -4,7 +4,8 @@ Differences at eight steps tell a crossed kink of a ReLU, which vanishes with a 
 point that lies on one, where the slopes on both sides differ, and give away a loss that isn't
 complex-safe. Then the gradient is compared at a point nearby: where several kinks meet, not even a
 one-sided slope need agree with a correct backward pass, but that is so at this point only. A
-mistake follows everywhere.
+mistake follows everywhere; it may move on to another entry (that of the largest value, say), so the
+whole array is compared there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["Nearby", "NotComplexSafe", "judge"]
 
 # Errors of so many entries are confirmed one by one; then the others of the array are believed.
 _CONFIRM = 2
+# Of an array at a point nearby so many entries are compared; of a larger one as many, and a direction.
+_ENTRIES = 500
 # How far a point nearby is, relative to the size of the parameters.
 _NEARBY = 1e-3
 # What a difference quotient can be trusted to, against a complex step.
@@ -57,6 +60,38 @@ class Nearby:
                 for name, value in arrays.items():
                     change = float(np.abs(value - self.grads[t][name]).max())
                     self.rounding[t][name] = max(self.rounding[t][name], change)
+        self._arrays: dict[tuple[str, int, int], bool] = {}
+
+    def array_is_right(
+        self, name: str, t: int, p: int, method: str, floor: float, limit: float
+    ) -> bool:
+        """Whether analytic and numeric derivatives agree there in all entries of an array."""
+        key = name, t, p
+        if key not in self._arrays:
+            self._arrays[key] = self._compare_array(name, t, p, method, floor, limit)
+        return self._arrays[key]
+
+    def _compare_array(
+        self, name: str, t: int, p: int, method: str, floor: float, limit: float
+    ) -> bool:
+        size = self.point.params[name][0].size
+        rng = np.random.default_rng(size)
+        some = np.sort(rng.choice(size, min(size, _ENTRIES), replace=False))
+        lines = [Lines(name, some)]
+        if size > _ENTRIES:
+            lines.append(Lines(name, rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)))
+        for line in lines:
+            n, noise = (one[t, p] for one in self.point.slopes(line, method))
+            a = line.slopes(flat(self.grads[t][name])[p])
+            slack = noise + limit * np.maximum(np.maximum(np.abs(a), np.abs(n)), floor)
+            off = np.abs(a - n) - slack
+            for i in np.argsort(-off)[:_CONFIRM]:
+                # NaN counts as off.
+                if not off[i] <= 0 and not self.is_right(
+                    line.one(int(i)), t, p, method, floor, limit
+                ):
+                    return False
+        return True
 
     def is_right(
         self, line: Lines, t: int, p: int, method: str, floor: float, limit: float
@@ -121,7 +156,10 @@ def judge(
                         and nearby().contradicts(line, t, p, floor)
                     ):
                         raise NotComplexSafe(line.name)
-                    right = nearby().is_right(line, t, p, method, floor, tolerance)
+                    arguments = t, p, method, floor, tolerance
+                    right = nearby().is_right(line, *arguments) and nearby().array_is_right(
+                        line.name, *arguments
+                    )
                     state = NEARBY if right else PLAIN
                     confirmed[t, p] += not right
                 found.state[t, p, i] = state

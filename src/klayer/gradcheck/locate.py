@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from klayer.gradcheck.array_names import ArrayName, listed
 
 __all__ = ["locate"]
 
 
 def locate(
-    layers: list[str], names: dict[str, ArrayName], wrong: set[str], right: set[str]
+    layers: list[str],
+    names: dict[str, ArrayName],
+    wrong: set[str],
+    right: set[str],
+    unknown: Collection[str] = (),
 ) -> tuple[tuple[str, ...], str]:
     """Find the arrays where the error enters, and say what that leaves as the place.
 
@@ -23,6 +29,8 @@ def locate(
     names : dict of name -> ArrayName
     wrong, right : set of str
         Arrays found wrong and right; those that are in neither don't count.
+    unknown : collection of str
+        Arrays that could not be decided.
 
     Returns
     -------
@@ -38,6 +46,19 @@ def locate(
     >>> locate(["1", "2", "3"], names, {"W1", "W2", "W3"}, {"b1", "b2", "b3"})[0]
     ('W1', 'W2', 'W3')
     """
+    origin, text = _located(layers, names, wrong, right)
+    if unknown:
+        # Then "all above is right" and "every array is wrong" say too much.
+        known = f"wrong: {listed(origin)}"
+        if right:
+            known += f"; right: {listed([name for name in names if name in right])}"
+        return origin, f"{known}; nothing is known of {listed(sorted(unknown))}."
+    return origin, text
+
+
+def _located(
+    layers: list[str], names: dict[str, ArrayName], wrong: set[str], right: set[str]
+) -> tuple[tuple[str, ...], str]:
     of_layer = {
         layer: [name for name, parsed in names.items() if parsed.layer == layer] for layer in layers
     }

@@ -13,6 +13,7 @@ from klayer.errors import KlayerError, unknown_name
 from klayer.gradcheck.check import run_check
 from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
+from klayer.gradcheck.options import validate
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import (
     ACTIVATIONS,
@@ -57,6 +58,7 @@ def check_network(
     tolerance: float | None = None,
     seed: int = 0,
     numbers: Mapping[str, float | Sequence[float]] | None = None,
+    second_point: bool | None = None,
 ) -> Check:
     """Check the gradients of a klayer network, or of a population of P networks at once.
 
@@ -90,6 +92,9 @@ def check_network(
         Numbers that are no parameters: ``dropout`` (by default 0.3, where hidden units may be dropped),
         ``input_dropout`` (likewise 0.2), ``smoothing``, ``huber_delta``. What is dropped is the same
         at each evaluation.
+    second_point : bool, optional
+        Check at a perturbed point as well; by default if ``params`` are given: drawn ones hide
+        nothing.
 
     Returns
     -------
@@ -108,6 +113,7 @@ def check_network(
     >>> check.verdict, check.method, check.norm_error < 1e-13
     ('right', 'complex', True)
     """
+    validate(networks=networks, samples=samples, seed=seed)
     rng = np.random.default_rng([seed, 1])
     x, labels = _batch(network, x, labels, samples, rng)
     point = generic_params(network, networks, init, seed) if params is None else params
@@ -136,6 +142,7 @@ def check_network(
             if term != "l2"
         },
         kinks=objective.pre_activations,
+        second_point=params is not None if second_point is None else second_point,
         notes=notes,
     )
     # The second rests on gradients that are right.
@@ -193,9 +200,14 @@ class _NetworkObjective:
         self.terms: tuple[str, ...] = ("data", "l2", "cost") if self.l2.any() else ("cost",)
         self.derived = frozenset({"l2"})
         self.evaluations = 0
+        self.watch: Callable[[], None] = lambda: None
+
+    def rounding(self, params: Params) -> Params:  # noqa: ARG002
+        return {}
 
     def losses(self, params: Params) -> Array:
         self.evaluations += 1
+        self.watch()
         return self._losses(self._plan(params), params, self.l2)
 
     def _plan(self, params: Params, use: Use | None = None) -> Plan:
@@ -240,6 +252,7 @@ class _NetworkObjective:
             found[:, :, some] = losses[:, : len(some)].transpose(0, 2, 1)
             work[some - start, :, entries[some]] = base[:, entries[some]].T
         self.evaluations += m
+        self.watch()
         return found
 
     def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
@@ -274,14 +287,30 @@ class _NetworkObjective:
         """Carry out two updates of the first layer at once, as training does it; compare.
 
         The second one's logits and gradient rest on weights that have not been written down. One by
-        one, the same two updates are made of gradients that have been checked.
+        one, the same two updates are made of gradients that have been checked. Where a unit stands
+        exactly at its kink, rounding decides on which side it is: a mistake shows beside it, too.
         """
-        one_by_one, params = _copied(self.params), _copied(self.params)
+        rng = np.random.default_rng(0)
+        beside = {
+            name: value * (1 + 1e-3 * rng.standard_normal(value.shape))
+            + 1e-3 * rng.standard_normal(value.shape)
+            for name, value in self.params.items()
+        }
+        moved = self._moved_at_once(self.params) and self._moved_at_once(beside)
+        text = (
+            "carried out at once, as training does it for large first layers, two updates give "
+            f"another {', '.join(moved)} than one after the other."
+        )
+        return Cause("at-once", tuple(moved), text, 0.0) if moved else None
+
+    def _moved_at_once(self, start: Params) -> list[str]:
+        """Return the arrays that two updates at once change otherwise than one after the other."""
+        one_by_one, params = _copied(start), _copied(start)
         for _ in range(2):
             self._propagate(one_by_one, self.l2, _RATE)
 
         if self.network.drops_inputs:  # each network has inputs of its own then
-            return None
+            return []
         x, ws = self._x[np.dtype(np.float64)], Workspace()
         overlaps = [x @ x[:0].T, x @ x.T]
         delayed = DelayedWeights(params["W1"], np.concatenate([x, x]), overlaps, self.l2, ws)
@@ -305,16 +334,11 @@ class _NetworkObjective:
             plan.update()
         delayed.settle()
         slack = 1e-12 * max(np.abs(value).max() for value in one_by_one.values())
-        moved = [
+        return [
             key
             for key, value in one_by_one.items()
             if not np.allclose(params[key], value, rtol=1e-9, atol=slack, equal_nan=True)
         ]
-        text = (
-            "carried out at once, as training does it for large first layers, two updates give "
-            f"another {', '.join(moved)} than one after the other."
-        )
-        return Cause("at-once", tuple(moved), text, 0.0) if moved else None
 
     def _propagate(self, params: Params, l2: Array, rate: float = 0.0) -> tuple[Array, Params]:
         grads = {name: np.full_like(value, np.nan) for name, value in params.items()}

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from klayer.errors import KlayerError, unknown_name
+from klayer.errors import KlayerError
+from klayer.gradcheck.structure import Structure, flatten, is_container
 
 __all__ = ["Array", "FunctionObjective", "LossAndGrads", "Objective", "Params", "as_params", "flat"]
 
@@ -28,8 +29,17 @@ class Objective(Protocol):
     params: Params  # float64, each (P, ...)
     terms: tuple[str, ...]  # names of the terms of the cost
     derived: frozenset[str]  # terms whose gradient is a difference of others, and as noisy
-    loss_dtype: np.dtype[Any]
-    evaluations: int
+    watch: Callable[[], None]  # called at each evaluation, or some of them
+
+    @property
+    def loss_dtype(self) -> np.dtype[Any]:
+        """Type of the loss that was returned last."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """How often the loss has been computed."""
+        ...
 
     def losses(self, params: Params) -> Array:
         """Return the terms of the cost, shape (T, P), in the precision of ``params``."""
@@ -43,31 +53,35 @@ class Objective(Protocol):
         """Return the terms, shape (T, P), and for each term the gradients, shape (P, ...)."""
         ...
 
+    def rounding(self, params: Params) -> Params:
+        """Return by how much gradients may be off by the way they are computed; none: by nothing."""
+        ...
+
 
 def flat(value: Array) -> Array:
     """Return an array of P networks as (P, size)."""
     return value.reshape(len(value), -1)
 
 
-def as_params(params: Mapping[str, ArrayLike]) -> Params:
-    """Copy a mapping of arrays into float64, and refuse what isn't one.
+def as_params(params: Any) -> Params:
+    """Copy named arrays into float64, and refuse what isn't one; nested ones are named by their path.
 
     Raises
     ------
     KlayerError
-        For something else than a mapping from names to arrays of finite real numbers.
+        For something else than arrays of finite real numbers.
     """
-    if not isinstance(params, Mapping):
+    bare = isinstance(params, list | tuple | str | bytes) and not is_container(params)
+    if bare or params is None or callable(params):
         raise KlayerError(
             f"`params` must map names to arrays, but got {type(params).__name__}: "
             "pass for example {'W1': W1, 'b1': b1}."
         )
-    if not params:
+    leaves = flatten(params)
+    if not leaves:
         raise KlayerError("`params` must name at least one array, but it is empty.")
     copied = {}
-    for name, value in params.items():
-        if not isinstance(name, str):
-            raise KlayerError(f"`params` must have text as keys, but got {name!r}.")
+    for name, value in leaves.items():
         array, must = _array(value, f"params[{name!r}]"), f"`params[{name!r}]` must"
         if array.dtype.kind != "f":
             raise KlayerError(
@@ -99,7 +113,7 @@ class FunctionObjective:
     def __init__(
         self,
         function: LossAndGrads | Mapping[str, LossAndGrads],
-        params: Mapping[str, ArrayLike],
+        params: Any,
         loss: Loss | None = None,
     ) -> None:
         functions = dict(function) if isinstance(function, Mapping) else {"cost": function}
@@ -116,16 +130,36 @@ class FunctionObjective:
                 "`loss` must be a function of the parameters, beside one `loss_and_grads`: "
                 f"got {type(loss).__name__} beside {len(functions)} term(s)."
             )
+        if loss is None and len(functions) == 1:
+            loss = getattr(next(iter(functions.values())), "loss_alone", None)
         self.functions, self.loss = functions, loss
         self.terms = tuple(functions)
         self.params = {name: array[None] for name, array in as_params(params).items()}
+        self.structure = Structure(params)
+        self.notes: list[str] = []
+        self.watch: Callable[[], None] = lambda: None
         self.loss_dtype: np.dtype[Any] = np.dtype(np.float64)
         self.evaluations = 0
 
+    def shown(self, params: Params) -> Any:
+        """Return parameters as the user's functions know them."""
+        # [0, ...] keeps a view even of a scalar parameter, so that perturbations show through.
+        return self.structure.build({name: value[0, ...] for name, value in params.items()})
+
+    def rounding(self, params: Params) -> Params:
+        found: Params = {}
+        for function in self.functions.values():
+            rounding = getattr(function, "rounding", None)
+            if rounding is not None:
+                for name, value in flatten(rounding(self.shown(params))).items():
+                    found[name] = np.maximum(found.get(name, 0.0), np.asarray(value)[None])
+        return found
+
     def losses(self, params: Params) -> Array:
         self.evaluations += 1
+        self.watch()
         if self.loss is not None:
-            values = [self._scalar(self.loss(_shown(params)), "loss")]
+            values = [self._scalar(_called(self.loss, self.shown(params)), "loss")]
         else:
             values = [value for value, _ in self._call(params).values()]
         return np.array(values)[:, None]
@@ -142,6 +176,7 @@ class FunctionObjective:
 
     def evaluate(self, params: Params) -> tuple[Array, dict[str, Params]]:
         self.evaluations += 1
+        self.watch()
         before = {name: value.copy() for name, value in params.items()}
         found = self._call(params)
         values = [value for value, _ in found.values()]
@@ -153,7 +188,10 @@ class FunctionObjective:
                     f"`params[{name!r}]` in place: work on a copy."
                 )
         if self.loss is not None:
-            apart, together = self._scalar(self.loss(_shown(params)), "loss"), values[0]
+            apart, together = (
+                self._scalar(_called(self.loss, self.shown(params)), "loss"),
+                values[0],
+            )
             if abs(apart - together) > 1e-6 * max(abs(together), 1e-300):
                 raise KlayerError(
                     "`loss` and `loss_and_grads` must agree, but got "
@@ -165,7 +203,7 @@ class FunctionObjective:
         """Return loss and gradients of each term."""
         found = {}
         for term, function in self.functions.items():
-            result: Any = function(_shown(params))
+            result: Any = _called(function, self.shown(params))
             if not isinstance(result, tuple | list) or len(result) != 2:
                 length = f" of length {len(result)}" if isinstance(result, tuple | list) else ""
                 raise KlayerError(
@@ -187,28 +225,25 @@ class FunctionObjective:
         return array.reshape(())[()]
 
     def _gradients(self, grads: object) -> Params:
-        if not isinstance(grads, Mapping):
-            raise KlayerError(
-                "the gradients must be a mapping keyed as `params`, but got "
-                f"{type(grads).__name__}."
-            )
-        for name in grads:
-            if name not in self.params:
-                raise unknown_name("gradient", name, self.params)
+        shapes = {name: value.shape[1:] for name, value in self.params.items()}
         checked = {}
-        for name, like in self.params.items():
-            if name not in grads:
-                raise KlayerError(
-                    f"the gradients lack {name!r}: a gradient must have exactly its parameter's "
-                    f"key. Got: {', '.join(map(str, grads)) or 'none'}."
-                )
-            its, shape = f"`grads[{name!r}]`", like.shape[1:]
-            if grads[name] is None:
+        for name, value in self.structure.gradients(grads, shapes).items():
+            its, shape = f"`grads[{name!r}]`", shapes[name]
+            if value is None:
                 raise KlayerError(
                     f"{its} is None: the loss does not depend on it, or its gradient was never "
                     "computed."
                 )
-            array = _array(grads[name], f"grads[{name!r}]")
+            array = _array(value, f"grads[{name!r}]")
+            if array.shape != shape and _squeezed(array.shape) == _squeezed(shape):
+                # (1, n) for (n,): the same numbers, if not the same to NumPy's broadcasting.
+                note = (
+                    f"the gradient of {name} has shape {array.shape}, the array {shape}: beware of "
+                    f"broadcasting where one is subtracted from the other."
+                )
+                if note not in self.notes:
+                    self.notes.append(note)
+                array = array.reshape(shape)
             if array.shape != shape:
                 hint = " (the transposed shape)" if array.T.shape == shape else ""
                 raise KlayerError(
@@ -220,9 +255,17 @@ class FunctionObjective:
         return checked
 
 
-def _shown(params: Params) -> Params:
-    # [0, ...] keeps a view even of a scalar parameter, so that perturbations show through.
-    return {name: value[0, ...] for name, value in params.items()}
+def _called(function: Callable[[Any], Any], params: Any) -> Any:
+    try:
+        return function(params)
+    except SystemExit as error:
+        raise KlayerError(
+            f"the function must return, but it ended the program (SystemExit: {error.code})."
+        ) from error
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
 def _array(value: Any, what: str) -> Array:

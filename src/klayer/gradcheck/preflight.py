@@ -33,10 +33,22 @@ _NEARBY, _AWAY = 1e-6, 1e-2
 _NEARBY_POINTS = 8
 
 _RANDOM = (
-    "two evaluations at the same parameters differ: {where} by {change} relative. Fix the seed of "
-    "whatever is random (dropout, noise, the choice of samples) inside the function, then check "
-    "again."
+    "two evaluations at the same parameters differ: {where} by {change} relative, without a pattern "
+    "from call to call. Fix the seed of whatever is random (dropout, noise, the choice of samples) "
+    "inside the function, then check again."
 )
+_ACCUMULATES = (
+    "gradients accumulate: each call adds the same to {where}. They must start from zero in each "
+    "call (`optimizer.zero_grad()` in PyTorch, `grads[...] = 0` or new arrays in NumPy)."
+)
+_STATE = (
+    "state is kept from call to call: at the same parameters {where} differs by {change} relative, "
+    "and {how}. Start each call from the same state: fresh momentum and running statistics, the "
+    "same batch, parameters that are not updated inside."
+)
+_FIRST = "the first call differs from all later ones, which agree"
+_ALTERNATES = "the results alternate"
+_DRIFTS = "it moves on in the same direction each time, as momentum or a running average does"
 _REMEMBERS = (
     "an evaluation depends on the call before it: {where} differs by {change} relative after a call "
     "at other parameters. Something stale is used, such as activations kept from an earlier forward "
@@ -52,7 +64,7 @@ class Repeat:
     # Whether a gradient changes, but hardly, at a point nearby: then it is no mere rounding; (P,).
     steady: dict[str, dict[str, Array]]
     cause: Cause | None  # why the evaluations disagree, if they do
-    note: str | None  # that they agree to rounding only
+    notes: tuple[str, ...]  # that they agree to rounding only
 
 
 def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
@@ -75,6 +87,10 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
             "check the parameters, or the logarithms and divisions in the loss."
         )
     again = objective.evaluate(params)
+    tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
+    if _largest_change((losses, grads), again)[0] > tolerance:
+        calls = [(losses, grads), again, objective.evaluate(params), objective.evaluate(params)]
+        return Repeat(grads, {}, _unrepeatable(calls, tolerance), ())
     scale = {name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in params.items()}
 
     def gradients_at(distance: float) -> dict[str, Params]:
@@ -96,22 +112,71 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
         for term, arrays in steady.items():
             for name in arrays:
                 arrays[name] &= _steady(grads[term][name], moved[term][name])
-    tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
-    note, cause = None, None
-    for other, kind, text in ((again, "random", _RANDOM), (last, "remembers", _REMEMBERS)):
-        change, name = _largest_change((losses, grads), other)
-        if change > tolerance:
-            whole = name == "the loss"
-            where = name if whole else f"the gradient of {name}"
-            text = text.replace("{where}", where).replace("{change}", f"{change:.1e}")
-            cause = Cause(kind, () if whole else (name,), text, 0.0)
-            break
-        if change > 0:
-            note = (
-                f"repeated evaluations agree to rounding only (relative difference {change:.1e}): "
-                "the order of some sum is not fixed."
-            )
-    return Repeat(grads, steady, cause, note)
+    changes = [_largest_change((losses, grads), other) for other in (again, last)]
+    change, name = changes[1]
+    if change > tolerance:
+        return Repeat(grads, steady, _cause("remembers", _REMEMBERS, name, change), ())
+    notes: tuple[str, ...] = ()
+    if max(changes)[0] > 0:
+        notes = (
+            "repeated evaluations agree to rounding only (relative difference "
+            f"{max(changes)[0]:.1e}): the order of some sum is not fixed.",
+        )
+    return Repeat(grads, steady, None, notes)
+
+
+def _cause(kind: str, text: str, name: str, change: float, how: str = "") -> Cause:
+    whole = name == "the loss"
+    where = name if whole else f"the gradient of {name}"
+    return Cause(
+        kind, () if whole else (name,), text.format(where=where, change=f"{change:.1e}", how=how), 0
+    )
+
+
+def _unrepeatable(calls: list[Evaluation], tolerance: float) -> Cause:
+    """Say why calls in a row at the same parameters disagree: from how they do."""
+    change, name = _largest_change(calls[0], calls[1])
+    vectors = [
+        np.concatenate([losses.ravel(), *(v.ravel() for g in grads.values() for v in g.values())])
+        for losses, grads in calls
+    ]
+    steps = np.diff(np.nan_to_num(np.array(vectors)), axis=0)  # (3, numbers)
+    first, second, third = steps
+    sizes = np.linalg.norm(steps, axis=1)
+    T = calls[0][0].size
+    same_loss = all(
+        np.abs(one[0] - calls[0][0]).max() <= tolerance * np.abs(calls[0][0]).max() for one in calls
+    )
+
+    def near(a: Array, b: Array, slack: float) -> bool:
+        return bool(np.linalg.norm(a - b) <= slack * sizes[0])
+
+    slack = 1e-3 if tolerance > 1e-6 else 1e-6
+    if same_loss and near(first, second, slack) and near(first, third, slack):
+        arrays = [
+            key
+            for grads in (calls[0][1], calls[1][1])
+            for term in grads
+            for key in grads[term]
+            if not np.array_equal(calls[0][1][term][key], calls[1][1][term][key])
+        ]
+        some = list(dict.fromkeys(arrays))
+        where = f"the gradient of {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
+        return Cause("accumulates", tuple(some), _ACCUMULATES.format(where=where), 0.0)
+    if sizes[1] <= slack * sizes[0] and sizes[2] <= slack * sizes[0]:
+        return _cause("state", _STATE, name, change, _FIRST)
+    if near(first, -second, slack) and near(first, third, slack):
+        return _cause("state", _STATE, name, change, _ALTERNATES)
+    cosines = [
+        float(a @ b) / (float(np.linalg.norm(a) * np.linalg.norm(b)) or 1.0)
+        for a, b in ((first, second), (second, third))
+    ]
+    ratios = sizes[1:] / np.maximum(sizes[:-1], 1e-300)
+    # In few dimensions random changes may point the same way by chance; they don't shrink evenly.
+    even = abs(ratios[1] - ratios[0]) <= 0.1 * ratios[0]
+    if min(cosines) > 0.9 and (even or first.size - T >= 20):
+        return _cause("state", _STATE, name, change, _DRIFTS)
+    return _cause("random", _RANDOM, name, change)
 
 
 def _steady(here: Array, nearby: Array) -> Array:
@@ -166,15 +231,28 @@ def complex_unsafe(
                 {name: value.astype(np.complex128) for name, value in objective.params.items()}
             )
             reason = _not_complex(losses, point, caught)
+            telling = silent = 0
             for name in names if reason is None else ():
                 line = Lines(name, rng.standard_normal(objective.params[name][0].size))
                 # Where several kinks meet, even a safe loss may disagree; not nearby, though.
-                if not (_agrees(point, line) or _agrees(nearby(), line)):
-                    return (
-                        f"the complex step disagrees with central differences along {name}: some "
-                        "operation is not complex-safe (abs, maximum, var, norm and conj lose the "
-                        "derivative)"
+                trial = _trial(point, line)
+                if not (trial.agrees and trial.telling):
+                    there = _trial(nearby(), line)
+                    if not (trial.agrees or there.agrees):
+                        return (
+                            f"the complex step disagrees with central differences along {name}: "
+                            "some operation is not complex-safe (abs, maximum, var, norm and conj "
+                            "lose the derivative)"
+                        )
+                    trial = _Attempt(
+                        True, trial.telling or there.telling, trial.silent and there.silent
                     )
+                telling, silent = telling + trial.telling, silent + trial.silent
+            if reason is None and not telling and silent < len(names):
+                reason = (
+                    "the rounding of the loss is larger than what could show that it is "
+                    "complex-safe"
+                )
         except Exception as error:  # whatever a real-valued function does with complex numbers
             message = str(error).strip().split("\n")[0]
             if len(message) > 120:
@@ -194,17 +272,37 @@ def _not_complex(losses: Array, point: Point, caught: list[warnings.WarningMessa
             return "the function casts complex values to real ones (ComplexWarning)"
     if losses.dtype.kind != "c":
         return "the loss is real for complex parameters, as after float(), abs() or .real"
-    slack = 1e-10 * np.abs(point.base[:, :, 0]) + 10 * point.noise[:, :, 0]
-    if not (np.abs(losses.real - point.base[:, :, 0]) <= slack).all():
+    base, noise = np.abs(point.base[:, :, 0]), point.noise[:, :, 0]
+    change = np.abs(losses.real - point.base[:, :, 0])
+    if not (change <= 1e-10 * base + 10 * noise).all():
         return "the loss has another value in complex arithmetic"
+    # Rough, and not by its size alone: where complex numbers are taken through a finer computation,
+    # they tell of another function.
+    rough = noise > 1e5 * point.eps * base
+    if (rough & (change > 1e-11 * base)).any():
+        return "the loss is computed in lower precision than complex numbers are, at least in part"
     return None
 
 
-def _agrees(point: Point, line: Lines) -> bool:
+@dataclass(frozen=True)
+class _Attempt:
+    """What one direction says of the complex step."""
+
+    agrees: bool
+    telling: bool  # whether a lost derivative would have shown, and not drowned in rounding
+    silent: bool  # whether there is no derivative at all
+
+
+def _trial(point: Point, line: Lines) -> _Attempt:
     exact = point.complex_step(line)
     value, noise = point.central(line)
-    if (np.abs(exact - value) <= 1e-6 * np.abs(value) + 4 * noise).all():
-        return True
+    size = np.maximum(np.abs(exact), np.abs(value))
+    silent = bool((exact == 0).all())
+    off = np.abs(exact - value)
+    if (off <= 1e-6 * np.abs(value) + 4 * noise).all():
+        return _Attempt(True, bool((4 * noise <= 1e-2 * size).any()), silent)
     best = point.derivative(line)
+    off, size = np.abs(exact[:, :, 0] - best.value), size[:, :, 0]
     slack = 1e-6 * np.abs(best.value) + 4 * best.error
-    return bool((best.kink | (np.abs(exact[:, :, 0] - best.value) <= slack)).all())
+    agrees = bool((best.kink | (off <= slack)).all())
+    return _Attempt(agrees, bool((4 * best.error <= 1e-2 * size).any()), silent)

@@ -30,6 +30,7 @@ _EXPLANATION = (
     "scaled: largest |a - n| / max(|a|, |n|, floor). norm: ||a - n|| / max(||a||, ||n||). sum: the "
     "report's measure, the sum of |a - n| / max(eps, |a| + |n|)."
 )
+_ZERO = " zero: structurally zero, nothing but rounding on both sides."
 
 
 class GradientError(AssertionError):
@@ -70,8 +71,14 @@ class Row:
         Scaled error of the derivative along one random direction through all entries.
     magnitude : float
         Largest absolute value, analytic or numeric.
+    resolution : float
+        Smallest error, relative to the array's largest gradient, that rounding would not have hidden;
+        0 by complex step.
+    point : {"given", "perturbed"}
+        Where these numbers were found.
     verdict : {"right", "wrong", "zero", "undecided"}
-        ``zero``: structurally zero, nothing but rounding on both sides.
+        ``zero``: structurally zero, nothing but rounding on both sides. ``undecided``: rounding
+        would hide an error of a tenth, or no difference is finite.
     """
 
     term: str
@@ -93,6 +100,8 @@ class Row:
     left_out: int
     direction_error: float | None
     magnitude: float
+    resolution: float
+    point: str
     verdict: str
 
     @property
@@ -100,7 +109,7 @@ class Row:
         """The verdict in words."""
         if self.verdict == "zero":
             size = f"<= {self.magnitude:.0e}" if self.magnitude else "0"
-            return f"structurally zero ({size})"
+            return f"zero ({size})"
         return f"WRONG: {self.failing:,}" if self.verdict == "wrong" else self.verdict
 
 
@@ -167,6 +176,12 @@ class Check(Shown):
     seconds : float
     networks : int
         Number of networks checked at once, P.
+    point : {"given", "perturbed"}
+        Where causes and curve were found: the given point, or a second, perturbed one.
+    points : tuple of str
+        The points that were checked.
+    hidden : bool
+        Whether the mistake shows at the perturbed point alone.
     """
 
     heading: ClassVar[str] = "Gradient check"
@@ -180,6 +195,9 @@ class Check(Shown):
     precision: str
     seed: int
     networks: int = 1
+    point: str = "given"
+    points: tuple[str, ...] = ("given",)
+    hidden: bool = False
     origin: tuple[str, ...] = ()
     causes: tuple[Cause, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
@@ -231,7 +249,7 @@ class Check(Shown):
     @property
     def worst_row(self) -> Row:
         """The row with the largest error, of the first term that is wrong."""
-        wrong = [row for row in self.rows if row.verdict == "wrong"]
+        wrong = [row for row in self.rows if row.verdict == "wrong" and row.point == self.point]
         return max(
             (row for row in wrong if row.term == wrong[0].term), key=lambda row: row.scaled_error
         )
@@ -241,9 +259,19 @@ class Check(Shown):
         causes = [(f"likely cause {i}", cause.text) for i, cause in enumerate(self.causes, 1)]
         if self.origin and self.verdict == "wrong":
             causes.append(("enters at", ", ".join(self.origin)))
+        if self.hidden:
+            causes.append(
+                (
+                    "hidden",
+                    "at the given point itself the gradient is right: the mistake shows at a "
+                    "perturbed one, with every parameter moved a little.",
+                )
+            )
         parts: list[Part] = [Facts(causes, _VERDICTS[self.verdict])]
         if self.rows:
-            parts += [self._table_of_rows(), ShownSentence(_EXPLANATION, small=True)]
+            zeros = any(row.verdict == "zero" for row in self.rows)
+            explained = _EXPLANATION + _ZERO * zeros
+            parts += [self._table_of_rows(), ShownSentence(explained, small=True)]
         parts.append(Facts(self._facts()))
         if self.curve:
             parts.append(self._table_of_curve())
@@ -293,6 +321,8 @@ class Check(Shown):
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("method", self.reason), ("coverage", f"{self.coverage}.")]
+        if len(self.points) > 1:
+            facts.append(("points", "the given one, and a second, perturbed one."))
         if self.rows:
             scale = "" if self.step == COMPLEX_STEP else " times the parameters' scale"
             tolerance = f"{self.tolerance:.0e}, step {self.step:.2g}{scale}"

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from klayer.report.page import write_report
+    from klayer.report.plots import Chart, plot_accuracy, plot_curves
     from klayer.report.two_runs import compare_runs
 
-__all__ = ["compare_runs", "write_report"]
+__all__ = ["Chart", "compare_runs", "plot_accuracy", "plot_curves", "write_report"]
 
-_HOMES = {"compare_runs": "klayer.report.two_runs", "write_report": "klayer.report.page"}
+_HOMES = {
+    "Chart": "klayer.report.plots",
+    "compare_runs": "klayer.report.two_runs",
+    "plot_accuracy": "klayer.report.plots",
+    "plot_curves": "klayer.report.plots",
+    "write_report": "klayer.report.page",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,32 +9,43 @@ from functools import cached_property
 from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
 from klayer.study.chance import least_learnt
-from klayer.study.statistics import Comparison, counts, holm, paired
+from klayer.study.factors import Factor, Level, differing
+from klayer.study.statistics import Comparison, holm, paired
 
-__all__ = ["ArmComparison", "Comparisons"]
-
-# What an arm is compared against, where the study has it: no normalisation, He.
-_REFERENCE = {"batch_norm": "none", "init": "he"}
+__all__ = ["ArmComparison", "Comparisons", "Effect"]
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """A comparison of two arms that differ in one setting, ``factor``: b minus a, the reference.
+    """A comparison of two arms that differ in one factor: b minus a, the reference."""
 
-    ``primary`` says whether the baseline initialisation is kept: the first question, corrected by
-    itself.
-    """
-
-    factor: str
+    factor: Factor
     a: ArmView
     b: ArmView
-    primary: bool
+    primary: bool  # the reference initialisation is kept: the first question, corrected by itself
     result: Comparison
 
     @property
     def family(self) -> tuple[str, bool]:
         """The comparisons that it is corrected together with."""
-        return self.factor, self.primary
+        return self.factor.name, self.primary
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A level of a factor against the reference, averaged over all that else varies.
+
+    ``result`` compares over seeds the mean of the differences of those pairs of arms of which every
+    network left chance; ``trained`` counts the networks of all pairs.
+    """
+
+    factor: Factor
+    level: Level
+    cells: list[ArmComparison]
+    used: int  # how many of them went into the mean
+    trained: tuple[int, int]  # networks that left chance, of the reference and of the level
+    networks: int  # of each
+    result: Comparison
 
 
 @dataclass
@@ -45,10 +56,11 @@ class Comparisons:
 
     @cached_property
     def arms(self) -> list[ArmComparison]:
-        """Those of arms that differ in one setting; families stay together, in order."""
+        """Those of arms that differ in one factor; families stay together, in order."""
         view, corrected = self.view, []
+        init = view.factor("init")
         found = [
-            ArmComparison(factor, a, b, a.init == b.init == view.baseline, compare_arms(a, b))
+            ArmComparison(factor, a, b, _at_reference(init, a, b), compare_arms(a, b))
             for factor, a, b in _pairs(view)
         ]
         for family in dict.fromkeys(one.family for one in found):
@@ -57,42 +69,77 @@ class Comparisons:
             corrected += [replace(one, result=r) for one, r in zip(members, results, strict=True)]
         return corrected
 
-    @cached_property
-    def robustness(self) -> dict[tuple[str, str], Comparison]:
-        """How many networks trained without batch normalisation against with it.
+    def of(self, a: ArmView, b: ArmView) -> ArmComparison | None:
+        """Return the comparison of two arms; None if there is none."""
+        return next((one for one in self.arms if one.a is a and one.b is b), None)
 
-        By (architecture, series), of those with another initialisation than the baseline.
-        """
-        totals: dict[tuple[str, str], list[int]] = {}
-        for without, arm in _without_and_with(self.view):
-            if arm.init != self.view.baseline:
-                total = totals.setdefault((arm.architecture, arm.series), [0, 0, 0, 0])
-                for i, one in enumerate((without, arm)):
-                    total[i] += one.cell.trained
-                    total[2 + i] += one.cell.n
-        found = {
-            key: counts((k0, k1), (n0, n1), ("no BN", key[1]))
-            for key, (k0, k1, n0, n1) in totals.items()
-        }
-        return dict(zip(found, holm(list(found.values())), strict=True))
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What each level of each factor does on average, corrected within the factor."""
+        corrected = []
+        for factor in self.view.factors:
+            found = [
+                _effect(factor, level, cells)
+                for level in factor.levels
+                if (cells := self._cells(factor, level))
+            ]
+            results = holm([one.result for one in found])
+            corrected += [replace(one, result=r) for one, r in zip(found, results, strict=True)]
+        return corrected
+
+    def _cells(self, factor: Factor, level: Level) -> list[ArmComparison]:
+        return [
+            one
+            for one in self.arms
+            if one.factor == factor and one.b.levels.get(factor.name) == level
+        ]
+
+    @cached_property
+    def robustness(self) -> list[Effect]:
+        """Of each kind of batch normalisation and depth: how many left chance elsewhere than at the
+        reference initialisation."""
+        init, norm = self.view.factor("init"), self.view.factor("batch_norm")
+        if not (init and norm):
+            return []
+        groups: dict[tuple[str, Level], list[ArmComparison]] = {}
+        for one in self.arms:
+            if one.factor == norm and not one.primary:
+                key = self.depth_of(one.b), one.b.levels["batch_norm"]
+                groups.setdefault(key, []).append(one)
+        return [_effect(norm, level, cells) for (_, level), cells in groups.items()]
 
     @cached_property
     def interactions(self) -> dict[str, Comparison]:
         """What batch normalisation gains in the deepest network minus what it gains in the shallowest.
 
-        By series, at the baseline initialisation.
+        By the label of the kind, at the reference initialisation.
         """
-        view = self.view
-        if len(view.architectures) < 2:
+        norm, depth = self.view.factor("batch_norm"), self._depth()
+        if not (norm and depth):
             return {}
-        ends = (view.architectures[0], view.architectures[-1])
         found = {}
-        for series in view.series:
-            gains = [_gains(view, architecture, series) for architecture in ends]
-            seeds = [seed for seed in gains[0] if seed in gains[1]]
+        for level in norm.levels:
+            ends = [self._gains(level, depth, depth.levels[end]) for end in (0, -1)]
+            seeds = [seed for seed in ends[0] if seed in ends[1]]
             if len(seeds) > 1:
-                found[series] = paired([gains[1][seed] - gains[0][seed] for seed in seeds])
+                found[norm.label(level)] = paired([ends[1][seed] - ends[0][seed] for seed in seeds])
         return dict(zip(found, holm(list(found.values())), strict=True))
+
+    def depth_of(self, arm: ArmView) -> str:
+        """Say which network an arm is, where that varies: ``"9-layer"``."""
+        depth = self._depth()
+        return depth.label(arm.levels[depth.name]) if depth else ""
+
+    def _depth(self) -> Factor | None:
+        return self.view.factor("depth") or self.view.factor("hidden")
+
+    def _gains(self, level: Level, depth: Factor, at: Level) -> dict[int, float]:
+        """Return by seed what batch normalisation gains, where all networks of both arms trained."""
+        for one in self.arms:
+            here = (one.b.levels["batch_norm"], one.b.levels.get(depth.name)) == (level, at)
+            if one.factor.name == "batch_norm" and one.primary and here:
+                return _differences(one)
+        return {}
 
     @cached_property
     def fidelity(self) -> list[Fidelity]:
@@ -114,53 +161,50 @@ class Comparisons:
                 Fidelity(given[split], arm.measured(split), one.source, arm.label, chance, one.note)
                 for arm in arms
             ]
-            agreeing = [arm.series for row, arm in zip(rows, arms, strict=True) if row.agrees]
+            agreeing = [arm.label for row, arm in zip(rows, arms, strict=True) if row.agrees]
             fits = " and ".join(agreeing)
             found += [replace(row, fits=fits) if row.agrees is False else row for row in rows]
         return found
 
 
-def _pairs(view: RunView) -> Iterator[tuple[str, ArmView, ArmView]]:
-    """Yield (factor, a, b) for arms that differ in the factor alone, a having the reference value."""
-    arms = view.with_results
-    plain = [arm.settings.as_dict() for arm in arms]
-    factors = [
-        key for key in (plain[0] if plain else {}) if any(p[key] != plain[0][key] for p in plain)
-    ]
-    if len(factors) > 1 and "hidden" in factors:
-        # Depth has no reference value and is seen in the picture; other factors are the question.
-        factors.remove("hidden")
-    for factor in sorted(factors, key=lambda f: (f != "batch_norm", f != "init")):
-        values = [p[factor] for p in plain]
-        reference = _REFERENCE.get(factor)
-        reference = reference if reference in values else values[0]
-        for a, pa in zip(arms, plain, strict=True):
-            if pa[factor] != reference:
+def _at_reference(init: Factor | None, a: ArmView, b: ArmView) -> bool:
+    return init is None or a.levels["init"] == b.levels["init"] == init.reference
+
+
+def _pairs(view: RunView) -> Iterator[tuple[Factor, ArmView, ArmView]]:
+    """Yield (factor, a, b) for arms that differ in the factor alone, a having the reference level."""
+    arms, names = view.with_results, [factor.name for factor in view.factors]
+    # Batch normalisation and initialisation first: their questions are the oldest.
+    order = {"batch_norm": 0, "init": 1}
+    for factor in sorted(view.factors, key=lambda one: order.get(one.name, 2)):
+        for a in arms:
+            if a.levels[factor.name] != factor.reference:
                 continue
-            for b, pb in zip(arms, plain, strict=True):
-                if pb[factor] != reference and pb == {**pa, factor: pb[factor]}:
+            for b in arms:
+                if differing(a.levels, b.levels, names) == [factor.name]:
                     yield factor, a, b
 
 
-def _without_and_with(view: RunView) -> Iterator[tuple[ArmView, ArmView]]:
-    """Yield each arm with batch normalisation, after the one that differs in having none."""
-    plain = {arm.settings: arm for arm in reversed(view.with_results)}
-    for arm in view.with_results:
-        without = plain.get(replace(arm.settings, batch_norm="none"))
-        if without and arm.settings.batch_norm != "none":
-            yield without, arm
+def _differences(one: ArmComparison) -> dict[int, float]:
+    """Return the differences by seed, where every network of both arms left chance."""
+    if not one.a.cell.kind == one.b.cell.kind == "trained":
+        return {}
+    before = {record.seed: one.a.value(record) for record in one.a.records}
+    return {
+        record.seed: value - other
+        for record in one.b.records
+        if (value := one.b.value(record)) is not None
+        and (other := before.get(record.seed)) is not None
+    }
 
 
-def _gains(view: RunView, architecture: str, series: str) -> dict[int, float]:
-    """Return by seed what batch normalisation gains, where all networks of both arms trained."""
-    for without, arm in _without_and_with(view):
-        here = (arm.architecture, arm.series, arm.init) == (architecture, series, view.baseline)
-        if here and arm.cell.kind == without.cell.kind == "trained":
-            before = {one.seed: one.score(view.judge) for one in without.records}
-            return {
-                one.seed: value - other
-                for one in arm.records
-                if (value := one.score(view.judge)) is not None
-                and (other := before.get(one.seed)) is not None
-            }
-    return {}
+def _effect(factor: Factor, level: Level, cells: list[ArmComparison]) -> Effect:
+    trained = tuple(sum(one.result.trained[i] for one in cells) for i in (0, 1))
+    networks = sum(one.result.n for one in cells)
+    used = [found for one in cells if (found := _differences(one))]
+    seeds = [seed for seed in used[0] if all(seed in one for one in used)] if used else []
+    means = [sum(one[seed] for one in used) / len(used) for seed in seeds]
+    measure = cells[0].b.measure
+    width = measure.bounds[1] - measure.bounds[0]
+    result = paired(means, (-width, width))
+    return Effect(factor, level, cells, len(used), (trained[0], trained[1]), networks, result)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.report.vega import RATE, Panel, Spec, channel, hover, layers, mark, ruler, zoom
+from klayer.study.measure import MEASURES, Measure
 from klayer.study.statistics import Estimate, percent
 
-__all__ = ["CURVES", "Line", "curve_panel"]
+__all__ = ["Line", "curve_panel", "kinds_of"]
 
-CURVES = {"cost": "Cost", "loss": "Loss", "accuracy": "Accuracy"}
+# What there is a curve of in every task; the score that judges comes after.
+CURVES = {"cost": "Cost", "loss": "Loss"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class Line:
 Rates = Sequence[tuple[float, float]]
 
 
+def kinds_of(measure: Measure) -> list[str]:
+    """Return what curves are drawn of."""
+    return [*CURVES, measure.name]
+
+
 def curve_panel(
     kind: str, lines: Sequence[Line], about: str, *, rates: Sequence[Rates] = (), height: int = 210
 ) -> Panel:
@@ -40,13 +47,15 @@ def curve_panel(
     ``about`` says what they belong to, for those who don't see it; ``rates`` are the different
     schedules of the learning rate, drawn behind the curves on the same time axis.
     """
-    share = kind == "accuracy"
+    measure = MEASURES.get(kind)
+    share = bool(measure and measure.share)
+    title = CURVES.get(kind) or (measure.word[:1].upper() + measure.word[1:] if measure else kind)
     rows = [row for line in lines for row in _rows(line)]
     spec = _chart(rows, lines, share)
     if rates:
         spec = layers(_rates(rates), spec) | {"resolve": {"scale": {"y": "independent"}}}
     params = [zoom("lines"), hover("stripes", "e")]
-    alt = f"{CURVES[kind]} against epoch, {about}."
+    alt = f"{title} against epoch, {about}."
     ends = [
         f"{line.label}: {_number(line.points[-1][1].mean, share)}"
         for line in lines
@@ -57,7 +66,7 @@ def curve_panel(
     if not rows:
         params = params[:1]
     over = _over(lines, rates, share) if rows else None
-    return Panel(CURVES[kind], height, alt, spec, params, over)
+    return Panel(title, height, alt, spec, params, over)
 
 
 def _short(value: float | None) -> float:
@@ -107,12 +116,24 @@ def _chart(rows: list[Spec], lines: Sequence[Line], share: bool) -> Spec:
 
 
 def _scale(rows: list[Spec], share: bool) -> Spec:
-    """Keep a huge cost before the first epoch from flattening all that follows."""
-    later = max((row["b"] for row in rows if row["e"] > 0), default=None)
-    first = max((row["b"] for row in rows if row["e"] <= 0), default=None)
-    if share or later is None or first is None or first <= 2 * later:
+    """Follow the data: a huge cost before the first epoch must not flatten all that follows.
+
+    Nor must the chance that accuracies begin at, where they end close to one another.
+    """
+    later = [row for row in rows if row["e"] > 0]
+    if not later:
         return {"zero": True}
-    return {"zero": True, "domainMax": 1.4 * later, "nice": True}
+    low, high = min(row["a"] for row in later), max(row["b"] for row in later)
+    if share or low < 0:
+        begin = max(low, -0.25)  # R² may be far below 0 at first
+        margin = 0.04 * (high - begin) or 0.01
+        top = min(1.0, high + margin) if high <= 1 else high + margin
+        return {"domain": [_short(max(0.0, begin - margin) if share else begin - margin), _short(top)],
+                "nice": False}  # fmt: skip
+    first = max((row["b"] for row in rows if row["e"] <= 0), default=None)
+    if first is None or first <= 2 * high:
+        return {"zero": True}
+    return {"zero": True, "domainMax": 1.4 * high, "nice": True}
 
 
 def _rates(schedules: Sequence[Rates]) -> Spec:

@@ -11,8 +11,9 @@ from klayer.data.dataset import Dataset
 from klayer.report.png import picture, weight_sheet
 from klayer.report.run_view import RunView
 from klayer.study.record import NetworkRecord
+from klayer.study.statistics import SHARE, wilson
 
-__all__ = ["ClassResult", "Examination", "Mislabelled", "examine"]
+__all__ = ["ClassResult", "Examination", "Mislabelled", "examine", "seen"]
 
 MISTAKES = 24
 
@@ -73,24 +74,32 @@ class Examination:
             times = 0 if taken == k else int(row[taken])
             other = self.class_names[taken] if times else ""
             found.append(
-                ClassResult(name, n, right / n if n else None, *_interval(right, n), other, times)
+                ClassResult(
+                    name,
+                    n,
+                    right / n if n else None,
+                    *(wilson(right / n, n) if n else SHARE),
+                    other,
+                    times,
+                )
             )
         return found
 
 
-def _interval(right: int, n: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    return tuple(binomtest(right, n).proportion_ci(method="wilson")) if n else (0.0, 1.0)
+def seen(view: RunView, record: NetworkRecord) -> str:
+    """Return the last split that a network was judged by: trials of a search never saw ``test``."""
+    known = [split for split in view.splits if record.score(split) is not None]
+    return (known or list(view.splits))[-1]
 
 
 def examine(view: RunView, record: NetworkRecord, dataset: Dataset) -> Examination:
-    """Let a network label the split that the run is judged by."""
-    model, split = view.run.model(record), dataset.splits[view.judge]
+    """Let a network label the split that the run is judged by, or the last one that it may see."""
+    name = seen(view, record)
+    model, split = view.run.model(record), dataset.splits[name]
     probs = model.predict_probs(split.features)[0]
     predicted, k = probs.argmax(axis=1), dataset.n_classes
     cells = np.bincount(split.labels * k + predicted, minlength=k**2).reshape(k, k)
-    found = Examination(record, view.judge, dataset.class_names, cells)
+    found = Examination(record, name, dataset.class_names, cells)
     shape = dataset.image_shape
     if shape is None or shape[0] not in (1, 3):
         return found

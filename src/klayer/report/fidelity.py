@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from klayer.study.statistics import Cell, percent, t_factor
+from klayer.study.statistics import SHARE, Cell, percent, prediction_interval
 
 __all__ = ["Fidelity"]
 
@@ -41,11 +40,7 @@ class Fidelity:
     @property
     def interval(self) -> tuple[float | None, float | None]:
         """Where one more run would land in 95 % of cases: ``mean -+ t(n-1) * sd * sqrt(1 + 1/n)``."""
-        value = self.measured.estimate
-        if value.mean is None or value.sd is None:
-            return None, None
-        half = t_factor(value.n) * value.sd * math.sqrt(1 + 1 / value.n)
-        return value.mean - half, value.mean + half
+        return prediction_interval(self.measured.estimate, SHARE)
 
     @property
     def agrees(self) -> bool | None:
@@ -84,14 +79,14 @@ class Fidelity:
         if kind == "empty" or (agrees is None and not measured.far_apart):
             return "too few seeds to judge" if n else ""
         if kind == "mixed":
-            text = f"seeds differ: {measured.trained} of {n} trained"
+            text = f"seeds differ: {measured.trained} of {n} left chance"
             if published <= self.chance:
                 return f"{text}; the published run is one that did not"
             greatest = measured.result.greatest
             if self._within(measured.result.least, greatest):
                 return f"{text}; the published run is like them"
             side = "below" if greatest is None or published <= greatest else "above"
-            return f"{text}; the published run lies {side} all that trained"
+            return f"{text}; the published run lies {side} all that left chance"
         if kind in ("at chance", "diverged") and published > self.chance:
             became = "leaves chance" if kind == "at chance" else "stays finite"
             return f"with the stated settings none of {n} seeds {became}; the published run did"

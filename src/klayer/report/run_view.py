@@ -1,40 +1,32 @@
-"""A run as the page sees it: arms with short labels, in architectures, rows and columns."""
+"""A run as the page sees it: arms named by what varies, with their networks and what judges them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from klayer.errors import KlayerError
 from klayer.study.arms import describe
 from klayer.study.chance import uneven
+from klayer.study.factors import Factor, Level, coordinates, factors, labels, plainly
+from klayer.study.measure import Measure, measure_of
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.statistics import Cell, Comparison, Estimate, cell, compare, estimate
+from klayer.study.statistics import (
+    Cell,
+    Comparison,
+    Estimate,
+    cell,
+    compare,
+    estimate,
+    wilson,
+)
 from klayer.train import Settings
-from klayer.train.settings import setting_label
 
-__all__ = ["SPLITS", "ArmView", "Group", "RunView", "compare_arms"]
+__all__ = ["SPLITS", "ArmView", "RunView", "compare_arms"]
 
 SPLITS = ("train", "validation", "test")
-
-_BN = {"none": "no BN", "hidden": "BN", "all": "BN"}
-_SPELLED = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
-_IN_LABELS = ("hidden", "batch_norm", "init")
-
-
-def _init_label(init: str) -> str:
-    """Write an initialisation short.
-
-    Examples
-    --------
-    >>> _init_label("he"), _init_label("gaussian:0.0001")
-    ('He', 'σ = 0.0001')
-    """
-    name, _, sigma = init.partition(":")
-    return f"σ = {float(sigma):g}" if sigma else name.capitalize()
+ACCURACY = measure_of("classification")
 
 
 @dataclass(frozen=True)
@@ -44,39 +36,34 @@ class ArmView:
     name: str
     settings: Settings
     records: list[NetworkRecord]  # in the order of their seeds; empty where none is finished
-    architecture: str  # in short, "9-layer"
-    init: str  # in short, "He"
-    series: str  # what tells it from others of its architecture and initialisation: "BN hidden"
+    label: str  # what tells it from the study's other arms: "width 50, BN"
+    levels: dict[str, Level] = field(default_factory=dict)  # of every factor, by its name
     splits: tuple[str, ...] = SPLITS  # those that the data have
     uneven: bool = False  # whether some classes have many more rows than others
+    measure: Measure = ACCURACY
+    rows: int = 0  # of the split that judges
 
     @property
     def judge(self) -> str:
-        """The split whose accuracies the arm is judged by."""
+        """The split by which the arm is judged."""
         return self.splits[-1]
-
-    @property
-    def label(self) -> str:
-        """The whole name in short: ``"9-layer, BN hidden, He"``."""
-        return f"{self.architecture}, {self.series}, {self.init}"
-
-    @property
-    def init_series(self) -> str:
-        """What tells the arm from others of its architecture: ``"He, BN hidden"``."""
-        return f"{self.init}, {self.series}"
 
     @cached_property
     def cell(self) -> Cell:
-        """The accuracies that the arm is judged by."""
+        """What the arm is judged by."""
         return self.measured(self.judge)
 
     def measured(self, split: str) -> Cell:
-        """Return the arm's final accuracies on one split."""
-        return cell(self.records, split)
+        """Return the arm's final values on one split."""
+        return cell(self.records, split, bounds=self.measure.bounds, apart=self.measure.apart)
 
     def everything(self, split: str) -> Estimate:
-        """Return the final accuracies of all networks, whether they trained or not."""
-        return estimate(record.score(split) for record in self.records)
+        """Return the final scores of all networks, whether they trained or not."""
+        return estimate((record.score(split) for record in self.records), self.measure.bounds)
+
+    def value(self, record: NetworkRecord) -> float | None:
+        """Return what one of its networks is judged by."""
+        return record.score(self.judge)
 
     def beside(self, score: str) -> Estimate:
         """Return a score beside accuracy, of all networks on the last split that there is."""
@@ -87,7 +74,19 @@ class ArmView:
 
     def alone(self, record: NetworkRecord) -> ArmView:
         """Return one of the arm's networks as an arm, named by its seed."""
-        return replace(self, name=str(record.seed), records=[record])
+        return replace(self, name=str(record.seed), label=str(record.seed), records=[record])
+
+    def describe(self) -> str:
+        """Say in words what became of the seeds."""
+        return self.cell.describe(self.measure.show)
+
+    @property
+    def rows_interval(self) -> tuple[float | None, float | None]:
+        """How well the rows of the split know one network's accuracy; None if it is no share."""
+        mean = self.cell.estimate.mean
+        if mean is None or not self.measure.share or not self.rows:
+            return None, None
+        return wilson(mean, self.rows)
 
     @property
     def rates(self) -> tuple[tuple[float, float], ...]:
@@ -108,33 +107,28 @@ class ArmView:
 
 def compare_arms(a: ArmView, b: ArmView) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a."""
-    return compare(a.records, b.records, a.judge, (a.name, b.name))
-
-
-@dataclass(frozen=True)
-class Group:
-    """Arms of one architecture and one initialisation: one figure's curves."""
-
-    architecture: str
-    init: str
-    arms: list[ArmView]
-
-    @property
-    def slug(self) -> str:
-        """A file name."""
-        text = f"{self.architecture} {self.init}".lower().replace("σ = ", "sigma ")
-        kept = "".join(c if c.isalnum() or c in ".-" else "-" for c in text)
-        return "-".join(part for part in kept.split("-") if part)
+    return compare(a.records, b.records, a.judge, (a.name, b.name), a.measure.bounds)
 
 
 class RunView:
-    """What a run directory holds, arranged for showing; of its splits those ``among`` some."""
+    """What a run directory holds, arranged for showing.
 
-    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS) -> None:
-        self.run, self.path = run, run.path
+    Parameters
+    ----------
+    run : Run
+    among : tuple of str
+        Of its splits those that are looked at.
+    part : {"arms", "finalists"}
+        Whose networks the arms are.
+    """
+
+    def __init__(self, run: Run, among: tuple[str, ...] = SPLITS, part: str = "arms") -> None:
+        self.run, self.path, self.part = run, run.path, part
         self.info: dict[str, Any] = run.info
         self.networks = run.networks  # all finished ones, those of a search too
-        # Judged by their accuracies on the last of these: test if there, else validation, train.
+        self.task = str(run.info["data"].get("task", "classification"))
+        self.measure = measure_of(self.task)
+        # Judged by the last of these: test if there, else validation, train.
         self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
         # Those that the configuration declares, with or without results; then others with results.
         self.arms = _arms(self)
@@ -142,20 +136,28 @@ class RunView:
     @cached_property
     def records(self) -> list[NetworkRecord]:
         """Finished networks of the arms, without those of a search."""
-        return [record for record in self.networks if record.part == "arms"]
+        return [record for record in self.networks if record.part == self.part]
 
     @property
     def judge(self) -> str:
-        """The split whose accuracies networks are judged by."""
+        """The split by which networks are judged."""
         return self.splits[-1]
+
+    @property
+    def judged(self) -> str:
+        """What networks are judged by, in words: ``"test accuracy"``."""
+        return f"{self.judge} {self.measure.word}"
 
     @cached_property
     def best(self) -> NetworkRecord | None:
-        """The best network, by the split that the run chooses it by; None while none is finished."""
-        try:
-            return self.run.best()
-        except KlayerError:
-            return None
+        """The best network, by the split that the run chooses it by; None while none is finished.
+
+        Trials of a search are not among them once there are others: they must not be tested.
+        """
+        by = self.run.judged_by
+        known = [one for one in self.networks if one.score(by) is not None]
+        chosen = [one for one in known if one.part != "search"] or known
+        return max(chosen, key=lambda one: one.score(by) or 0.0, default=None)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -170,7 +172,12 @@ class RunView:
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return bool(self.summary) and len(self.records) >= self.planned
+        return bool(self.summary) and self.trained >= self.planned
+
+    @property
+    def trained(self) -> int:
+        """How many of these are finished."""
+        return sum(one.part in ("arms", "variance") for one in self.networks)
 
     @cached_property
     def with_results(self) -> list[ArmView]:
@@ -178,34 +185,48 @@ class RunView:
         return [arm for arm in self.arms if arm.records]
 
     @cached_property
-    def architectures(self) -> list[str]:
-        """In order of depth, then of appearance."""
-        depths = {arm.architecture: len(arm.settings.hidden) for arm in self.arms}
-        return sorted(depths, key=depths.__getitem__)
+    def factors(self) -> list[Factor]:
+        """What varies among the arms; where no two differ in one factor alone, the arm itself."""
+        if len(self.arms) < 2:
+            return []
+        found = factors([arm.settings for arm in self.arms])
+        names = [factor.name for factor in found]
+        if any(
+            sum(a.levels[name] != b.levels[name] for name in names) == 1
+            for i, a in enumerate(self.arms)
+            for b in self.arms[:i]
+        ):
+            return found
+        called = tuple(arm.label for arm in self.arms)
+        return [Factor("arm", tuple(arm.name for arm in self.arms), called, called)]
 
-    @cached_property
-    def inits(self) -> list[str]:
-        """Initialisations, the baseline first."""
-        names = _unique(arm.init for arm in self.arms)
-        return sorted(names, key=lambda name: name != self.baseline)
+    def factor(self, name: str) -> Factor | None:
+        """Return the factor with this name; None if it doesn't vary."""
+        return next((one for one in self.factors if one.name == name), None)
 
-    @cached_property
-    def baseline(self) -> str:
-        """The initialisation that others are compared with: He if there, else the first."""
-        names = _unique(arm.init for arm in self.arms)
-        return "He" if "He" in names or not names else names[0]
-
-    @cached_property
-    def series(self) -> list[str]:
-        """What tells arms of one architecture and initialisation apart; the order of the colours."""
-        return _unique(arm.series for arm in self.arms)
+    @property
+    def constant(self) -> str:
+        """What all arms have in common, in words."""
+        if len(self.arms) < 2:
+            return ""
+        shared = {"batch_norm", "init"} - {factor.name for factor in self.factors}
+        one, parts = self.arms[0].settings, []
+        if not {"depth", "hidden"} & {factor.name for factor in self.factors}:
+            parts.append(f"{len(one.hidden) + 1} layers")
+        if not {"depth", "width", "hidden"} & {factor.name for factor in self.factors}:
+            parts[-1] += f" ({', '.join(map(str, one.hidden)) or 'none'} hidden)"
+        words = plainly(one).split(", ")
+        parts += [words[1 + i] for i, name in enumerate(("batch_norm", "init")) if name in shared]
+        return ", ".join(parts)
 
     @cached_property
     def chance(self) -> float:
         """Accuracy of guessing: that of the networks at chance, else of the commonest class."""
         stuck = [one.score(self.judge) for one in self.records if one.state == "at chance"]
         values = [value for value in stuck if value is not None]
-        return max(values) if values else self.guessed
+        if values or not self.measure.share:
+            return max(values, default=0.0)
+        return self.guessed
 
     @property
     def guessed(self) -> float:
@@ -220,63 +241,37 @@ class RunView:
         """Whether some classes have many more training rows than others."""
         return uneven((self.info["data"].get("class_counts") or {}).get("train"))
 
-    def groups(self, *, baseline: bool) -> list[Group]:
-        """Return arms with results, grouped: those with the baseline initialisation, or all others."""
-        members: dict[tuple[str, str], list[ArmView]] = {
-            (architecture, init): []
-            for architecture in self.architectures
-            for init in self.inits
-            if (init == self.baseline) is baseline
-        }
-        for arm in self.with_results:
-            if (arm.architecture, arm.init) in members:
-                members[arm.architecture, arm.init].append(arm)
-        return [Group(*key, arms) for key, arms in members.items() if arms]
-
-
-def _unique(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
 
 def _arms(view: RunView) -> list[ArmView]:
     records: dict[str, list[NetworkRecord]] = {}
     for record in view.records:
         records.setdefault(record.arm, []).append(record)
-    declared = () if view.run.kind == "search" else view.run.study.arms
+    study = view.part == "arms" and view.run.kind != "search"
+    declared = view.run.study.arms if study else ()
     settings = {arm.name: arm.settings for arm in declared}
-    settings |= {name: group[0].settings for name, group in records.items()}
+    given = {arm.name for arm in declared if arm.named}
+    for name, group in records.items():
+        if name not in settings:
+            settings[name] = group[0].settings
+            if view.part == "arms" and not name.startswith(describe(group[0].settings)):
+                given.add(name)
     everyone = list(settings.values())
+    if not everyone:
+        return []
+    named = {i: name for i, name in enumerate(settings) if name in given}
+    called = labels(everyone, named)[0]
+    rows = coordinates(everyone)
     return [
         ArmView(
             name,
             one,
             sorted(records.get(name, []), key=lambda record: record.seed),
-            _architecture(one, everyone),
-            _init_label(one.init),
-            _series(name, one, everyone),
+            label,
+            {**row, "arm": name},
             view.splits,
             view.uneven,
+            view.measure,
+            int(view.info["data"]["samples"][view.judge]),
         )
-        for name, one in settings.items()
+        for (name, one), label, row in zip(settings.items(), called, rows, strict=True)
     ]
-
-
-def _architecture(one: Settings, everyone: Iterable[Settings]) -> str:
-    depth = f"{len(one.hidden) + 1}-layer"
-    widths = {other.hidden for other in everyone if len(other.hidden) == len(one.hidden)}
-    return depth if len(widths) == 1 else f"{depth} {list(one.hidden)}"
-
-
-def _series(name: str, one: Settings, everyone: Sequence[Settings]) -> str:
-    if not name.startswith(describe(one)):
-        return name
-    kinds = {other.batch_norm for other in everyone}
-    spelled = _SPELLED if "all" in kinds else _BN
-    mine = one.as_dict()
-    differing = [
-        key
-        for key in mine
-        if key not in _IN_LABELS and any(other.as_dict()[key] != mine[key] for other in everyone)
-    ]
-    extras = [setting_label(key, mine[key]) for key in differing]
-    return ", ".join([spelled[one.batch_norm], *extras])

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from klayer.report.run_view import SPLITS, ArmView, RunView
+from klayer.files import write_csv
+from klayer.report.run_view import ACCURACY, SPLITS, ArmView, RunView
 from klayer.study.chance import BESIDE_ACCURACY
+from klayer.study.measure import Measure
 from klayer.study.record import Score
 from klayer.study.statistics import Comparison, Estimate, percent
 from klayer.train import Settings
 
 __all__ = [
     "COLUMNS",
+    "COMPARISON_TIPS",
+    "INTERVAL",
     "VERDICT_MARKS",
     "Column",
     "Table",
     "columns",
     "comparison_cells",
-    "interval",
     "mean_sd",
     "network_table",
     "p_text",
-    "points",
     "result_table",
+    "share_text",
 ]
 
 
@@ -54,35 +56,19 @@ class Table:
         return self.marks[row] if self.marks else ""
 
     def save(self, folder: Path) -> Path:
-        """Write ``NAME.csv``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``NAME.csv`` into a folder that is there."""
         path = folder / f"{self.name}.csv"
-        with path.open("w", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(self.raw_head or self.head)
-            writer.writerows(self.raw or self.body)
+        write_csv(path, self.raw_head or self.head, self.raw or self.body)
         return path
 
 
+OUTCOME = "Outcome"
+INTERVAL = "95\u202f% interval"
 # The class of a row by what its comparison shows.
 VERDICT_MARKS = {"higher": "good", "lower": "bad"}
 
 
 # Numbers as tables and sentences write them.
-
-
-def points(value: float | None) -> str:
-    """Write a difference of shares in percentage points, with its sign.
-
-    Examples
-    --------
-    >>> points(0.0415), points(-0.003), points(None)
-    ('+4.2', '−0.3', '–')
-    """
-    if value is None:
-        return "–"
-    shown = f"{100 * value:+.1f}"
-    return shown.replace("-", "\u2212").replace("+0.0", "0.0").replace("\u22120.0", "0.0")
 
 
 def p_text(p: float | None) -> str:
@@ -98,36 +84,55 @@ def p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
-def mean_sd(found: Estimate, digits: int = 1) -> str:
-    """Write a mean share with its standard deviation, where there is one."""
-    shown = percent(found.mean, digits)
-    return shown if found.sd is None else f"{shown} ± {100 * found.sd:.{digits}f}"
+def share_text(value: float | None) -> str:
+    """Write a probability in per cent, without decimals.
+
+    Examples
+    --------
+    >>> share_text(0.52), share_text(None)
+    ('52\u202f%', '–')
+    """
+    return percent(value, 0)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write an interval of shares."""
-    return "–" if low is None else f"{100 * low:.1f} to {percent(high)}"
-
-
-def comparison_cells(found: Comparison) -> dict[str, str]:
+def comparison_cells(found: Comparison, measure: Measure) -> dict[str, str]:
     """Write a comparison, by the headings of its columns."""
     d = found.difference
     if found.test == "Fisher":
-        what = f"{found.trained[0]} → {found.trained[1]} of {found.n} trained"
+        what = f"{found.trained[0]} → {found.trained[1]} of {found.n} left chance"
+    elif found.identical:
+        what = "none, seed by seed"
     elif d.n:
-        what = f"{points(d.mean)} points"
+        what = measure.amount(d.mean)
     else:
-        what = "none trained" if found.trained == (0, 0) else "–"
-    effect = found.effect
+        what = "none left chance" if found.trained == (0, 0) else "–"
+    smallest = found.smallest_shown
+    interval = f"{measure.difference(d.low)} to {measure.difference(d.high)}"
     return {
-        "Seeds": str(found.n),
-        "Difference": what,
-        "95\u202f% interval": "–" if d.low is None else f"{points(d.low)} to {points(d.high)}",
-        "Effect d": "–" if effect is None else f"{effect:.1f}".replace("-", "\u2212"),
-        "Test": found.test or "–",
-        "p (Holm)": p_text(found.p_holm),
         "Verdict": found.verdict if found.verdict in VERDICT_MARKS else "not shown",
+        "Difference": what,
+        INTERVAL: "–" if d.low is None else interval,
+        "p (Holm)": p_text(found.p_holm),
+        "Ahead": share_text(found.superiority),
+        "Could show": measure.difference(smallest).lstrip("+") if smallest else "–",
+        "Seeds": str(found.n),
     }
+
+
+COMPARISON_TIPS = {
+    "Difference": "Mean over common seeds, the named one minus the one it is set against.",
+    INTERVAL: "Of the mean difference, Student's t.",
+    "p (Holm)": "Paired t, or Fisher's exact test of the numbers that left chance; corrected for all "
+    "comparisons of this table.",
+    "Ahead": "How often a seed of the named one is better than a seed of the other.",
+    "Could show": "The smallest true difference that these seeds would have shown in 80\u202f% of "
+    "cases.",
+}
+
+
+def mean_sd(found: Estimate, measure: Measure, digits: int = 1) -> str:
+    """Write a mean with its standard deviation, where there is one."""
+    return measure.mean_sd(found.mean, found.sd, digits)
 
 
 # The final results.
@@ -168,13 +173,15 @@ def _accuracy(split: str) -> Column:
         found = arm.everything(split)
         if found.mean is None:
             return "-"
+        if not arm.measure.share:
+            return arm.measure.mean_sd(found.mean, found.sd, 2)
         if found.sd is None:
             return f"{found.mean:.2%}"
         return f"{100 * found.mean:.2f} ± {found.sd:.2%}"
 
     return Column(
         split.capitalize(),
-        lambda arm: mean_sd(arm.measured(split).estimate),
+        lambda arm: mean_sd(arm.measured(split).estimate, arm.measure),
         raw,
         word=split,
         terminal=terminal,
@@ -191,7 +198,7 @@ def _beside(score: str, heading: str, tip: str) -> Column:
 
     return Column(
         heading,
-        lambda arm: mean_sd(arm.beside(score)),
+        lambda arm: mean_sd(arm.beside(score), ACCURACY),
         lambda arm: {f"{score}_mean": arm.beside(score).mean, f"{score}_sd": arm.beside(score).sd},
         word=heading.lower(),
         terminal=terminal,
@@ -230,16 +237,19 @@ def _outcome(arm: ArmView) -> str:
 
 
 COLUMNS = (
-    Column("Network", lambda arm: arm.label, lambda arm: {"arm": arm.name}, word="arm",
-           terminal=lambda arm: arm.name, words=True),
+    Column("Network", lambda arm: arm.label, lambda arm: {"arm": arm.name, "label": arm.label},
+           word="arm", words=True),
     Column("Seeds", lambda arm: str(arm.cell.n), _counts, word="n"),
     *map(_accuracy, SPLITS),
     _beside("balanced_accuracy", "Balanced",
             "Balanced accuracy on the last split: the share of right rows of each class, averaged."),
     _beside("macro_f1", "Macro F1", "The F1 scores of the classes on the last split, averaged."),
-    Column("95\u202f% interval", lambda arm: interval(arm.cell.estimate.low, arm.cell.estimate.high),
+    Column(INTERVAL, lambda arm: arm.measure.interval(arm.cell.estimate.low, arm.cell.estimate.high),
            tip="Where the mean over many more seeds would lie, Student's t."),
-    Column("Outcome", lambda arm: arm.cell.describe(), word="state", terminal=_outcome, words=True),
+    Column("Rows leave open", lambda arm: arm.measure.interval(*arm.rows_interval),
+           tip="Where the accuracy of one such network would lie on many more rows, after Wilson; all "
+           "seeds share the rows, so this is not in their spread."),
+    Column(OUTCOME, lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
 )  # fmt: skip
 
 
@@ -255,14 +265,17 @@ def columns(arms: Sequence[ArmView]) -> list[Column]:
 
 
 def result_table(
-    arms: Sequence[ArmView], name: str, caption: str, *, short: str = "label"
+    arms: Sequence[ArmView],
+    name: str,
+    caption: str,
+    label: Callable[[ArmView], str] = lambda arm: arm.label,
 ) -> Table:
-    """Make the table of final accuracies, a row for each arm.
+    """Make the table of final scores, a row for each arm, named by ``label``.
 
-    ``short`` says what names a row: ``"label"``; ``"series"``, what tells arms of one figure apart;
-    ``"init_series"``, what tells those of one architecture apart.
+    Where every network of every arm left chance, the outcome is not worth a column.
     """
-    shown = columns(arms)
+    plain = all(arm.cell.kind == "trained" and not arm.cell.far_apart for arm in arms)
+    shown = [one for one in columns(arms) if not (plain and one.heading == OUTCOME)]
 
     def raw(arm: ArmView) -> dict[str, Any]:
         parts = [column.raw(arm) for column in shown if column.raw]
@@ -272,8 +285,8 @@ def result_table(
         name,
         caption,
         [column.heading for column in shown],
-        [[getattr(arm, short), *(column.page(arm) for column in shown[1:])] for arm in arms],
-        list(raw(ArmView("", Settings(), [], "", "", ""))),
+        [[label(arm), *(column.page(arm) for column in shown[1:])] for arm in arms],
+        list(raw(ArmView("", Settings(), [], ""))),
         [list(raw(arm).values()) for arm in arms],
         ["" if arm.cell.kind == "trained" and not arm.cell.far_apart else "bad" for arm in arms],
         tuple(column.heading for column in shown[1:] if column.words),
@@ -287,7 +300,7 @@ def network_table(view: RunView) -> Table:
     def plain(value: Any) -> Any:
         return " ".join(map(str, value)) if isinstance(value, list) else value
 
-    kinds = ("accuracy", "loss", "cost", *(BESIDE_ACCURACY if view.uneven else ()))
+    kinds = tuple(kind for kind in vars(Score()) if view.uneven or kind not in BESIDE_ACCURACY)
     head = ["part", "arm", "seed", "state", "failure"]
     head += [f"{split}_{kind}" for split in view.splits for kind in kinds]
     raw = []

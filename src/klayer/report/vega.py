@@ -7,20 +7,24 @@ to the reader's light or dark scheme, by the attribute's value.
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import vl_convert as vlc
-
-from klayer.files import cached
+from klayer.files import cached, write_bytes, write_text
+from klayer.report import drawing
+from klayer.report.drawing import NotDrawn, javascript_bundle, newest_version
 
 __all__ = [
+    "BLUES",
+    "BLUES_DARK",
+    "HEAT",
+    "HEAT_DARK",
     "INK",
     "MUTED",
     "RATE",
@@ -34,8 +38,10 @@ __all__ = [
     "javascript",
     "layers",
     "mark",
+    "on_heat",
     "ruler",
     "series_colour",
+    "step",
     "zoom",
 ]
 
@@ -44,6 +50,27 @@ Spec = dict[str, Any]
 INK, MUTED, GRID, RATE, PAPER = "#1d1f24", "#5d616b", "#e3e1db", "#ece7da", "#fffffe"
 # Rust, blue, green, violet, ochre, slate: told apart in the three common kinds of colour blindness.
 SERIES = ("#b4450d", "#1c6bb0", "#12806a", "#8447a8", "#94690b", "#56606f")
+
+
+def _ramp(ends: Sequence[str], steps: int) -> tuple[str, ...]:
+    """Return colours from the first over those between to the last, in equal steps."""
+    parts = [[int(one[i : i + 2], 16) for i in (1, 3, 5)] for one in ends]
+    found = []
+    for k in range(steps):
+        at = k / (steps - 1) * (len(parts) - 1)
+        i = min(int(at), len(parts) - 2)
+        mixed = [round(a + (at - i) * (b - a)) for a, b in zip(parts[i], parts[i + 1], strict=True)]
+        found.append("#{:02x}{:02x}{:02x}".format(*mixed))
+    return tuple(found)
+
+
+# From chance, pale red, to the best, a clear blue, in steps, so that the style sheet can have others
+# in the dark; the text on them is legible on all.
+HEAT = _ramp(("#f6cdbb", "#f7ebd9", "#c4dfdc", "#86c2cd", "#5fa9c4"), 16)
+HEAT_DARK = _ramp(("#6b2f1c", "#4a3a2b", "#27474c", "#1f5f74", "#12647f"), 16)
+# Shares of a class, from none to all.
+BLUES = _ramp(("#f4f1ea", "#c9dfe3", "#8fc3d1", "#5fa9c5"), 12)
+BLUES_DARK = _ramp(("#1e2126", "#22414a", "#1f5566", "#126480"), 12)
 # Fonts of equal widths: a static picture is laid out here and shown elsewhere.
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 CONFIG: Spec = {
@@ -72,6 +99,25 @@ _TYPES = {"Q": "quantitative", "N": "nominal"}
 def series_colour(names: Sequence[str], name: str) -> str:
     """Return the colour of a series: the same on the whole page."""
     return SERIES[names.index(name) % len(SERIES)]
+
+
+def on_heat(value: float | None, least: float, best: float) -> str:
+    """Return the colour of a value between two others.
+
+    Examples
+    --------
+    >>> on_heat(0.1, 0.1, 0.5) == HEAT[0], on_heat(0.7, 0.1, 0.5) == HEAT[-1], on_heat(None, 0, 1)
+    (True, True, '#f6cdbb')
+    """
+    if value is None:
+        return HEAT[0]
+    at = (value - least) / (best - least) if best > least else 1.0
+    return HEAT[min(len(HEAT) - 1, max(0, round(at * (len(HEAT) - 1))))]
+
+
+def step(share: float) -> str:
+    """Return the colour of a share, from 0 to 1."""
+    return BLUES[round(share * (len(BLUES) - 1))]
 
 
 # Words of a specification.
@@ -196,25 +242,47 @@ class Figure:
         """Return the panels, each with an SVG that can stand in a page, without interaction."""
         specs = [{**panel.static(self.width), "config": CONFIG} for panel in self.panels]
         return [
-            (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
+            (panel, _inline_or_not(spec)) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write ``NAME.svg`` and ``NAME.png``, all panels side by side, with their legend."""
+    def save(self, folder: Path, png: bool = False) -> list[Path]:
+        """Write ``NAME.svg``, and ``NAME.png`` if wanted: all panels, with their legend.
+
+        The folder must be there. What can't be drawn is not written: the page says so in its place.
+        """
+        try:
+            drawn = self.svg()
+            pixels = self.raster("png", drawn) if png else b""
+        except NotDrawn:
+            return []
+        path = folder / f"{self.name}.svg"
+        write_text(path, drawn)
+        if not png:
+            return [path]
+        picture = path.with_suffix(".png")
+        write_bytes(picture, pixels)
+        return [path, picture]
+
+    def whole(self) -> Spec:
+        """Return one specification of all panels side by side, with their legend."""
         title = {"anchor": "start", "frame": "group", "offset": 10}
         panels = [
             {**panel.static(self.width), "title": {"text": panel.title, **title}}
             for panel in self.panels
         ]
-        spec: Spec = {"hconcat": panels, "spacing": 28}
+        spec: Spec = {"concat": panels, "columns": 3, "spacing": 28}
         if self.legend:
             spec = {"vconcat": [spec, _legend(self.legend)], "spacing": 6}
-        svg = _svg({**spec, "config": CONFIG, "background": PAPER, "padding": 12})
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
-        paths[0].write_text(svg, encoding="utf-8")
-        paths[1].write_bytes(vlc.svg_to_png(svg, scale=2))
-        return paths
+        return {**_schema(), **spec, "config": CONFIG, "background": PAPER, "padding": 12}
+
+    def svg(self) -> str:
+        """Return the whole figure as SVG."""
+        return drawing.svg(self.whole())
+
+    def raster(self, kind: str, svg: str = "") -> bytes:
+        """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
+        drawn = svg or self.svg()
+        return drawing.pdf(drawn) if kind == "pdf" else drawing.png(drawn, scale=2)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:
@@ -247,20 +315,16 @@ def _unnamed(spec: Spec) -> Spec:
 # Out.
 
 
-@cache
-def _version() -> str:
-    """Return the newest Vega-Lite release that there is to render with."""
-    known: list[str] = vlc.get_vegalite_versions()
-    return max(known, key=lambda version: [int(part) for part in version.split(".")])
-
-
 def _schema() -> Spec:
-    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json"}
+    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{newest_version()}.json"}
 
 
-def _svg(spec: Spec) -> str:
-    svg: str = vlc.vegalite_to_svg(spec, vl_version=_version(), allowed_base_urls=[])
-    return svg
+def _inline_or_not(spec: Spec) -> str:
+    """Draw an SVG that can stand in a page; a sentence where that fails."""
+    try:
+        return _inline(drawing.svg(spec))
+    except NotDrawn as why:
+        return f'<p class="hint">{html.escape(str(why))}</p>'
 
 
 def _inline(svg: str) -> str:
@@ -273,9 +337,13 @@ def _inline(svg: str) -> str:
 
 
 def javascript() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page."""
-    script: str = cached(
-        f"vega-{metadata.version('vl-convert-python')}-{_version()}.js",
-        lambda: vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version()),
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page.
+
+    Empty if the chart library ends: the page then shows its static pictures.
+    """
+    name = f"vega-{metadata.version('vl-convert-python')}-{newest_version()}.js"
+    try:
+        script = cached(name, lambda: javascript_bundle("window.klayerEmbed = vegaEmbed;"))
+    except NotDrawn:
+        return ""
     return script.replace("</script", "<\\/script")

@@ -1,6 +1,7 @@
 """Studies: arms x seeds -> populations -> results in a run directory."""
 
 from klayer.study.arms import Arm, Job, Pack, describe, jobs, pack
+from klayer.study.from_population import run_of
 from klayer.study.record import NetworkRecord, Score
 from klayer.study.run_dir import Run
 from klayer.study.study import Published, Study, preset_names, read_study
@@ -26,6 +27,7 @@ __all__ = [
     "pack",
     "preset_names",
     "read_study",
+    "run_of",
     "spread",
     "summarise",
     "train_jobs",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from klayer.study.factors import labels, slug
 from klayer.train import Member, Settings
 
-__all__ = ["Arm", "Job", "Pack", "describe", "jobs", "pack"]
+__all__ = ["SOURCES", "Arm", "Job", "Pack", "describe", "jobs", "pack"]
 
 _BATCH_NORM = {"none": "no BN", "hidden": "BN hidden", "all": "BN all"}
 
@@ -23,10 +24,13 @@ class Arm:
     name : str
         Unique in its study.
     settings : Settings
+    named : bool
+        Whether somebody gave the name, so that it is what the arm is called.
     """
 
     name: str
     settings: Settings
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class Job:
     ----------
     arm : str
     member : Member
-    part : {"arms", "search", "finalists"}
-        What it belongs to: the arms of a study, the trials of a search, its finalists.
+    part : {"arms", "variance", "search", "finalists"}
+        What it belongs to: the arms of a study, the networks that part their variance, the trials of a
+        search, its finalists.
     """
 
     arm: str
@@ -83,34 +88,82 @@ def describe(settings: Settings) -> str:
     return f"{len(hidden) + 1}-layer {hidden}, {_BATCH_NORM[settings.batch_norm]}, {settings.init}"
 
 
-def jobs(arms: Iterable[Arm], seeds: Sequence[int]) -> list[Job]:
-    """Cross arms with seeds."""
-    return [Job(arm.name, Member(arm.settings, seed)) for arm in arms for seed in seeds]
+# What a seed may decide, and the setting that it is added to; the initialisation is the network's own.
+SOURCES = {"init": "", "order": "order_seed", "split": "split_seed"}
+
+
+def jobs(arms: Iterable[Arm], seeds: Sequence[int], vary: Sequence[str] = ("init",)) -> list[Job]:
+    """Cross arms with seeds.
+
+    Parameters
+    ----------
+    arms : iterable of Arm
+    seeds : sequence of int
+    vary : sequence of {"init", "order", "split"}, "init" among them
+        What a seed decides: the initial weights, the order of the batches, the rows of training and
+        validation. Where it is more than the first, each arm also has networks of the part
+        ``"variance"``, in which one of these alone follows the seed and the others stay at the first.
+
+    Examples
+    --------
+    >>> found = jobs([Arm("a", Settings())], [0, 1], ["init", "order"])
+    >>> [(job.part, job.arm, job.member.seed, job.member.settings.order_seed) for job in found[1:]]
+    [('arms', 'a', 1, 1), ('variance', 'a: init', 1, 0), ('variance', 'a: order 1', 0, 1)]
+    """
+    found = [
+        Job(arm.name, Member(_seeded(arm.settings, vary, seed), seed))
+        for arm in arms
+        for seed in seeds
+    ]
+    if len(vary) > 1:
+        found += [
+            _alone(arm, vary, source, seeds[0], seed)
+            for arm in arms
+            for source in vary
+            for seed in seeds[1:]
+        ]
+    return found
+
+
+def _seeded(settings: Settings, vary: Sequence[str], seed: int) -> Settings:
+    names = [SOURCES[source] for source in vary if SOURCES[source]]
+    return replace(settings, **{name: getattr(settings, name) + seed for name in names})
+
+
+def _alone(arm: Arm, vary: Sequence[str], source: str, first: int, seed: int) -> Job:
+    """Return a network in which one source alone follows the seed."""
+    still = _seeded(arm.settings, [one for one in vary if one != source], first)
+    if source == "init":
+        return Job(f"{arm.name}: init", Member(still, seed), "variance")
+    name = f"{arm.name}: {source} {seed}"
+    return Job(name, Member(_seeded(still, [source], seed), first), "variance")
 
 
 def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:
     """Pack jobs into as few populations as there are, in order of first appearance.
 
-    Jobs go together if they share all settings but ``init``, ``l2``, ``lr_min`` and ``lr_max``.
+    Jobs go together if they share all settings but those that are a network's own. A population is
+    named by what tells it from the others.
 
     Examples
     --------
     >>> arms = [Arm(bn + i, Settings(batch_norm=bn, init=i))
     ...         for bn in ("none", "all") for i in ("he", "xavier")]
-    >>> [len(p.jobs) for p in pack(jobs(arms, seeds=[0, 1, 2]))]
-    [6, 6]
+    >>> [(p.name[:6], len(p.jobs)) for p in pack(jobs(arms, seeds=[0, 1, 2]))]
+    [('no-bn-', 6), ('bn-all', 6)]
     """
     groups: dict[Settings, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.member.settings.shared, []).append(job)
     packs, default = [], Settings().as_dict()
-    for shared, members in groups.items():
+    names = labels(list(groups))[0]
+    for label, members in zip(names, groups.values(), strict=True):
         # Only what is not at its default: a setting that a later version adds renames nothing.
         identity = [
             [*job.key, {k: v for k, v in job.member.settings.as_dict().items() if v != default[k]}]
             for job in members
         ]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{prefix}{len(shared.hidden) + 1}-layer-bn-{shared.batch_norm}-{digest}"
-        packs.append(Pack(name, tuple(members)))
+        called = slug(label) if len(groups) > 1 else "networks"
+        packs.append(Pack(f"{prefix}{called}-{digest}", tuple(members)))
     return packs

@@ -11,12 +11,14 @@ from klayer.study.execute import Executor, Unheard, open_executor
 from klayer.study.search.options import Search
 from klayer.study.study import Study
 from klayer.study.training import part_of, planned, updates
-from klayer.train import Member
+from klayer.train import Member, Settings
 
 __all__ = ["Duration", "durations"]
 
-# Seconds of training that are timed for each population.
-SAMPLE_SECONDS = 0.5
+# Seconds of training that are timed, of all populations together and of each at the least.
+SAMPLE_SECONDS, LEAST_SECONDS = 0.8, 0.03
+# Calls of a few updates, of which the fastest counts: what else runs on the machine only slows down.
+LEAST_CALLS = 3
 
 
 @dataclass(frozen=True)
@@ -59,54 +61,63 @@ def durations(
         Populations in the order of training, then the stages of the search.
     """
     with open_executor(executor, dataset, workers) as engine:
-        found = [
-            Duration(one.name, len(one.jobs), length, _seconds(one, engine))
-            for one, length in planned(study.jobs, dataset)
-        ]
+        parts = [(one.name, one, length) for one, length in planned(study.jobs, dataset)]
         if study.search:
-            found += _search(study.search, engine)
-    return found
+            parts += _search(study.search, engine)
+        costs = {key: 0.0 for _, one, _ in parts if (key := _key(one))}
+        share = max(LEAST_SECONDS, SAMPLE_SECONDS / max(1, len(costs)))
+        for _, one, _ in parts:
+            if one.jobs and not costs[_key(one)]:
+                costs[_key(one)] = _seconds(one, engine, share)
+    return [Duration(name, len(one.jobs), length, costs[_key(one)]) for name, one, length in parts]
 
 
-def _search(search: Search, executor: Executor) -> list[Duration]:
+def _key(one: Pack) -> tuple[Settings | None, int]:
+    """Return what the time of a population follows from: the same key, the same time."""
+    return (one.settings.shared if one.jobs else None), len(one.jobs)
+
+
+def _search(search: Search, executor: Executor) -> list[tuple[str, Pack, int]]:
+    """Return the stages of a search and its finalists as populations, with their updates."""
     final = replace(search.base, cycles=search.finalists.cycles)
     stages = [
         (f"search, stage {number}", search.base, search.trials_of(number) * search.seeds)
         for number in range(1, search.n_stages + 1)
     ]
     stages.append(("finalists", final, search.finalists.top * search.finalists.seeds))
-    cost = {}
-    found = []
-    for name, settings, networks in stages:
-        if (settings, networks) not in cost:
-            jobs = tuple(Job("", Member(settings, seed)) for seed in range(networks))
-            cost[settings, networks] = _seconds(Pack(name, jobs), executor) if jobs else 0.0
-        length = updates(executor.dataset, settings)
-        found.append(Duration(name, networks, length, cost[settings, networks]))
-    return found
+    return [
+        (
+            name,
+            Pack(name, tuple(Job("", Member(settings, seed)) for seed in range(networks))),
+            updates(executor.dataset, settings),
+        )
+        for name, settings, networks in stages
+    ]
 
 
-def _seconds(one: Pack, executor: Executor) -> float:
+def _seconds(one: Pack, executor: Executor, share: float) -> float:
+    """Time a few updates and a point of the curves, and extrapolate."""
     dataset, settings = executor.dataset, one.settings
     total = updates(dataset, settings)
-    state = executor.start_part(part_of(one, dataset))
-    per_update, spent, until = 0.0, 0.0, 1
-    while not state.update or (spent < SAMPLE_SECONDS and state.update < total):
-        part, before = part_of(one, dataset, min(until, total)), state.update
+    began = time.perf_counter()
+    part = part_of(one, dataset, 1)
+    state = executor.train_part(part, executor.start_part(part), Unheard())
+    first = time.perf_counter() - began  # it prepares, and records a point
+    per_update, spent, calls, step = first, 0.0, 0, 1
+    while state.update < total and (spent < share or calls < LEAST_CALLS):
+        before = state.update
+        part = part_of(one, dataset, min(before + step, total))
         started = time.perf_counter()
         state = executor.train_part(part, state, Unheard())
         took = time.perf_counter() - started
-        if before:  # the first call prepares, and records a point
-            per_update, spent = took / max(1, state.update - before), spent + took
-        until = 2 * max(until, state.update)
-    started = time.perf_counter()
-    executor.evaluate_part(part_of(one, dataset), state, "train")
-    per_sample = (time.perf_counter() - started) / len(dataset.splits["train"])
+        per_update = min(per_update, took / max(1, state.update - before))
+        spent, calls, step = spent + took, calls + 1, 2 * step
     sizes = [len(split) for split in dataset.splits.values()]
-    curves = [
+    curves = sum(
         min(len(split), settings.curve_samples)
         for name, split in dataset.splits.items()
         if name != "test"
-    ]
+    )
+    per_sample = max(0.0, first - per_update) / curves
     points = max(1, round(settings.cycles * settings.points_per_cycle)) + 1
-    return total * per_update + (points * sum(curves) + sum(sizes)) * per_sample
+    return total * per_update + (points * curves + sum(sizes)) * per_sample

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import Damaged, parse_json
+from klayer.files import parse_json
 from klayer.train import Settings
 from klayer.train.metrics import METRICS, main_metric
 
 __all__ = ["PARTS", "STATES", "Key", "NetworkRecord", "Score", "numbers"]
 
-# What a network belongs to: the arms of a study, the trials of a search, its finalists.
-PARTS = ("arms", "search", "finalists")
+# What a network belongs to: the arms of a study, the networks that part their variance, the trials of
+# a search, its finalists.
+PARTS = ("arms", "variance", "search", "finalists")
 # What became of it. `at chance`: its training accuracy never left that of guessing.
 STATES = ("trained", "at chance", "pruned", "diverged")
 
@@ -68,7 +69,7 @@ class NetworkRecord:
 
     Attributes
     ----------
-    part : {"arms", "search", "finalists"}
+    part : {"arms", "variance", "search", "finalists"}
     arm : str
     seed : int
     state : {"trained", "at chance", "pruned", "diverged"}
@@ -220,15 +221,17 @@ class NetworkRecord:
         )
 
     @classmethod
-    def from_line(cls, line: bytes, where: str) -> NetworkRecord:
-        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
-        try:
-            values = parse_json(line, where)
-        except Damaged as error:
-            raise KlayerError(
-                f"{error} Remove the line, and train its network again with --resume."
-            ) from None
-        return cls.from_json(values, where)
+    def from_line(cls, line: bytes, where: str, *, sealed: bool = False) -> NetworkRecord:
+        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line.
+
+        Raises
+        ------
+        Damaged
+            If it is no JSON, or not as it was written; if it has no digest, though ``sealed``.
+        KlayerError
+            As :meth:`from_json`.
+        """
+        return cls.from_json(parse_json(line, where, sealed=sealed), where)
 
 
 def numbers(values: Iterable[Any]) -> list[float | None]:

@@ -1,13 +1,15 @@
 """What the seeds of a study say, and how sure: intervals and paired comparisons.
 
-Every interval is Student's t at 95 %. Networks that never left chance or diverged are counted, never
-averaged with those that trained.
+Every interval over seeds is Student's t at 95 %, cut at the bounds of what is measured: a mean can't lie
+beyond them, so the cut interval covers it as often. Networks that never left chance or diverged are
+counted, never averaged with those that trained. What the rows of a split leave open is another question,
+and has an interval of its own, :func:`wilson`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +17,7 @@ import numpy as np
 
 __all__ = [
     "LEVEL",
+    "SHARE",
     "Cell",
     "Comparison",
     "Estimate",
@@ -26,12 +29,21 @@ __all__ = [
     "holm",
     "paired",
     "percent",
+    "pooled_sd",
+    "prediction_interval",
+    "smallest_shown",
+    "superiority",
     "t_factor",
+    "wilson",
 ]
 
 LEVEL = 0.95
+# How often a difference of the size that `smallest_shown` gives would be shown.
+POWER = 0.8
+# The bounds of a share.
+SHARE = (0.0, 1.0)
 # Seeds of one arm with a standard deviation above 5 points are not repetitions of one result.
-_FAR_APART = 0.05
+FAR_APART = 0.05
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -95,8 +107,16 @@ def t_factor(n: int) -> float:
     return float(stdtrit(n - 1, 0.5 + LEVEL / 2))
 
 
-def estimate(values: Iterable[float | None]) -> Estimate:
+def estimate(
+    values: Iterable[float | None], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
     """Estimate the mean of the values that are there (None and NaN are left out).
+
+    Parameters
+    ----------
+    values : iterable of float or None
+    bounds : (float, float)
+        Between which any value lies; the interval is cut there.
 
     Examples
     --------
@@ -114,7 +134,125 @@ def estimate(values: Iterable[float | None]) -> Estimate:
     # Equal values have no spread; the rounded mean must not make one up.
     sd = float(np.std(kept, ddof=1)) if least < greatest else 0.0
     half = t_factor(n) * sd / math.sqrt(n)
-    return Estimate(n, mean, sd, mean - half, mean + half, least, greatest)
+    low, high = max(bounds[0], mean - half), min(bounds[1], mean + half)
+    return Estimate(n, mean, sd, low, high, least, greatest)
+
+
+def prediction_interval(
+    found: Estimate, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float | None, float | None]:
+    """Return where one more value would land in 95 % of cases: ``mean -+ t(n-1) sd sqrt(1 + 1/n)``.
+
+    Examples
+    --------
+    >>> low, high = prediction_interval(estimate([0.9, 1.0, 0.95]), (0, 1))
+    >>> round(low, 3), high
+    (0.702, 1)
+    """
+    if found.mean is None or found.sd is None:
+        return None, None
+    half = t_factor(found.n) * found.sd * math.sqrt(1 + 1 / found.n)
+    return max(bounds[0], found.mean - half), min(bounds[1], found.mean + half)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share that was counted on n rows (Wilson 1927).
+
+    It says how well n rows know the accuracy of one network, and nothing about other seeds.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson(1.0, 27)], [round(end, 3) for end in wilson(0.8, 10)]
+    ([0.875, 1.0], [0.49, 0.943])
+    """
+    from scipy.special import ndtri
+
+    if n < 1:
+        return SHARE
+    z = float(ndtri(0.5 + LEVEL / 2))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    low = 0.0 if share <= 0 else max(0.0, centre - half)
+    return low, 1.0 if share >= 1 else min(1.0, centre + half)
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> Estimate:
+    """Estimate the standard deviation that several groups have in common, each around its own mean.
+
+    ``sd = sqrt(sum (n_i - 1) sd_i^2 / sum (n_i - 1))``, with the 95 % interval of the chi-squared
+    distribution: ``mean`` of what is returned is the standard deviation, ``n`` its degrees of freedom.
+
+    Examples
+    --------
+    >>> found = pooled_sd([[1.0, 3.0], [5.0, 7.0]])
+    >>> found.n, round(found.mean, 4), round(found.low, 3), round(found.high, 2)
+    (2, 1.4142, 0.736, 8.89)
+    """
+    from scipy.special import chdtri
+
+    kept = [np.asarray(group, float) for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in kept)
+    if not freedom:
+        return Estimate(0)
+    squares = math.fsum(float(((group - group.mean()) ** 2).sum()) for group in kept)
+    tail = (1 - LEVEL) / 2
+    low, high = (math.sqrt(squares / float(chdtri(freedom, p))) for p in (tail, 1 - tail))
+    return Estimate(freedom, math.sqrt(squares / freedom), None, low, high)
+
+
+def superiority(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Return how often a value of b exceeds one of a, over all pairs; a tie counts one half.
+
+    The probability of superiority (Vargha & Delaney 2000): 0.5 if neither is ahead, 1 if the least of b
+    exceeds the greatest of a. None where one of them is empty.
+
+    Examples
+    --------
+    >>> superiority([1, 2], [2, 3]), superiority([], [1])
+    (0.875, None)
+    """
+    if not len(a) or not len(b):
+        return None
+    wins = sum((y > x) + 0.5 * (y == x) for x in a for y in b)
+    return float(wins / (len(a) * len(b)))
+
+
+def smallest_shown(sd: float, n: int, comparisons: int = 1) -> float | None:
+    """Return the smallest true mean difference that n pairs would have shown in 80 % of cases.
+
+    The mean of n differences with standard deviation ``sd`` is tested at the level ``0.05 / m``, which
+    the first step of Holm's correction for m comparisons asks. The power is that of the noncentral t.
+
+    Parameters
+    ----------
+    sd : float, >= 0
+        Of the paired differences.
+    n : int
+        Pairs; None is returned for fewer than two.
+    comparisons : int, >= 1
+        How many were made together.
+
+    Examples
+    --------
+    >>> round(smallest_shown(0.01, 5), 4), round(smallest_shown(0.01, 5, 4), 4)
+    (0.0168, 0.0248)
+    """
+    if n < 2:
+        return None
+    if not sd:
+        return 0.0
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, stdtrit
+
+    critical = float(stdtrit(n - 1, 1 - (1 - LEVEL) / (2 * max(1, comparisons))))
+
+    def missing(shift: float) -> float:
+        return float(nctdtr(n - 1, shift, critical)) - (1 - POWER)
+
+    high = critical + 2.0
+    while missing(high) > 0:
+        high *= 2
+    return float(brentq(missing, 0.0, high)) * sd / math.sqrt(n)
 
 
 @dataclass(frozen=True)
@@ -128,6 +266,8 @@ class Cell:
         Of the networks that trained.
     chance : Estimate
         Of the networks that never left chance.
+    apart : float
+        Above which standard deviation those that trained lie far apart.
     """
 
     n: int
@@ -136,6 +276,7 @@ class Cell:
     diverged: int
     result: Estimate
     chance: Estimate
+    apart: float = FAR_APART
 
     @property
     def kind(self) -> str:
@@ -154,11 +295,11 @@ class Cell:
 
     @property
     def far_apart(self) -> bool:
-        """Whether all trained, but with a standard deviation above 5 points."""
-        return self.kind == "trained" and (self.result.sd or 0) > _FAR_APART
+        """Whether all trained, but their standard deviation is above ``apart``: 5 points."""
+        return self.kind == "trained" and (self.result.sd or 0) > self.apart
 
-    def describe(self) -> str:
-        """Say in words what became of the seeds.
+    def describe(self, show: Callable[[float | None], str] = percent) -> str:
+        """Say in words what became of the seeds; ``show`` writes a value.
 
         Examples
         --------
@@ -170,33 +311,45 @@ class Cell:
         if self.kind == "empty":
             return "no network yet"
         if self.kind == "trained":
-            text = f"trained, {self.n} of {self.n} seeds"
-            return f"{_range(self.result)}: {text}, far apart" if self.far_apart else text
+            text = f"left chance, {self.n} of {self.n} seeds"
+            return f"{_range(self.result, show)}: {text}, far apart" if self.far_apart else text
         parts = []
         if self.trained:
-            parts.append(f"{_range(self.result)}: trained, {self.trained} of {self.n} seeds")
+            parts.append(
+                f"{_range(self.result, show)}: left chance, {self.trained} of {self.n} seeds"
+            )
         if self.at_chance:
             parts.append(
-                f"{_range(self.chance)}: never left chance, {self.at_chance} of {self.n} seeds"
+                f"{_range(self.chance, show)}: never left chance, {self.at_chance} of {self.n} seeds"
             )
         if self.diverged:
             parts.append(f"diverged, {self.diverged} of {self.n} seeds")
         return "; ".join(parts)
 
 
-def _range(values: Estimate) -> str:
-    low, high = percent(values.least), percent(values.greatest)
+def _range(values: Estimate, show: Callable[[float | None], str]) -> str:
+    low, high = show(values.least), show(values.greatest)
     return low if low == high else f"{low.removesuffix(chr(0x202F) + '%')}–{high}"
 
 
-def cell(records: Sequence[Result], split: str = "test") -> Cell:
+def cell(
+    records: Sequence[Result],
+    split: str = "test",
+    *,
+    bounds: tuple[float, float] = SHARE,
+    apart: float = FAR_APART,
+) -> Cell:
     """Summarise the networks of one arm.
 
     Parameters
     ----------
     records : sequence of NetworkRecord
     split : {"train", "validation", "test"}
-        Whose accuracy.
+        Whose score.
+    bounds : (float, float)
+        Of the score.
+    apart : float
+        Above which standard deviation the seeds lie far apart.
     """
     groups = {
         state: [record.score(split) for record in records if record.state == state]
@@ -207,8 +360,9 @@ def cell(records: Sequence[Result], split: str = "test") -> Cell:
         trained=len(groups["trained"]),
         at_chance=len(groups["at chance"]),
         diverged=len(groups["diverged"]),
-        result=estimate(groups["trained"]),
-        chance=estimate(groups["at chance"]),
+        result=estimate(groups["trained"], bounds),
+        chance=estimate(groups["at chance"], bounds),
+        apart=apart,
     )
 
 
@@ -237,6 +391,10 @@ class Comparison:
         After Holm's correction for all comparisons that were made together.
     p_wilcoxon : float or None
         Wilcoxon's signed-rank test, two-sided: the same question without normal differences.
+    superiority : float or None
+        How often a network of b is better than one of a, over all pairs of seeds.
+    together : int
+        How many comparisons were made together.
     """
 
     a: str
@@ -249,6 +407,19 @@ class Comparison:
     p: float | None = None
     p_holm: float | None = None
     p_wilcoxon: float | None = None
+    superiority: float | None = None
+    together: int = 1
+
+    @property
+    def identical(self) -> bool:
+        """Whether both have the same value seed by seed."""
+        return self.difference.n > 0 and self.difference.least == self.difference.greatest == 0
+
+    @property
+    def smallest_shown(self) -> float | None:
+        """The smallest difference that these seeds would have shown in 80 % of cases."""
+        sd = self.difference.sd
+        return None if sd is None else smallest_shown(sd, self.difference.n, self.together)
 
     @property
     def verdict(self) -> str:
@@ -261,7 +432,9 @@ class Comparison:
         return "higher" if (self.difference.mean or 0) > 0 else "lower"
 
 
-def paired(differences: Sequence[float]) -> Comparison:
+def paired(
+    differences: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Comparison:
     """Test whether paired differences have mean zero: Student's t on the differences.
 
     ``t = mean / (sd / sqrt(n))`` with n - 1 degrees of freedom; effect ``d_z = mean / sd``. Where all
@@ -275,7 +448,7 @@ def paired(differences: Sequence[float]) -> Comparison:
     """
     from scipy import stats
 
-    found = estimate(differences)
+    found = estimate(differences, bounds)
     n = found.n
     empty = Comparison("", "", n, (n, n), "paired t" if n > 1 else "", found)
     if found.mean is None or not found.sd:
@@ -294,6 +467,7 @@ def compare(
     b: Sequence[Result],
     split: str = "test",
     names: tuple[str, str] = ("", ""),
+    bounds: tuple[float, float] = SHARE,
 ) -> Comparison:
     """Compare two arms over the seeds that both have, b minus a.
 
@@ -305,8 +479,10 @@ def compare(
     ----------
     a, b : sequence of NetworkRecord
     split : {"train", "validation", "test"}
-        Whose accuracy.
+        Whose score.
     names : (str, str)
+    bounds : (float, float)
+        Of the score.
     """
     first = {record.seed: record for record in a}
     second = {record.seed: record for record in b}
@@ -316,9 +492,15 @@ def compare(
         sum(other.state == "trained" for _, other in pairs),
     )
     if trained == (len(pairs), len(pairs)):
-        values = [(one.score(split), other.score(split)) for one, other in pairs]
-        differences = [y - x for x, y in values if x is not None and y is not None]
-        return replace(paired(differences), a=names[0], b=names[1], trained=trained)
+        values = [
+            (x, y)
+            for one, other in pairs
+            if (x := one.score(split)) is not None and (y := other.score(split)) is not None
+        ]
+        ahead = superiority([x for x, _ in values], [y for _, y in values])
+        width = bounds[1] - bounds[0]
+        found = paired([y - x for x, y in values], (-width, width))
+        return replace(found, a=names[0], b=names[1], trained=trained, superiority=ahead)
     return counts(trained, (len(pairs), len(pairs)), names)
 
 
@@ -357,5 +539,5 @@ def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     corrected, least = list(comparisons), 0.0
     for rank, (p, i) in enumerate(sorted(known)):
         least = max(least, min(1.0, (len(known) - rank) * p))
-        corrected[i] = replace(comparisons[i], p_holm=least)
+        corrected[i] = replace(comparisons[i], p_holm=least, together=len(known))
     return corrected

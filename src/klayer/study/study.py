@@ -13,25 +13,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from klayer.data import DataOptions, Dataset, load
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, located, unknown_name
-from klayer.study.arms import Arm, Job, describe, jobs
+from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
+from klayer.study.factors import labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import anchored, read_toml, validate
 from klayer.train import Settings
 from klayer.train.other_names import unknown_setting
 from klayer.train.seeds import seeds_of
-from klayer.train.settings import SETTINGS, current_names
+from klayer.train.settings import SETTINGS, current_names, has_effect
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
 MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
 
-Make = Callable[[Mapping[str, Any], str], Settings]
+Values = Mapping[str, Any]
+Make = Callable[[Values, str], Settings]
 
 
 class Published(BaseModel):
@@ -64,7 +68,7 @@ def _flat(value: list[Any]) -> bool:
     return not any(isinstance(item, list) for item in value)
 
 
-class _Document(BaseModel):
+class _Keys(BaseModel):
     """The keys that a study's file may have, and their kinds."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -77,9 +81,18 @@ class _Document(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
+    vary: list[Literal["init", "order", "split"]] = Field(default=["init"], min_length=1)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
     published: list[Published] = Field(default_factory=list)
+
+
+# What is said of the data stands beside `data`, under the names of its table.
+_Document = create_model(
+    "_Document",
+    __base__=_Keys,
+    **dict.fromkeys(OPTIONS, (Any, None)),  # type: ignore[call-overload]
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,8 @@ class Study:
     ----------
     name, title : str
     data : str
-        Name of the data set, as :func:`klayer.load` takes it.
+        Name of the data set, as :func:`klayer.load` takes it; ``target``, ``task`` and its other
+        arguments are keys of the document too.
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
         table of settings with an optional ``name``.
@@ -98,6 +112,8 @@ class Study:
     search : Search or None
     published : tuple of Published
     gradcheck : bool
+    vary : tuple of {"init", "order", "split"}
+        What a seed decides: see :func:`klayer.study.arms.jobs`.
     document : mapping
         The plain values that it was parsed from, defaults filled in: what a run stores.
     where : str
@@ -118,6 +134,7 @@ class Study:
     search: Search | None
     published: tuple[Published, ...]
     gradcheck: bool
+    vary: tuple[str, ...]
     document: Mapping[str, Any] = field(repr=False)
     where: str = field(default="", repr=False, compare=False)
 
@@ -150,6 +167,7 @@ class Study:
         try:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
+            DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
             document = _renamed(document)
             _check_size(document)
             search = document.search
@@ -165,6 +183,7 @@ class Study:
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
                 document.gradcheck,
+                _varied(document),
                 document.model_dump(exclude_none=True),
                 where,
             )
@@ -172,9 +191,16 @@ class Study:
             raise located(where, str(error)) from None
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What each arm is called, by its name: what tells it from the others."""
+        settings = [arm.settings for arm in self.arms]
+        named = {i: arm.name for i, arm in enumerate(self.arms) if arm.named}
+        return dict(zip([arm.name for arm in self.arms], labels(settings, named)[0], strict=True))
+
+    @property
     def jobs(self) -> list[Job]:
-        """The networks of its arms: every arm with every seed."""
-        return jobs(self.arms, self.seeds)
+        """The networks of its arms: every arm with every seed, and what parts their variance."""
+        return jobs(self.arms, self.seeds, self.vary)
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -194,6 +220,19 @@ class Study:
                 for corner in stage.space.corners()
             ]
         return found
+
+    def load_data(
+        self, data_dir: str | Path | None = None, *, may_download: bool = True
+    ) -> Dataset:
+        """Load its data set, with what the study says of it.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.load`.
+        """
+        said = {name: self.document[name] for name in OPTIONS if name in self.document}
+        return load(self.data, data_dir=data_dir, may_download=may_download, **said)
 
     def require_updates(self, samples: int, *, arms: bool = True) -> list[str]:
         """Refuse a half-cycle of less than one update of a training split with this many samples.
@@ -246,7 +285,7 @@ class Study:
         return self.search
 
 
-def _renamed(document: _Document) -> _Document:
+def _renamed(document: _Keys) -> _Keys:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
         for name, value in current_names(one.where, "published").items():
@@ -261,7 +300,7 @@ def _renamed(document: _Document) -> _Document:
     )
 
 
-def _check_size(document: _Document) -> None:
+def _check_size(document: _Keys) -> None:
     """Refuse more arms and networks than anybody waits for, before the first is made."""
     crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
     count = crossed + len(document.arms)
@@ -290,7 +329,18 @@ def _check_published(published: Sequence[Published], arms: Sequence[Arm]) -> Non
             )
 
 
-def _arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _varied(document: _Keys) -> tuple[str, ...]:
+    """Return what a seed decides."""
+    vary = document.vary
+    if "init" not in vary or len(set(vary)) < len(vary):
+        raise KlayerError(
+            "`vary` must be a list of different sources with 'init' among them, as in ['init', 'order', "
+            f"'split'], but got {vary}."
+        )
+    return tuple(source for source in SOURCES if source in vary)
+
+
+def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
     names = set()
     for arm in _all_arms(document, make):
         if arm.name in names:
@@ -302,23 +352,64 @@ def _arms(document: _Document, make: Make) -> Iterator[Arm]:
         yield arm
 
 
-def _all_arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
     grid, arms = document.grid, document.arms
     if grid or not arms:
-        for values in itertools.product(*grid.values()):
-            chosen = {**document.settings, **dict(zip(grid, values, strict=True))}
-            settings = make(chosen, "grid" if grid else "settings")
-            extra = [
-                f"{name} {chosen[name]}"
-                for name in grid
-                if name not in ("hidden", "batch_norm", "init")
-            ]
-            yield Arm(", ".join([describe(settings), *extra]), settings)
-    for one in arms:
-        chosen = {**document.settings, **one}
+        where, made = "grid" if grid else "settings", set[Settings]()
+        points = [
+            dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+        ]
+        shared = _effective(document.settings, points)
+        for point, rest in zip(_effective_points(points), shared, strict=True):
+            chosen = {**rest, **point}
+            settings = make(chosen, where)
+            if settings in made and len(point) < len(grid):
+                continue  # it differs from another in a setting that has no effect on it
+            made.add(settings)
+            yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
+    shared = _effective(document.settings, arms)
+    found = []
+    for one, rest in zip(arms, shared, strict=True):
+        chosen = {**rest, **one}
         name = chosen.pop("name", None)
         settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
-        yield Arm(str(name or describe(settings)), settings)
+        found.append((str(name or describe(settings)), settings, name is not None, one))
+    names = [name for name, *_ in found]
+    for name, settings, given, one in found:
+        # Where the usual name is another's, all that the arm sets.
+        extra = [] if given or names.count(name) == 1 else _extra(one)
+        yield Arm(", ".join([name, *extra]), settings, named=given)
+
+
+def _extra(point: Values) -> list[str]:
+    """Name what the usual name of an arm leaves out."""
+    return [
+        f"{name} {value}"
+        for name, value in point.items()
+        if name not in ("hidden", "batch_norm", "init")
+    ]
+
+
+def _effective(shared: Values, points: Sequence[Values]) -> list[Values]:
+    """Return what is shared by all points, for each without what has no effect on it alone.
+
+    What has an effect on none of them stays, to be refused.
+    """
+    kept = [{name for name in shared if has_effect(name, {**shared, **one})} for one in points]
+    some = set().union(*kept) if kept else set()
+    return [
+        {name: value for name, value in shared.items() if name in own or name not in some}
+        for own in kept
+    ]
+
+
+def _effective_points(points: Sequence[Values]) -> list[Values]:
+    """Return a grid's points, each without what has no effect on it, though on others."""
+    some = {name for one in points for name in one if has_effect(name, one)}
+    return [
+        {name: value for name, value in one.items() if has_effect(name, one) or name not in some}
+        for one in points
+    ]
 
 
 def preset_names() -> list[str]:

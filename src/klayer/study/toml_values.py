@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from klayer.data.catalogue import anchored_data
+from klayer.data.options import OPTIONS
 from klayer.data.regular_file import require_file
 from klayer.errors import KlayerError, invalid
 
@@ -108,6 +109,9 @@ def anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     found = dict(values)
     if isinstance(found.get("data"), str):
         found["data"] = anchored_data(found["data"], folder)
+    for name, option in OPTIONS.items():
+        if option.metavar == "FILE" and isinstance(found.get(name), str):
+            found[name] = str(folder.absolute() / Path(found[name]).expanduser())
     search = found.get("search")
     if isinstance(search, Mapping) and isinstance(search.get("storage"), str):
         head, _, path = search["storage"].partition(":///")

@@ -49,8 +49,8 @@ class Weights:
         write_arrays(path, arrays, about)
 
     @classmethod
-    def read(cls, path: Path) -> Weights:
-        """Read what :meth:`write` wrote.
+    def read(cls, path: Path, *, sealed: bool = False) -> Weights:
+        """Read what :meth:`write` wrote; ``sealed`` says whether it must have a digest.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Weights:
         KlayerError
             For a piece that this version doesn't know.
         """
-        arrays, about = read_arrays(path)
+        arrays, about = read_arrays(path, sealed=sealed)
         try:
             network = network_from(about)
         except KlayerError as error:

@@ -10,6 +10,7 @@ from klayer.train.population import Member, Population
 from klayer.train.schedules import SCHEDULES
 from klayer.train.settings import SETTINGS, Settings
 from klayer.train.state import CURVES, Failure, TrainingState
+from klayer.train.stored import load_population
 from klayer.train.trainer import Trainer
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "available_cores",
     "evaluate",
     "fit",
+    "load_population",
 ]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from klayer.data import Standardiser
+from klayer.data import Dataset, Encoder, Standardiser
+from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
@@ -64,6 +65,9 @@ class Data(Protocol):
 
     @property
     def targets(self) -> Standardiser | None: ...
+
+    @property
+    def encoder(self) -> Encoder | None: ...
 
 
 class Rows:
@@ -165,6 +169,8 @@ class Feed:
     dataset : klayer.data.Dataset
     n_features, n_classes : int
     dtype : dtype
+    original : Feed
+        The one whose rows were drawn anew to make this one; by default itself.
 
     Raises
     ------
@@ -187,8 +193,17 @@ class Feed:
         self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
         self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._rows: dict[str, Rows] = {}
-        for name, part in dataset.splits.items():
-            self._require_range(name, part.features)
+        self._drawn: tuple[int, int | str] = (0, "all")
+        self._latest: Feed | None = None
+        self.original: Feed = self
+        if not self.absent:
+            for name, part in dataset.splits.items():
+                self._require_range(name, part.features)
+
+    @property
+    def absent(self) -> bool:
+        """Whether only what is known of the data is there, not their rows."""
+        return bool(getattr(self.dataset, "absent", False))
 
     def _require_range(self, name: str, features: Array) -> None:
         """Refuse features too far from the training split's to be calculated with."""
@@ -202,6 +217,23 @@ class Feed:
                 f"where training has a mean of {standardiser.mean[column]:g} and a deviation of "
                 f"{standardiser.scale[column]:g}: correct the row or leave it away."
             )
+
+    def redrawn(self, split_seed: int, train_samples: int | Literal["all"]) -> Feed:
+        """Return the feed of the same data with other rows to train on; see `klayer.data.redrawn`."""
+        key = split_seed, train_samples
+        if key in ((0, "all"), self._drawn) or self.absent:
+            return self
+        if self._latest is None or self._latest._drawn != key:
+            if not isinstance(self.dataset, Dataset):
+                raise KlayerError(
+                    "`split_seed` and `train_samples` need a klayer.data.Dataset, but got "
+                    f"{type(self.dataset).__name__}."
+                )
+            dataset = redrawn(self.dataset, split_seed, train_samples)
+            self._latest = Feed(dataset, self.dtype, self.augment)
+            self._latest._drawn = key
+            self._latest.original = self
+        return self._latest
 
     @property
     def splits(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,6 +135,7 @@ def fit(
     population = Population(
         Feed(dataset, each[0].dtype, augment), [Member(one, n) for one in each for n in numbers]
     )
+    started = time.perf_counter()
     with Meter(_way(progress), patience=PATIENCE) as meter:
         many = f"{len(population)} network{'s' * (len(population) > 1)} on {dataset.name}"
         meter.begin(many, population.total_updates)
@@ -141,6 +143,7 @@ def fit(
             on_progress=meter.move,
             on_record=lambda state: meter.move(state.update, standing(state)),
         )
+    population.seconds = time.perf_counter() - started
     if not population.alive:
         warnings.warn(
             f"all {len(population)} networks diverged ({population.state.failures[0]}): lower lr_max, "

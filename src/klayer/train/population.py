@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,8 @@ class Population(Told):
     course : Course
         The cycles, in updates.
     total_updates, updates_per_epoch : int, in updates
+    seconds : float
+        What :func:`fit` took to train it.
 
     Raises
     ------
@@ -110,6 +113,7 @@ class Population(Told):
                     f"{', '.join(Settings.per_network())}, but network {p} has "
                     f"{_difference(member.settings, settings)}."
                 )
+        feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
         self._class_weights = feed.class_weights(settings.class_weights)
@@ -139,6 +143,7 @@ class Population(Told):
         self.state = state or self._start()
         if state:
             self._check(state)
+        self.seconds = 0.0
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
 
@@ -177,17 +182,8 @@ class Population(Told):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a backend has to know beside pieces, loss and optimiser: weights, clipping and so on."""
-        weights = self.feed["train"].weights is not None or self._class_weights is not None
-        return tuple(
-            what
-            for what, needed in (
-                ("weights", weights),
-                ("smoothing", bool(self.numbers["smoothing"].any())),
-                ("clip_norm", bool(self.settings.clip_norm)),
-            )
-            if needed
-        )
+        """What a backend has to know beside pieces, loss and optimiser."""
+        return ("clip_norm",) if self.settings.clip_norm else ()
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
@@ -241,6 +237,59 @@ class Population(Told):
 
     def _heading(self) -> str:
         return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the population to one file, whole or not at all; the data are not written.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.safetensors`` is added where it has no ending.
+
+        Returns
+        -------
+        path : Path
+            What :func:`klayer.load_population` takes.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be written.
+        """
+        from klayer.train.stored import save_population
+
+        return save_population(self, path)
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
+        """Write a run directory with a page, as ``klayer train`` does; return the page.
+
+        Parameters
+        ----------
+        out : path, optional
+            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
+        title : str, optional
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.study.run_of`.
+        """
+        import klayer
+
+        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
+        return page
 
     def curves(self) -> dict[str, Array]:
         """Return the recorded curves as a table, a row for each network and recorded update.
@@ -313,6 +362,7 @@ class Population(Told):
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
+            dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ __all__ = [
     "SETTINGS",
     "Settings",
     "current_names",
+    "has_effect",
     "setting_label",
     "setting_title",
     "without_aliases",
@@ -84,6 +85,19 @@ class Settings(Optimisation, Architecture):
         bound=2**63 - 1,
         rule="must be a whole number >= 0",
     )
+    split_seed: int = setting(
+        0,
+        "Seed by which the rows of training and validation are drawn anew; 0 leaves them as the data "
+        "have them.",
+        at_least=0,
+        rule="must be a whole number >= 0",
+    )
+    train_samples: Literal["all"] | int = setting(
+        "all",
+        "Training rows that are used, the first of a fixed random order, of each class its share.",
+        at_least=1,
+        unit="samples",
+    )
     dtype: str = setting("float32", "Precision: {choices}.", choices=("float32", "float64"))
     updates_at_once: Literal["auto"] | int = setting(
         "auto",
@@ -129,13 +143,14 @@ class Settings(Optimisation, Architecture):
 
         With batch normalisation none has one row alone: it would be normalised to 0.
         """
+        rows = samples if self.train_samples == "all" else min(samples, self.train_samples)
         least = 1 if self.batch_norm == "none" else 2
-        if samples < least:
+        if rows < least:
             raise KlayerError(
-                f"batch normalisation needs at least two training rows, but there is {samples}: give "
+                f"batch normalisation needs at least two training rows, but there is {rows}: give "
                 "more, or set batch_norm = 'none'."
             )
-        return Batches(samples, self.batch_size, self.order_seed, self.last_batch, least)
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least)
 
     @property
     def shared(self) -> Settings:
@@ -151,9 +166,10 @@ class Settings(Optimisation, Architecture):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or TOML."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
+            for name, value in values.items()
         }
 
     @classmethod
@@ -309,6 +325,20 @@ def current_names(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
             )
         given[today] = name
     return {today: values[name] for today, name in given.items()}
+
+
+def has_effect(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a setting has an effect beside others, given as plain values; the rest is at its default.
+
+    Examples
+    --------
+    >>> has_effect("bn_eps", {"batch_norm": "all"}), has_effect("bn_eps", {"bn_eps": 1e-5})
+    (True, False)
+    """
+    if name not in SETTINGS:
+        return True
+    defaults = {one: row.default for one, row in SETTINGS.items()}
+    return SETTINGS[name].has_effect(SimpleNamespace(**defaults | dict(values)))
 
 
 def without_aliases(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,15 +152,24 @@ class TrainingState:
         )
 
     def record(self, values: dict[str, Array]) -> None:
-        """Append a point, arrays of shape (P,), to each curve."""
-        self.recorded.append(self.update)
+        """Append a point, arrays of shape (P,), to each curve.
+
+        Interrupted in the middle, the point is not recorded: what counts is ``recorded``, the last.
+        """
+        T = len(self.recorded)
         for curve, value in values.items():
-            before = self.history.get(curve, np.empty((len(self), 0)))
+            before = self.history.get(curve, np.empty((len(self), 0)))[:, :T]
             self.history[curve] = np.column_stack([before, value])
+        self.recorded.append(self.update)
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
-        groups = {"params": self.params, "running": self.running, "history": self.history}
+        write_arrays(path, *self.packed())
+
+    def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the state as arrays by name and plain values: what a file holds."""
+        history = {curve: values[:, : len(self.recorded)] for curve, values in self.history.items()}
+        groups = {"params": self.params, "running": self.running, "history": history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
         arrays = {
             f"{group}/{key}": value
@@ -174,12 +183,16 @@ class TrainingState:
             "recorded": self.recorded,
             "failures": [failure and asdict(failure) for failure in self.failures],
         }
-        write_arrays(path, arrays, plain)
+        return arrays, plain
 
     @classmethod
-    def load(cls, path: Path) -> TrainingState:
-        """Read what :meth:`save` wrote."""
-        arrays, plain = read_arrays(path)
+    def load(cls, path: Path, *, sealed: bool = False) -> TrainingState:
+        """Read what :meth:`save` wrote; ``sealed`` says whether it must have a digest."""
+        return cls.unpacked(*read_arrays(path, sealed=sealed))
+
+    @classmethod
+    def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:
+        """Undo :meth:`packed`."""
         groups: dict[str, dict[str, Array]] = {"params": {}, "running": {}, "history": {}}
         slots: Slots = {}
         for name, value in arrays.items():

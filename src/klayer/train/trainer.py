@@ -8,6 +8,7 @@ and number of workers.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
@@ -35,6 +36,14 @@ GROUP = 16
 
 # A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
 BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+
+
+# Seconds between two pauses, in which all networks stand at one update and may be written down.
+STRETCH_SECONDS = 2.0
+
+
+class _Pause(Exception):
+    """The time of a stretch is over."""
 
 
 class TrainsBlocks(Protocol):
@@ -90,8 +99,8 @@ class Trainer:
     --------
     >>> import klayer as kl
     >>> feed = kl.Feed(kl.load("digits"))
-    >>> settings = Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
-    >>> population = Population(feed, [Member(settings, seed) for seed in (0, 1)])
+    >>> settings = kl.Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
+    >>> population = Population(feed, [kl.Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
     >>> population.evaluate("test")["accuracy"].shape
     (2,)
@@ -100,12 +109,14 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
+        self._rate: float | None = None  # updates of all networks per second, where that is known
 
     def train(
         self,
         until: int | None = None,
         on_progress: Callable[[float], None] | None = None,
         on_record: Callable[[TrainingState], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
     ) -> None:
         """Train to update ``until`` (by default to the end), recording the curves on the way.
 
@@ -122,24 +133,45 @@ class Trainer:
         on_record : callable, optional
             Called with the state after each recorded point. The state is then consistent: this is the
             moment to write it down.
+        on_pause : callable, optional
+            Called with the state some seconds apart, between two points and in mid-epoch: another
+            moment to write it down. Pausing changes no bit of what follows either.
         """
         population, state = self.population, self.population.state
         until = population.on_grid(population.total_updates if until is None else until)
         points = [t for t in population.record_points() if state.update <= t <= until]
         with self.engine:
             for t in points if points[-1:] == [until] else [*points, until]:
-                self.advance(t, on_progress)
+                self.advance(t, on_progress, on_pause)
                 if t in points and t not in state.recorded:
                     self.record()
                     if on_record:
                         on_record(state)
 
-    def advance(self, until: int, on_progress: Callable[[float], None] | None = None) -> None:
+    def advance(
+        self,
+        until: int,
+        on_progress: Callable[[float], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
+    ) -> None:
         """Do the updates up to ``until``, rounded up to the grid, and record nothing."""
+        population, state = self.population, self.population.state
+        goal = max(population.on_grid(until), state.update)
         with self.engine:
-            self._advance(self.population.on_grid(until), on_progress)
+            while True:
+                stretch = goal
+                if on_pause and self._rate:
+                    ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                    stretch = min(goal, population.on_grid(ahead))
+                self._advance(stretch, on_progress, pausing=on_pause is not None)
+                if state.update >= goal:
+                    return
+                if on_pause:
+                    on_pause(state)
 
-    def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _advance(
+        self, until: int, on_progress: Callable[[float], None] | None, *, pausing: bool
+    ) -> None:
         state = self.population.state
         with _LOCK:
             if id(state) in _IN_TRAINING:
@@ -149,11 +181,13 @@ class Trainer:
                 )
             _IN_TRAINING.add(id(state))
         try:
-            self._do_updates(until, on_progress)
+            self._do_updates(until, on_progress, pausing)
         finally:
             _IN_TRAINING.discard(id(state))
 
-    def _do_updates(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _do_updates(
+        self, until: int, on_progress: Callable[[float], None] | None, pausing: bool
+    ) -> None:
         state, engine = self.population.state, self.engine
         groups = self._groups()
         done = [state.update] * len(groups)
@@ -163,9 +197,16 @@ class Trainer:
             for t in self._group(make, groups[index], blocks, (done[index], goal), threads, ws):
                 done[index] = t
 
+        started, first = time.monotonic(), state.update
+        # Groups that wait for a worker have to be brought to the same update.
+        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
+
         def report() -> None:
             if on_progress:
                 on_progress(sum(done) / len(done))
+            if pausing and time.monotonic() - started > patience:
+                raise _Pause
 
         def behind() -> list[int]:
             return [index for index, t in enumerate(done) if t < goal]
@@ -179,15 +220,19 @@ class Trainer:
             self.consistent = False
             try:
                 engine.map(run, behind(), report)
-            except BaseException:
+            except BaseException as error:
                 # The workers stopped at different updates: bring all to the furthest one.
                 goal = max(done)
                 engine.map(run, behind())
                 state.update, self.consistent = goal, True
-                raise
+                if not isinstance(error, _Pause):
+                    raise
             if behind():
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
+        seconds = time.monotonic() - started
+        if seconds > STRETCH_SECONDS / 4:
+            self._rate = (goal - first) / seconds
 
     def _group(
         self,

@@ -83,7 +83,7 @@ def require(backend: str, network: Network, optimiser: str, needs: Sequence[str]
     network : Network
     optimiser : str
     needs : sequence of str
-        What it has to know beside: ``weights`` of samples, ``smoothing``.
+        What it has to know beside: ``clip_norm``.
 
     Raises
     ------

@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.nn.network import Network
-from klayer.nn.pieces import Affine, BatchNorm, Piece
+from klayer.nn.pieces import Affine, BatchNorm, Dropout, Fork, Join, LayerNorm, dropout_keys
 from klayer.nn.pieces.activations import LEAK
+from klayer.nn.pieces.piece import NUMBERS
 from klayer.nn.workspace import Workspace
 
 __all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
 
 Array = NDArray[Any]
+
+NO_LABELS, NO_TARGETS, NO_KEY = np.empty(0, np.int64), np.empty((0, 1)), dropout_keys([0])[0]
 
 # Seconds after which a first use says what takes so long.
 PATIENCE = 1.5
@@ -36,6 +39,12 @@ def _source() -> ModuleType:
     from klayer.nn.backends import kernel
 
     return kernel
+
+
+def _columns() -> ModuleType:
+    from klayer.nn.backends.kernel import table
+
+    return table
 
 
 @cache
@@ -52,10 +61,10 @@ def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str 
     if missing := why_no_numba():
         return missing
     source = _source()
-    kinds = [_kind(piece) for piece in network.pieces]
+    kinds = [piece.describe()["piece"] for piece in network.pieces]
     for what, names, known in (
         ("piece", kinds, source.PIECES),
-        ("loss", [network.loss], ("softmax_cross_entropy",)),
+        ("loss", [network.loss], source.LOSSES),
         ("optimiser", [optimiser], source.OPTIMISERS),
         ("sort of number", needs, ("none",)),
     ):
@@ -63,11 +72,6 @@ def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str 
             if name not in known:
                 return f"it knows no {what} {name!r}, only {', '.join(known)}: choose 'numpy'"
     return None
-
-
-def _kind(piece: Piece) -> str:
-    after = isinstance(piece, BatchNorm) and piece.after
-    return "batch_norm after activation" if after else str(piece.describe()["piece"])
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,18 @@ class Updates:
         Index of the first one, from 0.
     x : array, shape (N, D)
         The samples of all batches, one below another.
-    labels : int64 array, shape (N,)
+    labels : array, int64 (N,), or (N, K)
+        As the loss takes them.
     ends : int64 array, shape (T + 1,)
         Batch ``i`` is made of the rows ``ends[i]`` to ``ends[i + 1]``.
+    weights : array, shape (N,), or None
     """
 
     start: int
     x: Array
-    labels: NDArray[np.int64]
+    labels: Array
     ends: NDArray[np.int64]
+    weights: Array | None = None
 
 
 class Kernel:
@@ -118,11 +125,17 @@ class Kernel:
         self.dtype = np.dtype(dtype)
         self._pieces = _table(network)
         self._optimiser = _source().OPTIMISERS[optimiser]
-        self._numbers = {"eps": network.bn_eps, "leak": LEAK}
-        pieces, widest = len(self._pieces), max(network.widths[1:])
+        self._loss = _source().LOSSES[network.loss]
+        self._quantiles = np.array(network.quantiles, self.dtype)
+        self._numbers = {**NUMBERS, "eps": network.bn_eps, "leak": LEAK}
+        columns = _columns()
+        pieces, widest = len(self._pieces), int(self._pieces[:, columns.TO].max())
         product = max(int(np.prod(network.shapes()[key])) for key in network.weights)
+        own = int(self._pieces[:, columns.MEMORY].max()) + 1
         self._fixed = pieces * 3 * widest + 2 * widest + product
-        self._per_sample = (pieces + 2) * widest
+        self._per_sample = (pieces + 2 + own) * widest
+        self._dropouts = int((self._pieces[:, columns.KIND] == columns.DROPOUT).sum())
+        self._widest = widest
 
     def rates(self, rates: Mapping[str, Array]) -> Array:
         """Return what differs from update to update, each (..., T), as the kernel wants it."""
@@ -140,6 +153,7 @@ class Kernel:
         numbers: Mapping[str, float],
         ws: Workspace,
         losses: Array,
+        key: NDArray[np.uint64] | None = None,
     ) -> tuple[int, int]:
         """Do updates of one network.
 
@@ -152,7 +166,10 @@ class Kernel:
         rates : array, shape (T, ...)
             As :meth:`rates` makes them.
         numbers : mapping of float
-            The network's own ones: ``slope`` (2 lambda), ``momentum``, ``beta2``; by default 0.
+            The network's own ones: ``slope`` (2 lambda), ``momentum``, ``beta2``, by default 0; and
+            those of :data:`klayer.nn.NUMBERS`.
+        key : uint64 array, shape (2,), optional
+            What it drops.
         ws : Workspace
         losses : array, shape (T,)
             Becomes the mean loss of each update's batch, before the update.
@@ -163,23 +180,33 @@ class Kernel:
             Updates done: fewer than T if a loss is not finite, and then nothing has moved in that
             update; and the first layer (1 ... k) that is not finite there.
         """
-        samples = int(np.diff(updates.ends).max())
+        source, samples = _source(), int(np.diff(updates.ends).max())
         size = self._fixed + samples * self._per_sample
-        done, layer = _source().train(
+        labels: Array = updates.labels
+        targets: Array = NO_TARGETS.astype(self.dtype)
+        if labels.ndim == 2:
+            labels, targets = NO_LABELS, labels
+        numbers = {**self._numbers, **numbers}
+        rates_of_dropout = numbers["dropout"], numbers["input_dropout"]
+        done, layer = source.train(
             self._pieces,
             self._optimiser,
+            self._loss,
             updates.ends,
             updates.x,
-            updates.labels,
+            labels,
+            targets,
+            np.empty(0, self.dtype) if updates.weights is None else updates.weights,
+            self._quantiles,
             params,
             running,
             slots,
             rates,
-            np.array(
-                [{**self._numbers, **numbers}.get(n, 0) for n in _source().NUMBERS], self.dtype
-            ),
+            np.array([numbers.get(name, 0) for name in source.NUMBERS], self.dtype),
+            source.schedule(NO_KEY if key is None else key, rates_of_dropout),
             updates.start,
             ws.array("kernel", (size,), self.dtype),
+            ws.array("bits", (self._dropouts, source.words_for(samples * self._widest)), np.uint64),
             losses,
         )
         return int(done), int(layer)
@@ -207,7 +234,7 @@ def warm_up(dtype: np.dtype[Any]) -> None:
 
 def say_what_takes_long() -> None:
     if sys.stderr.isatty():
-        print("klayer compiles its fast kernel, once: about 15 seconds.", file=sys.stderr)
+        print("klayer compiles its fast kernel, once: about half a minute.", file=sys.stderr)
 
 
 def pack(
@@ -253,17 +280,34 @@ def pack(
 
 
 def _table(network: Network) -> NDArray[np.int64]:
-    """Return the pieces as the kernel reads them; their numbers lie in the order of the pieces."""
-    source = _source()
-    table = np.zeros((len(network.pieces), source.COLUMNS), np.int64)
-    offset = running = 0
-    for row, piece in zip(table, network.pieces, strict=True):
-        width = network.widths[piece.layer]
-        row[source.KIND] = source.PIECES[piece.describe()["piece"]]
-        row[source.FROM] = row[source.TO] = width
-        row[source.OFFSET], row[source.RUNNING] = offset, running
+    """Return the pieces as the kernel reads them; their numbers lie in the order of the pieces.
+
+    A fork has no row: the join above it names the piece whose output it adds, and the affine map between
+    them where to find the gradient that comes back past it.
+    """
+    columns, kinds = _columns(), _source().PIECES
+    rows: list[NDArray[np.int64]] = []
+    offset = running = memory = masks = 0
+    past = source = -1
+    for piece in network.pieces:
+        if isinstance(piece, Fork):
+            past, source, memory = memory, len(rows) - 1, memory + 1
+            continue
+        row = np.zeros(columns.COLUMNS, np.int64)
+        row[[columns.MEMORY, columns.SOURCE, columns.PAST]] = -1
+        row[columns.KIND], row[columns.LAYER] = kinds[piece.describe()["piece"]], piece.layer
+        row[columns.FROM] = row[columns.TO] = network.widths[piece.layer]
+        row[columns.OFFSET], row[columns.RUNNING] = offset, running
         if isinstance(piece, Affine):
-            row[source.FROM], row[source.BIAS] = piece.fan_in, piece.bias
+            row[columns.FROM], row[columns.BIAS] = piece.fan_in, piece.bias
+            row[columns.PAST] = past
+        elif isinstance(piece, LayerNorm) or (isinstance(piece, BatchNorm) and piece.after):
+            row[columns.MEMORY], memory = memory, memory + 1
+        elif isinstance(piece, Dropout):
+            row[columns.MEMORY], masks = masks, masks + 1
+        elif isinstance(piece, Join):
+            row[columns.MEMORY], row[columns.SOURCE], past = past, source, -1
         offset += sum(int(np.prod(one.shape)) for one in piece.params().values())
         running += sum(int(np.prod(one.shape)) for one in piece.running().values())
-    return table
+        rows.append(row)
+    return np.array(rows)

@@ -10,6 +10,7 @@ from klayer.report.sections import (
     how_made,
     published,
     search,
+    variance,
 )
 from klayer.report.sections.section import Section
 
@@ -17,12 +18,15 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
-    Section("arms", "Networks", arms.build),
-    Section("search", "Search", search.build),
-    Section("initialisation", "Other initialisations", arms.build_others),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
+    Section("all-arms", "All arms", arms.build_table),
+    Section("variance", "Where the spread comes from", variance.build),
+    Section("search", "Search", search.build),
+    Section("arms", "Networks", arms.build),
+    Section("others", "Others", arms.build_others),
     Section("fidelity", "Published and measured", published.build, appendix=True),
     Section("best", "The best network", best_network.build, appendix=True),
     Section("comparisons", "All comparisons", comparisons.build_tables, appendix=True),
+    Section("gradients", "Gradient check", gradient_check.build_appendix, appendix=True),
     Section("made", "How it was made", how_made.build, appendix=True),
 )

@@ -1,96 +1,125 @@
-"""The arms of a study: a section for each architecture, and one for the other initialisations."""
+"""The arms of a study: a part for each figure of the reference, and one for all others."""
 
 from __future__ import annotations
 
-from string import ascii_lowercase
-
-from klayer.report.curves import CURVES, Line, curve_panel
+from klayer.report.curves import Line, curve_panel, kinds_of
+from klayer.report.layout import MOST_COLOURS, Arrangement, Group
 from klayer.report.prose import effect
-from klayer.report.run_view import ArmView, Group, RunView
+from klayer.report.run_view import ArmView
 from klayer.report.sections.section import Block, Material, Part, block
-from klayer.report.table import result_table
+from klayer.report.table import Table, result_table
 from klayer.report.vega import MUTED, RATE, SERIES, Figure, Key, series_colour
 
-__all__ = ["build", "build_others"]
+__all__ = ["build", "build_others", "build_table"]
 
 SPLITS = ("train", "validation")
-MOST_SERIES = 6
+# Figures of curves on a page; the arms of others are in the table.
+MOST_FIGURES = 12
 
 
 def build(material: Material) -> list[Part]:
-    """Make a part for each architecture, with the baseline initialisation."""
-    view, parts = material.view, []
-    for group in view.groups(baseline=True):
-        title = f"{group.architecture} network"
-        if len(view.inits) > 1:
-            title += f", {group.init} initialisation"
-        caption = (
-            f"Final accuracies, {group.architecture} network, {group.init}: mean ± standard "
-            f"deviation over the seeds, with the interval of the mean {view.judge} accuracy."
-        )
-        table = result_table(group.arms, f"results-{group.slug}", caption, short="series")
-        blocks = [block("table", one=material.table(table)), *_group(material, group)]
+    """Make a part for each figure at the reference."""
+    layout, parts = material.layout, []
+    for group in layout.main():
+        title = group.title or ("Training" if len(material.view.arms) > 1 else _alone(group))
+        blocks = _group(material, layout, group)
+        if len(layout.groups) > 1 or len(material.view.arms) == 1:  # else it is that of all arms
+            table = _table(material, group, f"results-{group.slug}")
+            blocks = [block("table", one=table), *blocks]
         parts.append(Part(blocks, f"arms-{group.slug}", title))
     return parts
 
 
+def _alone(group: Group) -> str:
+    return group.arms[0].label
+
+
+def _table(material: Material, group: Group, name: str) -> Table:
+    about = group.about(material.view)
+    caption = (
+        f"{about}: final scores, mean ± standard deviation over the seeds, with the interval of the "
+        f"mean {material.view.judged}."
+    )
+    return material.table(result_table(group.arms, name, caption, material.layout.series_label))
+
+
 def build_others(material: Material) -> list[Part]:
-    """Make one part of all other initialisations, with a heading for each architecture."""
-    groups = material.view.groups(baseline=False)
-    if not groups:
+    """Make one part of the figures at all other levels of the last factor."""
+    layout = material.layout
+    groups, last = layout.main(wanted=False), layout.last
+    if not groups or last is None:
         return []
-    names = list(dict.fromkeys(group.architecture for group in groups))
+    room = max(0, MOST_FIGURES - len(layout.main()))
     blocks = []
-    for number, name in enumerate(names):
-        own = [group for group in groups if group.architecture == name]
-        caption = (
-            f"Final accuracies, {name} network, by initialisation: mean ± standard deviation "
-            "over the seeds."
-        )
-        slug = "".join(c if c.isalnum() or c == "-" else "-" for c in name)
-        arms = [arm for group in own for arm in group.arms]
-        table = result_table(arms, f"results-{slug}-other", caption, short="init_series")
-        letter = ascii_lowercase[number] if number < 26 else str(number + 1)
-        letter = letter if len(names) > 1 else ""
-        blocks.append(block("heading", level=3, text=f"{name} network", letter=letter))
-        blocks.append(block("table", one=material.table(table)))
-        for group in own:
-            blocks.append(block("heading", level=4, text=group.init))
-            blocks += _group(material, group)
-    gaussian = all(group.init.startswith("σ") for group in groups)
-    return [Part(blocks, title="Gaussian initialisation" if gaussian else "")]
+    for group in groups[:room]:
+        blocks.append(block("heading", level=3, text=group.title))
+        blocks.append(block("table", one=_table(material, group, f"results-{group.slug}")))
+        blocks += _group(material, layout, group)
+    if len(groups) > room:
+        left = sum(len(group.arms) for group in groups[room:])
+        text = f"The {left} other arms are in the table of all arms, without their curves."
+        blocks.append(block("text", text=text, kind="note"))
+    gaussian = last.name == "init" and all(
+        str(level).startswith("gaussian") for level in last.levels if level != last.reference
+    )
+    return [Part(blocks, title="Gaussian initialisation" if gaussian else f"Other {last.plural}")]
 
 
-def _group(material: Material, group: Group) -> list[Block]:
-    """Show what batch normalisation does in a group, and its curves."""
-    text = effect(material.comparisons, group.architecture, group.init)
+def build_table(material: Material) -> list[Part]:
+    """Show all arms in one table, in the order of the study."""
+    view = material.view
+    if len(view.with_results) < 2:
+        return []
+    caption = (
+        "Every arm: final scores, mean ± standard deviation over the seeds. The interval is that of "
+        f"the mean {view.judged} over more seeds; what the rows leave open is another matter, and "
+        "the same rows serve all seeds."
+    )
+    return [
+        Part([block("table", one=material.table(result_table(view.with_results, "arms", caption)))])
+    ]
+
+
+def _group(material: Material, layout: Arrangement, group: Group) -> list[Block]:
+    """Show what the factor of the colours does in a group, and its curves."""
+    text = effect(material.comparisons, group)
     blocks = [block("text", text=text)] if text else []
-    return blocks + [material.figure(one) for one in _curves(material.view, group)]
+    return blocks + [material.figure(one) for one in _curves(material, layout, group)]
 
 
-def _curves(view: RunView, group: Group) -> list[Figure]:
+def _curves(material: Material, layout: Arrangement, group: Group) -> list[Figure]:
     """Draw cost, loss and accuracy of a group, in several figures where there are many arms."""
-    chunks = [group.arms[i : i + MOST_SERIES] for i in range(0, len(group.arms), MOST_SERIES)]
-    stem = "curves" if len(view.with_results) == 1 else f"curves-{group.slug}"
+    chunks = [group.arms[i : i + MOST_COLOURS] for i in range(0, len(group.arms), MOST_COLOURS)]
+    stem = "curves" if len(material.view.with_results) == 1 else f"curves-{group.slug}"
     names = [f"{stem}-{n}" if len(chunks) > 1 else stem for n in range(1, len(chunks) + 1)]
-    return [_figure(view, group, arms, name) for arms, name in zip(chunks, names, strict=True)]
+    return [
+        _figure(material, layout, group, arms, name)
+        for arms, name in zip(chunks, names, strict=True)
+    ]
 
 
-def _figure(view: RunView, group: Group, arms: list[ArmView], name: str) -> Figure:
-    alone = len(arms) == 1 and len(view.series) == 1
+def _figure(
+    material: Material, layout: Arrangement, group: Group, arms: list[ArmView], name: str
+) -> Figure:
+    view = material.view
+    alone = len(arms) == 1 and len(layout.series_labels) == 1
     splits = [split for split in SPLITS if split in view.splits]
+    said = {arm.name: layout.series_label(arm) for arm in arms}
     colours = {
-        (arm.series, split): SERIES[1 - i] if alone else series_colour(view.series, arm.series)
+        (arm.name, split): (
+            SERIES[1 - i] if alone else series_colour(layout.series_labels, said[arm.name])
+        )
         for arm in arms
         for i, split in enumerate(splits)
     }
-    about = f"{group.architecture} network, {group.init}"
+    about = group.about(view)
+    rates = list(dict.fromkeys(arm.rates for arm in arms))
     panels = []
-    for kind in CURVES:
+    for kind in kinds_of(view.measure):
         lines = [
             Line(
-                f"{arm.series}, {split}",
-                colours[arm.series, split],
+                f"{said[arm.name]}, {split}",
+                colours[arm.name, split],
                 arm.curve(split, kind),
                 dash=split == "validation",
                 tip=split if len(arms) == 1 else "",
@@ -98,18 +127,20 @@ def _figure(view: RunView, group: Group, arms: list[ArmView], name: str) -> Figu
             for arm in arms
             for split in splits
         ]
-        rates = list(dict.fromkeys(arm.rates for arm in arms))
-        panels.append(curve_panel(kind, lines, about, rates=rates))
+        if any(line.points for line in lines):
+            panels.append(curve_panel(kind, lines, about, rates=rates))
     if alone:
-        legend = [Key(split, colours[arms[0].series, split], dash=split == "validation")
+        legend = [Key(split, colours[arms[0].name, split], dash=split == "validation")
                   for split in splits]  # fmt: skip
     else:
-        legend = [Key(arm.series, colours[arm.series, "train"]) for arm in arms]
+        legend = [Key(said[arm.name], colours[arm.name, "train"]) for arm in arms]
         legend += [Key(split, MUTED, dash=split == "validation") for split in splits]
     legend.append(Key("learning rate", RATE, area=True))
     seeds = sorted({len(arm.records) for arm in arms})
     n = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    caption = f"{about}: cost, loss and accuracy during training. "
+    what = [panel.title if panel.title == "R²" else panel.title.lower() for panel in panels]
+    told = f"{', '.join(what[:-1])} and {what[-1]}" if len(what) > 1 else "".join(what)
+    caption = f"{about}: {told} during training. "
     if seeds[-1] > 1:
         caption += (
             f"Lines are means over {n} seeds, bands reach from the least to the greatest seed."

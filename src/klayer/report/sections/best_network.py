@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from klayer.errors import KlayerError
-from klayer.report.examination import Examination, examine
+from klayer.report.examination import Examination, examine, seen
 from klayer.report.png import data_uri
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Block, Material, Part, block
-from klayer.report.table import Table, interval
-from klayer.report.vega import INK, MUTED, SERIES, Figure, Panel, Spec, channel, layers, mark
+from klayer.report.table import Table
+from klayer.report.vega import (
+    BLUES,
+    INK,
+    MUTED,
+    SERIES,
+    Figure,
+    Panel,
+    Spec,
+    channel,
+    layers,
+    mark,
+    step,
+)
+from klayer.study.measure import MEASURES
 from klayer.study.record import NetworkRecord
 from klayer.study.statistics import percent
 
@@ -16,7 +29,7 @@ __all__ = ["build"]
 
 # More classes than this make no legible picture; the CSV file has them all.
 MOST_CLASSES = 25
-_BLUES = ["#f4f1ea", "#c9dfe3", "#8fc3d1", "#5fa9c4"]
+ACCURACY = MEASURES["accuracy"]
 
 
 def build(material: Material) -> list[Part]:
@@ -47,16 +60,23 @@ def build(material: Material) -> list[Part]:
 
 def _text(view: RunView, record: NetworkRecord) -> str:
     labels = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
-    by = view.run.judged_by
+    by, measure = view.run.judged_by, view.measure
+    chosen = [one for one in view.networks if one.part == record.part]
+    among = {"arms": "networks", "finalists": "networks of the finalists", "search": "trials"}
     text = (
-        f"Chosen by {by} accuracy ({percent(record.score(by), 2)}) among "
-        f"{len(view.networks)} networks: {labels.get(record.arm, record.arm)}, seed {record.seed}."
+        f"Chosen by {by} {measure.word} ({measure.show(record.score(by), 2)}) among "
+        f"{len(chosen)} {among.get(record.part, 'networks')}: "
+        f"{labels.get(record.arm, record.arm)}, seed {record.seed}."
     )
-    if record.score("test") is not None:
+    split = seen(view, record)
+    if split == "test":
+        reached = {split: measure.show(record.score(split), 2) for split in ("test", "train")}
         text += (
-            f" It labels {percent(record.score('test'), 2)} of the test split rightly, and "
-            f"{percent(record.score('train'), 2)} of the training split."
+            f" On the test split it reaches {reached['test']}, on the training split "
+            f"{reached['train']}."
         )
+    elif "test" in view.splits:
+        text += " It is a trial, and trials are not tested: what follows is the validation split."
     return text
 
 
@@ -119,17 +139,18 @@ def _confusion(best: Examination) -> Figure:
         for predicted, count in zip(names, row, strict=True):
             share = round(count / sum(row), 4) if count else 0
             text = str(count) if count else ""
-            values.append({"t": true, "p": predicted, "c": count, "s": share, "text": text})
+            cell = {"t": true, "p": predicted, "c": count, "s": share, "text": text}
+            values.append(cell | {"h": step(share)})
     axis = {"domain": False, "ticks": False, "labelColor": INK, "labelLimit": 110}
     top = {**axis, "orient": "top", "labelAngle": -45 if max(map(len, names)) > 3 else 0}
     where = {
         "x": channel("p:N", sort=names, title="predicted", axis=top),
         "y": channel("t:N", sort=names, title="true class", axis=axis),
     }
-    blues = {"domain": [0, 1], "range": _BLUES}
+    blues = {"domain": list(BLUES), "range": list(BLUES)}
     cells = {
         **where,
-        "color": channel("s:Q", scale=blues, legend=None),
+        "color": channel("h:N", scale=blues, legend=None),
         "tooltip": [
             channel("t:N", title="true"),
             channel("p:N", title="predicted"),
@@ -159,7 +180,13 @@ def _confusion(best: Examination) -> Figure:
 def _class_table(best: Examination) -> Table:
     found = best.classes()
     body = [
-        [one.name, f"{one.n:,}", percent(one.accuracy), interval(one.low, one.high), one.most]
+        [
+            one.name,
+            f"{one.n:,}",
+            percent(one.accuracy),
+            ACCURACY.interval(one.low, one.high),
+            one.most,
+        ]
         for one in found
     ]
     return Table(

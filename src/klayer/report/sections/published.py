@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from klayer.report.fidelity import Fidelity
 from klayer.report.sections.section import Material, Part, block
-from klayer.report.table import Table, mean_sd, points
+from klayer.report.table import Table, mean_sd
+from klayer.study.measure import MEASURES
 from klayer.study.statistics import percent
 
 __all__ = ["build"]
 
+# What publications give; other tasks have none.
+ACCURACY = MEASURES["accuracy"]
 _VERDICTS = {True: ("agrees", "good"), False: ("differs", "bad"), None: ("open", "")}
 
 
@@ -42,12 +45,12 @@ def _table(found: Sequence[Fidelity]) -> Table:
         body.append(
             [
                 one.arm,
-                percent(one.published, 2),
-                mean_sd(e) if e.n else m.describe(),
-                str(m.n),
-                points(one.difference),
-                "–" if one.sds is None else f"{one.sds:+.1f}".replace("-", "\u2212"),
                 verdict,
+                percent(one.published, 2),
+                mean_sd(e, ACCURACY) if e.n else m.describe(),
+                ACCURACY.difference(one.difference),
+                "–" if one.sds is None else f"{one.sds:+.1f}".replace("-", "\u2212"),
+                str(m.n),
                 because,
             ]
         )
@@ -56,7 +59,7 @@ def _table(found: Sequence[Fidelity]) -> Table:
             [one.arm, one.source, one.published, m.n, m.trained, m.at_chance, m.diverged, e.mean,
              e.sd, e.least, e.greatest, one.difference, one.sds, *one.interval, verdict, because]
         )  # fmt: skip
-    head = ["Network", "Published", "Measured", "Seeds", "Difference", "In sd", "Verdict",
+    head = ["Network", "Verdict", "Published", "Measured", "Difference", "In sd", "Seeds",
             "What the seeds say"]  # fmt: skip
     raw_head = ["arm", "source", "published", "n", "trained", "at_chance", "diverged", "mean", "sd",
                 "least", "greatest", "difference", "sds", "prediction_low95", "prediction_high95",

@@ -10,7 +10,7 @@ from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
 from klayer.study.search.tables import finalist_table, stage_table, trial_table
-from klayer.study.statistics import estimate, percent
+from klayer.study.statistics import Comparison, compare, estimate, holm, percent
 from klayer.train.settings import setting_title
 
 __all__ = ["build", "headline"]
@@ -58,18 +58,34 @@ def build(material: Material) -> list[Part]:
 
 
 def headline(view: RunView) -> list[str]:
-    """Say what the finalist with the best validation accuracy reaches on the split that judges."""
+    """Say what the finalist with the best validation accuracy reaches, and whether it stands alone."""
     done = [row for row in finalist_table(view.run) if row["validation_accuracy"] is not None]
     if not done:
         return []
-    best, split = max(done, key=_accuracy), view.judge
+    best, split, names = max(done, key=_accuracy), view.judge, view.run.asked.names
     sd = best[f"{split}_sd"]
     spread = "" if sd is None else f" ± {100 * sd:.1f}"
-    return [
-        f"The search ends at {_point(best, view.run.asked.names)}, which labels "
-        f"{percent(best[f'{split}_accuracy'])}{spread} of the {split} split rightly (n = {best['n']}, "
-        f"{best['cycles']:g} cycles)."
+    lines = [
+        f"The search ends at {_point(best, names)}, with {percent(best[f'{split}_accuracy'])}{spread} "
+        f"{split} accuracy (n = {best['n']}, {best['cycles']:g} cycles)."
     ]
+    others = [row for row in done if row is not best]
+    if others and best["n"] > 1:
+        results = holm([_compared(view, best, row) for row in others])
+        near = [_point(row, names) for row, one in zip(others, results, strict=True)
+                if one.verdict == "not told apart"]  # fmt: skip
+        if near:
+            which = "; ".join(near) if len(near) <= 3 else f"{len(near)} other finalists"
+            lines[0] += f" Not told apart from it on the {split} split: {which}."
+    return lines
+
+
+def _compared(view: RunView, a: Row, b: Row) -> Comparison:
+    first, second = (
+        [one for seed in row["seeds"] if (one := view.run.find(("finalists", row["arm"], seed)))]
+        for row in (a, b)
+    )
+    return compare(first, second, view.judge)
 
 
 def _accuracy(row: Row) -> float:
@@ -78,6 +94,11 @@ def _accuracy(row: Row) -> float:
 
 def _point(row: Row, names: Sequence[str]) -> str:
     return ", ".join(f"{setting_title(name)} = {_value(row[name])}" for name in names)
+
+
+def _heading(name: str) -> str:
+    title = setting_title(name)
+    return title if len(title) < 2 else title[0].upper() + title[1:]
 
 
 def _value(value: Any) -> str:
@@ -159,7 +180,9 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
         axis = {"format": "~g", "grid": False, "tickCount": 6, "labelOverlap": True}
         x = channel("x:Q", title=title, scale={"nice": False, "padding": 8, **kind}, axis=axis)
     else:
-        x = channel("x:N", title=title, axis={"labelAngle": 0, "labelLimit": 120})
+        x = channel(
+            "x:N", title=title, axis={"labelAngle": 0, "labelLimit": 120, "labelOverlap": True}
+        )
     colours = {"domain": stages, "range": [series_colour(stages, stage) for stage in stages]}
     number = {"format": ".4~g"} if numeric else {}
     encoding = {
@@ -204,7 +227,7 @@ def _stage_table(number: int, space: str, rows: list[Row], names: Sequence[str])
     return Table(
         f"search-stage-{number}",
         f"Stage {number}, sorted by validation accuracy. Drawn from {space}.",
-        ["Trial", *map(setting_title, names), "Validation", "Train", "Seeds", "State"],
+        ["Trial", *map(_heading, names), "Validation", "Train", "Seeds", "State"],
         body,
         keys,
         [[row[key] for key in keys] for row in rows],
@@ -241,7 +264,7 @@ def _finalist_table(found: list[Row], names: Sequence[str]) -> Table:
     return Table(
         "finalists",
         caption,
-        ["Rank", *map(setting_title, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
+        ["Rank", *map(_heading, names), "Cycles", "Seeds", *map(str.capitalize, splits)],
         body,
         keys,
         [[row[key] for key in keys] for row in found],
@@ -261,6 +284,6 @@ def _published_table(stored: list[Row]) -> Table:
         ]
         for row in stored
     ]
-    head = [setting_title(key).capitalize() if key != "l2" else "λ" for key in keys]
+    head = [_heading(key) for key in keys]
     caption = "Published results of such a search, single runs."
     return Table("finalists-published", caption, head, body, words=("Source", "Note"))

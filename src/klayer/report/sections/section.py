@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from klayer.report.comparisons import Comparisons
+from klayer.report.layout import Arrangement
 from klayer.report.run_view import RunView
 from klayer.report.table import Table
 from klayer.report.vega import Figure
@@ -46,6 +47,11 @@ class Material:
     def comparisons(self) -> Comparisons:
         """What can be compared with what."""
         return Comparisons(self.view)
+
+    @cached_property
+    def layout(self) -> Arrangement:
+        """Which factor gives the colours, which figures there are."""
+        return Arrangement(self.view)
 
     def figure(self, figure: Figure, *, narrow: bool = False) -> Block:
         """Show a figure, and keep it for the files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -148,7 +149,7 @@ class Search(_Options):
         table = validate(_Table, _today(values), "search")
         stages = tuple(_stage(stage, n, table) for n, stage in enumerate(table.stages, start=1))
         own = current_names(table.settings, "search.settings")
-        base = make({**current_names(shared or {}), **own}, "search.settings")
+        base = _base({**current_names(shared or {}), **own}, stages, make)
         options = {name: getattr(table, name) for name in _Options.model_fields}
         search = cls(stages=stages, base=base, **options)
         search._check()
@@ -195,6 +196,24 @@ class Search(_Options):
     def batch_size(self) -> int | None:
         """Trials that are drawn at a time; None for a whole stage."""
         return self.batch or DRAWN_AT_A_TIME if SAMPLERS[self.sampler].learns else None
+
+
+def _base(
+    values: Mapping[str, Any],
+    stages: Sequence[GivenStage],
+    make: Callable[[Mapping[str, Any], str], Settings],
+) -> Settings:
+    """Return what all trials share; a setting may have an effect with some choice of the first stage."""
+    try:
+        return make(values, "search.settings")
+    except KlayerError as error:
+        for corner in stages[0].space.corners() if stages else ():
+            choices = {
+                name: one for name, one in corner.items() if name in stages[0].space.categories
+            }
+            with suppress(KlayerError):
+                return make({**values, **choices}, "search.settings")
+        raise error
 
 
 def _today(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from klayer.errors import KlayerError, unknown_name
 from klayer.train import Settings
 from klayer.train.other_names import unknown_setting
-from klayer.train.settings import SEARCHABLE, current_names, without_aliases
+from klayer.train.settings import SEARCHABLE, current_names, has_effect, without_aliases
 
 __all__ = ["CATEGORIES", "NUMBERS", "Range", "Space", "apply"]
 
@@ -208,4 +208,8 @@ def apply(
     >>> apply(Settings(), {"l2": 0.01, "sigma": 0.1, "hidden": [20]}, cycles=7).init
     'gaussian:0.1'
     """
-    return Settings.from_values(without_aliases({**base.as_dict(), **params, **others}), where)
+    own = without_aliases({**params, **others})
+    values = {**base.as_dict(), **own}
+    # What all trials share need not have an effect on each of them.
+    kept = {k: value for k, value in values.items() if k in own or has_effect(k, values)}
+    return Settings.from_values(kept, where)
