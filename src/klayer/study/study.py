@@ -300,6 +300,17 @@ def _renamed(document: _Keys) -> _Keys:
     )
 
 
+def _varied(document: _Keys) -> tuple[str, ...]:
+    """Return what a seed decides."""
+    vary = document.vary
+    if "init" not in vary or len(set(vary)) < len(vary):
+        raise KlayerError(
+            "`vary` must be a list of different sources with 'init' among them, as in ['init', 'order', "
+            f"'split'], but got {vary}."
+        )
+    return tuple(source for source in SOURCES if source in vary)
+
+
 def _check_size(document: _Keys) -> None:
     """Refuse more arms and networks than anybody waits for, before the first is made."""
     crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
@@ -327,17 +338,6 @@ def _check_published(published: Sequence[Published], arms: Sequence[Arm]) -> Non
                 f"{one.where!r:.200}. The first arm has "
                 f"{ {name: first[name] for name in current_names(one.where)}!r:.200}."
             )
-
-
-def _varied(document: _Keys) -> tuple[str, ...]:
-    """Return what a seed decides."""
-    vary = document.vary
-    if "init" not in vary or len(set(vary)) < len(vary):
-        raise KlayerError(
-            "`vary` must be a list of different sources with 'init' among them, as in ['init', 'order', "
-            f"'split'], but got {vary}."
-        )
-    return tuple(source for source in SOURCES if source in vary)
 
 
 def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
