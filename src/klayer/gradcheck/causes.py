@@ -123,7 +123,10 @@ def _replayed(
 ) -> tuple[list[Cause], str]:
     """Return the known mistakes that give the gradient; or why the reference can't tell."""
     if not reference.replays:
-        return [], "the known mistakes are those of networks with ReLU and softmax, and no more pieces"
+        return (
+            [],
+            "the known mistakes are those of networks with ReLU and softmax, and no more pieces",
+        )
     costs = []
     for layout in layouts(reference.network, params):
         own = reference.cost(layout.aligned(params))
