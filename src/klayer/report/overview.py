@@ -134,7 +134,8 @@ def _course(
         "labelOverlap": True,
         "labelAngle": 0,
     }
-    scale = {"type": "log" if log else "linear", "nice": False, "zero": False, "padding": 22}
+    scale: Spec = {"type": "log" if log else "linear", "nice": False, "padding": 22}
+    scale |= {} if log else {"zero": False}
     across = channel("x:Q", title=x.title, scale=scale, axis=ticks)
     axis = {"format": "~%" if measure.share else "~g", "title": None, "tickCount": 6}
     up = channel("v:Q", scale={"zero": False, "nice": True}, axis=axis)
@@ -209,7 +210,7 @@ def _grid(view: RunView) -> Figure:
     panel = Panel(judged, height, f"{judged} of all arms. {_spoken(shown)}.", spec)
     caption = (
         f"{judged} of every arm. Each stripe is one seed, sorted; pale red is "
-        f"{'chance' if view.measure.share else 'the least'}, blue the best. Numbers are the mean and "
+        f"{'chance' if _from_chance(view) else 'the least'}, blue the best. Numbers are the mean and "
         "standard deviation where all seeds left chance; where some did not, how many did."
     )
     if any(arm.cell.far_apart for arm in shown):
@@ -222,6 +223,11 @@ def _grid(view: RunView) -> Figure:
             f" The best {len(lines)} of {len(lines) + hidden} rows; all arms are in the table."
         )
     return Figure("overview", caption, [panel], width=560)
+
+
+def _from_chance(view: RunView) -> bool:
+    """Whether the colours begin at chance: else they follow the data."""
+    return any(record.state == "at chance" for record in view.records)
 
 
 def _column(view: RunView) -> Factor | None:
@@ -273,7 +279,7 @@ def _chart(view: RunView, column: Factor | None, lines: Sequence[Line]) -> tuple
     values = [v for _, _, arms in lines for arm in arms for one in arm.records
               if (v := arm.value(one)) is not None]  # fmt: skip
     best = max(values, default=1.0)
-    least = view.chance if view.measure.share else min(values, default=0.0)
+    least = view.chance if _from_chance(view) else min(values, default=0.0)
     for _, top, arms in lines:
         for arm in arms:
             where = column.label(arm.levels.get(column.name)) if column else ""

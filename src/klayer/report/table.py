@@ -62,6 +62,7 @@ class Table:
         return path
 
 
+OUTCOME = "Outcome"
 INTERVAL = "95\u202f% interval"
 # The class of a row by what its comparison shows.
 VERDICT_MARKS = {"higher": "good", "lower": "bad"}
@@ -248,7 +249,7 @@ COLUMNS = (
     Column("Rows leave open", lambda arm: arm.measure.interval(*arm.rows_interval),
            tip="Where the accuracy of one such network would lie on many more rows, after Wilson; all "
            "seeds share the rows, so this is not in their spread."),
-    Column("Outcome", lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
+    Column(OUTCOME, lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
 )  # fmt: skip
 
 
@@ -269,8 +270,12 @@ def result_table(
     caption: str,
     label: Callable[[ArmView], str] = lambda arm: arm.label,
 ) -> Table:
-    """Make the table of final scores, a row for each arm, named by ``label``."""
-    shown = columns(arms)
+    """Make the table of final scores, a row for each arm, named by ``label``.
+
+    Where every network of every arm left chance, the outcome is not worth a column.
+    """
+    plain = all(arm.cell.kind == "trained" and not arm.cell.far_apart for arm in arms)
+    shown = [one for one in columns(arms) if not (plain and one.heading == OUTCOME)]
 
     def raw(arm: ArmView) -> dict[str, Any]:
         parts = [column.raw(arm) for column in shown if column.raw]

@@ -330,18 +330,28 @@ def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
             if settings in made and len(point) < len(grid):
                 continue  # it differs from another in a setting that has no effect on it
             made.add(settings)
-            extra = [
-                f"{name} {chosen[name]}"
-                for name in point
-                if name not in ("hidden", "batch_norm", "init")
-            ]
-            yield Arm(", ".join([describe(settings), *extra]), settings)
+            yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
     shared = _effective(document.settings, arms)
+    found = []
     for one, rest in zip(arms, shared, strict=True):
         chosen = {**rest, **one}
         name = chosen.pop("name", None)
         settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
-        yield Arm(str(name or describe(settings)), settings, named=name is not None)
+        found.append((str(name or describe(settings)), settings, name is not None, one))
+    names = [name for name, *_ in found]
+    for name, settings, given, one in found:
+        # Where the usual name is another's, all that the arm sets.
+        extra = [] if given or names.count(name) == 1 else _extra(one)
+        yield Arm(", ".join([name, *extra]), settings, named=given)
+
+
+def _extra(point: Values) -> list[str]:
+    """Name what the usual name of an arm leaves out."""
+    return [
+        f"{name} {value}"
+        for name, value in point.items()
+        if name not in ("hidden", "batch_norm", "init")
+    ]
 
 
 def _effective(shared: Values, points: Sequence[Values]) -> list[Values]:
