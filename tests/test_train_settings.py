@@ -226,6 +226,7 @@ def test_every_setting_that_is_accepted_is_read_again():
         "auto",
         "2 epochs",
         "he",
+        "mirror,crop:2",
         Fraction(1, 2),
     ]
     for name in SETTINGS:
@@ -377,6 +378,9 @@ def test_a_batch_larger_than_the_split_is_the_split():
         ("learning_rate", "lr_max"),
         ("Learning-Rate", "lr_max"),
         ("optimizer", "optimiser"),
+        ("wd", "l2"),
+        ("grad_clip", "clip_norm"),
+        ("n_iter_no_change", "patience"),
         ("alpha", "l2"),
         ("hidden_layer_sizes", "hidden"),
         ("batchsize", "batch_size"),

@@ -153,7 +153,7 @@ def png(svg: str, scale: float) -> bytes:
 
 
 def pdf(svg: str) -> bytes:
-    """Draw an SVG as a page of PDF.
+    """Draw an SVG as PDF.
 
     Raises
     ------

@@ -174,7 +174,7 @@ def plot_accuracy(source: Source, split: str | None = None) -> Chart:
     values = [{"k": kind, "v": float(f"{value:.6g}"), "seed": seed} for kind, seed, value in points]
     kinds = list(dict.fromkeys(kind for kind, _, _ in points))
     title = metric.title[0].upper() + metric.title[1:]
-    axis = {"format": "~%" if metric.share else "~g", "tickCount": 6}
+    axis = {"format": "~%" if metric.share else ".6~g", "tickCount": 6}
     x = channel("v:Q", title=None, scale={"zero": False, "nice": True}, axis=axis)
     y = channel("k:N", title=None, sort=kinds, axis={"labelLimit": 400})
     tips = [

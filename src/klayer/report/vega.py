@@ -281,8 +281,8 @@ class Figure:
 
     def raster(self, kind: str, svg: str = "") -> bytes:
         """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
-        drawn = svg or self.svg()
-        return drawing.pdf(drawn) if kind == "pdf" else drawing.png(drawn, scale=2)
+        svg = svg or self.svg()
+        return drawing.png(svg, scale=2) if kind == "png" else drawing.pdf(svg)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:

@@ -227,6 +227,9 @@ def _records(
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
+        stopped_at, best_at = _end_of(state, p)
+        points = sum(t <= stopped_at for t in state.recorded) if stopped_at else len(state.recorded)
+        recorded = state.recorded[:points]
         failure = state.failures[p] or _not_finite(scores, score_name, p)
         first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
         least = least_learnt(guessed, rows, first, dataset.task)
@@ -238,12 +241,10 @@ def _records(
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
-            "update": [int(t) for t in state.recorded],
-            "epoch": [t / per_epoch for t in state.recorded],
-            "lr": numbers(
-                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
-            ),
-            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+            "update": [int(t) for t in recorded],
+            "epoch": [t / per_epoch for t in recorded],
+            "lr": numbers(_learning_rate(job.member.settings, t, per_epoch) for t in recorded),
+            **{curve: numbers(values[p, :points]) for curve, values in state.history.items()},
         }
         records.append(
             NetworkRecord(
@@ -260,9 +261,19 @@ def _records(
                 seconds=float(seconds[p]),
                 history=history,
                 backend=state.backend,
+                stopped_at=stopped_at,
+                best_at=best_at,
             )
         )
     return records
+
+
+def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
+    """Return where a network stopped early, and where its best weights come from."""
+    if not state.marks:
+        return None, None
+    stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
+    return (stopped if stopped >= 0 else None), best
 
 
 def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: int) -> str | None:

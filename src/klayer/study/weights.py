@@ -43,8 +43,9 @@ class Weights:
     @staticmethod
     def write(path: Path, network: Network, state: TrainingState, seeds: Sequence[int]) -> None:
         """Write the networks of a state, whole or not at all."""
-        arrays = {f"params/{key}": value for key, value in state.params.items()}
-        arrays |= {f"running/{key}": value for key, value in state.running.items()}
+        params, running = state.weights()
+        arrays = {f"params/{key}": value for key, value in params.items()}
+        arrays |= {f"running/{key}": value for key, value in running.items()}
         about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
         write_arrays(path, arrays, about)
 

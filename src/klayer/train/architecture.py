@@ -258,6 +258,7 @@ class Architecture:
 
         Examples
         --------
+        >>> from klayer.train import Settings
         >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
         (4, 5, 3)
         >>> Settings(loss="squared").network(4, 2, task="classification")

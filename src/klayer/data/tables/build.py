@@ -77,7 +77,7 @@ def dataset_of(
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
     counting = _counts_rows(table)
-    if counting and counting not in used | set(category):
+    if counting is not None and counting not in used | set(category):
         used.add(counting)
         notes.append(f"left out: {shown(counting)}, which only counts the rows")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -135,7 +137,6 @@ def parse(
     frame = without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = frame.rename(dict(zip(frame.columns, dialect.names, strict=True)))
     frame = without_panic(path, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
@@ -160,9 +161,10 @@ def table_of_polars(
 
 
 def without_panic(path: Path, read: Callable[[], Any]) -> Any:
-    """Call polars, whose bugs in damaged files are no exceptions but panics."""
+    """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
-        return read()
+        with _no_stderr():
+            return read()
     except KlayerError:
         raise
     except BaseException as error:
@@ -172,6 +174,23 @@ def without_panic(path: Path, read: Callable[[], Any]) -> Any:
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise KlayerError(f"{path}: can't be read ({reason}).") from None
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Keep what a library writes to the process's stderr to ourselves; the exception says it too."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _of_polars(error: BaseException) -> bool:
@@ -186,16 +205,18 @@ def _first_that_reads(
     """Read by what the first rows look like; where later ones differ, by what all look like."""
     try:
         return read(_INFER)
-    except pl.exceptions.ComputeError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        if isinstance(error, pl.exceptions.NoDataError):
+            raise KlayerError(
+                f"{path}: must hold rows below its heading, but holds none."
+            ) from None
         if "invalid utf-8" in str(error):
             raise KlayerError(
                 f"{path}, {lines.not_utf8()}: texts must be UTF-8: save the file as UTF-8, for example "
                 "with `iconv -f latin1 -t utf-8`."
             ) from None
-        if "more fields" in str(error):
+        if "more fields" in str(error) or "new_columns" in str(error):
             raise lines.uneven() from None
-    except pl.exceptions.NoDataError:
-        raise KlayerError(f"{path}: must hold rows below its heading, but holds none.") from None
     return read(None)
 
 
@@ -235,14 +256,11 @@ def _joined_blocks(
     """Read the blocks; numbers become float32 but for ``exact`` ones, none at all if that is None."""
     frames: list[Any] = []
     schema: dict[str, Any] | None = None
-    overrides = {
-        f"column_{index + 1}": kept[name]
-        for index, name in enumerate(dialect.names)
-        if name in kept
-    }
     gaps = infer is None or dialect.gaps  # a search for them in every cell takes half as long again
     for block in _blocks(source, _BLOCK if infer else None):
-        kinds = {"schema": schema} if schema else {"schema_overrides": overrides}
+        kinds: dict[str, Any] = {"new_columns": dialect.names, "schema_overrides": dict(kept)}
+        if schema:
+            kinds = {"schema": schema}
         frame = pl.read_csv(
             block,
             has_header=False,
@@ -256,10 +274,7 @@ def _joined_blocks(
         )
         schema = schema or dict(frame.schema)
         if exact is not None:
-            names = dict(zip(frame.columns, dialect.names, strict=False))
-            frame = _narrowed(
-                pl, frame, [one for one in frame.columns if names.get(one) not in exact]
-            )
+            frame = _narrowed(pl, frame, [one for one in frame.columns if one not in exact])
         frames.append(frame)
     if not frames:
         raise pl.exceptions.NoDataError
