@@ -11,19 +11,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-$(VENV)/klayer: pyproject.toml
+$(VENV)/klayer: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "klayer needs Python >= 3.11: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=25.1"
-	$(PIP) install --editable .
+	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/test: $(VENV)/klayer
-	$(PIP) install --group test
+	$(PIP) install --constraint constraints.txt --group test
 	@touch $@
 
 $(VENV)/lint: $(VENV)/klayer
-	$(PIP) install --group lint
+	$(PIP) install --constraint constraints.txt --group lint
 	@touch $@
 
 $(VENV)/bench: $(VENV)/klayer
