@@ -6,9 +6,10 @@ NumPy and nothing heavier.
 """
 
 from klayer.gradcheck.check import check_gradients
-from klayer.gradcheck.known_mistakes import MISTAKES, Reference
+from klayer.gradcheck.known_mistakes import MISTAKES
 from klayer.gradcheck.network import check_network, generic_params
 from klayer.gradcheck.options import METHODS
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
 from klayer.gradcheck.section import ReportSection, SectionRow, report_section
 

@@ -12,9 +12,10 @@ from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
 from klayer.gradcheck.array_names import ArrayName, listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
-from klayer.gradcheck.known_mistakes import Reference, find_known
+from klayer.gradcheck.known_mistakes import find_known
 from klayer.gradcheck.locate import locate
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Cause, Check, CurvePoint
 
 __all__ = ["explain"]
@@ -118,8 +119,6 @@ def _outputs(layers: list[str], names: dict[str, ArrayName], params: Params) -> 
 
 def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
     """Return why a cost isn't the one that the reference stands for, if it isn't."""
-    if not reference.replays:
-        return "the known mistakes are those of networks with ReLU and softmax, and no more pieces"
     if not reference.fits(params):
         shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
         return f"its parameters would be {shapes}"
