@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint format docs bench gradcheck-bench clean
+.PHONY: help study test lint format docs bench gradcheck-bench chaos clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,9 @@ gradcheck-bench: $(VENV)/klayer ## planted gradient mistakes found, and false al
 	$(BIN)/python benchmarks/gradcheck_mutants.py --seeds 20
 	$(BIN)/python benchmarks/gradcheck_false_alarms.py
 	$(BIN)/python benchmarks/gradcheck_speed.py
+
+chaos: $(VENV)/test ## kills, full disks, damage, company: each promise of docs/reliability.md, at length
+	cd tests && ../$(BIN)/python -m chaos
 
 clean: ## remove what make has made
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist test-output

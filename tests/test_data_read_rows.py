@@ -63,7 +63,7 @@ def test_a_single_row_or_stacked_images_are_taken_as_rows(tmp_path, shape):
 
 
 def test_no_files_are_refused():
-    with refuses("there must be at least one file to read: name images, .npy, .npz or .csv."):
+    with refuses("there must be at least one file to read: name images, tables, .npy or .npz."):
         read_rows([], n_features=4)
 
 
@@ -75,9 +75,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_an_unknown_ending_is_refused(tmp_path):
-    (tmp_path / "a.txt").touch()
-    with refuses(f"{tmp_path / 'a.txt'}: must be an image (.png, "):
-        read_rows([tmp_path / "a.txt"], n_features=4)
+    (tmp_path / "a.doc").touch()
+    with refuses(f"{tmp_path / 'a.doc'}: must be an image (.png, "):
+        read_rows([tmp_path / "a.doc"], n_features=4)
 
 
 def test_an_image_for_a_network_of_plain_rows_is_refused(tmp_path):
@@ -116,12 +116,13 @@ def test_wrong_rows_are_refused_with_file_row_and_rule(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2,3\n", ", line 1: a row must have 4 numbers, but got 3."),
-        ("a,b,c,d\n1,2,3,4\n1,2,x,4\n", ", line 3: must be numbers, but got 'x'."),
-        ("1,b,3,4\n", ", line 1: must be numbers, but got 'b'."),
-        ("1,2,3,4\n1,2,nan,4\n", ", row 1, column 2: must be finite, but got nan."),
-        ("a,b,c,d\n", ": must have shape (N, 4) with at least one row, but got (0, 4)"),
-        ("", ": must have shape (N, 4) with at least one row, but got (0, 4)"),
+        ("1,2,3\n", ": must have 4 columns, but has 3."),
+        ("a,b,c,d\n1,2,3,4\n1,2,x,4\n", ", column 'c', line 3: must be a number as in training"),
+        ("1,b,3,4\n", ", column 'column_2', line 1: must be a number as in training, but got 'b'"),
+        ("1,2,3,4\n1,2,nan,4\n", ", column 'column_3', line 2: a value must be there, but 1 of 2"),
+        ("1,2,3,4\n1,2,inf,4\n", ", column 'column_3', line 2: must be finite, but got inf: mend"),
+        ("a,b,c,d\n", ": must hold rows below its heading, but holds none."),
+        ("", ": must hold a table, but is empty."),
     ],
 )
 def test_a_wrong_csv_file_is_refused_with_its_line(tmp_path, text, message):
@@ -133,7 +134,7 @@ def test_a_wrong_csv_file_is_refused_with_its_line(tmp_path, text, message):
 
 def test_a_csv_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
-    with refuses(f"{tmp_path / 'a.csv'}: not a readable .csv file ("):
+    with refuses(f"{tmp_path / 'a.csv'}: begins like UTF-16, but isn't ("):
         read_rows([tmp_path / "a.csv"], n_features=4)
 
 

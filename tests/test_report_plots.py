@@ -95,6 +95,7 @@ def test_other_tasks_draw_their_own_score(task, title):
     labels = X[:, 0] if task == "regression" else (X[:, :2] > 0).astype(int)
     population = kl.fit(X, labels, seeds=2, **BRIEF)
     assert title in population.plot_accuracy().figure.caption
+    assert "Loss" in population.plot_curves().figure.caption
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,4 @@ def test_more_kinds_than_can_be_told_apart_are_refused(population):
     many = kl.fit(population.feed.dataset, settings)
     with pytest.raises(kl.KlayerError, match="up to 8 kinds of networks"):
         many.plot_curves()
-    assert len(many.plot_accuracy().spec["hconcat"]) == 1
+    assert len(many.plot_accuracy().spec["concat"]) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from klayer.data import load
 from klayer.errors import KlayerError
-from klayer.study import Run, Study, launch
+from klayer.study import Run, Study
 from klayer.study.execute import open_executor
 from klayer.study.launch import run_search, run_study
 from klayer.study.search import stages as engine
@@ -192,7 +192,7 @@ def test_no_choice_depends_on_the_test_split(tmp_path, monkeypatch):
         labels[:] = (labels + 1) % 10
         return dataset
 
-    monkeypatch.setattr(launch, "load", poisoned)
+    monkeypatch.setattr("klayer.study.study.load", poisoned)
     fooled = run_search(one, out=tmp_path / "fooled")
     assert trial_table(fooled) == trial_table(honest)
     assert stage_table(fooled) == stage_table(honest)

@@ -82,6 +82,19 @@ def test_a_frame_with_names_comes_back_with_its_encoder(tmp_path):
     assert bare.feed.dataset.encoder == population.feed.dataset.encoder
 
 
+def test_rows_that_were_drawn_anew_are_drawn_again(rows, tmp_path):
+    population = kl.fit(*rows, split_seed=3, train_samples=40, seeds=2, **BRIEF)
+    again = kl.load_population(population.save(tmp_path / "mine"), *rows)
+    assert np.array_equal(again.evaluate("test")["loss"], population.evaluate("test")["loss"])
+    assert len(again.feed["train"]) == 40
+    run = kl.run_of(population, tmp_path / "run")
+    assert [one.score("test") for one in run.networks] == population.evaluate("test")[
+        "accuracy"
+    ].tolist()
+    bare = kl.load_population(tmp_path / "mine.safetensors")
+    assert np.array_equal(bare.model().predict(rows[0]), population.model().predict(rows[0]))
+
+
 def test_other_data_are_refused(population, rows, tmp_path):
     path = population.save(tmp_path / "mine")
     X, y = rows

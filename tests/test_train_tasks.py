@@ -109,7 +109,7 @@ def test_a_network_has_the_same_bits_alone_and_in_any_population(data, request):
 def test_a_study_of_a_regression_stores_its_scores_and_predicts_from_its_folder(
     prices, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("klayer.study.launch.load", lambda *_, **__: prices)
+    monkeypatch.setattr("klayer.study.study.load", lambda *_, **__: prices)
     study = Study.from_values(
         {
             "data": "prices",

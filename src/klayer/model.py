@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from klayer.data import Standardiser
+from klayer.data import Encoder, Standardiser
+from klayer.data.from_arrays import rows_of
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.nn.lanes import Lanes, chosen_lanes
@@ -44,6 +45,9 @@ class Model(Told):
         K names of the classes, targets or labels, in their order.
     targets : Standardiser, optional
         Of the targets of the training split; of a regression, and only there.
+    encoder : Encoder, optional
+        What made features of a table's columns: rows may then also be frames, and arrays with the
+        table's columns.
 
     Attributes
     ----------
@@ -75,6 +79,7 @@ class Model(Told):
         standardiser: Standardiser,
         class_names: Sequence[str],
         targets: Standardiser | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.task = network.task
         if (targets is not None) != (self.task == "regression"):
@@ -86,6 +91,7 @@ class Model(Told):
             ("standardiser", len(standardiser.mean), network.n_features),
             ("class_names", len(class_names), network.n_classes),
             *([("targets", len(targets.mean), network.n_classes)] if targets else []),
+            *([("encoder", encoder.n_features, network.n_features)] if encoder else []),
         ):
             if have != wanted:
                 raise KlayerError(
@@ -103,7 +109,7 @@ class Model(Told):
                 )
         self.network, self.params, self.running = network, dict(params), dict(running)
         self.standardiser, self.class_names = standardiser, tuple(class_names)
-        self.targets = targets
+        self.targets, self.encoder = targets, encoder
 
     def __len__(self) -> int:
         """P, the number of networks."""
@@ -138,7 +144,13 @@ class Model(Told):
             for arrays in (self.params, self.running)
         )
         return Model(
-            self.network, params, running, self.standardiser, self.class_names, self.targets
+            self.network,
+            params,
+            running,
+            self.standardiser,
+            self.class_names,
+            self.targets,
+            self.encoder,
         )
 
     @property
@@ -149,13 +161,14 @@ class Model(Told):
             return self.class_names
         return tuple(f"{name} q{one:g}" for name in self.class_names for one in quantiles)
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """Return what the networks say of raw rows.
 
         Parameters
         ----------
-        X : array, shape (N, D)
-            Raw rows.
+        X : array of shape (N, D), frame or sparse matrix
+            Raw rows: features as the data set holds them; of a table also a frame with the columns of
+            training (others may be there), or an array with these columns in their order.
 
         Returns
         -------
@@ -170,17 +183,7 @@ class Model(Told):
             If ``X`` has another number of features, holds anything but finite real numbers, or numbers
             so large that a network has no finite answer.
         """
-        X = _real_numbers(X)
-        if X.ndim != 2 or X.shape[1] != self.network.n_features:
-            raise KlayerError(
-                f"`X` must have shape (N, {self.network.n_features}), but got {X.shape}: "
-                "pass samples as rows."
-            )
-        if X.dtype.kind == "f" and not np.isfinite(X).all():
-            row, column = np.argwhere(~np.isfinite(X))[0]
-            raise KlayerError(
-                f"`X`, row {row}, column {column}: must be finite, but got {X[row, column]}."
-            )
+        X = rows_of(X, self.network.n_features, self.encoder)
         dtype = next(iter(self.params.values())).dtype
         place = self.standardiser.beyond(X, dtype)
         if place is not None:
@@ -210,7 +213,7 @@ class Model(Told):
             found += np.repeat(self.targets.mean, each)
         return found
 
-    def predict_values(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_values(self, X: Any) -> NDArray[np.float64]:
         """Return one number for each target of raw rows (N, D), in its own unit, shape (P, N, K).
 
         Where quantiles are predicted it is the one nearest to the median.
@@ -218,12 +221,12 @@ class Model(Told):
         self._require("predict_values", "regression")
         return self.network.point(self.predict(X))
 
-    def predict_probs(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_probs(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class, or of each label, of raw rows (N, D), (P, N, K)."""
         self._require("predict_probs", "classification", "multilabel")
         return self.predict(X)
 
-    def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
+    def predict_labels(self, X: Any) -> NDArray[np.int64]:
         """Return the answers for raw rows (N, D) as the labels of a data set count.
 
         Classification: the index of the most probable class, 0 to K-1, shape (P, N); ``class_names``
@@ -236,7 +239,7 @@ class Model(Told):
         labels: NDArray[np.int64] = probs.argmax(axis=-1)
         return labels
 
-    def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
+    def predict_names(self, X: Any) -> NDArray[np.str_]:
         """Return the most probable class of raw rows (N, D) by its name, shape (P, N)."""
         self._require("predict_names", "classification")
         return np.array(self.class_names)[self.predict_labels(X)]
@@ -247,16 +250,6 @@ class Model(Told):
                 f"`{method}` is for {' and '.join(tasks)}, but these networks are for {self.task}: "
                 f"call `{'predict_values' if self.task == 'regression' else 'predict_labels'}`."
             )
-
-
-def _real_numbers(X: ArrayLike) -> NDArray[Any]:
-    try:
-        found = np.asarray(X)
-    except ValueError as error:
-        raise KlayerError(f"`X` must be an array with equal rows: {error}.") from None
-    if found.dtype.kind not in "buif":
-        raise KlayerError(f"`X` must hold real numbers, but got dtype {found.dtype}.")
-    return found
 
 
 def _shortened(names: Sequence[str], most: int = 10) -> str:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperOption
+
+from klayer.cli.complete import choices, complete_runs
+from klayer.cli.help import HelpedCommand
 
 if TYPE_CHECKING:
     from klayer.train.setting import Setting
 
 __all__ = [
+    "DataCommand",
     "DataDir",
     "Json",
     "Out",
@@ -26,6 +30,7 @@ __all__ = [
     "Seeds",
     "TrainCommand",
     "Workers",
+    "said",
     "with_seeds",
 ]
 
@@ -39,7 +44,12 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Run directory, new or empty. \\[default: runs/DATE-TIME-COMMAND]"),
 ]
-Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN", help="Go on with an interrupted run.", autocompletion=complete_runs
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]
 Seeds = Annotated[
     str | None,
@@ -84,7 +94,54 @@ def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -
     return found
 
 
-class TrainCommand(TyperCommand):
+class DataCommand(HelpedCommand):
+    """A command with an option for whatever may be said of data; :func:`said` has those given.
+
+    They are made when the command is used, so that ``klayer --help`` does without NumPy.
+    """
+
+    _of_data: tuple[str, ...] = ()
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the function's own options, then those of the data."""
+        if not self._of_data:
+            from klayer.data.options import OPTIONS
+
+            kinds = {"names": list[str], "count": int}
+            options = {
+                row.name: Annotated[
+                    Optional[kinds.get(row.kind, str)],  # noqa: UP045
+                    typer.Option(
+                        row.flag, metavar=row.metavar, help=row.help, rich_help_panel="Tables"
+                    ),
+                ]
+                for row in OPTIONS.values()
+            }
+            self.params += _options(options)
+            self._of_data = tuple(OPTIONS)
+        return super().get_params(ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Put what was said of the data aside."""
+        given = {name: ctx.params.pop(name) for name in self._of_data}
+        ctx.meta[_SAID] = {
+            name: list(value) if isinstance(value, list | tuple) else value
+            for name, value in given.items()
+            if value not in (None, (), [])
+        }
+        return super().invoke(ctx)
+
+
+_SAID = "klayer: said of the data"
+
+
+def said(ctx: typer.Context) -> dict[str, Any]:
+    """Return what was said of the data on the command line, by name."""
+    found: dict[str, Any] = ctx.meta[_SAID]
+    return found
+
+
+class TrainCommand(DataCommand):
     """A command with an option for each setting; its context's ``obj`` holds those given, by name.
 
     The options are made when the command is used, so that ``klayer --help`` does without the table of
@@ -180,6 +237,9 @@ class SearchCommand(TrainCommand):
 
 
 def _annotated(row: Setting, kind: Any, **about: Any) -> Any:
+    words = [*row.choices, *row.words]
+    if words:
+        about["autocompletion"] = choices(words)
     return Annotated[Optional[kind], typer.Option(*row.flags, metavar=row.metavar, **about)]  # noqa: UP045
 
 

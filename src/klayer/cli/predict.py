@@ -1,21 +1,42 @@
-"""`klayer predict`: a stored network labels images or rows."""
+"""`klayer predict`: a stored network answers for images, or for the rows of files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_runs
+from klayer.errors import KlayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from klayer.model import Model
+
 __all__ = ["predict"]
+
+_ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+    ],
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES...", help="Images, or rows in .npy, .npz or .csv files."),
+        typer.Argument(
+            metavar="FILES...",
+            help="Images, tables (.csv, .parquet, ...), or rows in .npy or .npz.",
+        ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a .csv, .tsv or .json with all probabilities."),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -29,13 +50,22 @@ def predict(
         bool, typer.Option("--json", help="Print all probabilities as JSON.")
     ] = False,
 ) -> None:
-    """Label images or rows with a stored network: class and probability, a line each.
+    """Ask a stored network about images or rows: class and probability, or numbers, a line each.
+
+    What was trained from a table reads tables with the same columns, in any order; others may be there.
 
     Example: klayer predict runs/mine cat.png dog.png
+
+    Example: klayer predict runs/houses new.csv --out predictions.csv
     """
     from klayer.data import read_rows
+    from klayer.files import json_text, write_csv, write_text
     from klayer.study import Run
 
+    if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
+        raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
+    if out is not None and not out.parent.is_dir():
+        raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
     stored = Run(run)
     model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]
@@ -45,22 +75,76 @@ def predict(
         n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
         value_range=tuple(about["value_range"]),
+        encoder=model.encoder,
         background=about.get("background", "white"),
     )
-    probs = model.predict_probs(X)[0]
-    rows = [
-        {
-            "input": name,
-            "class": model.class_names[row.argmax()],
-            "probability": float(row.max()),
-            "probabilities": dict(zip(model.class_names, map(float, row), strict=True)),
-        }
-        for name, row in zip(names, probs, strict=True)
-    ]
+    values = model.predict(X)[0]
+    if out is not None:
+        if out.suffix.lower() == ".json":
+            write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
+        else:
+            head, rows = _table(model, names, values)
+            write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
+        typer.echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        from klayer.files import json_text
+        typer.echo(json_text(_records(model, names, values), indent=1))
+    elif out is None:
+        for line in _lines(model, names, values):
+            typer.echo(line)
 
-        typer.echo(json_text(rows, indent=1))
-        return
-    for row in rows:
-        typer.echo(f"{row['input']}\t{row['class']}\t{row['probability']:.3f}")
+
+def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
+    """What JSON says of each row."""
+    found = []
+    for name, row in zip(names, values, strict=True):
+        each = dict(zip(model.output_names, map(float, row), strict=True))
+        one: dict[str, Any] = {"input": name}
+        if model.task == "classification":
+            one["class"] = model.class_names[row.argmax()]
+            one["probability"] = float(row.max())
+            one["probabilities"] = each
+        elif model.task == "multilabel":
+            one["labels"] = [label for label, probability in each.items() if probability > 0.5]
+            one["probabilities"] = each
+        else:
+            one["values"] = each
+        found.append(one)
+    return found
+
+
+def _table(
+    model: Model, names: Sequence[str], values: NDArray[Any]
+) -> tuple[list[str], list[list[object]]]:
+    """What a file of predictions says: a line for each row that was read."""
+    outputs = model.output_names
+    if model.task == "regression":
+        head = (
+            ["prediction"] if len(outputs) == 1 else [f"prediction of {name}" for name in outputs]
+        )
+        return ["input", *head], [
+            [name, *row] for name, row in zip(names, values.tolist(), strict=True)
+        ]
+    probabilities = [f"probability of {name}" for name in outputs]
+    rows: list[list[object]] = []
+    if model.task == "multilabel":
+        for name, row in zip(names, values.tolist(), strict=True):
+            rows.append([name, *(int(one > 0.5) for one in row), *row])
+        return ["input", *outputs, *probabilities], rows
+    best = values.argmax(axis=-1).tolist()
+    for name, index, row in zip(names, best, values.tolist(), strict=True):
+        rows.append([name, outputs[index], row[index], *row])
+    return ["input", "prediction", "probability", *probabilities], rows
+
+
+def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str]:
+    """What the terminal shows of each row."""
+    lines = []
+    for one in _records(model, names, values):
+        if model.task == "classification":
+            answer = f"{one['class']}\t{one['probability']:.3f}"
+        elif model.task == "multilabel":
+            answer = ", ".join(one["labels"]) or "none"
+        else:
+            answer = "\t".join(f"{value:.6g}" for value in one["values"].values())
+        lines.append(f"{one['input']}\t{answer}")
+    return lines

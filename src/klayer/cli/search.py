@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers
+from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
     percent,
@@ -44,10 +45,20 @@ def search(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SEARCH]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[SEARCH]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
-    preset: Annotated[str | None, _what("Like SEARCH, for a preset: report, quick.")] = None,
-    data: Annotated[str | None, _base("Data set.", "the preset's or the file's; digits")] = None,
+    preset: Annotated[
+        str | None,
+        _what("Like SEARCH, for a preset: report, quick.", autocompletion=complete_presets),
+    ] = None,
+    data: Annotated[
+        str | None,
+        _base("Data set.", "the preset's or the file's; digits", autocompletion=complete_data),
+    ] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, _how("Trials a stage.", "30")] = None,
     stages: Annotated[int | None, _how("Only the first N stages that are given.")] = None,
@@ -56,7 +67,9 @@ def search(
         _how("N more stages, each derived from the best quarter of the last.", "0"),
     ] = None,
     quantile: Annotated[float | None, _how("Another share than a quarter, for --auto.")] = None,
-    sampler: Annotated[str | None, _how("{samplers}.", "random")] = None,
+    sampler: Annotated[
+        str | None, _how("{samplers}.", "random", autocompletion=complete_samplers)
+    ] = None,
     batch: Annotated[
         int | None, _how("Trials drawn at a time by {learning}, which learn.", "10")
     ] = None,
@@ -122,7 +135,7 @@ def search(
     options, final = _given(options), _given(final)
     if resume:
         options.pop("storage", None)
-        given = (source, preset, data, out, trials, stages, ctx.obj, options, final)
+        given = (source, preset, data, said(ctx), out, trials, stages, ctx.obj, options, final)
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
@@ -166,7 +179,7 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, "search": changed}, where)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
     return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_data, complete_presets, complete_studies
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -18,6 +19,7 @@ from klayer.cli.options import (
     Seed,
     Seeds,
     Workers,
+    said,
     with_seeds,
 )
 from klayer.cli.output import (
@@ -57,8 +59,9 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Data set: digits, cifar10, fashion_mnist, synthetic, a .npz file or a folder of "
-            "images. \\[default: digits]"
+            help="Data set: digits, cifar10, fashion_mnist, synthetic, a table (.csv, .parquet, ...), a "
+            ".npz file or a folder of images. \\[default: digits]",
+            autocompletion=complete_data,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -68,6 +71,14 @@ def train(
     width: Width = None,
     out: Out = None,
     resume: Resume = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Train nothing: let the learning rate grow for some hundred updates, draw the loss, "
+            "and suggest a rate.",
+        ),
+    ] = False,
     workers: Workers = None,
     page: PageToo = True,
     as_json: Json = False,
@@ -80,6 +91,7 @@ def train(
 
     Example: klayer train --data cifar10 --networks 8 --batch-norm hidden --l2 0.005
     """
+    from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import anchored, read_toml
     from klayer.train.seeds import seeds_of
@@ -87,7 +99,8 @@ def train(
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or config or data or seeds or seed is not None or out:
+        asked = flags or said(ctx) or config or data or seeds or seed is not None or out
+        if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
@@ -106,28 +119,44 @@ def train(
         numbers = seeds_of(own.get(name, 1), own.get("seed"), name)
     except KlayerError as error:
         raise located(where, str(error)) from None
+    of_data = {name: file.pop(name) for name in OPTIONS if name in file} | said(ctx)
     chosen = {
         "name": "train",
         "data": own.get("data", "digits") if data is None else data,
+        **of_data,
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    return _run(
-        Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet, page
-    )
+    study = Study.from_values(chosen, where)
+    if find_lr:
+        from klayer.cli.find_lr import range_test
+
+        return range_test(study, out, data_dir, workers, as_json, quiet)
+    return _run(study, "train", out, data_dir, workers, as_json, quiet, page)
 
 
 def study(
+    ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[STUDY]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The same as STUDY, for a preset: report, quick.")
+        str | None,
+        typer.Option(
+            help="The same as STUDY, for a preset: report, quick.", autocompletion=complete_presets
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Another data set than the study's. \\[default: the study's]"),
+        typer.Option(
+            help="Another data set than the study's. \\[default: the study's]",
+            autocompletion=complete_data,
+        ),
     ] = None,
     data_dir: DataDir = None,
     seeds: Seeds = None,
@@ -155,7 +184,7 @@ def study(
     Example: klayer study --data cifar10 --seeds 4
     """
     if resume:
-        if source or preset or data or seeds or seed is not None or out or dry_run:
+        if source or preset or data or said(ctx) or seeds or seed is not None or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
                 "--data-dir, --workers, --json and --quiet."
@@ -173,6 +202,7 @@ def study(
     values = with_seeds(values, seeds, seed)
     if data is not None:
         values["data"] = data
+    values |= said(ctx)
     if not search:
         values["search"] = None
     found = Study.from_values(values, where)
@@ -238,13 +268,12 @@ def _print_plan(
 ) -> None:
     """Print what a study would train, and how long it would take."""
     from klayer.cli.progress import progress
-    from klayer.data import load
     from klayer.shown import ShownColumn
     from klayer.study.duration import durations
 
     with progress(study.data, data_dir, quiet) as bars:
         with study.named():
-            dataset = load(study.data, data_dir=data_dir)
+            dataset = study.load_data(data_dir)
             notes = study.require_updates(len(dataset.splits["train"]))
         for note in notes:
             bars.note(note)

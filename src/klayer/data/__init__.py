@@ -5,7 +5,7 @@ file, a folder of images). Importing this package imports NumPy only; what a sou
 is imported when the source is used.
 """
 
-from klayer.data.catalogue import SourceInfo, available, can_download, fetch, load
+from klayer.data.catalogue import SourceInfo, available, can_download, columns, fetch, load
 from klayer.data.contact_sheet import contact_sheet
 from klayer.data.dataset import Dataset, Split
 from klayer.data.encoder import Encoder
@@ -23,6 +23,7 @@ __all__ = [
     "Standardiser",
     "available",
     "can_download",
+    "columns",
     "contact_sheet",
     "fetch",
     "from_arrays",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,20 @@ from klayer.data.sources import (
     table,
 )
 from klayer.data.splitting import check_seed
+from klayer.data.tables.overview import ColumnOverview
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["SOURCES", "SourceInfo", "anchored_data", "available", "can_download", "fetch", "load"]
+__all__ = [
+    "SOURCES",
+    "SourceInfo",
+    "anchored_data",
+    "available",
+    "can_download",
+    "columns",
+    "fetch",
+    "load",
+    "source_names",
+]
 
 # A new source is a module and a row.
 SOURCES: tuple[Source, ...] = (
@@ -155,6 +167,38 @@ cifar10, cifar100, mnist, emnist, fashion_mnist, digits, synthetic, or the path 
     given = {name: value for name, value in said.items() if value is not None}
     if not isinstance(name_or_path, str | Path):
         return from_arrays(name_or_path, name="table", seed=seed, **given)
+    source, request = _request(name_or_path, given)
+    return source.load(
+        replace(
+            request,
+            data_dir=data_dir,
+            seed=seed,
+            may_download=may_download,
+            progress=progress,
+        )
+    )
+
+
+def columns(name_or_path: str | Path, **said: Any) -> list[ColumnOverview]:
+    """Say what the columns of a table hold, before anything is decided; of other data nothing.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+    **said
+        As in :func:`load`.
+
+    Examples
+    --------
+    >>> columns("digits")
+    []
+    """
+    given = {name: value for name, value in said.items() if value is not None}
+    source, request = _request(name_or_path, given)
+    return [] if source.columns is None else source.columns(request)
+
+
+def _request(name_or_path: str | Path, given: Mapping[str, Any]) -> tuple[Source, Request]:
     text = str(name_or_path)
     source, path, options = _named(text) or _of_path(text)
     if options is not None and not source.has_options:
@@ -167,7 +211,7 @@ cifar10, cifar100, mnist, emnist, fashion_mnist, digits, synthetic, or the path 
             f"{text} takes {takes}, but got {unused[0]}={given[unused[0]]!r}: leave it out."
         )
     wanted = DataOptions.from_values(given)
-    return source.load(Request(path, options, data_dir, seed, may_download, progress, wanted))
+    return source, Request(path, options, said=wanted)
 
 
 def fetch(
@@ -201,7 +245,7 @@ def fetch(
     """
     named = _named(name)
     if named is None:
-        raise unknown_name("data set", name, _names())
+        raise unknown_name("data set", name, source_names())
     source = named[0]
     if source.fetch is not None:
         return source.fetch(data_dir, progress)
@@ -239,7 +283,8 @@ def anchored_data(name_or_path: str, folder: Path) -> str:
     return str(place)
 
 
-def _names() -> list[str]:
+def source_names() -> list[str]:
+    """Return the names of the data sets that have one."""
     return [source.name for source in SOURCES if source.recognises is None]
 
 
@@ -276,5 +321,5 @@ def _of_path(text: str) -> tuple[Source, Path, str | None]:
         )
     if len(path.parts) > 1:
         raise KlayerError(f"{path}: no such file or folder.")
-    *names, last = _names()
-    raise unknown_name("data set", path, [*names, f"{last}, or the path of {either}"])
+    *known, last = source_names()
+    raise unknown_name("data set", path, [*known, f"{last}, or the path of {either}"])

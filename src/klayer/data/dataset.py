@@ -187,8 +187,6 @@ class Dataset(Told):
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
     encoder : Encoder, optional
         What made the features of a table's columns; it goes with the networks.
-    notes : tuple of str
-        What was decided in loading, a line each: the task, the split, columns left out.
 
     Raises
     ------

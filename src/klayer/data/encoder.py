@@ -23,8 +23,6 @@ __all__ = ["ColumnCode", "Encoder"]
 _YEAR, _WEEK, _DAY = 365.2425, 7.0, 1.0
 # A text column with more levels than this share of its rows names rows; it is no category.
 _NAMES_ROWS, _ROWS_TO_TELL = 0.5, 20
-# float32 serves a column whose rounding is smaller than this share of its spread.
-_ROUNDING = 2.0**-16
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ class ColumnCode:
                 out[:, 1 + 2 * index], out[:, 2 + 2 * index] = np.sin(angle), np.cos(angle)
         else:
             width = 1
+            column.require_finite()
             out[:, 0] = column.values
             if missing is not None:
                 out[missing, 0] = self.fill
@@ -163,6 +162,11 @@ class Encoder:
     def plain(self) -> bool:
         """Whether every column is a number that stays as it is."""
         return all(code.kind == "number" and not code.marks_gaps for code in self.codes)
+
+    @classmethod
+    def of_numbers(cls, names: Iterable[str]) -> Encoder:
+        """The encoder of columns that are numbers and stay as they are."""
+        return cls(tuple(ColumnCode(name, "number") for name in names))
 
     @classmethod
     def fit(
@@ -308,15 +312,7 @@ class Encoder:
         for code in self.codes:
             if code.kind != "number":
                 continue
-            values = np.asarray(table.column(code.name).present)
-            if not len(values):
-                continue
-            low, high = float(values.min()), float(values.max())
-            largest = max(abs(low), abs(high))
-            spread = float(np.std(values, dtype=np.float64)) if math.isfinite(largest) else 0.0
-            whole = np.asarray(values).dtype.kind in "biu" and largest <= 2**24
-            coarse = not whole and spread and largest * 2.0**-24 > _ROUNDING * spread
-            if largest > 1e37 or 0 < largest < 1e-30 or coarse or not math.isfinite(largest):
+            if not _fits_float32(np.asarray(table.column(code.name).present)):
                 return np.float64
         return np.float32
 
@@ -395,6 +391,18 @@ class Encoder:
                 raise KlayerError(f"the columns of a model are damaged ({error}).") from None
             codes.append(code)
         return cls(tuple(codes))
+
+
+def _fits_float32(values: NDArray[Any]) -> bool:
+    from klayer.data.tables.columns import float32_serves
+
+    if not len(values):
+        return True
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind in "biu" and max(abs(low), abs(high)) <= 2**24:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float32_serves(low, high, float(np.std(values, dtype=np.float64)))
 
 
 def _is_byte(column: DataColumn) -> bool:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset
+from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.tables.table import DataTable, frame_of, is_frame
 from klayer.errors import KlayerError
 
-__all__ = ["from_arrays", "table_of"]
+__all__ = ["from_arrays", "rows_of", "table_of"]
 
 ImageShape = tuple[int, int, int]
 
@@ -36,7 +38,8 @@ def from_arrays(
         NumPy arrays (or lists) of numbers or objects; frames of pandas, polars or pyarrow; SciPy
         sparse matrices and arrays. Columns of frames may be numbers, yes or no, dates or names.
     y : array of shape (N,) or (N, K), series or frame, optional
-        What is to be predicted. Without it, ``target`` names columns of the frame.
+        What is to be predicted; one-hot rows are classes. Without it, ``target`` names columns of the
+        frame.
     validation, test : (X, y), optional
         Rows of their own. Without them the rows are cut about 70 / 15 / 15 %, or as ``split``,
         ``group_by`` or ``time`` say; with a test part alone, validation is cut from ``X``.
@@ -74,7 +77,8 @@ def from_arrays(
     for split, (rows, labels) in parts.items():
         tables[split], shapes[split] = table_of(rows, "X" if len(parts) == 1 else f"X of {split}")
         if labels is not None:
-            _add_target(tables[split], labels, "y" if len(parts) == 1 else f"y of {split}")
+            where = "y" if len(parts) == 1 else f"y of {split}"
+            _add_target(tables[split], labels, where, options.task in (None, "classification"))
     if len(set(shapes.values())) > 1:
         raise KlayerError(f"images must have one shape in all splits, but got {shapes}.")
     if len(tables) == 1:
@@ -113,6 +117,73 @@ def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:
     return DataTable(where, raw, named=False), image_shape
 
 
+def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[Any]:
+    """Make features of whatever a trained network is asked about.
+
+    Parameters
+    ----------
+    X : array, frame, sparse matrix or `DataTable`
+        With an encoder, frames and tables hold the columns of training, by name; arrays hold
+        features (N, D), or the columns of training in their order.
+    n_features : int
+        D.
+    encoder : Encoder, optional
+        Of the data that the network was trained on.
+
+    Returns
+    -------
+    rows : array, shape (N, D), of finite real numbers
+
+    Raises
+    ------
+    KlayerError
+        Naming column and row.
+
+    Examples
+    --------
+    >>> rows_of([[1, 2], [3, 4]], 2).shape
+    (2, 2)
+    """
+    plain = not isinstance(X, DataTable) and not is_frame(X)
+    if plain and not type(X).__module__.startswith("scipy.sparse"):
+        values = _array(X, "X")
+        width = values.shape[1] if values.ndim == 2 else None
+        if encoder is None or (values.dtype.kind in "buif" and width == n_features):
+            return _checked(values, n_features, encoder)
+        if width != len(encoder.codes):
+            raise KlayerError(
+                f"`X` must have shape (N, {n_features}), or (N, {len(encoder.codes)}) with the columns "
+                f"of training, but got {values.shape}: pass samples as rows, or a frame."
+            )
+    table = X if isinstance(X, DataTable) else table_of(X, "X")[0]
+    encoder = encoder or Encoder.of_numbers(table.names[:n_features])
+    if len(table.raw) != n_features and encoder.plain and not table.named and not table.zeros:
+        raise KlayerError(
+            f"{table.where}: must have {n_features} columns, but has {len(table.raw)}."
+        )
+    return _checked(encoder.transform(table), n_features, encoder, table)
+
+
+def _checked(
+    rows: NDArray[Any],
+    n_features: int,
+    encoder: Encoder | None,
+    table: DataTable | None = None,
+) -> NDArray[Any]:
+    if rows.dtype.kind not in "buif":
+        raise KlayerError(f"`X` must hold real numbers, but got dtype {rows.dtype}.")
+    if rows.ndim != 2 or rows.shape[1] != n_features:
+        raise KlayerError(
+            f"`X` must have shape (N, {n_features}), but got {rows.shape}: pass samples as rows."
+        )
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        row, column = (int(one) for one in np.argwhere(~np.isfinite(rows))[0])
+        name = f"column {encoder.feature_names[column]!r}" if encoder else f"column {column}"
+        where = f"{table.where}, {table.place(row)}" if table else f"`X`, row {row}"
+        raise KlayerError(f"{where}, {name}: must be finite, but got {rows[row, column]}.")
+    return rows
+
+
 def _array(values: Any, where: str) -> NDArray[Any]:
     if isinstance(values, Mapping | str | bytes) or values is None:
         raise KlayerError(
@@ -128,7 +199,13 @@ def _array(values: Any, where: str) -> NDArray[Any]:
     return found
 
 
-def _add_target(table: DataTable, y: Any, where: str) -> None:
+def _is_one_hot(values: NDArray[Any]) -> bool:
+    if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
+        return False
+    return bool((values.sum(axis=1) == 1).all())
+
+
+def _add_target(table: DataTable, y: Any, where: str, one_hot: bool) -> None:
     """Put what is to be predicted beside the features, under names of its own."""
     if is_frame(y):
         columns = {str(name): values for name, values in frame_of(y, where).raw.items()}
@@ -141,6 +218,9 @@ def _add_target(table: DataTable, y: Any, where: str) -> None:
                 f"`{where}` must have shape (N,) or (N, K), but got {values.shape}: give one value, or "
                 "K, per row."
             )
+        if values.ndim == 2 and one_hot and _is_one_hot(values):
+            values = class_indices({where: values}).indices[where]
+            table.notes.append(f"`{where}`: one-hot rows became classes")
         name = getattr(y, "name", None)
         stem = str(name) if isinstance(name, str) and name else "target"
         columns = {stem: values}

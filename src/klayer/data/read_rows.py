@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.array_files import read_npy, read_npz
+from klayer.data.encoder import Encoder
+from klayer.data.from_arrays import rows_of
 from klayer.data.image_files import ENDINGS, read_image
 from klayer.data.image_rows import flatten_images
 from klayer.data.regular_file import require_file
 from klayer.data.sources.npz_keys import find_features
+from klayer.data.tables.read_table import ENDINGS as TABLES
+from klayer.data.tables.read_table import is_table, read_table
 from klayer.errors import KlayerError
 
 __all__ = ["read_rows"]
@@ -27,12 +30,14 @@ def read_rows(
     image_shape: tuple[int, int, int] | None = None,
     value_range: tuple[float, float] = (0.0, 255.0),
     background: str = "white",
+    encoder: Encoder | None = None,
 ) -> tuple[NDArray[Any], list[str]]:
     """Read files into rows of the shape that a network was trained on.
 
-    An image becomes one row, resized and converted to the network's channels. A .npy file, the
-    ``X`` of a .npz file (in any spelling that training reads) and a .csv file (commas, one optional
-    heading line) hold rows of D numbers, or images of the training images' shape.
+    An image becomes one row, resized and converted to the network's channels. A .npy file and the
+    ``X`` of a .npz file (in any spelling that training reads) hold rows of D numbers, or images of the
+    training images' shape. A table (.csv, .parquet, ...) holds the columns of training, by name, for a
+    network that was trained on a table; else D columns of numbers.
 
     Parameters
     ----------
@@ -46,6 +51,8 @@ def read_rows(
         (0, 16) for `digits`. The bytes of an image file are scaled to it.
     background : {"white", "black"}
         Behind transparent pixels, as in training: `Dataset.background`.
+    encoder : Encoder, optional
+        Of the table that the network was trained on.
 
     Returns
     -------
@@ -70,12 +77,12 @@ def read_rows(
     """
     tables, names = [], []
     for path in map(Path, paths):
-        table, table_names = _read(path, n_features, image_shape, value_range, background)
+        table, table_names = _read(path, n_features, image_shape, value_range, background, encoder)
         tables.append(table)
         names += table_names
     if not tables:
         raise KlayerError(
-            "there must be at least one file to read: name images, .npy, .npz or .csv."
+            "there must be at least one file to read: name images, tables, .npy or .npz."
         )
     return np.concatenate(tables), names
 
@@ -86,22 +93,25 @@ def _read(
     image_shape: tuple[int, int, int] | None,
     value_range: tuple[float, float],
     background: str,
+    encoder: Encoder | None,
 ) -> tuple[NDArray[Any], list[str]]:
     require_file(path, f"name its files, {path}/*")
     ending = path.suffix.lower()
     if ending in ENDINGS:
         return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
-    if ending == ".csv":
-        rows = _read_csv(path, n_features)
-    elif ending == ".npy":
+    if is_table(path):
+        table = read_table(path, texts=encoder.texts if encoder else ())
+        rows = rows_of(table, n_features, encoder)
+        return rows, [f"{path}, row {row}" for row in range(len(rows))]
+    if ending == ".npy":
         rows = read_npy(path)
     elif ending == ".npz":
         content = read_npz(path)
         rows = content[find_features(str(path), content)]
     else:
         raise KlayerError(
-            f"{path}: must be an image ({', '.join(ENDINGS)}) or rows of numbers (.npy, .npz, "
-            ".csv)."
+            f"{path}: must be an image ({', '.join(ENDINGS)}), a table ({', '.join(TABLES)}) or "
+            "rows of numbers (.npy, .npz)."
         )
     rows = _check(path, rows, n_features, image_shape)
     return rows, [f"{path}, row {row}" for row in range(len(rows))]
@@ -117,42 +127,13 @@ def _image_row(
     if image_shape is None:
         raise KlayerError(
             f"{path}: the network was trained on rows of {n_features} numbers, not on images: give a "
-            ".npy, .npz or .csv file."
+            "table, or a .npy or .npz file."
         )
     row = read_image(path, image_shape, background)[np.newaxis]  # (1, D)
     low, high = value_range
     if (low, high) == (0, 255):
         return row
     return (low + row * ((high - low) / 255)).astype(np.float32)
-
-
-def _read_csv(path: Path, n_features: int) -> NDArray[Any]:
-    rows: list[list[float]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line, cells in enumerate(csv.reader(file), start=1):
-                if not cells or (line == 1 and not any(map(_is_number, cells))):
-                    continue  # an empty line, or a heading
-                if len(cells) != n_features:
-                    raise KlayerError(
-                        f"{path}, line {line}: a row must have {n_features} numbers, "
-                        f"but got {len(cells)}."
-                    )
-                wrong = next((cell for cell in cells if not _is_number(cell)), None)
-                if wrong is not None:
-                    raise KlayerError(f"{path}, line {line}: must be numbers, but got {wrong!r}.")
-                rows.append([float(cell) for cell in cells])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise KlayerError(f"{path}: not a readable .csv file ({error}).") from None
-    return np.array(rows).reshape(-1, n_features)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _check(

@@ -9,6 +9,7 @@ from pathlib import Path
 from klayer.data.dataset import Dataset
 from klayer.data.download import Progress
 from klayer.data.options import DataOptions
+from klayer.data.tables.overview import ColumnOverview
 
 __all__ = ["Request", "Source", "always"]
 
@@ -76,6 +77,8 @@ class Source:
         What such a path is, for messages: ``"a .npz file"``.
     takes : tuple of str
         The options that it heeds, rows of `klayer.data.options.OPTIONS`; others are refused.
+    columns : callable, optional
+        ``columns(request)``: what the columns of a table hold, before anything is decided.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Source:
     recognises: Callable[[Path], bool] | None = None
     kind: str = ""
     takes: tuple[str, ...] = ()
+    columns: Callable[[Request], list[ColumnOverview]] | None = None
 
 
 def always(what: str) -> Callable[[str | Path | None], str]:

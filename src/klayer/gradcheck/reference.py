@@ -131,6 +131,9 @@ def _nothing(point: str, layer: int, right: Array, g: Array) -> Array:  # noqa: 
 class Reference:
     """What a cost is known to be: a klayer network on a batch.
 
+    The parameters that are checked may have other names, if their layers stand in the same order and
+    hold the same kinds of arrays; weights may be laid out as (out, in), biases as (1, n) or (n, 1).
+
     Parameters
     ----------
     network : Network
@@ -150,10 +153,6 @@ class Reference:
     l2: float = 0.0
     numbers: Mapping[str, float] = field(default_factory=dict)
     masks: Mapping[int, Array] = field(default_factory=dict)
-
-    def fits(self, params: Params) -> bool:
-        """Whether parameters have this network's keys and shapes."""
-        return {name: value.shape for name, value in params.items()} == self.network.shapes()
 
     def number(self, name: str) -> float:
         """Return a number of the network."""

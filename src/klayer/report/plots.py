@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.files import write_bytes, write_json, write_text
+from klayer.files import json_text, write_bytes, write_text
 from klayer.report.curves import Line, curve_panel
 from klayer.report.vega import (
     INK,
@@ -25,10 +25,10 @@ from klayer.report.vega import (
     mark,
 )
 from klayer.study import Run
+from klayer.study.factors import labels
 from klayer.study.statistics import estimate
-from klayer.train import Population, Settings
+from klayer.train import Population
 from klayer.train.metrics import METRICS
-from klayer.train.settings import setting_label
 
 __all__ = ["Chart", "plot_accuracy", "plot_curves"]
 
@@ -82,7 +82,7 @@ class Chart:
             if ending == ".svg":
                 write_text(path, self.figure.svg())
             elif ending == ".json":
-                write_json(path, self.spec)
+                write_text(path, json_text(self.spec, indent=1) + "\n")
             else:
                 write_bytes(path, self.figure.raster(ending[1:]))
         except OSError as error:
@@ -174,7 +174,7 @@ def plot_accuracy(source: Source, split: str | None = None) -> Chart:
     values = [{"k": kind, "v": float(f"{value:.6g}"), "seed": seed} for kind, seed, value in points]
     kinds = list(dict.fromkeys(kind for kind, _, _ in points))
     title = metric.title[0].upper() + metric.title[1:]
-    axis = {"format": "~%" if metric.share else "~g", "tickCount": 6}
+    axis = {"format": "~%" if metric.share else ".6~g", "tickCount": 6}
     x = channel("v:Q", title=None, scale={"zero": False, "nice": True}, axis=axis)
     y = channel("k:N", title=None, sort=kinds, axis={"labelLimit": 400})
     tips = [
@@ -221,27 +221,24 @@ def _about(source: Source) -> str:
     return f"{n} network{'s' * (n != 1)} on {data}"
 
 
-def _kinds(population: Population) -> list[str]:
-    """Name each network by what its settings differ in from others'; empty if they are alike."""
-    settings = [member.settings for member in population.members]
-    varied = [
-        name for name in Settings.per_network() if len({getattr(one, name) for one in settings}) > 1
-    ]
-    return [
-        ", ".join(setting_label(name, getattr(one, name)) for name in varied) for one in settings
-    ]
+def _kinds(source: Source) -> dict[Any, str]:
+    """Name each kind of network by what varies: by its settings, or of a run by part and arm."""
+    if isinstance(source, Population):
+        settings = list(dict.fromkeys(member.settings for member in source.members))
+        return dict(zip(settings, labels(settings)[0], strict=True)) if len(settings) > 1 else {}
+    arms = {} if source.kind == "search" else source.study.labels
+    return {("arms", arm): label for arm, label in arms.items()} if len(arms) > 1 else {}
 
 
 def _groups(source: Source, table: Table) -> dict[str, NDArray[Any]]:
     """Return the rows of the table that belong to each kind of network, by its name."""
+    known = _kinds(source)
     if isinstance(source, Population):
-        of = np.array(_kinds(source), object)[table["network"]]
+        each = [known.get(member.settings, "") for member in source.members]
+        of = np.array(each, object)[table["network"]]
     else:
-        of = np.array(
-            [arm if part == "arms" else f"{part}: {arm}"
-             for part, arm in zip(table["part"], table["arm"], strict=True)],
-            object,
-        )  # fmt: skip
+        pairs = zip(table["part"].tolist(), table["arm"].tolist(), strict=True)
+        of = np.array([_named(known, *pair) for pair in pairs], object)
     kinds = list(dict.fromkeys(of))
     if len(kinds) > MOST_SERIES:
         raise KlayerError(
@@ -272,15 +269,13 @@ def _lines(
 def _final(source: Source, split: str | None) -> tuple[str, str, list[tuple[str, int, float]]]:
     """Return the main score, the split, and each network's kind, seed and score."""
     if isinstance(source, Population):
-        there = list(source.feed.splits)
+        there, known = list(source.feed.splits), _kinds(source)
         split = split or ("validation" if "validation" in there else "train")
         scores = source.evaluate(split)
         name = next(one for one in METRICS if one in scores)
         found = [
-            (kind, int(member.seed), float(score))
-            for kind, member, score in zip(
-                _kinds(source), source.members, scores[name], strict=True
-            )
+            (known.get(member.settings, ""), int(member.seed), float(score))
+            for member, score in zip(source.members, scores[name], strict=True)
             if np.isfinite(score)
         ]
         return name, split, found
@@ -292,4 +287,16 @@ def _final(source: Source, split: str | None) -> tuple[str, str, list[tuple[str,
     records = [one for one in source.networks if one.part == part and one.score(split) is not None]
     score = next((one.scores[split] for one in records), None)
     name = next((one for one in METRICS if score and getattr(score, one) is not None), "accuracy")
-    return name, split, [(one.arm, one.seed, float(one.score(split) or 0)) for one in records]
+    known = _kinds(source)
+    found = [
+        (_named(known, one.part, one.arm), one.seed, float(one.score(split) or 0))
+        for one in records
+    ]
+    return name, split, found
+
+
+def _named(known: Mapping[Any, str], part: str, arm: str) -> str:
+    """Name an arm of a run; if there is one alone, by nothing."""
+    if (part, arm) in known:
+        return known[part, arm]
+    return "" if part == "arms" else f"{part}: {arm}"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from klayer.data import Dataset
 from klayer.errors import KlayerError
-from klayer.study.arms import describe, pack
+from klayer.study.arms import pack
 from klayer.study.execute import open_executor
+from klayer.study.factors import labels
 from klayer.study.run_dir import Run
 from klayer.study.study import Study
 from klayer.study.summary import summarise
 from klayer.study.training import store
-from klayer.train import Population, Settings
-from klayer.train.settings import setting_label
+from klayer.train import Population
 
 __all__ = ["run_of"]
 
@@ -42,7 +41,7 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
         If the population isn't trained to its end, its data aren't there, or seeds differ between its
         settings; and as :meth:`Run.create`.
     """
-    dataset = population.feed.dataset
+    dataset = population.feed.original.dataset
     if not isinstance(dataset, Dataset):
         raise KlayerError(
             "a run needs the data of its population: load it by load_population(path, data)."
@@ -69,7 +68,10 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
         "title": title or f"{len(members)} networks on {dataset.name}",
         "data": dataset.name,
         "seeds": seeds,
-        "arms": [{"name": _name(one, settings), **one.as_dict()} for one in settings],
+        "arms": [
+            {**({"name": name} if len(settings) > 1 else {}), **one.as_dict()}
+            for name, one in zip(labels(settings)[0], settings, strict=True)
+        ],
     }
     study = Study.from_stored(values, "the population")
     [one] = pack(study.jobs)
@@ -85,12 +87,3 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
             store(run, executor, one, state, spent, test=True)
             summarise(run, population.seconds)
     return run
-
-
-def _name(one: Settings, everyone: Sequence[Settings]) -> str:
-    """Name settings by what differs among those of the population."""
-    differing = [
-        name for name in Settings.per_network() if len({getattr(s, name) for s in everyone}) > 1
-    ]
-    labels = [setting_label(name, getattr(one, name)) for name in differing]
-    return ", ".join(labels) or describe(one)

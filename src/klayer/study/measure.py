@@ -100,7 +100,9 @@ def _bounds(name: str, *, share: bool) -> tuple[float, float]:
 
 # Every score of the table of training.
 MEASURES = {
-    name: Measure(name, row.title, row.share, _bounds(name, share=row.share))
+    name: Measure(
+        name, row.title, row.share, _bounds(name, share=row.share), 0.05 if row.share else 0.15
+    )
     for name, row in METRICS.items()
 }
 

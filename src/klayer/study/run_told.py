@@ -74,13 +74,14 @@ def run_parts(run: Run) -> list[Part]:
     shown = list(arms.items())[:SHOWN]
     if not shown:
         return [Facts(facts)]
+    names = {} if run.kind == "search" else run.study.labels
     # A search's trials have not seen the test split.
     splits = [
         split for split in ("train", "validation", "test")
         if any(split in one.scores for one in run.networks)
     ]  # fmt: skip
     columns = [
-        ShownColumn("arm", [arm for (_, arm), _ in shown], words=True, header=True),
+        ShownColumn("arm", [names.get(arm, arm) for (_, arm), _ in shown], words=True, header=True),
         ShownColumn("n", [str(len(records)) for _, records in shown]),
         *(
             ShownColumn(split, [told_score(records, split) for _, records in shown])

@@ -6,6 +6,7 @@ A mistake is answered with the file, the place and the rule, and "did you mean" 
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from klayer.data import DataOptions, Dataset, load
+from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, located, unknown_name
 from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
@@ -29,6 +32,8 @@ from klayer.train.settings import SETTINGS, current_names, has_effect
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
+MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
+
 Values = Mapping[str, Any]
 Make = Callable[[Values, str], Settings]
 
@@ -40,13 +45,13 @@ class Published(BaseModel):
     batch_norm = "none", init = "he"}``; a list of lists or names means any of them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     where: dict[str, Any]
     source: str
-    train: float | None = None
-    validation: float | None = None
-    test: float | None = None
+    train: float | None = Field(default=None, ge=0, le=1)
+    validation: float | None = Field(default=None, ge=0, le=1)
+    test: float | None = Field(default=None, ge=0, le=1)
     note: str = ""
 
     def matches(self, settings: Settings) -> bool:
@@ -63,10 +68,10 @@ def _flat(value: list[Any]) -> bool:
     return not any(isinstance(item, list) for item in value)
 
 
-class _Document(BaseModel):
+class _Keys(BaseModel):
     """The keys that a study's file may have, and their kinds."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = "study"
     title: str = "A study of fully connected networks"
@@ -82,6 +87,14 @@ class _Document(BaseModel):
     published: list[Published] = Field(default_factory=list)
 
 
+# What is said of the data stands beside `data`, under the names of its table.
+_Document = create_model(
+    "_Document",
+    __base__=_Keys,
+    **dict.fromkeys(OPTIONS, (Any, None)),  # type: ignore[call-overload]
+)
+
+
 @dataclass(frozen=True)
 class Study:
     """A study: data, arms, seeds; with a search and a gradient check if wanted.
@@ -90,7 +103,8 @@ class Study:
     ----------
     name, title : str
     data : str
-        Name of the data set, as :func:`klayer.load` takes it.
+        Name of the data set, as :func:`klayer.load` takes it; ``target``, ``task`` and its other
+        arguments are keys of the document too.
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
         table of settings with an optional ``name``.
@@ -153,13 +167,18 @@ class Study:
         try:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
+            DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
             document = _renamed(document)
+            _check_size(document)
             search = document.search
+            arms = tuple(_arms(document, make))
+            if make == Settings.from_values:  # what a run stored was taken when it was made
+                _check_published(document.published, arms)
             return cls(
                 document.name,
                 document.title,
                 document.data,
-                tuple(_arms(document, make)),
+                arms,
                 seeds_of(document.seeds, document.seed),
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
@@ -201,6 +220,19 @@ class Study:
                 for corner in stage.space.corners()
             ]
         return found
+
+    def load_data(
+        self, data_dir: str | Path | None = None, *, may_download: bool = True
+    ) -> Dataset:
+        """Load its data set, with what the study says of it.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.load`.
+        """
+        said = {name: self.document[name] for name in OPTIONS if name in self.document}
+        return load(self.data, data_dir=data_dir, may_download=may_download, **said)
 
     def require_updates(self, samples: int, *, arms: bool = True) -> list[str]:
         """Refuse a half-cycle of less than one update of a training split with this many samples.
@@ -253,7 +285,7 @@ class Study:
         return self.search
 
 
-def _renamed(document: _Document) -> _Document:
+def _renamed(document: _Keys) -> _Keys:
     """Give settings the names of today, before one table wins over another."""
     for one in document.published:
         for name, value in current_names(one.where, "published").items():
@@ -268,7 +300,7 @@ def _renamed(document: _Document) -> _Document:
     )
 
 
-def _varied(document: _Document) -> tuple[str, ...]:
+def _varied(document: _Keys) -> tuple[str, ...]:
     """Return what a seed decides."""
     vary = document.vary
     if "init" not in vary or len(set(vary)) < len(vary):
@@ -279,7 +311,36 @@ def _varied(document: _Document) -> tuple[str, ...]:
     return tuple(source for source in SOURCES if source in vary)
 
 
-def _arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _check_size(document: _Keys) -> None:
+    """Refuse more arms and networks than anybody waits for, before the first is made."""
+    crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
+    count = crossed + len(document.arms)
+    if count > MOST_ARMS:
+        raise KlayerError(
+            f"a study must have at most {MOST_ARMS:,} arms, but the grid makes {crossed:,} and `arms` "
+            f"{len(document.arms):,}: leave some values away, or search them."
+        )
+    seeds = document.seeds if isinstance(document.seeds, int) else len(document.seeds)
+    if count * seeds > MOST_NETWORKS:
+        raise KlayerError(
+            f"a study must have at most {MOST_NETWORKS:,} networks, but {count:,} arms x {seeds:,} "
+            f"seeds are {count * seeds:,}."
+        )
+
+
+def _check_published(published: Sequence[Published], arms: Sequence[Arm]) -> None:
+    """Refuse a published accuracy that is set beside nothing: its `where` has a slip."""
+    for number, one in enumerate(published, start=1):
+        if not any(one.matches(arm.settings) for arm in arms):
+            first = arms[0].settings.as_dict()
+            raise KlayerError(
+                f"published, number {number}: `where` must name the settings of an arm, but no arm has "
+                f"{one.where!r:.200}. The first arm has "
+                f"{ {name: first[name] for name in current_names(one.where)}!r:.200}."
+            )
+
+
+def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
     names = set()
     for arm in _all_arms(document, make):
         if arm.name in names:
@@ -291,7 +352,7 @@ def _arms(document: _Document, make: Make) -> Iterator[Arm]:
         yield arm
 
 
-def _all_arms(document: _Document, make: Make) -> Iterator[Arm]:
+def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
     grid, arms = document.grid, document.arms
     if grid or not arms:
         where, made = "grid" if grid else "settings", set[Settings]()
@@ -305,18 +366,28 @@ def _all_arms(document: _Document, make: Make) -> Iterator[Arm]:
             if settings in made and len(point) < len(grid):
                 continue  # it differs from another in a setting that has no effect on it
             made.add(settings)
-            extra = [
-                f"{name} {chosen[name]}"
-                for name in point
-                if name not in ("hidden", "batch_norm", "init")
-            ]
-            yield Arm(", ".join([describe(settings), *extra]), settings)
+            yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
     shared = _effective(document.settings, arms)
+    found = []
     for one, rest in zip(arms, shared, strict=True):
         chosen = {**rest, **one}
         name = chosen.pop("name", None)
         settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
-        yield Arm(str(name or describe(settings)), settings, named=name is not None)
+        found.append((str(name or describe(settings)), settings, name is not None, one))
+    names = [name for name, *_ in found]
+    for name, settings, given, one in found:
+        # Where the usual name is another's, all that the arm sets.
+        extra = [] if given or names.count(name) == 1 else _extra(one)
+        yield Arm(", ".join([name, *extra]), settings, named=given)
+
+
+def _extra(point: Values) -> list[str]:
+    """Name what the usual name of an arm leaves out."""
+    return [
+        f"{name} {value}"
+        for name, value in point.items()
+        if name not in ("hidden", "batch_norm", "init")
+    ]
 
 
 def _effective(shared: Values, points: Sequence[Values]) -> list[Values]:

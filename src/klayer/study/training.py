@@ -31,9 +31,9 @@ __all__ = [
     "updates_per_epoch",
 ]
 
-# Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
-# take the time between two recorded points.
-CHECKPOINT_SECONDS = 10.0
+# Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
+# apart, so that a kill costs 10 seconds at the most.
+CHECKPOINT_SECONDS = 6.0
 
 
 class Reporter(Protocol):
@@ -109,10 +109,11 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        state, seconds = train_pack(run, executor, one, run.state(one.name), reporter)
+        state = run.state(one.name, reporter.note)
+        state, seconds = train_pack(run, executor, one, state, reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
-        run.checkpoint(one.name).unlink(missing_ok=True)
+        run.forget_state(one.name)
         reporter.finish(one, records)
     return [record for job in jobs if (record := run.find(job.key))]
 
@@ -138,11 +139,10 @@ def part_of(one: Pack, dataset: Dataset, until: int | None = None) -> PartSpec:
 
 
 class _Watch:
-    """Hears of one population: passes it on to the reporter, and writes checkpoints."""
+    """Hears of one population: passes it on to the reporter, and keeps its state."""
 
     def __init__(self, run: Run, one: Pack, reporter: Reporter) -> None:
-        self.pack, self.reporter = one, reporter
-        self.checkpoint = run.checkpoint(one.name)
+        self.run, self.pack, self.reporter = run, one, reporter
         self.saved = time.monotonic()
 
     def progress(self, update: float) -> None:
@@ -150,12 +150,15 @@ class _Watch:
 
     def record(self, state: TrainingState) -> None:
         self.reporter.record(self.pack, state)
+        self.paused(state)
+
+    def paused(self, state: TrainingState) -> None:
         if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
             self.interrupted(state)
             self.saved = time.monotonic()
 
     def interrupted(self, state: TrainingState) -> None:
-        state.save(self.checkpoint)
+        self.run.save_state(self.pack.name, state)
 
 
 def train_pack(
@@ -207,8 +210,8 @@ def store(
     records = _records(one, state, dataset, scores, seconds, pruned)
     network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
     run.save_weights(one.name, network, state, [member.seed for member in part.members])
-    run.append(records)
-    return records
+    run.append([record for record in records if not run.find(record.key)])
+    return [run.find(record.key) or record for record in records]
 
 
 def _records(
@@ -224,6 +227,9 @@ def _records(
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
+        stopped_at, best_at = _end_of(state, p)
+        points = sum(t <= stopped_at for t in state.recorded) if stopped_at else len(state.recorded)
+        recorded = state.recorded[:points]
         failure = state.failures[p] or _not_finite(scores, score_name, p)
         first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
         least = least_learnt(guessed, rows, first, dataset.task)
@@ -235,12 +241,10 @@ def _records(
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
-            "update": [int(t) for t in state.recorded],
-            "epoch": [t / per_epoch for t in state.recorded],
-            "lr": numbers(
-                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
-            ),
-            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+            "update": [int(t) for t in recorded],
+            "epoch": [t / per_epoch for t in recorded],
+            "lr": numbers(_learning_rate(job.member.settings, t, per_epoch) for t in recorded),
+            **{curve: numbers(values[p, :points]) for curve, values in state.history.items()},
         }
         records.append(
             NetworkRecord(
@@ -257,9 +261,19 @@ def _records(
                 seconds=float(seconds[p]),
                 history=history,
                 backend=state.backend,
+                stopped_at=stopped_at,
+                best_at=best_at,
             )
         )
     return records
+
+
+def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
+    """Return where a network stopped early, and where its best weights come from."""
+    if not state.marks:
+        return None, None
+    stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
+    return (stopped if stopped >= 0 else None), best
 
 
 def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: int) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from klayer.progress import Meter, clock
 from klayer.study.arms import Pack
+from klayer.study.factors import labels
 from klayer.study.record import NetworkRecord
 from klayer.train import TrainingState
 from klayer.train.told import standing
@@ -49,7 +50,10 @@ class Bars:
             return
         work = [n * len(one.jobs) for one, n in zip(packs, updates, strict=True)]
         self._work = {one.name: n for one, n in zip(packs, work, strict=True)}
-        self._names = {one.name: f"{one.name.rsplit('-', 1)[0]} x {len(one.jobs)}" for one in packs}
+        kinds = (
+            labels([one.settings.shared for one in packs])[0] if len(packs) > 1 else ["networks"]
+        )
+        self._names = {one.name: kind for one, kind in zip(packs, kinds, strict=True)}
         networks = sum(len(one.jobs) for one in packs)
         many = f"training {networks} network{'s' * (networks > 1)}"
         self.meter.phase(f"{many} in {len(packs)} populations" if len(packs) > 1 else many)
@@ -74,9 +78,10 @@ class Bars:
         states = [record.state for record in records]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         took = f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
-        self.meter.leave(f"{self._names[pack.name].rpartition(' x ')[0]}: {counts} in {took}")
+        self.meter.leave(f"{self._names[pack.name]}: {counts} in {took}")
 
     def _begin(self, pack: Pack) -> None:
         if pack.name != self._current:
-            self.meter.begin(self._names[pack.name], self._work[pack.name])
+            many = f"{self._names[pack.name]} x {len(pack.jobs)}"
+            self.meter.begin(many, self._work[pack.name])
             self._current = pack.name

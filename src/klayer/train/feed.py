@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from klayer.data import Dataset, Standardiser
+from klayer.data import Dataset, Encoder, Standardiser
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 
@@ -65,6 +65,9 @@ class Data(Protocol):
 
     @property
     def targets(self) -> Standardiser | None: ...
+
+    @property
+    def encoder(self) -> Encoder | None: ...
 
 
 class Rows:
@@ -166,6 +169,8 @@ class Feed:
     dataset : klayer.data.Dataset
     n_features, n_classes : int
     dtype : dtype
+    original : Feed
+        The one whose rows were drawn anew to make this one; by default itself.
 
     Raises
     ------
@@ -190,8 +195,15 @@ class Feed:
         self._rows: dict[str, Rows] = {}
         self._drawn: tuple[int, int | str] = (0, "all")
         self._latest: Feed | None = None
-        for name, part in dataset.splits.items():
-            self._require_range(name, part.features)
+        self.original: Feed = self
+        if not self.absent:
+            for name, part in dataset.splits.items():
+                self._require_range(name, part.features)
+
+    @property
+    def absent(self) -> bool:
+        """Whether only what is known of the data is there, not their rows."""
+        return bool(getattr(self.dataset, "absent", False))
 
     def _require_range(self, name: str, features: Array) -> None:
         """Refuse features too far from the training split's to be calculated with."""
@@ -209,7 +221,7 @@ class Feed:
     def redrawn(self, split_seed: int, train_samples: int | Literal["all"]) -> Feed:
         """Return the feed of the same data with other rows to train on; see `klayer.data.redrawn`."""
         key = split_seed, train_samples
-        if key in ((0, "all"), self._drawn):
+        if key in ((0, "all"), self._drawn) or self.absent:
             return self
         if self._latest is None or self._latest._drawn != key:
             if not isinstance(self.dataset, Dataset):
@@ -220,6 +232,7 @@ class Feed:
             dataset = redrawn(self.dataset, split_seed, train_samples)
             self._latest = Feed(dataset, self.dtype, self.augment)
             self._latest._drawn = key
+            self._latest.original = self
         return self._latest
 
     @property
@@ -230,15 +243,22 @@ class Feed:
     def __getitem__(self, split: str) -> Rows:
         """Return the rows of a split."""
         if split not in self._rows:
+            rows = self.raw(split)
+            stays = rows.stored.dtype.kind in "ui" and rows.stored.itemsize == 1
+            augmented = self.augment is not None and split == "train"
+            self._rows[split] = rows if stays or augmented else rows.standardised()
+        return self._rows[split]
+
+    def raw(self, split: str) -> Rows:
+        """Return the rows of a split as they are stored, to be standardised on the way."""
+        key = f"{split}, raw"
+        if key not in self._rows:
             part, standardiser = self.dataset.splits[split], self.dataset.standardiser
             raw, targets = part.features, self.dataset.targets
             scale = None if targets is None else targets.scale
             labels, weights = self._labels(part), self._weights(part)
-            rows = Rows(raw, labels, self.dtype, standardiser, weights, scale)
-            stays = raw.dtype.kind in "ui" and raw.itemsize == 1
-            augmented = self.augment is not None and split == "train"
-            self._rows[split] = rows if stays or augmented else rows.standardised()
-        return self._rows[split]
+            self._rows[key] = Rows(raw, labels, self.dtype, standardiser, weights, scale)
+        return self._rows[key]
 
     def _labels(self, part: SplitLike) -> Array:
         """Return the labels of a split as losses take them."""

@@ -7,12 +7,13 @@ from pathlib import Path
 from klayer.data.dataset import Dataset
 from klayer.data.options import DataOptions
 from klayer.data.source import Request, Source, always
+from klayer.data.tables.overview import ColumnOverview, overview
 from klayer.data.tables.read_table import ENDINGS, is_table, read_table
 from klayer.data.tables.splits import SPELLINGS
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 
-__all__ = ["SOURCE", "load"]
+__all__ = ["SOURCE", "files_of", "load"]
 
 
 def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None) -> Dataset:
@@ -36,26 +37,33 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
     KlayerError
         Naming the file, the column, the line and the rule.
     """
-    from klayer.data.tables.build import dataset_of
+    from klayer.data.tables.build import TARGETS, dataset_of
 
     path, options = Path(path), options or DataOptions()
-    files = _folder(path) if path.is_dir() else {"train": path}
-    for split in ("validation", "test"):
-        file = getattr(options, f"{split}_data")
-        if file is not None:
-            files[split] = Path(file).expanduser()
+    files = files_of(path, options)
     tables: dict[str, DataTable] = {}
     texts: tuple[str, ...] = options.category
+    deciding = (options.split, options.group_by, options.time)
+    exact = (*options.target, *TARGETS, *(one for one in deciding if one))
     for split, file in files.items():
-        tables[split] = read_table(file, heading=options.heading, texts=texts)
+        tables[split] = read_table(file, heading=options.heading, texts=texts, exact=exact)
         if split == "train":
-            train = tables[split]
-            texts = (*texts, *train.texts)
+            texts = (*texts, *tables[split].texts)
     if len(tables) == 1:
         tables = {"": tables["train"]}
     name = path.resolve().name if path.is_dir() else _stem(path)
     source = ", ".join(file.name for file in files.values())
     return dataset_of(tables, options, name=name, source=source, seed=seed)
+
+
+def files_of(path: Path, options: DataOptions) -> dict[str, Path]:
+    """Return the file of each split, as far as there are any; the first one trains."""
+    files = _folder(path) if path.is_dir() else {"train": path}
+    for split in ("validation", "test"):
+        file = getattr(options, f"{split}_data")
+        if file is not None:
+            files[split] = Path(file).expanduser()
+    return files
 
 
 def _stem(path: Path) -> str:
@@ -90,6 +98,13 @@ def _recognises(path: Path) -> bool:
         return False
 
 
+def _columns(request: Request) -> list[ColumnOverview]:
+    file = next(iter(files_of(request.path, request.said).values()))
+    options = request.said
+    table = read_table(file, heading=options.heading, texts=options.category)
+    return overview(table, [table.find(one, "`category`") for one in options.category])
+
+
 def _load(request: Request) -> Dataset:
     return load(request.path, seed=request.seed, options=request.said)
 
@@ -101,6 +116,7 @@ SOURCE = Source(
     find=always("a path"),
     recognises=_recognises,
     kind="a table such as .csv",
+    columns=_columns,
     takes=(
         *("target", "task", "drop", "category", "max_levels", "missing", "split", "group_by"),
         *("time", "validation_data", "test_data", "heading"),

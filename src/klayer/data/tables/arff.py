@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from klayer.data.tables.dialect import Dialect
 from klayer.data.tables.packed import read_all
 from klayer.data.tables.table import DataTable
-from klayer.data.tables.text_table import Dialect, parse, polars
+from klayer.data.tables.text_table import parse, polars
 from klayer.errors import KlayerError
 
 __all__ = ["looks_like_arff", "read_arff"]

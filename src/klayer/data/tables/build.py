@@ -17,10 +17,10 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
 from klayer.errors import KlayerError
 
-__all__ = ["dataset_of"]
+__all__ = ["TARGETS", "dataset_of"]
 
 # What a target is called where nobody says which column it is.
-_TARGETS = ("target", "label", "class", "y")
+TARGETS = ("target", "label", "class", "y")
 
 
 def dataset_of(
@@ -77,7 +77,7 @@ def dataset_of(
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
     counting = _counts_rows(table)
-    if counting and counting not in used | set(category):
+    if counting is not None and counting not in used | set(category):
         used.add(counting)
         notes.append(f"left out: {shown(counting)}, which only counts the rows")
 
@@ -157,7 +157,7 @@ def _target(table: DataTable, options: DataOptions, notes: list[str]) -> list[st
         return found
     if table.target:
         return list(table.target)
-    named = [name for name in table.names if name.strip().lower() in _TARGETS]
+    named = [name for name in table.names if name.strip().lower() in TARGETS]
     if len(named) == 1:
         notes.append(f"target: {shown(named[0])}, by its name")
         return named

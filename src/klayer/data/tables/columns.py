@@ -23,6 +23,8 @@ __all__ = [
     "as_kind",
     "column_of_array",
     "column_of_series",
+    "date_text",
+    "float32_serves",
     "join_columns",
     "shown",
 ]
@@ -34,8 +36,31 @@ SECONDS_A_DAY = 86_400
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
 )
+# float32 serves a column whose rounding is smaller than this share of its spread.
+ROUNDING = 2.0**-16
 # A text column of which so much is numbers is a column of numbers with mistakes in it.
 MOSTLY = 0.9
+
+
+def float32_serves(low: float, high: float, spread: float) -> bool:
+    """Say whether numbers may be rounded to float32: none overflows, vanishes, or is lost in the rest.
+
+    Parameters
+    ----------
+    low, high, spread : float
+        The range of the numbers, and their standard deviation.
+
+    Examples
+    --------
+    >>> float32_serves(-1.0, 1.0, 0.5), float32_serves(0.0, 1e40, 1e39)
+    (True, False)
+    >>> float32_serves(2020.25, 2020.5, 0.1)
+    False
+    """
+    largest = max(abs(low), abs(high))
+    if not largest < 1e37 or 0 < largest < 1e-30:
+        return False
+    return spread == 0 or largest * 2.0**-24 <= ROUNDING * spread
 
 
 def _row(row: int) -> str:
@@ -101,6 +126,20 @@ class DataColumn:
                 f"{self.gaps:,} of {len(self):,} are missing: {why}."
             )
 
+    def require_finite(self) -> None:
+        """Refuse infinite numbers, naming the first."""
+        if self.values.dtype.kind != "f":
+            return
+        wrong = np.isinf(self.values)
+        if self.missing is not None:
+            wrong &= ~self.missing
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise KlayerError(
+                f"column {shown(self.name)}, {self.place(row)}: must be finite, but got "
+                f"{self.values[row]}: mend the cell, or empty it (a gap)."
+            )
+
     @cached_property
     def present(self) -> NDArray[Any]:
         """The values that are not missing."""
@@ -132,13 +171,14 @@ def _text_of(value: Any, kind: Kind) -> str:
     if kind == "boolean":
         return str(bool(value))
     if kind == "date":
-        return _date_text(value)
+        return date_text(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
     return str(value)
 
 
-def _date_text(days: float) -> str:
+def date_text(days: float) -> str:
+    """Write days since 1970-01-01 as a date, with the time of day if it isn't midnight."""
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=days)
     return moment.isoformat(sep=" ").removesuffix(" 00:00:00")
 
@@ -415,10 +455,10 @@ def _of_texts(column: DataColumn, kind: Kind | None) -> DataColumn:
         return column
     if kind == "boolean":
         flags = {"true": 1.0, "false": 0.0}
-        values = np.array(
-            [flags.get(one.lower(), v) for one, v in zip(levels, values, strict=True)]
-        )
-        wrong = (values != 0) & (values != 1)
+        said = [flags.get(one.lower()) for one in levels]
+        values = np.array([v if s is None else s for s, v in zip(said, values, strict=True)])
+        wrong &= np.array([one is None for one in said])
+        wrong |= (values != 0) & (values != 1)
     if wrong[_codes(column)].any():
         raise _another_kind(column, kind, _first(column, wrong))
     return _numbers_of(column, values, kind)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
 from klayer.data.tables.libsvm import looks_like_libsvm, read_libsvm
 from klayer.data.tables.packed import PACKINGS, ending, is_packed, read_all, read_head
@@ -29,6 +30,7 @@ class _Call:
 
     heading: str
     texts: Sequence[str]
+    exact: Sequence[str]
 
 
 Reader = Callable[[Path, _Call], DataTable]
@@ -42,7 +44,9 @@ def _text(separator: str | None = None) -> Reader:
                 return read_arff(path)
             if looks_like_libsvm(head):
                 return read_libsvm(path)
-        return read_text_table(path, heading=call.heading, texts=call.texts, separator=separator)
+        return read_text_table(
+            path, heading=call.heading, texts=call.texts, exact=call.exact, separator=separator
+        )
 
     return read
 
@@ -95,7 +99,13 @@ def is_table(path: Path) -> bool:
     return looks_like_libsvm(head) or looks_like_arff(head)
 
 
-def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] = ()) -> DataTable:
+def read_table(
+    path: str | Path,
+    *,
+    heading: str = "auto",
+    texts: Sequence[str] = (),
+    exact: Sequence[str] = (),
+) -> DataTable:
     """Read a file that holds a table.
 
     Parameters
@@ -107,6 +117,9 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
         Whether the first line of a text file names the columns.
     texts : sequence of str
         Columns of a text file that are kept as they are written.
+    exact : sequence of str
+        Columns, by name or position, that stay float64 also in a large file, of which others become
+        float32 where that does no harm.
 
     Returns
     -------
@@ -118,10 +131,7 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
         Naming the file, the line and the rule.
     """
     path = Path(path)
-    if not path.exists():
-        raise KlayerError(f"{path}: no such file.")
-    if not path.is_file():
-        raise KlayerError(f"{path}: a table must be a file, but this is none.")
+    require_file(path)
     reader = ENDINGS.get(ending(path))
     if reader is None:
         head = read_head(path, 2**12)
@@ -134,4 +144,4 @@ def read_table(path: str | Path, *, heading: str = "auto", texts: Sequence[str] 
             raise KlayerError(
                 f"{path}: a table must be one of {', '.join(ENDINGS)}{packed}: rename or convert it."
             )
-    return reader(path, _Call(heading, tuple(texts)))
+    return reader(path, _Call(heading, tuple(texts), tuple(exact)))

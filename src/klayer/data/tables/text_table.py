@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import io
-import re
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from klayer.data.tables.columns import float32_serves
+from klayer.data.tables.dialect import GAPS, Dialect, sniff
 from klayer.data.tables.packed import is_packed, read_all, read_head
 from klayer.data.tables.table import DataTable
+from klayer.data.tables.text_lines import TextLines
 from klayer.errors import KlayerError
 
-__all__ = ["GAPS", "parse", "polars", "read_text_table"]
+__all__ = ["parse", "polars", "read_text_table", "table_of_polars", "without_panic"]
 
-# Cells that mean that nothing is there, as spreadsheets and statistics programs write it.
-GAPS = (
-    *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN"),
-    *("NULL", "null", "None", "NaT"),
-)
-_SEPARATORS = ",;\t|"
-_SAMPLE_LINES = 100
 # How many rows tell a column's kind before it is read; where a later one differs, all do.
 _INFER = 1000
+# Bytes read at once; a file of more than _LARGE is kept in float32 where that does no harm.
+_BLOCK, _LARGE = 2**25, 2**26
+_SAMPLE_LINES = 100
 
 
 def polars() -> Any:
@@ -38,20 +36,13 @@ def polars() -> Any:
     return polars
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How a text file writes a table."""
-
-    separator: str
-    heading: bool
-    names: list[str]
-    skip: int  # lines before the first row
-    quote: str = '"'
-    decimal_comma: bool = False
-
-
 def read_text_table(
-    path: Path, *, heading: str = "auto", texts: Sequence[str] = (), separator: str | None = None
+    path: Path,
+    *,
+    heading: str = "auto",
+    texts: Sequence[str] = (),
+    exact: Sequence[str] = (),
+    separator: str | None = None,
 ) -> DataTable:
     """Read a CSV or TSV file: UTF-8 (or UTF-16 with its mark), with or without a heading line.
 
@@ -63,6 +54,8 @@ def read_text_table(
         numbers.
     texts : sequence of str
         Columns to be kept as they are written, such as postcodes.
+    exact : sequence of str
+        Columns that stay float64 also in a large file, by name or position: those that decide.
     separator : str, optional
         By default what cuts the first lines into equal numbers of cells, of comma, semicolon, tab
         and bar.
@@ -77,7 +70,13 @@ def read_text_table(
     lines = _sample(path, head)
     dialect = sniff(path, lines, heading, separator)
     source = path if content is None else content
-    return parse(path, source, dialect, texts)
+    return parse(path, source, dialect, texts, exact=[*exact, *_positions(dialect.names, exact)])
+
+
+def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The names of columns that are given by position: from 1, or from the end by -1."""
+    places = [int(one) for one in wanted if one.lstrip("-").isdecimal() and len(one) < 6]
+    return [names[at - (at > 0)] for at in places if 0 < abs(at) <= len(names)]
 
 
 def _old_line_ends(head: bytes) -> bool:
@@ -105,97 +104,13 @@ def _sample(path: Path, head: bytes) -> list[str]:
     return lines[:_SAMPLE_LINES] if len(lines) > 1 else lines
 
 
-def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> Dialect:
-    """Find out how a text file writes a table, from its first lines."""
-    skip = 0
-    if lines and (said := re.fullmatch(r'"?sep=(.)"?', lines[0].strip())):
-        separator, skip = said[1], 1  # how Excel is told the separator
-    body = lines[skip:]
-    while body and not body[0].strip():
-        body, skip = body[1:], skip + 1
-    if not body:
-        raise KlayerError(f"{path}: must hold a table, but is empty.")
-    if separator is None:
-        separator = _separator(body)
-    rows = [row for row in _cells(body[:_SAMPLE_LINES], separator) if any(map(str.strip, row))]
-    if not rows:
-        raise KlayerError(f"{path}: must hold a table, but its first lines are empty.")
-    comma = separator == ";" and _decimal_comma(rows)
-    is_heading = heading == "yes" or (heading == "auto" and _is_heading(rows, comma))
-    names = [f"column_{i + 1}" for i in range(len(rows[0]))]
-    if is_heading:
-        reader = csv.reader([line + "\n" for line in body], delimiter=separator)
-        names = _names(next(reader))
-        skip += reader.line_num
-    return Dialect(separator, is_heading, names, skip, decimal_comma=comma)
-
-
-def _cells(lines: list[str], separator: str) -> list[list[str]]:
-    try:
-        return list(csv.reader([line + "\n" for line in lines], delimiter=separator, strict=False))
-    except csv.Error:
-        return [line.split(separator) for line in lines]
-
-
-def _separator(lines: list[str]) -> str:
-    """Return what cuts the lines into equally many cells, at least two; the comma if nothing does."""
-    best, most = ",", (0.0, 1)
-    for one in _SEPARATORS:
-        rows = [row for row in _cells(lines[:_SAMPLE_LINES], one) if row]
-        width = len(rows[0]) if rows else 0
-        alike = sum(len(row) == width for row in rows) / max(1, len(rows))
-        if width > 1 and (alike, width) > most:
-            best, most = one, (alike, width)
-    return best
-
-
-def _is_number(cell: str, comma: bool = False) -> bool:
-    cell = cell.strip().replace(",", ".") if comma else cell.strip()
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
-
-
-def _decimal_comma(rows: list[list[str]]) -> bool:
-    cells = [cell.strip() for row in rows for cell in row]
-    return any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells) and not any(
-        re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells
-    )
-
-
-def _is_heading(rows: list[list[str]], comma: bool) -> bool:
-    """Say whether the first row names the columns: it has no number, or a text over numbers."""
-    first, below = rows[0], rows[1:]
-    texts = [i for i, cell in enumerate(first) if not _is_number(cell, comma) and cell not in GAPS]
-    if len(texts) == sum(cell.strip() not in GAPS for cell in first):
-        return bool(texts)
-    for index in texts:
-        cells = [row[index] for row in below if index < len(row) and row[index].strip() not in GAPS]
-        if cells and all(_is_number(cell, comma) for cell in cells):
-            return True
-    return False
-
-
-def _names(cells: list[str]) -> list[str]:
-    """Give each column a name of its own: the heading's, else its position."""
-    names: list[str] = []
-    for index, cell in enumerate(cells):
-        stem = cell.strip() or f"column_{index + 1}"
-        name, again = stem, 2
-        while name in names:
-            name, again = f"{stem} ({again})", again + 1
-        names.append(name)
-    return names
-
-
 def parse(
     path: Path,
     source: Path | bytes,
     dialect: Dialect,
     texts: Sequence[str] = (),
     kinds: Mapping[str, Any] | None = None,
+    exact: Sequence[str] = (),
 ) -> DataTable:
     """Read a text file of a known dialect with polars.
 
@@ -209,32 +124,19 @@ def parse(
         Columns to be kept as they are written.
     kinds : mapping of str to polars dtype, optional
         What the file says of its columns.
+    exact : sequence of str
+        Columns that stay float64 also in a large file.
     """
     pl = polars()
     kept = {name: pl.String for name in texts if name in dialect.names} | dict(kinds or {})
     lines = TextLines(path, source, dialect)
 
     def read(infer: int | None) -> Any:
-        return pl.read_csv(
-            source if isinstance(source, Path) else io.BytesIO(source),
-            has_header=False,
-            skip_lines=dialect.skip,
-            separator=dialect.separator,
-            quote_char=dialect.quote,
-            decimal_comma=dialect.decimal_comma,
-            null_values=list(GAPS),
-            schema_overrides={
-                f"column_{index + 1}": kept[name]
-                for index, name in enumerate(dialect.names)
-                if name in kept
-            },
-            infer_schema_length=infer,
-        )
+        return _read_blocks(pl, source, dialect, kept, infer, exact)
 
     frame = without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = frame.rename(dict(zip(frame.columns, dialect.names, strict=True)))
     frame = without_panic(path, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
@@ -259,9 +161,10 @@ def table_of_polars(
 
 
 def without_panic(path: Path, read: Callable[[], Any]) -> Any:
-    """Call polars, whose bugs in damaged files are no exceptions but panics."""
+    """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
-        return read()
+        with _no_stderr():
+            return read()
     except KlayerError:
         raise
     except BaseException as error:
@@ -271,6 +174,23 @@ def without_panic(path: Path, read: Callable[[], Any]) -> Any:
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise KlayerError(f"{path}: can't be read ({reason}).") from None
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Keep what a library writes to the process's stderr to ourselves; the exception says it too."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _of_polars(error: BaseException) -> bool:
@@ -285,17 +205,114 @@ def _first_that_reads(
     """Read by what the first rows look like; where later ones differ, by what all look like."""
     try:
         return read(_INFER)
-    except pl.exceptions.ComputeError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        if isinstance(error, pl.exceptions.NoDataError):
+            raise KlayerError(
+                f"{path}: must hold rows below its heading, but holds none."
+            ) from None
         if "invalid utf-8" in str(error):
             raise KlayerError(
                 f"{path}, {lines.not_utf8()}: texts must be UTF-8: save the file as UTF-8, for example "
                 "with `iconv -f latin1 -t utf-8`."
             ) from None
-        if "more fields" in str(error):
+        if "more fields" in str(error) or "new_columns" in str(error):
             raise lines.uneven() from None
-    except pl.exceptions.NoDataError:
-        raise KlayerError(f"{path}: must hold rows below its heading, but holds none.") from None
     return read(None)
+
+
+class _TooWide(Exception):
+    """A column of a large file needs float64."""
+
+
+def _read_blocks(
+    pl: Any,
+    source: Path | bytes,
+    dialect: Dialect,
+    kept: Mapping[str, Any],
+    infer: int | None,
+    exact: Sequence[str],
+) -> Any:
+    """Read a file block by block, so that no more than the table itself is in memory.
+
+    The first block tells the kinds of columns, by its first rows; without ``infer``, all rows do, at
+    once. Of a large file numbers become float32 where that does no harm.
+    """
+    size = source.stat().st_size if isinstance(source, Path) else len(source)
+    narrow = infer is not None and size > _LARGE
+    try:
+        return _joined_blocks(pl, source, dialect, kept, infer, set(exact) if narrow else None)
+    except _TooWide:
+        return _joined_blocks(pl, source, dialect, kept, infer, None)
+
+
+def _joined_blocks(
+    pl: Any,
+    source: Path | bytes,
+    dialect: Dialect,
+    kept: Mapping[str, Any],
+    infer: int | None,
+    exact: set[str] | None,
+) -> Any:
+    """Read the blocks; numbers become float32 but for ``exact`` ones, none at all if that is None."""
+    frames: list[Any] = []
+    schema: dict[str, Any] | None = None
+    gaps = infer is None or dialect.gaps  # a search for them in every cell takes half as long again
+    for block in _blocks(source, _BLOCK if infer else None):
+        kinds: dict[str, Any] = {"new_columns": dialect.names, "schema_overrides": dict(kept)}
+        if schema:
+            kinds = {"schema": schema}
+        frame = pl.read_csv(
+            block,
+            has_header=False,
+            skip_lines=0 if frames else dialect.skip,
+            separator=dialect.separator,
+            quote_char=dialect.quote,
+            decimal_comma=dialect.decimal_comma,
+            null_values=list(GAPS) if gaps else None,
+            infer_schema_length=infer,
+            **kinds,
+        )
+        schema = schema or dict(frame.schema)
+        if exact is not None:
+            frame = _narrowed(pl, frame, [one for one in frame.columns if one not in exact])
+        frames.append(frame)
+    if not frames:
+        raise pl.exceptions.NoDataError
+    return pl.concat(frames, rechunk=False) if len(frames) > 1 else frames[0]
+
+
+def _blocks(source: Path | bytes, size: int | None) -> Iterator[bytes]:
+    """Cut a file at ends of lines that are outside of quotes; with no size not at all."""
+    file: IO[bytes] = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    with file:
+        while block := file.read(-1 if size is None else size):
+            block += file.readline()
+            while size is not None and _opens_quote(block) and (line := file.readline()):
+                block += line
+            yield block
+
+
+def _opens_quote(block: bytes) -> bool:
+    return b'"' in block and block.count(b'"') % 2 == 1
+
+
+def _narrowed(pl: Any, frame: Any, names: Sequence[str]) -> Any:
+    """Make float32 of float64; whoever decides later must find the same numbers.
+
+    Raises
+    ------
+    _TooWide
+        If a number would overflow, vanish or lose its digits beside its column's spread.
+    """
+    wide = [name for name in names if frame.schema[name] == pl.Float64]
+    if not wide:
+        return frame
+    columns = pl.col(wide)
+    summary = (frame.select(one).row(0) for one in (columns.min(), columns.max(), columns.std()))
+    for low, high, spread in zip(*summary, strict=True):
+        if low is not None and not float32_serves(low, high, spread or 0.0):
+            raise _TooWide
+    return frame.with_columns(columns.cast(pl.Float32))
 
 
 def _tidied(pl: Any, frame: Any, kept: Mapping[str, Any], lines: TextLines) -> Any:
@@ -319,74 +336,3 @@ def _tidied(pl: Any, frame: Any, kept: Mapping[str, Any], lines: TextLines) -> A
         elif dtype == pl.Int128:
             changes.append(frame[name].cast(pl.Float64))
     return frame.with_columns(changes) if changes else frame
-
-
-class TextLines:
-    """Which line of a text file a row is on; the file is only searched where a message needs it."""
-
-    def __init__(self, path: Path, source: Path | bytes, dialect: Dialect) -> None:
-        self.path, self.source, self.dialect = path, source, dialect
-        self.rows: Any = None  # the records that became rows, if not all did
-
-    def __call__(self, row: int) -> str:
-        record = int(row if self.rows is None else self.rows[row])
-        for number, (line, _) in enumerate(self.records()):
-            if number == record:
-                return f"line {line}"
-        return f"row {row}"
-
-    def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield each record with the number of its first line, from 1."""
-        skip = self.dialect.skip
-        with self._text() as text:
-            for _ in range(skip):
-                text.readline()
-            reader = csv.reader(
-                (line.replace("\x00", " ") for line in text),
-                delimiter=self.dialect.separator,
-                quotechar=self.dialect.quote,
-            )
-            line = 1
-            try:
-                for cells in reader:
-                    yield line + skip, cells
-                    line = reader.line_num + 1
-            except csv.Error:
-                return
-
-    def _text(self) -> IO[str]:
-        if isinstance(self.source, Path):
-            return self.source.open(encoding="utf-8-sig", errors="replace", newline="")
-        return io.TextIOWrapper(
-            io.BytesIO(self.source), encoding="utf-8-sig", errors="replace", newline=""
-        )
-
-    def not_utf8(self) -> str:
-        """Name the first line that is not UTF-8."""
-        file = self.source.open("rb") if isinstance(self.source, Path) else io.BytesIO(self.source)
-        with file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError:
-                    return f"line {number}"
-        return "somewhere"
-
-    def uneven(self) -> KlayerError:
-        """Name the first line with another number of cells than the first."""
-        width = len(self.dialect.names)
-        for line, cells in self.records():
-            if cells and len(cells) != width:
-                return KlayerError(
-                    f"{self.path}, line {line}: a line must have {width} cells like the first, but "
-                    f"has {len(cells)}: mend it; texts with {self.dialect.separator!r} stand in "
-                    "quotes."
-                )
-        return KlayerError(f"{self.path}: every line must have {width} cells like the first.")
-
-    def require_whole(self, frame: Any) -> None:
-        """Refuse lines that end too early, which polars fills up with gaps."""
-        if frame[frame.columns[-1]].null_count() and frame.width > 1:
-            error = self.uneven()
-            if ", line " in str(error):
-                raise error

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from klayer.files import plain, write_text
+from klayer.files import plain, write_csv, write_text
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
@@ -195,10 +192,10 @@ def write_tables(run: Run, published: Sequence[Mapping[str, Any]] = ()) -> list[
     )
     written = [run.path / "trials.csv", run.path / "trials.json"]
     names = run.asked.names
-    _write_csv(written[0], [_flat(row, names) for row in rows])
+    _write_rows(written[0], [_flat(row, names) for row in rows])
     if finalists:
         written.append(run.path / "finalists.csv")
-        _write_csv(written[-1], finalists)
+        _write_rows(written[-1], finalists)
     return written
 
 
@@ -212,16 +209,8 @@ def _flat(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {"stage": row["stage"], "trial": row["trial"], "value": value, **rest, "seed": seed}
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        out = csv.writer(text, lineterminator="\n")
-        out.writerow(rows[0])
-        out.writerows([_cell(value) for value in row.values()] for row in rows)
-    write_text(path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return json.dumps(value)
-    return "" if value is None else value
+        write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    else:
+        write_text(path, "")

@@ -1,0 +1,119 @@
+"""How a text file writes a table: what separates its cells, and whether there is a heading."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from klayer.errors import KlayerError
+
+__all__ = ["GAPS", "Dialect", "sniff"]
+
+# Cells that mean that nothing is there, as spreadsheets and statistics programs write it.
+GAPS = (
+    *("", "?", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN"),
+    *("NULL", "null", "None", "NaT"),
+)
+_SEPARATORS = ",;\t|"
+_SAMPLE_LINES = 100
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file writes a table."""
+
+    separator: str
+    heading: bool
+    names: list[str]
+    skip: int  # lines before the first row
+    quote: str = '"'
+    decimal_comma: bool = False
+    gaps: bool = True  # whether the first lines have gaps that are written somehow
+
+
+def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> Dialect:
+    """Find out how a text file writes a table, from its first lines."""
+    skip = 0
+    if lines and (said := re.fullmatch(r'"?sep=(.)"?', lines[0].strip())):
+        separator, skip = said[1], 1  # how Excel is told the separator
+    body = lines[skip:]
+    while body and not body[0].strip():
+        body, skip = body[1:], skip + 1
+    if not body:
+        raise KlayerError(f"{path}: must hold a table, but is empty.")
+    if separator is None:
+        separator = _separator(body)
+    rows = [row for row in _cells(body[:_SAMPLE_LINES], separator) if any(map(str.strip, row))]
+    if not rows:
+        raise KlayerError(f"{path}: must hold a table, but its first lines are empty.")
+    comma = separator == ";" and _decimal_comma(rows)
+    is_heading = heading == "yes" or (heading == "auto" and _is_heading(rows, comma))
+    names = [f"column_{i + 1}" for i in range(len(rows[0]))]
+    if is_heading:
+        reader = csv.reader([line + "\n" for line in body], delimiter=separator)
+        names = _names(next(reader))
+        skip += reader.line_num
+    gaps = any(cell and cell.strip() in GAPS for row in rows for cell in row)
+    return Dialect(separator, is_heading, names, skip, decimal_comma=comma, gaps=gaps)
+
+
+def _cells(lines: list[str], separator: str) -> list[list[str]]:
+    try:
+        return list(csv.reader([line + "\n" for line in lines], delimiter=separator, strict=False))
+    except csv.Error:
+        return [line.split(separator) for line in lines]
+
+
+def _separator(lines: list[str]) -> str:
+    """Return what cuts the lines into equally many cells, at least two; the comma if nothing does."""
+    best, most = ",", (0.0, 1)
+    for one in _SEPARATORS:
+        rows = [row for row in _cells(lines[:_SAMPLE_LINES], one) if row]
+        width = len(rows[0]) if rows else 0
+        alike = sum(len(row) == width for row in rows) / max(1, len(rows))
+        if width > 1 and (alike, width) > most:
+            best, most = one, (alike, width)
+    return best
+
+
+def _is_number(cell: str, comma: bool = False) -> bool:
+    cell = cell.strip().replace(",", ".") if comma else cell.strip()
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+def _decimal_comma(rows: list[list[str]]) -> bool:
+    cells = [cell.strip() for row in rows for cell in row]
+    return any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells) and not any(
+        re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells
+    )
+
+
+def _is_heading(rows: list[list[str]], comma: bool) -> bool:
+    """Say whether the first row names the columns: it has no number, or a text over numbers."""
+    first, below = rows[0], rows[1:]
+    texts = [i for i, cell in enumerate(first) if not _is_number(cell, comma) and cell not in GAPS]
+    if len(texts) == sum(cell.strip() not in GAPS for cell in first):
+        return bool(texts)
+    for index in texts:
+        cells = [row[index] for row in below if index < len(row) and row[index].strip() not in GAPS]
+        if cells and all(_is_number(cell, comma) for cell in cells):
+            return True
+    return False
+
+
+def _names(cells: list[str]) -> list[str]:
+    """Give each column a name of its own: the heading's, else its position."""
+    names: list[str] = []
+    for index, cell in enumerate(cells):
+        stem = cell.strip() or f"column_{index + 1}"
+        name, again = stem, 2
+        while name in names:
+            name, again = f"{stem} ({again})", again + 1
+        names.append(name)
+    return names
