@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -254,7 +255,7 @@ def _run(
     with progress(data, data_dir, quiet) as bars:
         common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
         if isinstance(source, Path):
-            run = resume_study(source, **common)
+            run = resume_study(source, storage=os.environ.get("KLAYER_STORAGE"), **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
         written = [run.path]
