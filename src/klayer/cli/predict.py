@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_runs
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ _ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(

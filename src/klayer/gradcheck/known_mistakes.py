@@ -175,6 +175,9 @@ MISTAKES = {
 class Reference:
     """What a cost is known to be: a klayer network on a batch.
 
+    The parameters that are checked may have other names, if their layers stand in the same order and
+    hold the same kinds of arrays; weights may be laid out as (out, in), biases as (1, n) or (n, 1).
+
     Parameters
     ----------
     network : Network
@@ -201,10 +204,6 @@ class Reference:
             network.bn_eps,
         )
         return network == plain
-
-    def fits(self, params: Params) -> bool:
-        """Whether parameters have this network's keys and shapes."""
-        return {name: value.shape for name, value in params.items()} == self.network.shapes()
 
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""
