@@ -45,8 +45,10 @@ format: $(VENV)/lint ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/test ## run the examples in the documentation
-	$(BIN)/python -m pytest --doctest-modules src tests/test_docs.py
+docs: $(VENV)/test ## run the examples in the documentation, and build its site, site/index.html
+	$(BIN)/python -m pytest --doctest-modules src tests/test_docs.py tests/test_site.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "built: site/index.html"
 
 bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (a quarter of an hour)
 	$(BIN)/python benchmarks/speed.py
@@ -60,4 +62,4 @@ chaos: $(VENV)/test ## kills, full disks, damage, company: each promise of docs/
 	cd tests && ../$(BIN)/python -m chaos
 
 clean: ## remove what make has made
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist test-output
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist site test-output

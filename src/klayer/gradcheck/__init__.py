@@ -15,6 +15,7 @@ from klayer.gradcheck.options import METHODS
 from klayer.gradcheck.remote import ModelEnded, ModelFailed, TimeLimit, check_remote
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
 from klayer.gradcheck.section import ReportSection, SectionRow, report_section
+from klayer.gradcheck.walkthrough import Step, Walkthrough, walk_through
 
 __all__ = [
     "METHODS",
@@ -30,8 +31,10 @@ __all__ = [
     "ReportSection",
     "Row",
     "SectionRow",
+    "Step",
     "Submission",
     "TimeLimit",
+    "Walkthrough",
     "check_gradients",
     "check_network",
     "check_remote",
@@ -41,4 +44,5 @@ __all__ = [
     "generic_params",
     "grade",
     "report_section",
+    "walk_through",
 ]

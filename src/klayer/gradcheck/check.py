@@ -267,7 +267,7 @@ def run_check(
         rows=rows,
         point=told.name,
         points=tuple(place.name for place in places),
-        hidden=told is not given and not given.wrong,
+        hidden=told is not given and told.wrong <= given.right,
         tolerance=limit,
         step=COMPLEX_STEP if used == "complex" else told.point.grain**power,
         notes=(
@@ -362,6 +362,11 @@ class _At:
     def wrong(self) -> set[tuple[str, str]]:
         """The arrays found wrong, with their term."""
         return {(row.term, row.name) for row in self.rows if row.verdict == "wrong"}
+
+    @property
+    def right(self) -> set[tuple[str, str]]:
+        """The arrays found right, or zero."""
+        return {(row.term, row.name) for row in self.rows if row.verdict in ("right", "zero")}
 
 
 def _most_telling(places: list[_At]) -> _At:

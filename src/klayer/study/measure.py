@@ -123,7 +123,7 @@ def others_of(task: str) -> list[Measure]:
 
     Examples
     --------
-    >>> [one.word for one in others_of("regression")], others_of("classification")
-    (['RMSE'], [])
+    >>> [[one.word for one in others_of(task)] for task in ("regression", "classification")]
+    [['RMSE'], ['balanced accuracy', 'macro F1']]
     """
     return [MEASURES[name] for name in metrics_of(task) if name != main_metric(task)]

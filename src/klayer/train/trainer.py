@@ -162,18 +162,20 @@ class Trainer:
         population, state = self.population, self.population.state
         goal = max(population.on_grid(until), state.update)
         with self.engine:
+            self._keep_cycle()  # unless an interrupt came between
             for stop in self._stops(goal):
                 self._begin_average()
-                self._stretches(stop, on_progress, on_pause)
+                self._reach(stop, on_progress, on_pause)
                 self._keep_cycle()
             self._finish()
 
-    def _stretches(
+    def _reach(
         self,
         goal: int,
         on_progress: Callable[[float], None] | None,
         on_pause: Callable[[TrainingState], None] | None,
     ) -> None:
+        """Do the updates up to ``goal``, with pauses if they are wanted."""
         population, state = self.population, self.population.state
         while True:
             stretch = goal
@@ -210,8 +212,9 @@ class Trainer:
         if population.settings.snapshots == "none":
             return
         for cycle, end in enumerate(population.course.ends[:-1], start=1):
-            if population.on_grid(end) == state.update:
-                state.copies[f"cycle {cycle}"] = copied(*state.weights())
+            name = f"cycle {cycle}"
+            if population.on_grid(end) == state.update and name not in state.copies:
+                state.copies[name] = copied(*state.weights())
 
     def _advance(
         self, until: int, on_progress: Callable[[float], None] | None, *, pausing: bool
