@@ -2,9 +2,9 @@
 
 ``python benchmarks/where_time_goes.py [--networks 30 1] [--rounds 5]`` trains the shapes of ``speed.py``
 on one core and looks at the clock after each piece of the plan that training runs. Microseconds per
-network and update, medians of the rounds. ``beside`` is the rest of a whole, unwatched update: batches, the products between them,
-and moving delayed weights, learning rates, the loop itself. A look at the clock costs .1 microseconds, on small networks a few per
-cent in all.
+network and update, medians of the rounds. ``beside`` is the rest of a whole, unwatched update: batches,
+the products between them, moving delayed weights, learning rates, the loop itself. A look at the clock
+costs .1 microseconds, on small networks a few per cent in all.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def measure(name: str, networks: int, rounds: int) -> dict[str, float]:
     ]
     population, spent = Population(Feed(dataset), members), defaultdict(float)
     updates = max(40, round(20_000 / networks / (1 + shape.features / 100))) // 20 * 20
-    whole, update = Plan.update, _watched(spent, len(members))
+    whole, update = Plan.update, _watched(spent)
     found: dict[str, list[float]] = defaultdict(list)
     with Engine(1) as engine:
         trainer = Trainer(population, engine)
@@ -98,7 +98,7 @@ def measure(name: str, networks: int, rounds: int) -> dict[str, float]:
     return medians | {"beside": max(beside, 0.0)}
 
 
-def _watched(spent, networks):
+def _watched(spent):
     """Return an update that adds the time of each piece to ``spent``."""
 
     def update(plan: Plan) -> bool:
