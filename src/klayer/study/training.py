@@ -154,7 +154,11 @@ class _Watch:
         self.paused(state)
 
     def paused(self, state: TrainingState) -> None:
-        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+        self.keep(state, CHECKPOINT_SECONDS)
+
+    def keep(self, state: TrainingState, seconds: float) -> None:
+        """Keep a state, unless one was kept in so many seconds."""
+        if time.monotonic() - self.saved >= seconds:
             self.interrupted(state)
             self.saved = time.monotonic()
 
@@ -174,7 +178,10 @@ def train_pack(
     started = time.monotonic()
     part = part_of(one, executor.dataset, until)
     state = state or executor.start_part(part)
-    state = executor.train_part(part, state, _Watch(run, one, reporter))
+    watch = _Watch(run, one, reporter)
+    state = executor.train_part(part, state, watch)
+    if until is None:  # its evaluation may take a while
+        watch.keep(state, CHECKPOINT_SECONDS / 3)
     return state, time.monotonic() - started
 
 
