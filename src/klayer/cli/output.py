@@ -85,7 +85,7 @@ def print_summary(run: Run) -> None:
     rows = list(arms)
     if single:
         rows = [arms[0].alone(record) for record in arms[0].records]
-        rows += [replace(arms[0], name="mean")] if len(rows) > 1 else []
+        rows += [replace(arms[0], name="mean", label="mean")] if len(rows) > 1 else []
     if not any(one.word == "state" and one.plain(arm) for one in shown for arm in rows):
         shown = [one for one in shown if one.word != "state"]
     print_table(
