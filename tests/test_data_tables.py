@@ -14,6 +14,7 @@ pl = pytest.importorskip("polars")
 
 from klayer.data import load  # noqa: E402
 from klayer.data.tables.columns import as_kind  # noqa: E402
+from klayer.data.tables.libsvm import looks_like_libsvm  # noqa: E402
 from klayer.data.tables.read_table import is_table, read_table  # noqa: E402
 from klayer.errors import KlayerError  # noqa: E402
 
@@ -320,6 +321,12 @@ def test_a_libsvm_file_is_known_by_its_content(tmp_path, name):
     path = write(tmp_path, gzip.compress(text) if name.endswith("gz") else text, name)
     assert is_table(path)
     assert read_table(path).target == ("label",)
+
+
+def test_a_long_line_of_numbers_is_no_libsvm_and_is_told_at_once():
+    line = ",".join(f"-{i}.{i}e-{i}" for i in range(400)).encode()
+    assert not looks_like_libsvm(line + b"\n" + line)
+    assert looks_like_libsvm(b"-1.5e-3,2 qid:3 1:0.5 # two\n")
 
 
 def test_several_labels_of_a_libsvm_file_are_columns_of_yes_and_no(tmp_path):

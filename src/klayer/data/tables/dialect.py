@@ -109,11 +109,12 @@ def _is_heading(rows: list[list[str]], comma: bool) -> bool:
 
 def _names(cells: list[str]) -> list[str]:
     """Give each column a name of its own: the heading's, else its position."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    times: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        stem = cell.strip() or f"column_{index + 1}"
-        name, again = stem, 2
+        stem = name = cell.strip() or f"column_{index + 1}"
         while name in names:
-            name, again = f"{stem} ({again})", again + 1
-        names.append(name)
-    return names
+            times[stem] = times.get(stem, 1) + 1
+            name = f"{stem} ({times[stem]})"
+        names[name] = None
+    return list(names)
