@@ -93,6 +93,6 @@ def test_a_page_whose_script_cannot_be_made_has_none(worker, monkeypatch):
     def end(*_, **__):
         raise NotDrawn("gone")
 
-    monkeypatch.setattr(vega, "javascript_bundle", end)
+    monkeypatch.setattr(drawing, "javascript_bundle", end)
     monkeypatch.setattr(vega, "cached", lambda name, make: make())
     assert vega.javascript() == ""

@@ -256,7 +256,7 @@ DEADLY = {
         "after",
     ),
     "told, tables not written": ("klayer.study.search.stages", None, "write_tables", 1, "before"),
-    "a table half written": ("klayer.study.search.tables", None, "write_csv", 1, "before"),
+    "a table half written": ("klayer.study.search.tables", None, "_write_rows", 1, "before"),
     "finalists chosen": ("klayer.study.search.stages", None, "_finalists", 1, "after"),
     "finalists trained": ("klayer.study.launch", None, "summarise", 1, "before"),
 }

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from klayer.files.writing import write_text
 
@@ -33,13 +32,13 @@ def write_csv(
     write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     """Return what is written for a value.
 
     Examples
     --------
-    >>> _cell("=1+1"), _cell("-0.5"), _cell(-0.5), _cell(" =a"), _cell(None)
-    ("'=1+1", '-0.5', -0.5, "' =a", '')
+    >>> _cell("=1+1"), _cell("-0.5"), _cell(-0.5), _cell(" =a"), _cell(None), _cell([1])
+    ("'=1+1", '-0.5', -0.5, "' =a", '', '[1]')
     """
     if value is None:
         return ""

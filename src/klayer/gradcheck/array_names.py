@@ -16,6 +16,9 @@ _PATH = re.compile(r"^(?P<layer>.+)[./](?P<kind>[^./]+)$")
 # Other libraries' words for the four kinds; a weight with one axis is a normalisation's scale.
 _KINDS = {"w": "W", "weight": "W", "weights": "W", "kernel": "W", "b": "b", "bias": "b"}
 
+# The same for layers that are pairs (W, b), or (W, b, gamma, beta).
+_IN_LISTS = {"0": "W", "1": "b", "2": "gamma", "3": "beta"}
+
 
 @dataclass(frozen=True)
 class ArrayName:
@@ -40,9 +43,12 @@ def parse_name(name: str, ndim: int = 2) -> ArrayName:
     >>> parse_name("norm.weight", ndim=1).kind
     'gamma'
     """
+    if name.isdigit():  # a list of arrays: a matrix is a weight
+        return ArrayName(name, name, "W" if ndim == 2 else "b")
     match = _NUMBERED.match(name) or _PATH.match(name)
     layer, kind = (match["layer"], match["kind"]) if match else ("", name)
     kind = _KINDS.get(kind.lower(), kind)
+    kind = _IN_LISTS.get(kind, kind)
     if kind == "W" and ndim == 1 and match and match.re is _PATH:
         kind = "gamma"
     return ArrayName(name, layer, kind)

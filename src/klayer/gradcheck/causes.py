@@ -12,9 +12,11 @@ from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
 from klayer.gradcheck.array_names import ArrayName, listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
-from klayer.gradcheck.known_mistakes import Reference, find_known
+from klayer.gradcheck.known_mistakes import find_known
+from klayer.gradcheck.layouts import layouts
 from klayer.gradcheck.locate import locate
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Cause, Check, CurvePoint
 
 __all__ = ["explain"]
@@ -70,11 +72,12 @@ def explain(
     causes = _shared({name: best_repair(evidence, name) for name in wrong})
     notes = check.notes
     if term in references:
-        reason = _unfit(references[term][p], params, float(point.base[t, p, 0]))
+        replayed, reason = _replayed(
+            references[term][p], params, evidence.analytic, float(point.base[t, p, 0])
+        )
+        causes += replayed
         if reason:
             notes = (*notes, f"the reference was not used: {reason}.")
-        else:
-            causes += find_known(references[term][p], params, evidence.analytic)
     explained = {name for cause in causes if cause.remainder <= 1e-3 for name in cause.arrays}
     # Arrays that are wrong only because of what arrived there need no cause of their own; a cause
     # that touches none of the origin is a coincidence.
@@ -116,17 +119,24 @@ def _outputs(layers: list[str], names: dict[str, ArrayName], params: Params) -> 
     return int(last["W"].shape[-1]) if "W" in last and last["W"].ndim == 2 else None
 
 
-def _unfit(reference: Reference, params: Params, cost: float) -> str | None:
-    """Return why a cost isn't the one that the reference stands for, if it isn't."""
-    if not reference.replays:
-        return "the known mistakes are those of networks with ReLU and softmax, and no more pieces"
-    if not reference.fits(params):
-        shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
-        return f"its parameters would be {shapes}"
-    own = reference.cost(params)
-    if abs(own - cost) > 1e-8 * max(abs(own), abs(cost)):
-        return f"its cost is {own:.10g}, the function's {cost:.10g}"
-    return None
+def _replayed(
+    reference: Reference, params: Params, analytic: Params, cost: float
+) -> tuple[list[Cause], str]:
+    """Return the known mistakes that give the gradient; or why the reference can't tell."""
+    costs = []
+    for layout in layouts(reference.network, params):
+        own = reference.cost(layout.aligned(params))
+        if abs(own - cost) <= 1e-8 * max(abs(own), abs(cost)):
+            found = find_known(reference, layout.aligned(params), layout.aligned(analytic))
+            theirs = layout.names
+            return [
+                replace(one, arrays=tuple(theirs[name] for name in one.arrays)) for one in found
+            ], ""
+        costs.append(f"{own:.10g}")
+    if costs:
+        return [], f"its cost is {' or '.join(costs)}, the function's {cost:.10g}"
+    shapes = ", ".join(f"{key} {shape}" for key, shape in reference.network.shapes().items())
+    return [], f"its parameters would be {shapes}"
 
 
 def _curve(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.gradcheck.known_mistakes import Reference
+from klayer.gradcheck.reference import Reference
 
 __all__ = ["METHODS", "validate"]
 
@@ -37,8 +37,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": _whole(0),
     "samples": _whole(1),
     "networks": _whole(1),
+    "jobs": _whole(1),
     "tolerance": (lambda v: _is_real(v) and 0 < v < 1, "a number"),
     "l2": (lambda v: _is_real(v) and 0 <= v < float("inf"), "a number >= 0"),
+    "time_limit": (lambda v: _is_real(v) and 0 < v < float("inf"), "a number of seconds > 0"),
     "kinks": (callable, "a function of the parameters"),
     "progress": (callable, "a function of two numbers"),
     "second_point": (_is_bool, "True or False"),
@@ -47,7 +49,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a klayer.gradcheck.Reference(network, x, labels, l2)",
     ),
 }
-_REQUIRED = ("seed", "networks", "second_point")
+_REQUIRED = ("seed", "networks", "second_point", "jobs")
 
 
 def validate(**options: object) -> None:

@@ -52,6 +52,7 @@ PUBLISHED = {
     },
 }  # fmt: skip
 
+_OVERALL = {"right": "all right", "wrong": "NOT ALL RIGHT", "undecided": "not all decided"}
 _NOTE = (
     "Each number sums |a - n| / max(eps, |a| + |n|) over an array's entries, a analytic and n "
     "numeric. Published: as the report prints it, by differences; three of its sums are negative, "
@@ -104,12 +105,18 @@ class ReportSection(Shown):
         return all(check.ok for check in self.checks.values())
 
     @property
+    def verdict(self) -> str:
+        """That of the worst check: right, undecided or wrong."""
+        verdicts = {check.verdict for check in self.checks.values()}
+        return next((one for one in ("wrong", "undecided") if one in verdicts), "right")
+
+    @property
     def setting(self) -> str:
         """What was checked, in a line."""
         return (
             f"{self.features} inputs ({self.inputs}), hidden layers of {self.width} nodes, "
             f"lambda {self.l2:g}, {self.samples} samples, seed {self.seed}; data term and L2 term "
-            f"were checked apart too: {'all right' if self.ok else 'NOT ALL RIGHT'}."
+            f"were checked apart too: {_OVERALL[self.verdict]}."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from klayer.errors import KlayerError
 from klayer.report import chart_worker
 
 __all__ = ["NotDrawn", "javascript_bundle", "newest_version", "pdf", "png", "svg"]
@@ -25,7 +26,7 @@ __all__ = ["NotDrawn", "javascript_bundle", "newest_version", "pdf", "png", "svg
 SECONDS, DEATHS = 120, 3
 
 
-class NotDrawn(Exception):
+class NotDrawn(KlayerError):
     """A picture that the chart library didn't draw; the message is a sentence for the page."""
 
 
@@ -152,7 +153,7 @@ def png(svg: str, scale: float) -> bytes:
 
 
 def pdf(svg: str) -> bytes:
-    """Draw an SVG as a page of PDF.
+    """Draw an SVG as PDF.
 
     Raises
     ------

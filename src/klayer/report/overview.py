@@ -137,7 +137,7 @@ def _course(
     scale: Spec = {"type": "log" if log else "linear", "nice": False, "padding": 22}
     scale |= {} if log else {"zero": False}
     across = channel("x:Q", title=x.title, scale=scale, axis=ticks)
-    axis = {"format": "~%" if measure.share else "~g", "title": None, "tickCount": 6}
+    axis = {"format": "~%" if measure.share else ".6~g", "title": None, "tickCount": 6}
     up = channel("v:Q", scale={"zero": False, "nice": True}, axis=axis)
     tint = channel("g:N", scale={"domain": series, "range": colours}, legend=None)
     tips = [
@@ -147,35 +147,21 @@ def _course(
         channel("state:N", title="state"),
     ]
     at = {"x": across, "y": up}
-    spec = layers(
-        {"data": {"values": means}, **mark("line", {**at, "color": tint}, strokeWidth=1.6)},
-        {
-            "data": {"values": means},
-            **mark(
-                "rule",
-                {"x": across, "y": {**channel("a:Q"), "title": None}, "y2": {"field": "b"},
-                 "color": tint},
-                strokeWidth=1.6,
-            ),
-        },
-        {
-            "data": {"values": dots},
-            **mark(
-                "point",
-                {
-                    **at,
-                    "stroke": tint,
-                    "fill": tint,
-                    "fillOpacity": channel("fill:Q", scale=None, legend=None),
-                    "tooltip": tips,
-                },
-                size=34,
-                strokeWidth=1.3,
-                strokeOpacity=0.8,
-                filled=False,
-            ),
-        },
-    )  # fmt: skip
+    ends = {"x": across, "y": {**channel("a:Q"), "title": None}, "y2": {"field": "b"}}
+    seen = {
+        **at,
+        "stroke": tint,
+        "fill": tint,
+        "fillOpacity": channel("fill:Q", scale=None, legend=None),
+        "tooltip": tips,
+    }
+    dot = {"size": 34, "strokeWidth": 1.3, "strokeOpacity": 0.8, "filled": False}
+    drawn: list[Spec] = [{"data": {"values": dots}, **mark("point", seen, **dot)}]
+    if means:
+        line = mark("line", {**at, "color": tint}, strokeWidth=1.6)
+        rule = mark("rule", {**ends, "color": tint}, strokeWidth=1.6)
+        drawn = [{"data": {"values": means}, **one} for one in (line, rule)] + drawn
+    spec = layers(*drawn)
     judged = _capital(view.judged)
     where = f", {title}" if title else ""
     alt = f"{judged} against {x.title}{where}. {_spoken(arms)}."

@@ -246,7 +246,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     order, judged, measure = [pair.label for pair in found], _judged(found), found[0].a.measure
     axis = {"title": None, "domain": False, "ticks": False, "labelColor": INK, "labelLimit": 190,
             "grid": True, "gridDash": [2, 3], "labelPadding": 10}  # fmt: skip
-    marks = {"format": "~%" if measure.share else "~g", "title": None}
+    marks = {"format": "~%" if measure.share else ".6~g", "title": None}
     encoding = {
         # Room on both sides, so that no dot lies on a label.
         "x": channel("v:Q", scale={"zero": False, "nice": True, "padding": 14}, axis=marks),

@@ -18,7 +18,7 @@ from typing import Any
 
 from klayer.files import cached, write_bytes, write_text
 from klayer.report import drawing
-from klayer.report.drawing import NotDrawn, javascript_bundle, newest_version
+from klayer.report.drawing import NotDrawn, newest_version
 
 __all__ = [
     "BLUES",
@@ -281,8 +281,8 @@ class Figure:
 
     def raster(self, kind: str, svg: str = "") -> bytes:
         """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
-        drawn = svg or self.svg()
-        return drawing.pdf(drawn) if kind == "pdf" else drawing.png(drawn, scale=2)
+        svg = svg or self.svg()
+        return drawing.png(svg, scale=2) if kind == "png" else drawing.pdf(svg)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:
@@ -343,7 +343,7 @@ def javascript() -> str:
     """
     name = f"vega-{metadata.version('vl-convert-python')}-{newest_version()}.js"
     try:
-        script = cached(name, lambda: javascript_bundle("window.klayerEmbed = vegaEmbed;"))
+        script = cached(name, lambda: drawing.javascript_bundle("window.klayerEmbed = vegaEmbed;"))
     except NotDrawn:
         return ""
     return script.replace("</script", "<\\/script")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from klayer.files import plain, write_csv
+from klayer.files import plain, write_csv, write_text
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
@@ -192,10 +192,10 @@ def write_tables(run: Run, published: Sequence[Mapping[str, Any]] = ()) -> list[
     )
     written = [run.path / "trials.csv", run.path / "trials.json"]
     names = run.asked.names
-    write_csv(written[0], *_table([_flat(row, names) for row in rows]))
+    _write_rows(written[0], [_flat(row, names) for row in rows])
     if finalists:
         written.append(run.path / "finalists.csv")
-        write_csv(written[-1], *_table(finalists))
+        _write_rows(written[-1], finalists)
     return written
 
 
@@ -209,6 +209,8 @@ def _flat(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {"stage": row["stage"], "trial": row["trial"], "value": value, **rest, "seed": seed}
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[Any]]]:
-    """Return head and rows of a table."""
-    return list(rows[0]) if rows else [], [list(row.values()) for row in rows]
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        write_csv(path, list(rows[0]), (list(row.values()) for row in rows))
+    else:
+        write_text(path, "")
