@@ -593,3 +593,19 @@ def test_images_keep_their_shape_and_bytes():
 def test_arrays_that_are_no_table_are_refused(X, y, message):
     with refuses(message):
         from_arrays(X, y)
+
+
+def test_a_column_may_say_how_much_each_row_counts():
+    frame = pl.DataFrame({"x": range(40), "w": [0.5, 2.0] * 20, "y": ["a", "b"] * 20})
+    data = load(frame, target="y", weights="w")
+    assert data.n_features == 1
+    part = data.splits["train"]
+    assert part.weights.tolist() == [2.0 if label else 0.5 for label in part.labels]
+    with refuses("X, column 'w', row 1: a weight must be >= 0, but got -1."):
+        load(
+            frame.with_columns(w=pl.when(pl.col("x") == 1).then(-1.0).otherwise(1.0)),
+            target="y",
+            weights="w",
+        )
+    with refuses("X, column 'w', row 0: a value must be there"):
+        load(frame.with_columns(w=pl.lit(None, pl.Float64)), target="y", weights="w")

@@ -84,6 +84,10 @@ HEADINGS = {
         "150,4,setosa\n5.1,3.5,0\n",
         ["150", "4", "setosa"],
     ),
+    "texts that come again below": (
+        "f,t,won\nt,t,won\nf,t,lost\n",
+        ["column_1", "column_2", "column_3"],
+    ),
     "the same name twice": ("x,x\n1,2\n", ["x", "x (2)"]),
     "no name": ("x,\n1,2\n", ["x", "column_2"]),
     "a line end in a name": ('"a\nb",c\n1,2\n', ["a\nb", "c"]),
@@ -394,3 +398,35 @@ def test_without_polars_a_table_says_what_to_install(tmp_path, monkeypatch):
         "tables are read by polars, which is not installed: `pip install klayer[tables]`."
     ):
         read_table(write(tmp_path, "a,b\n1,2\n"))
+
+
+def test_an_array_in_a_file_is_a_table_without_names(tmp_path):
+    rows = np.column_stack([np.arange(40.0), np.arange(40) % 2])
+    np.save(tmp_path / "t.npy", rows)
+    data = load(tmp_path / "t.npy", target=-1)
+    assert (data.class_names, data.n_features) == (("0", "1"), 1)
+    np.save(tmp_path / "t.npy", np.zeros((2, 3, 4)))
+    with refuses(f"{tmp_path / 't.npy'}: a table must have shape (N, D) with at least one row"):
+        load(tmp_path / "t.npy", target=-1)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("a", "1e39"), ("a", "-1e40"), ("b", "1e300"), ("a", "1e400"), ("b", "inf")],
+)
+def test_a_number_too_large_to_be_calculated_with_is_named_with_its_line(tmp_path, column, cell):
+    rows = [["7", f"{i / 2}", "train" if i < 40 else "test", "pq"[i % 2]] for i in range(60)]
+    rows[45]["ab".index(column)] = cell
+    path = write(tmp_path, "\n".join(["a,b,part,y", *map(",".join, rows)]))
+    with refuses(f"{path}, column '{column}', line 47: must be "):
+        load(path, target="y", split="part")
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-40, 1e37, 1e150])
+def test_tiny_and_huge_scales_are_the_same_data(tmp_path, scale):
+    rows = [f"{scale * (i % 7)!r},{'pq'[i % 2]}" for i in range(40)]
+    data = load(write(tmp_path, "\n".join(["a,y", *rows])), target="y")
+    wanted = np.array([i % 7 for i in range(40)], float)
+    found = np.concatenate([data.standardised(split) for split in data.splits])[:, 0]
+    assert len(np.unique(found)) == len(np.unique(wanted))
+    assert 1 < np.abs(found).max() < 3

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Dataset, Split
 from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.splitting import check_seed
-from klayer.data.tables.columns import DataColumn, join_columns, shown
+from klayer.data.tables.columns import DataColumn, as_kind, join_columns, shown
 from klayer.data.tables.splits import Parts, Rows, by_class, by_column, by_group, by_time
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
@@ -62,7 +63,7 @@ def dataset_of(
     target = _target(table, options, notes)
     roles = {
         option: table.find(column, f"`{option}`")
-        for option in ("split", "group_by", "time")
+        for option in ("split", "group_by", "time", "weights")
         if (column := getattr(options, option)) and (option, column) != ("split", "none")
     }
     dropped = [table.find(column, "`drop`") for column in options.drop]
@@ -90,8 +91,11 @@ def dataset_of(
         parts, note = _split(table, given, roles, options, strata, seed)
     notes.append(f"split: {note}")
     for option, column in roles.items():
-        if option != "split":
+        if option in ("group_by", "time"):
             notes.append(f"{shown(column)} decides about the split and is no feature")
+    weights = _weights(table, roles["weights"]) if "weights" in roles else None
+    if weights is not None:
+        notes.append(f"{shown(roles['weights'])} says how much each row counts in the loss")
 
     encoder = Encoder.fit(
         table,
@@ -103,8 +107,11 @@ def dataset_of(
     )
     notes += encoder.notes
     features = encoder.encode(table, parts)
-    splits = {part: Split(features[part], labels[rows]) for part, rows in parts.items()}
-    return Dataset(
+    splits = {
+        part: Split(features[part], labels[rows], None if weights is None else weights[rows])
+        for part, rows in parts.items()
+    }
+    dataset = Dataset(
         name,
         splits,
         classes,
@@ -114,6 +121,42 @@ def dataset_of(
         encoder=encoder if table.named or table.zeros or not encoder.plain else None,
         notes=tuple(notes),
     )
+    _require_near(table, dataset, encoder, parts)
+    return dataset
+
+
+def _weights(table: DataTable, name: str) -> NDArray[np.float64]:
+    """Return what each row counts."""
+    with table.naming():
+        column = as_kind(table.column(name), "number")
+        column.require_whole("a row must have a weight: fill the gap, 0 leaves the row out")
+        column.require_finite()
+        values = np.asarray(column.values, np.float64)
+        if (values < 0).any():
+            row = int((values < 0).argmax())
+            raise KlayerError(
+                f"column {shown(name)}, {column.place(row)}: a weight must be >= 0, but got "
+                f"{values[row]:g}."
+            )
+    return values
+
+
+def _require_near(
+    table: DataTable, dataset: Dataset, encoder: Encoder, parts: Mapping[str, Rows]
+) -> None:
+    """Refuse a number too far from those of training, naming it as the user's table does."""
+    for part, split in dataset.splits.items():
+        if split.features.dtype != np.float64:
+            continue
+        place = dataset.standardiser.beyond(split.features)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"{table.where}, column {encoder.feature_names[column]!r}, "
+                f"{table.place(int(parts[part][row]))}: must be near enough to the rows of training "
+                f"to be calculated with, but got {split.features[place]:g}, where training has a mean "
+                f"of {dataset.standardiser.mean[column]:g}: mend the cell, or empty it (a gap)."
+            )
 
 
 def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]]:
