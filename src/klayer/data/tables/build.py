@@ -59,6 +59,8 @@ def dataset_of(
     """
     check_seed(seed)
     table, given = _joined(tables)
+    if not len(table):
+        raise KlayerError(f"{table.where}: must hold rows, but holds none.")
     notes = list(table.notes)
     target = _target(table, options, notes)
     roles = {
@@ -111,6 +113,10 @@ def dataset_of(
         part: Split(features[part], labels[rows], None if weights is None else weights[rows])
         for part, rows in parts.items()
     }
+    # Columns without names that all stay what they are need nothing to go with the networks.
+    stays = encoder.plain and list(encoder.columns) == [
+        column for column in table.names if column not in target
+    ]
     dataset = Dataset(
         name,
         splits,
@@ -118,7 +124,7 @@ def dataset_of(
         image_shape,
         source,
         task,
-        encoder=encoder if table.named or table.zeros or not encoder.plain else None,
+        encoder=encoder if table.named or table.zeros or not stays else None,
         notes=tuple(notes),
     )
     _require_near(table, dataset, encoder, parts)
@@ -165,6 +171,12 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
         return tables[""], {}
     first = tables["train"]
     order = [split for split in SPLITS if split in tables]
+    widths = {split: len(tables[split].raw) - len(tables[split].target) for split in order}
+    if not first.named and not first.zeros and len(set(widths.values())) > 1:
+        found = ", ".join(f"{width} in {split}" for split, width in widths.items())
+        raise KlayerError(
+            f"{first.where}: without names every split must have as many columns, but there are {found}."
+        )
     parts, start = {}, 0
     for split in order:
         parts[split] = np.arange(start, start + len(tables[split]))
@@ -218,7 +230,7 @@ def _counts_rows(table: DataTable) -> str | None:
     first = "__index_level_0__" if "__index_level_0__" in table.raw else table.names[0]
     if first not in ("column_1", "", "Unnamed: 0", "__index_level_0__"):
         return None
-    if not table.named and first == "column_1" and len(table.raw) < 3:
+    if not table.named and first == "column_1":
         return None
     values = table.column(first)
     if values.kind != "number" or values.gaps:
