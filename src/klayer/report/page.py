@@ -60,7 +60,9 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
         error.args = (f"the page isn't written: `klayer report {run.path}` writes it",)
         raise
     except NotWritten as error:
-        error.args = (f"{error} The results are stored: `klayer report {run.path}` writes the page.",)
+        error.args = (
+            f"{error} The results are stored: `klayer report {run.path}` writes the page.",
+        )
         raise
 
 
