@@ -139,9 +139,23 @@ def test_a_run_that_is_being_written_or_is_a_link_is_not_removed(runs):
         remove_run(runs / "link")
     with (runs / "monday" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(KlayerError, match="is being written by another process"):
+        with pytest.raises(KlayerError, match="another one is writing|is being written by another"):
             klayer("runs", "remove", "runs/monday", "--yes")
     assert (runs / "monday" / "weights").is_dir()
+
+
+def test_a_check_names_what_is_damaged_and_what_helps(runs):
+    result = klayer("runs", "check", "runs/monday")
+    assert (result.exit_code, "all whole" in result.stdout) == (0, True)
+    [weights] = (runs / "monday" / "weights").iterdir()
+    weights.write_bytes(weights.read_bytes()[:-8])
+    result = klayer("runs", "check", "runs/monday")
+    text = " ".join(result.stdout.split())
+    assert result.exit_code == 1
+    assert f"weights/{weights.stem[:10]}" in text
+    assert "--resume" in text
+    found = json.loads(klayer("runs", "check", "runs/monday", "--json").stdout)
+    assert [bool(one["damage"]) for one in found].count(True) == 1
 
 
 # Completion, as bash asks for it.

@@ -353,7 +353,7 @@ def test_binary_tables_are_read_and_damaged_ones_refused_quietly(tmp_path, name,
     assert look(path)["b"] == ("category", ["x", "y", None])
     assert read_table(path).place(2) == "row 2"
     content = path.read_bytes()
-    for cut in (0, 4, len(content) // 2, len(content) - 3):
+    for cut in (0, 4, len(content) // 2, len(content) - 3, len(content) - 9):
         path.write_bytes(content[:cut])
         with refuses(f"{path}: can't be read ("):
             read_table(path)

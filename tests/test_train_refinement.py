@@ -61,6 +61,12 @@ WITH_ALL = {
         "patience": 2,
         "optimiser": "muon",
         "clip_norm": 2.0,
+        "dropout": 0.1,
+        "input_dropout": 0.05,
+        "smoothing": 0.1,
+        "augment": "mirror,crop:1,jitter:0.1,cutout:2,noise:0.05,mixup",
+        "warm_up": 5,
+        "activation": "gelu",
     },
 }
 
@@ -329,3 +335,45 @@ def test_a_state_without_its_copies_is_refused(digits32, slow):
         del broken.copies[name]
         with pytest.raises(KlayerError, match=f"its {name} copies have W1 of shape none"):
             Population(digits32, [Member(settings, 0)], broken)
+
+
+# In a run.
+
+
+def test_a_run_keeps_snapshots_and_says_where_networks_stopped(tmp_path):
+    from klayer.study import Study
+    from klayer.study.launch import run_study
+
+    settings = {
+        "hidden": [12],
+        "batch_size": 50,
+        "cycles": 2,
+        "half_cycle": "1 epoch",
+        "points_per_cycle": 6,
+        "snapshots": "cycles",
+        "early_stopping": "loss",
+        "patience": 2,
+        "lr_max": 3.0,
+    }
+    run = run_study(Study.from_values({"seeds": 2, "settings": settings}), out=tmp_path / "run")
+    for record in run.networks:
+        assert record.best_at <= record.updates
+        assert record.stopped_at in (None, record.updates)
+        assert record.history["validation_loss"][-1] is not None
+        rows = np.zeros((1, 64), np.uint8)
+        then, now = run.model(record, cycle=1).predict(rows), run.model(record).predict(rows)
+        assert then.shape == now.shape
+    again = type(run)(run.path)
+    assert [one.best_at for one in again.networks] == [one.best_at for one in run.networks]
+
+
+def test_an_interrupt_at_the_end_of_a_cycle_loses_no_snapshot(digits32, slow):
+    settings = replace(slow, snapshots="cycles", average="ema", optimiser="adam", lr_max=0.01)
+    whole = trained(digits32, [Member(settings, 0)])
+    population = Population(digits32, [Member(settings, 0)])
+    trainer = Trainer(population, Engine(1))
+    trainer.advance(whole.course.ends[0])
+    population.state.copies.pop("cycle 1")  # as if the interrupt had come before it was kept
+    trainer.train()
+    for key, value in whole.state.copies["cycle 1"].items():
+        assert (population.state.copies["cycle 1"][key] == value).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -46,6 +45,8 @@ _state = {"debug": False}
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"klayer {metadata.version('klayer')}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""`klayer runs`: what lies in the folder of runs, several side by side, and away with one."""
+"""`klayer runs`: what lies in the folder of runs, several side by side, one checked or removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from klayer.cli.complete import complete_runs
 from klayer.cli.help import HelpedCommand, HelpedGroup
-from klayer.cli.output import print_table
+from klayer.cli.output import print_table, terminal_width
 from klayer.errors import KlayerError
 
 __all__ = ["app"]
@@ -19,7 +19,7 @@ __all__ = ["app"]
 app = typer.Typer(
     cls=HelpedGroup,
     name="runs",
-    help="List run directories, compare several, remove one.\n\nExample: klayer runs",
+    help="List run directories, compare several, check or remove one.\n\nExample: klayer runs",
     invoke_without_command=True,
 )
 
@@ -163,6 +163,36 @@ def remove(
         left = remove_run(path)
         rest = f", but not what klayer didn't write: {', '.join(left)}" if left else ""
         typer.echo(f"{path}: removed{rest}")
+
+
+@app.command(cls=HelpedCommand)
+def check(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Read every file of a run, and say which are damaged and how their content can be had again.
+
+    Nothing is changed. Exit status 1 if anything is damaged.
+
+    Example: klayer runs check runs/2026-01-31-120000-train
+    """
+    from klayer.shown import Facts, to_text
+    from klayer.study.checking import check_run
+
+    found = check_run(run)
+    damaged = [one for one in found if one.damage]
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+    elif damaged:
+        facts = [(one.path, f"{one.damage} {one.again}".strip()) for one in damaged]
+        lead = f"{len(damaged)} of {len(found)} files of {run} are damaged."
+        typer.echo(to_text([Facts(facts, lead)], "", terminal_width()))
+    else:
+        typer.echo(f"{run}: {len(found)} files, all whole.")
+    if damaged:
+        raise typer.Exit(1)
 
 
 def _told_apart(paths: list[Path]) -> list[str]:

@@ -14,7 +14,7 @@ __all__ = ["main"]
 WORDS = {"SIGINT": "interrupted", "SIGTERM": "asked to end", "SIGHUP": "left by its terminal"}
 
 
-class _Stopped(KeyboardInterrupt):
+class _Ended(KeyboardInterrupt):
     """A signal: whoever knows how to go on says so in the message, and raises it again."""
 
 
@@ -23,7 +23,7 @@ class _Listener:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.stopped = _Stopped()
+        self.stopped = _Ended()
         self._times = 0
 
     def listen(self) -> None:

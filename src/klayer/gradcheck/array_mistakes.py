@@ -41,6 +41,7 @@ PENALTIES: tuple[tuple[int, _Times, str, str], ...] = (
     (2, lambda n: n, "l2-times-n", f"multiplication by n = {{n}} {_IN}."),
 )  # fmt: skip
 
+_ITS_NEGATIVE = "it with the wrong sign"
 _NO_PENALTY: tuple[int, _Times, str] = (0, lambda _: 0, "no penalty")
 # What a cost may have for a penalty: its gradient in units of 2 lambda W, and its name.
 _CONVENTIONS: tuple[tuple[int, _Times, str], ...] = (
@@ -267,7 +268,11 @@ def _penalty(evidence: Evidence, name: str, d: float) -> Repair:
     others = [
         f"if the cost has {of_cost}, {_THE} has {of_gradient}"
         for least, cost, of_cost in _CONVENTIONS[1:]
-        for more, gradient, of_gradient in (_NO_PENALTY, *_CONVENTIONS)
+        for more, gradient, of_gradient in (
+            _NO_PENALTY,
+            (0, _negative(cost), _ITS_NEGATIVE),
+            *_CONVENTIONS,
+        )
         if n >= max(least, more) and is_(cost(n) - gradient(n)) and cost(n) != gradient(n)
     ]
     if readings:
@@ -288,12 +293,14 @@ def _penalty(evidence: Evidence, name: str, d: float) -> Repair:
     return Repair("l2-factor", text, shared)
 
 
+def _negative(times: _Times) -> _Times:
+    return lambda n: -times(n)
+
+
 def _that_of(reading: str) -> str:
-    return (
-        reading
-        if reading.endswith("no penalty")
-        else reading.replace(f"{_THE} has ", f"{_THE} has that of ")
-    )
+    if reading.endswith((_NO_PENALTY[2], _ITS_NEGATIVE)):
+        return reading
+    return reading.replace(f"{_THE} has ", f"{_THE} has that of ")
 
 
 def _fit(target: Array, columns: list[Array], at: Array) -> list[float]:

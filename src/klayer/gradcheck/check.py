@@ -22,7 +22,6 @@ from klayer.gradcheck.causes import explain
 from klayer.gradcheck.comparison import ArrayComparison, compare, look_for_zeros, rows_of
 from klayer.gradcheck.differences import COMPLEX_STEP, Lines, Point, precision_of
 from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
-from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import (
     Array,
     FunctionObjective,
@@ -32,6 +31,7 @@ from klayer.gradcheck.objective import (
 )
 from klayer.gradcheck.options import validate
 from klayer.gradcheck.preflight import Repeat, complex_unsafe, repeat
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Check, Row
 from klayer.gradcheck.second_point import merged, perturbed
 
@@ -267,7 +267,7 @@ def run_check(
         rows=rows,
         point=told.name,
         points=tuple(place.name for place in places),
-        hidden=told is not given and not given.wrong,
+        hidden=told is not given and told.wrong <= given.right,
         tolerance=limit,
         step=COMPLEX_STEP if used == "complex" else told.point.grain**power,
         notes=(
@@ -362,6 +362,11 @@ class _At:
     def wrong(self) -> set[tuple[str, str]]:
         """The arrays found wrong, with their term."""
         return {(row.term, row.name) for row in self.rows if row.verdict == "wrong"}
+
+    @property
+    def right(self) -> set[tuple[str, str]]:
+        """The arrays found right, or zero."""
+        return {(row.term, row.name) for row in self.rows if row.verdict in ("right", "zero")}
 
 
 def _most_telling(places: list[_At]) -> _At:

@@ -113,8 +113,9 @@ def _written(powers: dict[str, int], sign: float) -> str:
     def one(name: str, power: int) -> str:
         return name if power == 1 else f"{name}^{power}"
 
-    above = [one(name, power) for name, power in powers.items() if power > 0]
-    below = [one(name, -power) for name, power in powers.items() if power < 0]
+    ordered = sorted(powers.items(), key=lambda item: item[0] != "2")  # 2 n, not n 2
+    above = [one(name, power) for name, power in ordered if power > 0]
+    below = [one(name, -power) for name, power in ordered if power < 0]
     text = " ".join(above) or "1"
     if below:
         text += f" / ({' '.join(below)})" if len(below) > 1 else f" / {below[0]}"

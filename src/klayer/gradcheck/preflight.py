@@ -244,7 +244,7 @@ def complex_unsafe(
                             "some operation is not complex-safe (abs, maximum, var, norm and conj "
                             "lose the derivative)"
                         )
-                    trial = _Agreement(
+                    trial = _Attempt(
                         True, trial.telling or there.telling, trial.silent and there.silent
                     )
                 telling, silent = telling + trial.telling, silent + trial.silent
@@ -285,7 +285,7 @@ def _not_complex(losses: Array, point: Point, caught: list[warnings.WarningMessa
 
 
 @dataclass(frozen=True)
-class _Agreement:
+class _Attempt:
     """What one direction says of the complex step."""
 
     agrees: bool
@@ -293,16 +293,16 @@ class _Agreement:
     silent: bool  # whether there is no derivative at all
 
 
-def _trial(point: Point, line: Lines) -> _Agreement:
+def _trial(point: Point, line: Lines) -> _Attempt:
     exact = point.complex_step(line)
     value, noise = point.central(line)
     size = np.maximum(np.abs(exact), np.abs(value))
     silent = bool((exact == 0).all())
     off = np.abs(exact - value)
     if (off <= 1e-6 * np.abs(value) + 4 * noise).all():
-        return _Agreement(True, bool((4 * noise <= 1e-2 * size).any()), silent)
+        return _Attempt(True, bool((4 * noise <= 1e-2 * size).any()), silent)
     best = point.derivative(line)
     off, size = np.abs(exact[:, :, 0] - best.value), size[:, :, 0]
     slack = 1e-6 * np.abs(best.value) + 4 * best.error
     agrees = bool((best.kink | (off <= slack)).all())
-    return _Agreement(agrees, bool((4 * best.error <= 1e-2 * size).any()), silent)
+    return _Attempt(agrees, bool((4 * best.error <= 1e-2 * size).any()), silent)

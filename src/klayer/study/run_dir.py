@@ -63,7 +63,7 @@ from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
 from klayer.study.search.search_file import SearchFile
 from klayer.study.secrets import without_passwords
 from klayer.study.study import Study
-from klayer.study.weights import Weights
+from klayer.study.weights import Weights, snapshot_name
 from klayer.train import TrainingState
 
 __all__ = ["Run"]
@@ -630,8 +630,15 @@ class Run(Told):
             )
         return max(found, key=score)
 
-    def model(self, record: NetworkRecord | None = None) -> Model:
+    def model(self, record: NetworkRecord | None = None, cycle: int | None = None) -> Model:
         """Return a stored network (by default the :meth:`best`), ready to predict.
+
+        Parameters
+        ----------
+        record : NetworkRecord, optional
+        cycle : int, >= 1, optional
+            As it was at the end of that cycle, if the setting ``snapshots`` kept it; by default as it
+            ended.
 
         Raises
         ------
@@ -640,7 +647,8 @@ class Run(Told):
         """
         record = record or self.best()
         try:
-            weights = self.weights(record.population)
+            name = record.population
+            weights = self.weights(name if cycle is None else snapshot_name(name, cycle))
             arrays, standardiser = weights.of(record), self.standardiser
         except Damaged as error:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import read_json
+from klayer.files import Lock, is_part, read_json
 from klayer.study.arms import describe
 from klayer.study.factors import coordinates, factors, labels
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
+from klayer.study.run_folder import OWN_FOLDERS
 from klayer.study.run_told import told_score
 
 __all__ = ["RunLine", "compare_lines", "find_runs", "is_written", "remove_run", "run_line"]
@@ -23,10 +24,9 @@ __all__ = ["RunLine", "compare_lines", "find_runs", "is_written", "remove_run", 
 # What klayer writes into a run directory, and removes with it; `run.json` goes last.
 OWN_FILES = (
     *("networks.jsonl", "summary.json", "search.json", "search.db", "trials.*", "finalists.csv"),
-    *("gradcheck.json", "inputs.safetensors", "report.html", "report.pdf", "lock"),
-    *("*.part", "*.copy", "run.json"),
+    *("gradcheck.json", "inputs.safetensors", "report.html", "report.pdf"),
+    *("run.json.copy", "run.json"),
 )
-OWN_FOLDERS = ("weights", "checkpoints", "figures", "tables")
 
 
 @dataclass(frozen=True)
@@ -212,17 +212,19 @@ def remove_run(path: str | Path) -> list[str]:
         )
     if path.is_symlink():
         raise KlayerError(f"{path} is a link to {path.resolve()}: name that, to remove it.")
-    if is_written(path):
-        raise KlayerError(f"{path} is being written by another process: stop that first.")
-    own = [
-        name for name in OWN_FOLDERS if (path / name).is_dir() and not (path / name).is_symlink()
-    ]
-    for name in own:
-        shutil.rmtree(path / name)
-    for pattern in OWN_FILES:
-        for file in path.iterdir():
-            if fnmatch(file.name, pattern) and not file.is_dir():
-                file.unlink()
+    lock = Lock(path / "lock", str(path))
+    lock.take()
+    try:
+        for name in OWN_FOLDERS:
+            if (path / name).is_dir() and not (path / name).is_symlink():
+                shutil.rmtree(path / name)
+        for pattern in OWN_FILES:
+            for file in path.iterdir():
+                mine = fnmatch(file.name, pattern) or is_part(file)
+                if mine and not file.is_dir():
+                    file.unlink()
+    finally:
+        lock.release()
     left = sorted(file.name for file in path.iterdir())
     if not left:
         path.rmdir()

@@ -15,6 +15,7 @@ from klayer.study.chance import constant_score, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
+from klayer.study.weights import snapshot_name
 from klayer.train import Settings, TrainingState
 from klayer.train.metrics import main_metric
 from klayer.train.schedules import learning_rates
@@ -153,7 +154,11 @@ class _Watch:
         self.paused(state)
 
     def paused(self, state: TrainingState) -> None:
-        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+        self.keep(state, CHECKPOINT_SECONDS)
+
+    def keep(self, state: TrainingState, seconds: float) -> None:
+        """Keep a state, unless one was kept in so many seconds."""
+        if time.monotonic() - self.saved >= seconds:
             self.interrupted(state)
             self.saved = time.monotonic()
 
@@ -173,7 +178,10 @@ def train_pack(
     started = time.monotonic()
     part = part_of(one, executor.dataset, until)
     state = state or executor.start_part(part)
-    state = executor.train_part(part, state, _Watch(run, one, reporter))
+    watch = _Watch(run, one, reporter)
+    state = executor.train_part(part, state, watch)
+    if until is None:  # its evaluation may take a while
+        watch.keep(state, CHECKPOINT_SECONDS / 3)
     return state, time.monotonic() - started
 
 
@@ -209,7 +217,15 @@ def store(
     scores = {split: executor.evaluate_part(part, state, split) for split in splits}
     records = _records(one, state, dataset, scores, seconds, pruned)
     network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
-    run.save_weights(one.name, network, state, [member.seed for member in part.members])
+    seeds = [member.seed for member in part.members]
+    run.save_weights(one.name, network, state, seeds)
+    for name, kept in state.copies.items():
+        if name.startswith("cycle "):
+            params, running = (
+                {key: kept[key] for key in group} for group in (state.params, state.running)
+            )
+            then = TrainingState(params, running)
+            run.save_weights(snapshot_name(one.name, int(name[6:])), network, then, seeds)
     run.append([record for record in records if not run.find(record.key)])
     return [run.find(record.key) or record for record in records]
 

@@ -17,9 +17,14 @@ from klayer.study.record import NetworkRecord, Score
 from klayer.study.schema import network_from
 from klayer.train import TrainingState
 
-__all__ = ["Weights"]
+__all__ = ["Weights", "snapshot_name"]
 
 Arrays = dict[str, NDArray[Any]]
+
+
+def snapshot_name(population: str, cycle: int) -> str:
+    """Return the name of a population's networks as they were at the end of a cycle, from 1."""
+    return f"{population}.cycle-{cycle}"
 
 
 @dataclass(frozen=True)

@@ -243,8 +243,9 @@ class Population(Told):
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted, and the shapes of each.
-        none = {key: value[:0] for key, value in state.params.items()}
+        # For no network: only the names are wanted, in the network's order.
+        order = [key for key in self.network.shapes() if key in state.params]
+        none = {key: state.params[key][:0] for key in order}
         slots = OPTIMISERS[self.settings.optimiser].init(none)
         shapes = self.network.shapes()
         groups = [

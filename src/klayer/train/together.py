@@ -26,7 +26,7 @@ __all__ = ["Populations", "fit_together", "train_together"]
 Array = NDArray[Any]
 
 
-class _Stopped(Exception):
+class _GiveUp(Exception):
     """Another population has failed, or the user has had enough."""
 
 
@@ -75,7 +75,7 @@ def train_together(
         def report(update: float) -> None:
             done[id(population)] = update
             if stop.is_set():
-                raise _Stopped
+                raise _GiveUp
 
         if not stop.is_set():
             Trainer(population, engine).train(on_progress=report)
@@ -96,7 +96,7 @@ def train_together(
             stop.set()
             wait(futures)
         errors = [error for future in futures if (error := future.exception())]
-        for error in sorted(errors, key=lambda one: isinstance(one, _Stopped)):
+        for error in sorted(errors, key=lambda one: isinstance(one, _GiveUp)):
             raise error
 
 

@@ -95,8 +95,9 @@ class Trainer:
     ----------
     consistent : bool
         Whether all networks stand at ``population.state.update``, so that the state may be written
-        down. It is False only after a second error or Ctrl-C in the middle of an update: after the
-        first one all networks are brought to the same update before it is raised.
+        down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
+        point is noted: after the first one all networks are brought to the same update before it is
+        raised.
 
     Examples
     --------
@@ -148,9 +149,6 @@ class Trainer:
                 self.advance(t, on_progress, on_pause)
                 if t in points and t not in state.recorded:
                     self.record()
-                    if t == population.total_updates and "best" in state.copies:
-                        restore_best(population, population.training)
-                        del state.copies["best"]
                     if on_record:
                         on_record(state)
 
@@ -164,18 +162,20 @@ class Trainer:
         population, state = self.population, self.population.state
         goal = max(population.on_grid(until), state.update)
         with self.engine:
+            self._keep_cycle()  # unless an interrupt came between
             for stop in self._stops(goal):
                 self._begin_average()
-                self._stretches(stop, on_progress, on_pause)
+                self._reach(stop, on_progress, on_pause)
                 self._keep_cycle()
             self._finish()
 
-    def _stretches(
+    def _reach(
         self,
         goal: int,
         on_progress: Callable[[float], None] | None,
         on_pause: Callable[[TrainingState], None] | None,
     ) -> None:
+        """Do the updates up to ``goal``, with pauses if they are wanted."""
         population, state = self.population, self.population.state
         while True:
             stretch = goal
@@ -212,8 +212,9 @@ class Trainer:
         if population.settings.snapshots == "none":
             return
         for cycle, end in enumerate(population.course.ends[:-1], start=1):
-            if population.on_grid(end) == state.update:
-                state.copies[f"cycle {cycle}"] = copied(*state.weights())
+            name = f"cycle {cycle}"
+            if population.on_grid(end) == state.update and name not in state.copies:
+                state.copies[name] = copied(*state.weights())
 
     def _advance(
         self, until: int, on_progress: Callable[[float], None] | None, *, pausing: bool
@@ -361,11 +362,16 @@ class Trainer:
                         sample, self.engine, population.training, curves=True
                     )
                     values |= {f"{split}_{name}": value for name, value in found.items()}
+        self.consistent = False  # a point that is noted by half must not be written down
         for p in population.training:
             if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
         state.record(values)
         note_point(population, values)
+        if state.update == population.total_updates and "best" in state.copies:
+            restore_best(population, population.training)
+            del state.copies["best"]
+        self.consistent = True
 
     def _finish(self) -> None:
         """At the end: the average takes the weights' place, with statistics of its own."""

@@ -16,7 +16,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.text_lines import TextLines
 from klayer.errors import KlayerError
 
-__all__ = ["parse", "polars", "read_text_table", "table_of_polars", "without_panic"]
+__all__ = ["parse", "polars", "read_text_table"]
 
 # How many rows tell a column's kind before it is read; where a later one differs, all do.
 _INFER = 1000
@@ -134,10 +134,10 @@ def parse(
     def read(infer: int | None) -> Any:
         return _read_blocks(pl, source, dialect, kept, infer, exact)
 
-    frame = without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
+    frame = _without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = without_panic(path, lambda: _tidied(pl, frame, kept, lines))
+    frame = _without_panic(path, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
     lines.require_whole(frame)
@@ -146,10 +146,10 @@ def parse(
     )
     if dialect.decimal_comma:
         notes.append("numbers are written with a decimal comma")
-    return table_of_polars(path, frame, lines, dialect.heading, notes)
+    return _table_of(path, frame, lines, dialect.heading, notes)
 
 
-def table_of_polars(
+def _table_of(
     path: Path, frame: Any, place: Callable[[int], str], named: bool, notes: list[str]
 ) -> DataTable:
     """Make a table of a polars frame."""
@@ -160,7 +160,7 @@ def table_of_polars(
     return DataTable(str(path), raw, place, named, notes=notes)
 
 
-def without_panic(path: Path, read: Callable[[], Any]) -> Any:
+def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
     """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
         with _no_stderr():
@@ -284,6 +284,8 @@ def _joined_blocks(
 def _blocks(source: Path | bytes, size: int | None) -> Iterator[bytes]:
     """Cut a file at ends of lines that are outside of quotes; with no size not at all."""
     file: IO[bytes] = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    whole = source.stat().st_size if isinstance(source, Path) else len(source)
+    size = None if size is None else min(size, whole + 1)
     with file:
         while block := file.read(-1 if size is None else size):
             block += file.readline()
