@@ -26,8 +26,11 @@ def printable(text: object, keep: str = "") -> str:
 
     Examples
     --------
-    >>> print(printable("red \x1b[31m"), printable("two\nlines"), printable(b"\xff".decode("utf-8", "surrogateescape")))
-    red \x1b[31m two\nlines \xff
+    >>> for text in "red \x1b[31m", "two\nlines", b"\xff".decode("utf-8", "surrogateescape"):
+    ...     print(printable(text))
+    red \x1b[31m
+    two\nlines
+    \xff
     >>> printable("שלום [b] <i>")
     'שלום [b] <i>'
     """

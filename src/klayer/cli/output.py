@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klayer.cli.echo import echo
+
 if TYPE_CHECKING:
     from klayer.shown import ShownColumn
     from klayer.study import Run
@@ -43,21 +45,19 @@ def percent(mean: float | None, sd: float | None = None) -> str:
 
 def print_table(title: str, columns: Sequence[ShownColumn]) -> None:
     """Print a table that fits the terminal, under its title."""
-    import typer
 
     from klayer.shown import ShownTable, to_text
 
     rows = len(columns[0].cells)
     table = ShownTable(columns, [title] * rows, [False] * rows, announced=True)
-    typer.echo(to_text([table], "", terminal_width()) + "\n")
+    echo(to_text([table], "", terminal_width()) + "\n")
 
 
 def print_files(paths: Sequence[Path]) -> None:
     """Name the files that were written, a line each."""
-    import typer
 
     for path in paths:
-        typer.echo(str(path))
+        echo(str(path))
 
 
 def print_summary(run: Run) -> None:
@@ -111,15 +111,14 @@ def require_one_alive(run: Run) -> None:
 
 def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
-    import typer
 
     from klayer.shown import ShownColumn
 
     if results["stopped"]:
-        typer.echo(f"no further stage: {results['stopped']}")
+        echo(f"no further stage: {results['stopped']}")
     if results["importance"]:
         parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
-        typer.echo(f"importance for the validation accuracy: {', '.join(parts)}")
+        echo(f"importance for the validation accuracy: {', '.join(parts)}")
     if not results["finalists"]:
         return
     names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
