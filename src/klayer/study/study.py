@@ -15,11 +15,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from klayer.data import DataOptions, Dataset, load
 from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError, located, unknown_name
+from klayer.printable import printable
 from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
 from klayer.study.search.options import Search
@@ -31,6 +32,9 @@ from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, current_names, has_effect
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
+
+# A text that is shown wherever results are.
+Name = Annotated[str, AfterValidator(printable)]
 
 MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
 
@@ -48,11 +52,11 @@ class Published(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     where: dict[str, Any]
-    source: str
+    source: Name
     train: float | None = Field(default=None, ge=0, le=1)
     validation: float | None = Field(default=None, ge=0, le=1)
     test: float | None = Field(default=None, ge=0, le=1)
-    note: str = ""
+    note: Name = ""
 
     def matches(self, settings: Settings) -> bool:
         """Whether an arm with these settings is what was published."""
@@ -73,8 +77,8 @@ class _Keys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = "study"
-    title: str = "A study of fully connected networks"
+    name: Name = "study"
+    title: Name = "A study of fully connected networks"
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
     seed: int | None = None
