@@ -14,6 +14,7 @@ import time
 from types import TracebackType
 from typing import Any, Literal, Protocol, TextIO
 
+from klayer.printable import printable
 from klayer.shown import cell_len
 
 __all__ = ["EVERY", "PATIENCE", "Meter", "clock", "unasked_way", "way_to_show"]
@@ -243,7 +244,7 @@ class Meter:
             self._view.show(self.lines(self._view.width))
 
     def _print(self, line: str) -> None:
-        print(line, file=self.file, flush=True)
+        print(printable(line), file=self.file, flush=True)
 
 
 def _fitted(what: str, done: float, total: float, spent: float, note: str, width: int) -> list[str]:
@@ -285,10 +286,10 @@ class _Terminal:
     def show(self, lines: list[str]) -> None:
         from rich.text import Text
 
-        self.live.update(Text("\n".join(lines)), refresh=True)
+        self.live.update(Text("\n".join(map(printable, lines))), refresh=True)
 
     def leave(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True)
+        self.console.print(printable(line), soft_wrap=True)
 
     def close(self) -> None:
         self.live.stop()

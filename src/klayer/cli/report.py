@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 __all__ = ["report"]
@@ -55,7 +56,7 @@ def report(
         meter.phase("writing the page")
         written = _write(runs, out, pdf, png)
     for path in written:
-        typer.echo(str(path))
+        echo(str(path))
     if show:
         typer.launch(str(written[0]))
 

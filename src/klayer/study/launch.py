@@ -16,7 +16,7 @@ import numpy as np
 from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
-from klayer.files import Damaged
+from klayer.files import Damaged, NotWritten
 from klayer.study.execute import Executor, open_executor
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
@@ -226,6 +226,8 @@ def _begin(
 ) -> Run:
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
+    except NotWritten:
+        raise  # it says how to go on
     except KlayerError:
         with contextlib.suppress(KlayerError):
             discard(run)  # the same command works again once the mistake is mended
