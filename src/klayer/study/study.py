@@ -26,7 +26,7 @@ from klayer.study.factors import labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import anchored, read_toml, validate
-from klayer.train import Settings
+from klayer.train import OPTIMISERS, Settings
 from klayer.train.other_names import unknown_setting
 from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, current_names, has_effect
@@ -250,7 +250,8 @@ class Study:
         Returns
         -------
         notes : list of str
-            What is not refused, but should be said: mini-batches that are larger than the split.
+            What is not refused, but should be said: mini-batches that are larger than the split, rates
+            that are rarely meant.
 
         Raises
         ------
@@ -270,6 +271,13 @@ class Study:
                 notes[
                     f"the last mini-batch of an epoch would have {batches.dropped} row, which batch "
                     "normalisation can't normalise: it is dropped, another row in each epoch."
+                ] = None
+        for arm in self.arms if arms else ():
+            settings = arm.settings
+            if settings.lr_max > OPTIMISERS[settings.optimiser].greatest_rate:
+                notes[
+                    f"lr_max is {settings.lr_max:g}, but with {settings.optimiser} 0.001 to 0.01 is "
+                    "usual: `klayer train --find-lr` suggests one."
                 ] = None
         return list(notes)
 
