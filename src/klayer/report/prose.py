@@ -254,7 +254,9 @@ def _not_shown(view: RunView, factor: Factor, rest: list[Effect], *, alone: bool
         text = f"{_capital(_level(factor))} and {same} have the same {view.judged}, seed by seed."
         return Sentence(text, carried=False, short=text if alone else "")
     if all(one.result.p is None for one in rest):
-        text += "; the difference is the same with every seed, so there is no spread to judge it by."
+        text += (
+            "; the difference is the same with every seed, so there is no spread to judge it by."
+        )
         return Sentence(text, carried=False, short=text if alone else "")
     smallest = max((one.result.smallest_shown or 0.0 for one in rest), default=0.0)
     n = rest[0].result.n
