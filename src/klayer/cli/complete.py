@@ -11,16 +11,27 @@ __all__ = [
     "complete_presets",
     "complete_runs",
     "complete_samplers",
+    "complete_settings",
     "complete_studies",
 ]
 
 PRESETS = Path(__file__).parent.parent / "study" / "presets"
+SETTINGS = Path(__file__).parent.parent / "train" / "presets"
 TABLES = (".npz", ".csv", ".tsv", ".parquet", ".feather", ".arff", ".libsvm", ".gz", ".mat")
 
 
 def complete_presets(incomplete: str) -> list[str]:
     """Return the names of the studies that come with klayer."""
-    names = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    return _names(PRESETS, incomplete)
+
+
+def complete_settings(incomplete: str) -> list[str]:
+    """Return the names of the settings that come with klayer."""
+    return _names(SETTINGS, incomplete)
+
+
+def _names(folder: Path, incomplete: str) -> list[str]:
+    names = sorted(path.stem for path in folder.glob("*.toml"))
     return [name for name in names if name.startswith(incomplete)]
 
 

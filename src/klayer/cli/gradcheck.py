@@ -12,7 +12,6 @@ import typer
 from klayer.cli.complete import choices
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
-from klayer.files import write_text
 
 if TYPE_CHECKING:
     from klayer.gradcheck import Check, ReportSection
@@ -130,6 +129,8 @@ def write_page(path: Path | None, result: Shown, title: str) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write a file; that it can't be written is wrong use, and no verdict."""
+    from klayer.files import write_text
+
     try:
         if path.exists() and not path.is_file():  # /dev/stderr, say
             path.write_text(text, encoding="utf-8")

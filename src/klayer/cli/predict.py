@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -70,6 +72,9 @@ def predict(
     model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]
     shape = about["image_shape"]
+    if shape:
+        for note in _unlike(files, tuple(shape), about.get("background", "white")):
+            echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
@@ -78,19 +83,31 @@ def predict(
         encoder=model.encoder,
         background=about.get("background", "white"),
     )
-    values = model.predict(X)[0]
+    with warnings.catch_warnings(record=True) as hints:
+        warnings.simplefilter("always")
+        values = model.predict(X)[0]
+    for hint in hints:
+        echo(str(hint.message), err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
             write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
         else:
             head, rows = _table(model, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
-        typer.echo(f"{out}: {len(names):,} rows", err=as_json)
+        echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        typer.echo(json_text(_records(model, names, values), indent=1))
+        echo(json_text(_records(model, names, values), indent=1))
     elif out is None:
         for line in _lines(model, names, values):
-            typer.echo(line)
+            echo(line)
+
+
+def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
+    """Say how images differ from those of training, and what is done about it."""
+    from klayer.data.image_files import ENDINGS, conversions, probe, unlike_shape
+
+    headers = [probe(path) for path in files if path.suffix.lower() in ENDINGS]
+    return [*unlike_shape(headers, shape), *conversions(headers, background)] if headers else []
 
 
 def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:

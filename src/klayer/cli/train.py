@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from klayer.cli.complete import complete_data, complete_presets, complete_studies
+from klayer.cli.complete import complete_data, complete_presets, complete_settings, complete_studies
+from klayer.cli.echo import echo
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -57,6 +58,13 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="TOML file of settings; flags win over it."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings that come with klayer, in the place of a file: small (for cifar10).",
+            autocompletion=complete_settings,
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -95,20 +103,26 @@ def train(
     from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import anchored, read_toml
+    from klayer.train.presets import read_preset
     from klayer.train.seeds import seeds_of
     from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        asked = flags or said(ctx) or config or data or seeds or seed is not None or out
+        asked = flags or said(ctx) or config or preset or data or seeds or seed is not None or out
         if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
         return _run(resume, "train", None, data_dir, workers, as_json, quiet, page)
+    if config and preset:
+        raise KlayerError(
+            f"settings have one source, but got --config {config} and --preset {preset}: leave one away."
+        )
     file = anchored(read_toml(config), config.parent) if config else {}
-    where = str(config or "")
+    file = read_preset(preset) if preset else file
+    where = f"preset {preset}" if preset else str(config or "")
     own: dict[str, Any] = {
         name: file.pop(name) for name in ("data", "networks", "seeds", "seed") if name in file
     }
@@ -255,7 +269,7 @@ def _run(
     if as_json:
         from klayer.files import json_text
 
-        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
+        echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
@@ -299,7 +313,7 @@ def _print_plan(
         }
         from klayer.files import json_text
 
-        typer.echo(json_text(plan, indent=1))
+        echo(json_text(plan, indent=1))
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"
@@ -314,7 +328,7 @@ def _print_plan(
                 ShownColumn("about", [_about(one.seconds) for one in found]),
             ],
         )
-        typer.echo(f"about {_about(total)} of training on this machine; nothing was trained.")
+        echo(f"about {_about(total)} of training on this machine; nothing was trained.")
 
 
 def _about(seconds: float) -> str:

@@ -20,8 +20,8 @@ import numpy as np
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.check import run_check
-from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Check
 from klayer.gradcheck.wire import WireError, receive, send
 from klayer.nn import Network

@@ -43,6 +43,9 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something that the user should know: of the data, of a damaged run, of a setting."""
 
+    def phase(self, what: str) -> None:
+        """Something begins whose end can't be foreseen."""
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
 
@@ -60,6 +63,8 @@ class Silent:
     """A reporter that says nothing."""
 
     def note(self, text: str) -> None: ...
+
+    def phase(self, what: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 
@@ -154,7 +159,11 @@ class _Watch:
         self.paused(state)
 
     def paused(self, state: TrainingState) -> None:
-        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+        self.keep(state, CHECKPOINT_SECONDS)
+
+    def keep(self, state: TrainingState, seconds: float) -> None:
+        """Keep a state, unless one was kept in so many seconds."""
+        if time.monotonic() - self.saved >= seconds:
             self.interrupted(state)
             self.saved = time.monotonic()
 
@@ -174,7 +183,10 @@ def train_pack(
     started = time.monotonic()
     part = part_of(one, executor.dataset, until)
     state = state or executor.start_part(part)
-    state = executor.train_part(part, state, _Watch(run, one, reporter))
+    watch = _Watch(run, one, reporter)
+    state = executor.train_part(part, state, watch)
+    if until is None:  # its evaluation may take a while
+        watch.keep(state, CHECKPOINT_SECONDS / 3)
     return state, time.monotonic() - started
 
 

@@ -23,6 +23,8 @@ Item = TypeVar("Item")
 # Threads of a product. One: threads over networks are faster than threads inside the BLAS, and a
 # network's bits then depend on no number of threads.
 BLAS_THREADS = 1
+# Seconds between two calls of those who want to hear how it goes.
+WAIT_SECONDS = 0.25
 
 
 def available_cores() -> int:
@@ -184,7 +186,7 @@ class Engine:
         pending = set(futures)
         try:
             while pending:
-                pending = wait(pending, timeout=0.25).not_done
+                pending = wait(pending, timeout=WAIT_SECONDS).not_done
                 if on_wait:
                     on_wait()
         except BaseException:

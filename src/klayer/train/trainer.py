@@ -30,7 +30,7 @@ from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
-from klayer.train.stopping import note_point, restore_best
+from klayer.train.stopping import carry_best, note_point, restore_best
 
 __all__ = ["Trainer"]
 
@@ -95,8 +95,9 @@ class Trainer:
     ----------
     consistent : bool
         Whether all networks stand at ``population.state.update``, so that the state may be written
-        down. It is False only after a second error or Ctrl-C in the middle of an update: after the
-        first one all networks are brought to the same update before it is raised.
+        down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
+        point is noted: after the first one all networks are brought to the same update before it is
+        raised.
 
     Examples
     --------
@@ -148,9 +149,6 @@ class Trainer:
                 self.advance(t, on_progress, on_pause)
                 if t in points and t not in state.recorded:
                     self.record()
-                    if t == population.total_updates and "best" in state.copies:
-                        restore_best(population, population.training)
-                        del state.copies["best"]
                     if on_record:
                         on_record(state)
 
@@ -364,11 +362,17 @@ class Trainer:
                         sample, self.engine, population.training, curves=True
                     )
                     values |= {f"{split}_{name}": value for name, value in found.items()}
+        self.consistent = False  # a point that is noted by half must not be written down
         for p in population.training:
             if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
+        carry_best(population, values)
         state.record(values)
         note_point(population, values)
+        if state.update == population.total_updates and "best" in state.copies:
+            restore_best(population, population.training)
+            del state.copies["best"]
+        self.consistent = True
 
     def _finish(self) -> None:
         """At the end: the average takes the weights' place, with statistics of its own."""

@@ -45,7 +45,7 @@ def softmax(logits: Array, ws: Workspace) -> Array:
 
 
 class SoftmaxCrossEntropy:
-    """Mean cross-entropy of the softmax against integer labels, by log-sum-exp (equations 11 to 13).
+    """Mean cross-entropy of the softmax, by log-sum-exp (equations 11 to 13, 18 and 19).
 
     ``loss = -1/N sum_i w_i sum_k t_ik log softmax(z_i)_k``, finite for logits of any size, with the
     target ``t_i = (1 - eps) onehot(labels_i) + eps / K`` where the number ``smoothing`` of a network,
