@@ -16,13 +16,15 @@ from typing import Any, Literal, Protocol, TextIO
 
 from klayer.shown import cell_len
 
-__all__ = ["EVERY", "Meter", "clock", "way_to_show"]
+__all__ = ["EVERY", "PATIENCE", "Meter", "clock", "unasked_way", "way_to_show"]
 
 Way = Literal["live", "notebook", "lines", "off"]
 
 # Seconds between two lines where nothing can be shown in place; and between two pictures where it can.
 EVERY, REFRESH = 30.0, 0.25
 BAR = 20
+# Seconds before a call shows progress that nobody asked for: what is over at once shows nothing.
+PATIENCE = 0.5
 
 
 def clock(seconds: float) -> str:
@@ -53,6 +55,12 @@ def way_to_show(file: TextIO | None = None) -> Way:
     terminal = hasattr(file, "isatty") and file.isatty()
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown", "")
     return "live" if terminal and (not dumb or os.name == "nt") else "lines"
+
+
+def unasked_way() -> Way:
+    """Return how a call shows progress if nobody said whether: a log is left alone."""
+    way = way_to_show()
+    return "off" if way == "lines" else way
 
 
 class _View(Protocol):

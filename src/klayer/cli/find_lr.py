@@ -46,6 +46,7 @@ def range_test(
             workers=workers,
             on_progress=bars.meter.move,
         )
+    folder.mkdir(parents=True, exist_ok=True)
     files = range_figure(test).save(folder)
     found = test.suggestion
     if as_json:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from klayer.files import json_text, own_folder, write_bytes, write_text
+from klayer.files import NotWritten, json_text, own_folder, write_bytes, write_text
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import answer, overall
@@ -58,6 +58,11 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
         return _write(run, pdf, png)
     except KeyboardInterrupt as error:
         error.args = (f"the page isn't written: `klayer report {run.path}` writes it",)
+        raise
+    except NotWritten as error:
+        error.args = (
+            f"{error} The results are stored: `klayer report {run.path}` writes the page.",
+        )
         raise
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
-from klayer.files import Damaged
+from klayer.files import Damaged, NotWritten
 from klayer.study.execute import Executor, open_executor
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
@@ -26,6 +26,7 @@ from klayer.study.secrets import HIDDEN, without_passwords
 from klayer.study.study import Study
 from klayer.study.summary import summarise
 from klayer.study.training import Reporter, Silent, train_jobs
+from klayer.study.watch import heard
 
 __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
@@ -53,6 +54,7 @@ def run_study(
     workers : int, optional
         Threads; by default all cores.
     reporter : Reporter, optional
+        By default a notebook and a terminal show how it goes, a log doesn't.
     executor : str
         Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
 
@@ -221,6 +223,8 @@ def _begin(
 ) -> Run:
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
+    except NotWritten:
+        raise  # it says how to go on
     except KlayerError:
         with contextlib.suppress(KlayerError):
             discard(run)  # the same command works again once the mistake is mended
@@ -235,14 +239,15 @@ def _go_on(
     watcher: Watcher | None = None,
     storage: str | None = None,
 ) -> Run:
-    started, reporter = time.monotonic(), reporter or Silent()
-    with run, run.resumable():
+    started = time.monotonic()
+    with run, run.resumable(), heard(reporter) as reporter:
         for sentence in executor.dataset.notes:
             reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in [*run.faults, *mend(run, executor.dataset)]:
             reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
+                reporter.phase("checking gradients")
                 _check_gradients(run, executor.dataset)
             train_jobs(run, executor, study.jobs, reporter=reporter)
         if study.search:

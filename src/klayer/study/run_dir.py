@@ -195,7 +195,6 @@ class Run(Told):
         command = found and ["klayer", *(without_passwords(word) for word in found[1:])]
         info = {
             "schema": SCHEMA,
-            "id": uuid.uuid4().hex[:8],
             "kind": kind,
             "created": now.isoformat(timespec="seconds"),
             "command": command,
@@ -221,6 +220,7 @@ class Run(Told):
             "machine": machine(),
         }
         path = new_folder(path, f"{now:%Y-%m-%d-%H%M%S}-{kind}")
+        info["id"] = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}"  # which no renaming changes
         lock = Lock(path / "lock", str(path))
         lock.take()
         try:
