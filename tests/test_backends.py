@@ -15,7 +15,7 @@ from klayer.nn.backends import BACKENDS, compiled, compiled_pays, kernel, requir
 from klayer.nn.backends.compiled import Kernel, Updates, pack
 from klayer.nn.backends.kernel.dropout import drop
 from klayer.nn.pieces.activations import Function
-from klayer.nn.pieces.dropout import kept
+from klayer.nn.pieces.dropout import Draws
 from klayer.study import Study
 from klayer.study.launch import run_study
 from klayer.study.record import NetworkRecord
@@ -387,7 +387,7 @@ def test_the_kernel_drops_what_numpy_drops(rate, update, layer):
     y, words = np.empty(units), np.empty(kernel.words_for(units), np.uint64)
     drop(np.ones(units), y, words, update, layer, kernel.schedule(key, (rate, rate)))
     out = np.empty(units, bool)
-    factor = kept(np.random.Philox(key=key), rate, update, layer, out)
+    factor = Draws(key, rate, layer, out).draw(update)
     assert y.tolist() == (factor * out).tolist()
 
 

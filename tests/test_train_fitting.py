@@ -181,6 +181,6 @@ def test_progress_is_shown_where_it_is_asked_for(rows, monkeypatch, capsys):
 def test_what_is_over_at_once_shows_nothing(rows, monkeypatch):
     shown = []
     monkeypatch.setattr("klayer.progress._Terminal", lambda file: shown.append(file))
-    monkeypatch.setattr(fitting, "way_to_show", lambda: "live")
+    monkeypatch.setattr(fitting, "unasked_way", lambda: "live")
     kl.fit(*rows, **BRIEF)
     assert shown == []

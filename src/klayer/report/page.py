@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from klayer.files import NotWritten, json_text, own_folder, write_bytes, write_text
+from klayer.printable import printable
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import answer, overall
@@ -176,6 +177,13 @@ def _unfinished(view: RunView) -> str:
     )
 
 
+def _fit_for_markup(value: Any) -> Any:
+    """Escape what a page can't hold, or would hide, in a text; what is markup already stays."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value, keep="\n\t")
+    return value
+
+
 @cache
 def _template() -> jinja2.Template:
     """Return the page's template, style sheet and scripts in it."""
@@ -185,6 +193,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_fit_for_markup,
     )
     environment.policies["json.dumps_function"] = json_text
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}

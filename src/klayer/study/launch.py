@@ -26,6 +26,7 @@ from klayer.study.secrets import HIDDEN, without_passwords
 from klayer.study.study import Study
 from klayer.study.summary import summarise
 from klayer.study.training import Reporter, Silent, train_jobs
+from klayer.study.watch import heard
 
 __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
@@ -53,6 +54,7 @@ def run_study(
     workers : int, optional
         Threads; by default all cores.
     reporter : Reporter, optional
+        By default a notebook and a terminal show how it goes, a log doesn't.
     executor : str
         Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
 
@@ -237,14 +239,15 @@ def _go_on(
     watcher: Watcher | None = None,
     storage: str | None = None,
 ) -> Run:
-    started, reporter = time.monotonic(), reporter or Silent()
-    with run, run.resumable():
+    started = time.monotonic()
+    with run, run.resumable(), heard(reporter) as reporter:
         for sentence in executor.dataset.notes:
             reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in [*run.faults, *mend(run, executor.dataset)]:
             reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
+                reporter.phase("checking gradients")
                 _check_gradients(run, executor.dataset)
             train_jobs(run, executor, study.jobs, reporter=reporter)
         if study.search:

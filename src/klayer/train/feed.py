@@ -211,8 +211,10 @@ class Feed:
         place = standardiser.beyond(features, self.dtype)
         if place is not None:
             row, column = place
+            encoder = self.dataset.encoder
+            title = repr(encoder.feature_names[column]) if encoder else column
             raise KlayerError(
-                f"split {name!r}, row {row}, column {column}: a feature must be near enough to those "
+                f"split {name!r}, row {row}, column {title}: a feature must be near enough to those "
                 f"of training to be calculated with in {self.dtype}, but got {features[place]:g}, "
                 f"where training has a mean of {standardiser.mean[column]:g} and a deviation of "
                 f"{standardiser.scale[column]:g}: correct the row or leave it away."

@@ -30,7 +30,7 @@ from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
-from klayer.train.stopping import note_point, restore_best
+from klayer.train.stopping import carry_best, note_point, restore_best
 
 __all__ = ["Trainer"]
 
@@ -366,6 +366,7 @@ class Trainer:
         for p in population.training:
             if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
+        carry_best(population, values)
         state.record(values)
         note_point(population, values)
         if state.update == population.total_updates and "best" in state.copies:

@@ -95,11 +95,16 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 
 
 def _is_heading(rows: list[list[str]], comma: bool) -> bool:
-    """Say whether the first row names the columns: it has no number, or a text over numbers."""
+    """Say whether the first row names the columns.
+
+    It does if it has no number and few of its texts come again below, or if it has a text over numbers.
+    """
     first, below = rows[0], rows[1:]
     texts = [i for i, cell in enumerate(first) if not _is_number(cell, comma) and cell not in GAPS]
     if len(texts) == sum(cell.strip() not in GAPS for cell in first):
-        return bool(texts)
+        # Names of columns are hardly ever among their values.
+        again = sum(any(row[i : i + 1] == [first[i]] for row in below) for i in texts)
+        return 2 * again < len(texts)
     for index in texts:
         cells = [row[index] for row in below if index < len(row) and row[index].strip() not in GAPS]
         if cells and all(_is_number(cell, comma) for cell in cells):
@@ -109,11 +114,12 @@ def _is_heading(rows: list[list[str]], comma: bool) -> bool:
 
 def _names(cells: list[str]) -> list[str]:
     """Give each column a name of its own: the heading's, else its position."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    times: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        stem = cell.strip() or f"column_{index + 1}"
-        name, again = stem, 2
+        stem = name = cell.strip() or f"column_{index + 1}"
         while name in names:
-            name, again = f"{stem} ({again})", again + 1
-        names.append(name)
-    return names
+            times[stem] = times.get(stem, 1) + 1
+            name = f"{stem} ({times[stem]})"
+        names[name] = None
+    return list(names)

@@ -28,6 +28,7 @@ from klayer.study.training import (
     updates_per_epoch,
 )
 from klayer.train import TrainingState
+from klayer.train.metrics import main_metric
 
 __all__ = ["survivors", "train_halving"]
 
@@ -161,12 +162,13 @@ def _state(
 
 
 def _values(executor: Executor, now: Sequence[_Rung]) -> dict[str, float]:
-    """Return the mean validation accuracy of each arm; NaN if one of its seeds diverged."""
+    """Return the mean score of each arm on the validation split; NaN if one of its seeds diverged."""
     seeds: dict[str, list[float]] = {}
     for rung in now:
         part = part_of(rung.pack, executor.dataset)
-        accuracy = executor.evaluate_part(part, rung.state, "validation")["accuracy"]
-        for job, value in zip(rung.pack.jobs, accuracy, strict=True):
+        scores = executor.evaluate_part(part, rung.state, "validation")
+        score = scores[main_metric(executor.dataset.task)]
+        for job, value in zip(rung.pack.jobs, score, strict=True):
             seeds.setdefault(job.arm, []).append(float(value))
     return {arm: float(np.mean(values)) for arm, values in seeds.items()}
 
