@@ -23,6 +23,7 @@ from klayer.report.results import results
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
+from klayer.report.sections.search import picture as search_picture
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.sections.variance import said as spread_said
 from klayer.report.table import network_table
@@ -91,6 +92,8 @@ class Page:
         self.view = view
         self.material = Material(view)
         picture = overview(view)
+        if picture is None and view.run.kind == "search":
+            picture = search_picture(view)
         shown = [self.material.figure(picture, narrow=len(picture.panels) == 1)] if picture else []
         self.parts: list[Part] = []
         numbers, letters = count(1), iter(ascii_uppercase)

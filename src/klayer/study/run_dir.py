@@ -230,7 +230,11 @@ class Run(Told):
                 _write_standardiser(path, dataset.standardiser)
                 _write_info(path, info)  # from here on it is a run
             except NotWritten:
-                drop_leftovers(path)
+                with contextlib.suppress(KlayerError):
+                    remove(
+                        path / "run.json"
+                    )  # it is there if its folder alone could not be flushed
+                    drop_leftovers(path)
                 raise
         finally:
             lock.release()
