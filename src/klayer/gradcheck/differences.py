@@ -28,6 +28,7 @@ from klayer.gradcheck.objective import Array, Objective, Params, flat
 __all__ = ["COMPLEX_STEP", "Derivative", "Lines", "Point", "precision_of"]
 
 COMPLEX_STEP = 1e-30
+_FINE = 6e-6  # spacing, of values tried for their noise: the step in float64
 _COARSEST = 1e-4  # grain: a larger step is no difference quotient any more
 _LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors of 4
 
@@ -234,12 +235,13 @@ class Point:
     def _measure_noise(self, rng: np.random.Generator) -> Array:
         """Estimate the rounding error of the loss, (T, P, 1).
 
-        Once by moves of a few ulps; and once on the scale of a difference's step, for what rounds more
-        coarsely than the arithmetic itself: a part of the loss in lower precision, ``round()``.
+        Once by moves of a few ulps; and once by larger ones, as a difference makes them, for what rounds
+        more coarsely than the arithmetic itself: a part of the loss in lower precision, ``round()``.
         """
         least = 4 * self.eps * np.abs(self.base)
         noise = np.maximum(least, 4 * self._roughness(rng, 8 * self.eps)[0])
-        spacing = self.eps ** (1 / 3)
+        # Wide enough for what is rounded to float32 to change, and so narrow that kinks are rare.
+        spacing = max(_FINE, 64 * self.eps)
         rough, grained = self._roughness(rng, spacing)
         while grained and spacing < 0.02:  # the moves are finer than the loss
             spacing *= 8

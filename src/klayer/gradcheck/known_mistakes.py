@@ -207,7 +207,8 @@ class Reference:
 
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""
-        network, x = self.network, np.asarray(self.x, np.float64)
+        single = params["W1"].dtype == np.float32
+        network, x = self.network, np.asarray(self.x, np.float32 if single else np.float64)
         layers: dict[int, Layer] = {}
         below = x
         for layer in range(1, network.depth + 1):
