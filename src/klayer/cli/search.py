@@ -180,7 +180,7 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, placed(where, data))
     return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 
