@@ -259,6 +259,9 @@ def test_where_predictions_go_is_checked_before_anything_is_read(trained, tmp_pa
     assert (status, "--out must end in .csv, .tsv or .json" in err) == (2, True)
     status, _, err = run("predict", path, "gone.csv", "--out", tmp_path / "no" / "p.csv")
     assert (status, "there is no folder" in " ".join(err.split())) == (2, True)
+    (tmp_path / "p.csv").write_text("a")
+    status, _, err = run("predict", path, tmp_path / "p.csv", "--out", tmp_path / "p.csv")
+    assert (status, "would replace a file to be read" in " ".join(err.split())) == (2, True)
     status, _, err = run("predict", path, tmp_path / "gone.csv")
     assert (status, "no such file" in " ".join(err.split())) == (2, True)
 
