@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from klayer.errors import require_kind
 from klayer.files import NotWritten, json_text, own_folder, write_bytes, write_text
 from klayer.printable import printable
 from klayer.report.overview import overview
@@ -55,6 +56,8 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
     KlayerError
         If there is no run at the path, or it can't be read.
     """
+    hint = "of a population, population.report(out) writes the page"
+    require_kind(run, (Run, str, Path), "run", "a run or the path of one", hint)
     run = run if isinstance(run, Run) else Run(run)
     try:
         return _write(run, pdf, png)
