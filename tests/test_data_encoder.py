@@ -593,3 +593,53 @@ def test_images_keep_their_shape_and_bytes():
 def test_arrays_that_are_no_table_are_refused(X, y, message):
     with refuses(message):
         from_arrays(X, y)
+
+
+def test_a_column_may_say_how_much_each_row_counts():
+    frame = pl.DataFrame({"x": range(40), "w": [0.5, 2.0] * 20, "y": ["a", "b"] * 20})
+    data = load(frame, target="y", weights="w")
+    assert data.n_features == 1
+    part = data.splits["train"]
+    assert part.weights.tolist() == [2.0 if label else 0.5 for label in part.labels]
+    with refuses("X, column 'w', row 1: a weight must be >= 0, but got -1."):
+        load(
+            frame.with_columns(w=pl.when(pl.col("x") == 1).then(-1.0).otherwise(1.0)),
+            target="y",
+            weights="w",
+        )
+    with refuses("X, column 'w', row 0: a value must be there"):
+        load(frame.with_columns(w=pl.lit(None, pl.Float64)), target="y", weights="w")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame([[1, 2, "a"]] * 4, columns=["a", "a", "y"]),
+        pd.DataFrame({"a": [], "y": []}),
+        pd.DataFrame({"a": pd.Series([10**400, 1] * 20, dtype=object), "y": ["p", "q"] * 20}),
+        pd.DataFrame({"a": pd.period_range("2020", periods=40, freq="M"), "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": [datetime.time(1)] * 40, "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": pl.Series([object()] * 40, dtype=pl.Object), "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": [b"x"] * 40, "y": ["p", "q"] * 20}),
+    ],
+    ids=["two names alike", "no rows", "1e400", "periods", "times of day", "objects", "bytes"],
+)
+def test_a_frame_that_is_no_table_is_refused(frame):
+    with refuses("X"):
+        load(frame, target="y")
+
+
+def test_a_column_of_an_array_that_is_left_out_is_left_out_in_prediction_too():
+    X = np.column_stack([np.arange(40.0), np.full(40, np.nan), np.arange(40) % 3])
+    data = from_arrays(X, np.arange(40) % 2)
+    assert data.n_features == 2
+    assert data.encoder.columns == ("column_1", "column_3")
+    with refuses("X of train: without"):
+        from_arrays(X, np.arange(40) % 2, test=(X[:, :2], np.arange(40) % 2))
+
+
+def test_masked_values_are_gaps():
+    X = np.ma.masked_equal(np.arange(80).reshape(40, 2) % 7, 3)
+    with refuses("X, column 'column_1', row 5: a value must be there"):
+        from_arrays(X, np.arange(40) % 2)
+    assert from_arrays(X, np.arange(40) % 2, missing="mean").n_features == 4

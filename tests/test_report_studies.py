@@ -207,7 +207,7 @@ def test_equal_differences_are_no_spread_to_judge_by(tmp_path):
     view = RunView(run)
     (found,) = conclusion(view, Comparisons(view))
     assert not found.carried
-    assert "the same with every seed, so that there is no spread to judge it by" in found.text
+    assert "the same with every seed, so there is no spread to judge it by" in found.text
 
 
 def test_arms_near_the_best_are_named(widths):

@@ -195,8 +195,9 @@ class Model(Told):
         place = self.standardiser.beyond(X, dtype)
         if place is not None:
             row, column = place
+            title = repr(self.encoder.feature_names[column]) if self.encoder else column
             raise KlayerError(
-                f"`X`, row {row}, column {column}: must be near enough to the rows of training to be "
+                f"`X`, row {row}, column {title}: must be near enough to the rows of training to be "
                 f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
                 f"{self.standardiser.mean[column]:g}."
             )

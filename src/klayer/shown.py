@@ -146,16 +146,16 @@ def number(value: float | None) -> str:
 def to_text(parts: list[Part], title: str, width: int) -> str:
     """Return parts for a terminal: blank lines between them, cells aligned."""
     width = max(width, 40)
-    written = [[title]] if title else []
+    written = [textwrap.wrap(title, width)] if title else []
     for part in parts:
         if isinstance(part, ShownSentence):
             lines = textwrap.wrap(part.text, width)
         elif isinstance(part, Facts):
-            lines = [part.lead] if part.lead else []
+            lines = textwrap.wrap(part.lead, width) if part.lead else []
             for label, text in part.facts:
                 lines += textwrap.wrap(f"{label}: {text}", width, subsequent_indent="  ")
         else:
-            lines = [f"{part.captions[0]}:"] if part.announced else []
+            lines = textwrap.wrap(f"{part.captions[0]}:", width) if part.announced else []
             lines += _text_table(part, width)
         written.append(lines)
     return "\n\n".join("\n".join(lines) for lines in written)

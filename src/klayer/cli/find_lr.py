@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def range_test(
             workers=workers,
             on_progress=bars.meter.move,
         )
+    folder.mkdir(parents=True, exist_ok=True)
     files = range_figure(test).save(folder)
     found = test.suggestion
     if as_json:
@@ -60,14 +60,14 @@ def range_test(
             ],
             "files": [str(path) for path in files],
         }
-        typer.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
         return
     if math.isfinite(found):
         spread = sorted(s for s in test.suggestions.tolist() if math.isfinite(s))
         several = f" ({spread[0]:.2g} to {spread[-1]:.2g})" if len(spread) > 1 else ""
-        typer.echo(f"--lr-max {found:g}{several}")
+        echo(f"--lr-max {found:g}{several}")
     else:
-        typer.echo("no learning rate from 1e-6 to 10 lowers the loss of these networks.")
+        echo("no learning rate from 1e-6 to 10 lowers the loss of these networks.")
     if not quiet:
         for path in files:
-            typer.echo(str(path))
+            echo(str(path))

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klayer.cli.echo import echo
+
 if TYPE_CHECKING:
     from klayer.shown import ShownColumn
     from klayer.study import Run
@@ -56,21 +58,19 @@ def written_score(row: Mapping[str, Any], split: str) -> str:
 
 def print_table(title: str, columns: Sequence[ShownColumn]) -> None:
     """Print a table that fits the terminal, under its title."""
-    import typer
 
     from klayer.shown import ShownTable, to_text
 
     rows = len(columns[0].cells)
     table = ShownTable(columns, [title] * rows, [False] * rows, announced=True)
-    typer.echo(to_text([table], "", terminal_width()) + "\n")
+    echo(to_text([table], "", terminal_width()) + "\n")
 
 
 def print_files(paths: Sequence[Path]) -> None:
     """Name the files that were written, a line each."""
-    import typer
 
     for path in paths:
-        typer.echo(str(path))
+        echo(str(path))
 
 
 def print_summary(run: Run) -> None:
@@ -85,7 +85,7 @@ def print_summary(run: Run) -> None:
     rows = list(arms)
     if single:
         rows = [arms[0].alone(record) for record in arms[0].records]
-        rows += [replace(arms[0], name="mean")] if len(rows) > 1 else []
+        rows += [replace(arms[0], name="mean", label="mean")] if len(rows) > 1 else []
     if not any(one.word == "state" and one.plain(arm) for one in shown for arm in rows):
         shown = [one for one in shown if one.word != "state"]
     print_table(
@@ -124,17 +124,16 @@ def require_one_alive(run: Run) -> None:
 
 def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
-    import typer
 
     from klayer.shown import ShownColumn
     from klayer.study.search.tables import measure_in, score_in
 
     if results["stopped"]:
-        typer.echo(f"no further stage: {results['stopped']}")
+        echo(f"no further stage: {results['stopped']}")
     if results["importance"]:
         parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
         word = measure_in(results["trials"]).word
-        typer.echo(f"importance for the validation {word}: {', '.join(parts)}")
+        echo(f"importance for the validation {word}: {', '.join(parts)}")
     if not results["finalists"]:
         return
     names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def predict(
     shape = about["image_shape"]
     if shape:
         for note in _unlike(files, tuple(shape), about.get("background", "white")):
-            typer.echo(f"{note}.", err=True)
+            echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
@@ -86,19 +87,19 @@ def predict(
         warnings.simplefilter("always")
         values = model.predict(X)[0]
     for hint in hints:
-        typer.echo(str(hint.message), err=True)
+        echo(str(hint.message), err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
             write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
         else:
             head, rows = _table(model, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
-        typer.echo(f"{out}: {len(names):,} rows", err=as_json)
+        echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        typer.echo(json_text(_records(model, names, values), indent=1))
+        echo(json_text(_records(model, names, values), indent=1))
     elif out is None:
         for line in _lines(model, names, values):
-            typer.echo(line)
+            echo(line)
 
 
 def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:

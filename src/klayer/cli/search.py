@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
+from klayer.cli.echo import echo
 from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
@@ -264,7 +265,7 @@ def _run(
     if as_json:
         from klayer.files import json_text
 
-        typer.echo(json_text({"run": str(run.path), **results}, indent=1))
+        echo(json_text({"run": str(run.path), **results}, indent=1))
     elif not quiet:
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])
@@ -280,9 +281,9 @@ class _Printer:
     def stage_begins(self, stage: Any) -> None:
         """Say what is drawn, and why."""
         self.meter.pause()
-        typer.echo(f"Stage {stage.stage}: {stage.wanted} trials, {stage.space}")
+        echo(f"Stage {stage.stage}: {stage.wanted} trials, {stage.space}")
         if stage.reason != "given":
-            typer.echo(f"because {stage.reason}")
+            echo(f"because {stage.reason}")
 
     def stage_ends(self, stage: Any, rows: list[dict[str, Any]]) -> None:
         """Print the trials, the best last."""

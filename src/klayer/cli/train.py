@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_settings, complete_studies
+from klayer.cli.echo import echo
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -268,7 +269,7 @@ def _run(
     if as_json:
         from klayer.files import json_text
 
-        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
+        echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
@@ -312,7 +313,7 @@ def _print_plan(
         }
         from klayer.files import json_text
 
-        typer.echo(json_text(plan, indent=1))
+        echo(json_text(plan, indent=1))
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"
@@ -327,7 +328,7 @@ def _print_plan(
                 ShownColumn("about", [_about(one.seconds) for one in found]),
             ],
         )
-        typer.echo(f"about {_about(total)} of training on this machine; nothing was trained.")
+        echo(f"about {_about(total)} of training on this machine; nothing was trained.")
 
 
 def _about(seconds: float) -> str:

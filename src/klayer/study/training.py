@@ -43,6 +43,9 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something that the user should know: of the data, of a damaged run, of a setting."""
 
+    def phase(self, what: str) -> None:
+        """Something begins whose end can't be foreseen."""
+
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Populations to be trained, with the number of updates of each."""
 
@@ -60,6 +63,8 @@ class Silent:
     """A reporter that says nothing."""
 
     def note(self, text: str) -> None: ...
+
+    def phase(self, what: str) -> None: ...
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
 

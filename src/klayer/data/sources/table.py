@@ -119,6 +119,6 @@ SOURCE = Source(
     columns=_columns,
     takes=(
         *("target", "task", "drop", "category", "max_levels", "missing", "split", "group_by"),
-        *("time", "validation_data", "test_data", "heading"),
+        *("time", "weights", "validation_data", "test_data", "heading"),
     ),
 )
