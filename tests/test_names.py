@@ -128,8 +128,6 @@ COMMANDS = {
 def answers(place):
     environment = {
         **os.environ,
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
         "PYTHONIOENCODING": "latin-1",
         "PYTHONPATH": str(Path(kl.__file__).parents[1]),
     }
