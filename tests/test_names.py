@@ -52,7 +52,7 @@ NASTY = {
     "a word of JSON": "null",
     "a smiley": ":warning:",
     "home": "~",
-    "dots": "...a",
+    "dots": "a...",
 }
 BYTES = "\udcff\udcfe"  # a file name that is not UTF-8
 ACTS = ["\x1b", "\x07", "\x9b", "\x7f", "\x85", "\u202e", "\ufeff", "\u2028", "\u200b", "\r"]
