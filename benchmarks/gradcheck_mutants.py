@@ -38,7 +38,7 @@ from klayer.nn import Network
 
 DEPTH, WIDTH = 4, 5
 # What is wrong there is wrong in every layer below.
-ON_THE_WAY = {"labels", "logits", "mask", "bn", "back"}
+ON_THE_WAY = {"labels", "targets", "logits", "drop", "mask", "bn", "back", "past"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Model:
         """Return the cost alone."""
         if self.single:
             params = {name: value.astype(np.float32) for name, value in params.items()}
-            return float(self.reference.cost(params))
+            return float(np.float32(self.reference.cost(params)))
         return self.reference.cost(params)
 
     def start(self):
@@ -111,10 +111,12 @@ class Model:
 
     def gradients(self, params, mutant: Mutant | None):
         """Return the gradients, with a mistake or without."""
-        planted = None
+        planted, layers = None, self.reference.forward(params)
         if mutant is not None and isinstance(mutant.plant, Mistake):
             planted = Planted(mutant.plant, self.layers, self.other)
-        grads = self.reference.gradient(self.reference.forward(params), planted)
+            grads = self.reference.gradient(layers, planted.among(layers))
+        else:
+            grads = self.reference.gradient(layers)
         grads = {name: np.array(grad.real) for name, grad in grads.items()}
         if mutant is not None and planted is None:
             for layer in self.layers:
@@ -269,24 +271,57 @@ MUTANTS = (
 )  # fmt: skip
 
 
+PLAIN = [{"batch_norm": norm} for norm in ("none", "hidden", "all")]
+SMOOTHED = "softmax_cross_entropy"
+OTHERS = [
+    *({"activation": name} for name in ("leaky_relu", "tanh", "gelu", "gelu_tanh", "silu", "selu")),
+    {"layer_norm": "hidden"},
+    {"layer_norm": "hidden", "activation": "tanh"},
+    {"drops_hidden": True},
+    {"skip": "equal"},
+    {"skip": "equal", "activation": "tanh"},
+    *({"loss": name} for name in ("squared", "absolute", "huber", "binary_cross_entropy")),
+    {"loss": "quantile", "quantiles": (0.2, 0.7)},
+]
+
+
+def networks(table: list[dict]) -> list[Network]:
+    """Return networks with these pieces, of one shape.
+
+    With a larger eps than klayer's own 1e-8: mistakes about eps must be above the rounding.
+    """
+    return [Network(6, (WIDTH,) * (DEPTH - 1), 4, bn_eps=1e-5, **pieces) for pieces in table]
+
+
+def labels_for(network: Network, samples: int, rng) -> np.ndarray:
+    """Draw labels as the network's loss takes them."""
+    if network.task == "classification":
+        return rng.integers(4, size=samples)
+    labels = rng.standard_normal((samples, 4))
+    return labels if network.task == "regression" else (labels > 0).astype(float)
+
+
 def build(mutant: Mutant | None, seed: int, single: bool = False, start_up: bool = False) -> Model:
     """Return a model with the mistake planted, or a correct one."""
     index = 0 if mutant is None else 1 + MUTANTS.index(mutant)
     rng = np.random.default_rng([seed, index])
-    # A larger eps than klayer's own 1e-8: mistakes about eps must be above the rounding.
-    possible = [
-        Network(6, (WIDTH,) * (DEPTH - 1), 4, batch_norm=norm, bn_eps=1e-5)
-        for norm in ("none", "hidden", "all")
-    ]
     where = "any" if mutant is None else mutant.where
-    possible = [one for one in possible if layers_where(one, where)]
+    # ReLU and softmax, unless the mistake is one of another piece or loss.
+    possible = [one for one in networks(PLAIN) if layers_where(one, where)]
+    possible = possible or [one for one in networks(OTHERS) if layers_where(one, where)]
     network = possible[rng.integers(len(possible))]
     samples = int(rng.integers(8, 21))
     reference = Reference(
         network,
         x=rng.standard_normal((samples, 6)),
-        labels=rng.integers(4, size=samples),
+        labels=labels_for(network, samples, rng),
         l2=float(rng.uniform(0.01, 0.2)),
+        numbers={"smoothing": 0.2 if where.endswith(SMOOTHED) else 0.0, "huber_delta": 0.3},
+        masks={
+            layer: (rng.random((samples, WIDTH)) < 0.7) / 0.7
+            for layer in range(1, DEPTH)
+            if network.drops_hidden
+        },
     )
     params = {k: v[0] for k, v in generic_params(network, seed=1000 * index + seed).items()}
     if mutant is None:

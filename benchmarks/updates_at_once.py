@@ -45,7 +45,11 @@ def main() -> None:
             with Engine(cores) as engine:
                 for networks in options.networks:
                     settings = Settings(
-                        hidden=(width, width), batch_norm="hidden", cycles=1e6, batch_size=batch
+                        hidden=(width, width),
+                        batch_norm="hidden",
+                        cycles=10_000,
+                        points_per_cycle=1,
+                        batch_size=batch,
                     )
                     members = [Member(settings, seed) for seed in range(networks)]
                     chosen = Population(data, members)

@@ -7,6 +7,7 @@ import numpy as np
 
 from klayer.study import Run, Study
 from klayer.study.launch import run_study
+from run_files import store, store_lines
 
 BRIEF = {"batch_size": 50, "cycles": 1, "half_cycle": "2 epochs", "points_per_cycle": 4, "l2": 1e-3}
 
@@ -45,7 +46,7 @@ def without_split(run, copy, *splits):
     info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     for split in splits:
         del info["data"]["samples"][split]
-    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    store(copy / "run.json", info)
     lines = []
     for record in run.networks:
         values = record.to_json()
@@ -53,6 +54,6 @@ def without_split(run, copy, *splits):
             for kind in ("accuracy", "loss", "cost"):
                 del values[f"{split}_{kind}"]
                 values["history"].pop(f"{split}_{kind}", None)
-        lines.append(json.dumps(values) + "\n")
-    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines.append(values)
+    store_lines(copy / "networks.jsonl", lines)
     return Run(copy)

@@ -1,11 +1,13 @@
 """The page in a real browser, from disk, with the network cut."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from klayer.report import compare_runs
+from klayer.report import compare_runs, pdf
 from report_runs import make_study
 
 pytestmark = pytest.mark.timeout(300)
@@ -129,7 +131,7 @@ def test_pointing_at_a_curve_shows_the_values_there(light):
 
 
 def test_grid_names_network_seed_and_accuracy_on_hover(light):
-    text = light.hover(light.page.locator("#grid .live .mark-rect path").first)
+    text = light.hover(light.page.locator("#overview .live .mark-rect path").first)
     for word in ("2-layer", "seed", "test accuracy"):
         assert word in text
 
@@ -180,13 +182,104 @@ def test_dark_scheme_reaches_text_charts_and_tooltips(dark):
 
 def test_button_changes_the_scheme_and_says_so(opened, study):
     found = opened(study.path / "report.html", color_scheme="light")
-    button = found.page.get_by_role("button", name="Dark")
-    assert button.get_attribute("aria-pressed") == "false"
+    button = found.page.get_by_role("button", name="Dark colours")
     button.focus()
     found.page.keyboard.press("Enter")
-    assert button.get_attribute("aria-pressed") == "true"
+    assert found.page.get_by_role("button", name="Light colours").is_visible()
     colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
     assert colour == "rgb(21, 23, 27)"
+    found.page.reload()
+    colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert colour == "rgb(21, 23, 27)", "the choice is remembered"
+
+
+def test_values_of_a_chart_are_reached_by_keyboard(opened, study):
+    found = opened(study.path / "report.html")
+    chart = found.page.locator("#overview .chart")
+    chart.focus()
+    found.page.wait_for_function("document.querySelector('#overview .chart.drawn')")
+    said = []
+    for _ in range(3):
+        found.page.keyboard.press("ArrowRight")
+        found.page.wait_for_timeout(100)
+        said.append(found.page.locator("#said").inner_text())
+    assert len(set(said)) == 3
+    assert all("test accuracy" in text and "seed" in text for text in said)
+    assert found.page.locator("#vg-tooltip-element.visible").count() == 1
+
+
+def test_values_of_a_chart_are_reached_by_a_tap(opened, study):
+    found = opened(
+        study.path / "report.html", viewport={"width": 390, "height": 844}, has_touch=True
+    )
+    chart = found.page.locator("#overview .chart")
+    chart.scroll_into_view_if_needed()
+    found.page.wait_for_function("document.querySelector('#overview .chart.drawn')")
+    chart.tap()
+    found.page.wait_for_selector("#vg-tooltip-element.visible")
+    assert "test accuracy" in found.page.locator("#vg-tooltip-element").inner_text()
+
+
+CUT = """() => [...document.querySelectorAll('.table')].filter(
+    t => t.offsetWidth && t.scrollWidth > t.clientWidth + 1).map(t => t.ariaLabel)"""
+
+
+@pytest.mark.parametrize("width", [390, 500, 768, 1280])
+def test_no_table_is_cut(opened, study, width):
+    found = opened(study.path / "report.html", viewport={"width": width, "height": 900})
+    found.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = found.page.evaluate(CUT)
+    if width in (390, 500, 1280):
+        assert cut == []
+    else:  # the first column stays, and a shadow says that there is more
+        sticky = "t => getComputedStyle(t.querySelector('tbody th')).position"
+        for name in cut:
+            table = found.page.locator(f'.table[aria-label="{name}"]')
+            assert table.evaluate(sticky) == "sticky"
+
+
+def test_a_row_of_a_table_is_a_card_on_a_phone(opened, study):
+    found = opened(study.path / "report.html", viewport={"width": 390, "height": 844})
+    cell = found.page.locator("#all-arms td").first
+    title = cell.evaluate("e => getComputedStyle(e, '::before').content")
+    assert title == '"Seeds"'
+    box = found.page.locator("#all-arms td").last.bounding_box()
+    assert box["x"] + box["width"] <= 390
+
+
+def test_confusion_matrix_has_dark_colours_of_its_own(dark):
+    cells = dark.page.locator("#confusion .live .mark-rect path")
+    darkest = cells.evaluate_all("all => all.map(e => getComputedStyle(e).fill)")
+    words = dark.page.locator("#confusion .live .mark-text text").first
+    assert "rgb(30, 33, 38)" in darkest, "no share"
+    assert words.evaluate("e => getComputedStyle(e).fill") == "rgb(240, 238, 233)"
+
+
+AXE = os.environ.get("AXE_CORE")
+
+
+@pytest.mark.skipif(not AXE, reason="AXE_CORE names no axe.min.js: npm install axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing(opened, study, scheme, width):
+    found = opened(
+        study.path / "report.html", viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    found.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found.draw_all()
+    found.page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    result = found.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert [one["id"] for one in result["violations"]] == []
+
+
+def test_the_printed_page_is_a4_with_numbers(study, tmp_path):
+    if pdf.find_chromium() is None:
+        pytest.skip("Chromium is not installed")
+    copy = tmp_path / "report.html"
+    shutil.copy(study.path / "report.html", copy)
+    content = pdf.print_pdf(copy).read_bytes()
+    box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content)
+    assert [round(float(side)) for side in box.groups()] == [595, 842]
 
 
 def contrast(a, b):
@@ -222,7 +315,7 @@ def test_all_text_colours_have_contrast_aa_on_their_ground(light, dark, scheme):
 
 def test_without_scripts_the_static_pictures_stand_in(opened, study):
     found = opened(study.path / "report.html", java_script_enabled=False)
-    picture = found.page.locator("#grid .static svg")
+    picture = found.page.locator("#overview .static svg")
     assert picture.is_visible()
     assert picture.bounding_box()["height"] > 100
 
@@ -230,8 +323,8 @@ def test_without_scripts_the_static_pictures_stand_in(opened, study):
 def test_print_shows_static_pictures_in_light_colours(dark):
     found = dark
     found.page.emulate_media(media="print")
-    assert found.page.locator("#grid .static svg").is_visible()
-    assert not found.page.locator("#grid .live").is_visible()
+    assert found.page.locator("#overview .static svg").is_visible()
+    assert not found.page.locator("#overview .live").is_visible()
     colour = found.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
     assert colour == "rgb(255, 255, 255)"
     found.picture("print")

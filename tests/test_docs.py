@@ -50,6 +50,47 @@ def test_every_command_is_documented(command):
     assert COMMANDS[command].help
 
 
+def every_command(command=None, path=()):
+    """All commands and groups, with the words that call them."""
+    command = command or typer.main.get_command(app)
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every_command(inner, (*path, name))
+
+
+EVERY = {" ".join(("klayer", *path)): (path, command) for path, command in every_command()}
+
+
+@pytest.mark.parametrize("called", list(EVERY))
+def test_the_help_of_every_command_ends_with_examples_that_can_be_read(called):
+    path, command = EVERY[called]
+    text = " ".join(command.help.split())
+    examples = re.findall(r"Example[^:]*: klayer (.*?)(?= Example|$)", text)
+    assert examples
+    for example in examples:
+        words = example.split()
+        assert tuple(words[: len(path)]) == path
+        context, inner = None, typer.main.get_command(app)
+        while hasattr(inner, "commands") and words:
+            context = typer.Context(inner, info_name="klayer", parent=context)
+            inner = inner.commands[words.pop(0)]
+        if words or not hasattr(inner, "commands"):
+            inner.make_context("klayer", words)  # raises for what it doesn't know
+
+
+@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("called", list(EVERY))
+def test_help_cuts_no_word_in_a_narrow_terminal(called, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    command = EVERY[called][1]
+    text = command.get_help(command.make_context(called, [], resilient_parsing=True))
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "\\[" not in text
+    for flag in ("--half-cycle", "--batch-norm, --bn") if called == "klayer train" else ():
+        assert flag in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_name_only_commands_and_files_that_exist(page):
     text = page.read_text(encoding="utf-8")

@@ -1,4 +1,11 @@
+import contextlib
+import errno
+import json
+import multiprocessing
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,16 +13,27 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.files import (
+    Damaged,
+    Lock,
+    NotWritten,
     append_bytes,
     cached,
+    is_part,
+    own_folder,
+    parse_json,
     read_arrays,
+    read_bytes,
     read_json,
+    remove_parts,
+    sealed_line,
     write_arrays,
     write_bytes,
+    write_csv,
     write_json,
 )
 
 OPEN = Path("/proc/self/fd")  # the files that this process has open, where the system tells
+posix = pytest.mark.skipif(os.name != "posix", reason="this system has no such files")
 
 
 @pytest.fixture
@@ -36,10 +54,16 @@ def order(monkeypatch):
     return done
 
 
+# Writing.
+
+
 def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(tmp_path, order):
     write_json(tmp_path / "a.json", {"x": (1, float("nan"))})
     if OPEN.exists():
-        assert order == [("flush", "a.json.part"), ("rename", "a.json"), ("flush", tmp_path.name)]
+        part, renamed, folder = order
+        assert part[0] == "flush"
+        assert re.fullmatch(r"a\.json\.\d+-\d+\.part", part[1])
+        assert (renamed, folder) == (("rename", "a.json"), ("flush", tmp_path.name))
     assert read_json(tmp_path / "a.json") == {"x": [1, None]}
 
 
@@ -49,10 +73,75 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, content,
     write_bytes(path, b"old")
     if content:
         monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises((OSError, TypeError)):
+    with pytest.raises((NotWritten, TypeError)):
         write_bytes(path, content)
     assert path.read_bytes() == b"old"
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+STEPS = {
+    errno.ENOSPC: "No space left on device. Free some space on its disk",
+    errno.EDQUOT: "quota exceeded. Free some of your quota",
+    errno.EACCES: "Permission denied. Choose a folder that you may write to",
+    errno.EROFS: "Read-only file system. Choose a folder that can be written to",
+    errno.EIO: "Input/output error. The disk fails: check it, or choose another",
+    errno.EMFILE: "Too many open files. Too many files are open: close some",
+    errno.ENXIO: "No such device or address. Choose another place",
+}
+
+
+@posix
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize("number", STEPS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("write", [write_bytes, append_bytes])
+def test_a_refusal_names_path_cause_and_next_step_and_leaves_the_old(
+    tmp_path, monkeypatch, call, number, write
+):
+    path = tmp_path / "a"
+    write_bytes(path, b"old")
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    if call == "replace" and write is append_bytes:
+        pytest.skip("nothing is renamed")
+    with monkeypatch.context() as during:
+        during.setattr(os, call, refuse)
+        with pytest.raises(NotWritten, match=re.escape(f"{path} can't be written: ")) as raised:
+            write(path, b"new")
+    assert STEPS[number] in str(raised.value)
+    assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_short_write_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, bytes(data[:3])))
+    write_bytes(tmp_path / "a", b"0123456789", memoryview(b"abcd"))
+    append_bytes(tmp_path / "a", b"ABCDEFG")
+    assert (tmp_path / "a").read_bytes() == b"0123456789abcdABCDEFG"
+
+
+@posix
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda tmp: tmp / "gone" / "a", "Its folder is gone"),
+        (lambda tmp: tmp / ("n" * 300), "Choose a shorter name"),
+        (lambda tmp: tmp, "A folder of that name is in the way"),
+    ],
+)
+def test_a_place_that_cannot_be_is_named(tmp_path, make, message):
+    for write in (write_bytes, append_bytes):
+        with pytest.raises(NotWritten, match=message):
+            write(make(tmp_path), b"x")
+
+
+@posix
+def test_a_long_name_that_the_system_takes_is_written(tmp_path):
+    write_bytes(tmp_path / ("n" * 255), b"x")
+    write_bytes(tmp_path / ("ä" * 127), b"x")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_appended_lines_are_flushed(tmp_path, order):
@@ -63,6 +152,113 @@ def test_appended_lines_are_flushed(tmp_path, order):
     assert [kind for kind, _ in order] == ["flush", "flush", "flush"]  # the new name, too
 
 
+def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path):
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, check=True)  # fmt: skip
+    gone = int(child.stdout)
+    for name in (f"a.{gone}-0.part", f"a.{os.getpid()}-99999.part", "run.json.part", "a", "b.json"):
+        (tmp_path / name).touch()
+    alive = tmp_path / f"a.{os.getppid()}-0.part"
+    alive.touch()
+    remove_parts(tmp_path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([alive.name, "a", "b.json"])
+    assert not is_part(alive)
+
+
+# Links, pipes.
+
+
+@posix
+def test_a_symbolic_link_is_replaced_or_refused_never_followed(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(NotWritten, match="symbolic link, which is not followed"):
+        append_bytes(tmp_path / "link", b"x")
+    with pytest.raises(NotWritten, match="symbolic link, which is not followed"):
+        Lock(tmp_path / "link", "it").take()
+    write_bytes(tmp_path / "link", b"mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotWritten, match="symbolic link, which is not followed"):
+        own_folder(tmp_path, "figures")
+    assert target.read_bytes() == b"precious"
+    assert (tmp_path / "link").read_bytes() == b"mine"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@posix
+@pytest.mark.timeout(20)
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_bytes, read_json, read_arrays):
+        with pytest.raises(KlayerError, match="must be a file, but is none"):
+            read(tmp_path / "pipe")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(KlayerError, match="must have 4 bytes at the most, but has 5"):
+        read_bytes(tmp_path / "a", 4)
+
+
+# Digests.
+
+VALUES = {"text": 'a "digest": "00"}', "numbers": [1, None, -0.5], "more": {"digest": "x" * 32}}
+ARRAYS = {"a/b": np.arange(6.0).reshape(2, 3), "c": np.array([True])}
+
+
+def as_file(path):
+    write_json(path, VALUES)
+    return lambda: read_json(path, sealed=True)
+
+
+def as_line(path):
+    path.write_bytes(sealed_line(VALUES))
+    return lambda: parse_json(path.read_bytes(), "a line", sealed=True)
+
+
+def as_arrays(path):
+    write_arrays(path, ARRAYS, VALUES)
+    return lambda: read_arrays(path, sealed=True)
+
+
+@pytest.mark.parametrize("write", [as_file, as_line, as_arrays])
+def test_every_bit_and_every_length_is_told_from_what_was_written(tmp_path, write):
+    read = write(tmp_path / "a")
+    whole = (tmp_path / "a").read_bytes()
+    read()
+    for length in range(len(whole)):
+        (tmp_path / "a").write_bytes(whole[:length])
+        with pytest.raises(Damaged):
+            read()
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "a").write_bytes(flipped)
+        with pytest.raises(Damaged):
+            read()
+
+
+@pytest.mark.parametrize("write", [as_file, as_line])
+def test_what_was_sealed_comes_back_without_its_digest(tmp_path, write):
+    assert write(tmp_path / "a")() == VALUES
+
+
+def test_an_empty_table_has_a_digest_too(tmp_path):
+    write_json(tmp_path / "a", {})
+    assert read_json(tmp_path / "a", sealed=True) == {}
+    assert parse_json(sealed_line({}), "a", sealed=True) == {}
+
+
+def test_a_file_of_an_older_version_is_taken_as_it_is(tmp_path):
+    (tmp_path / "a").write_text(json.dumps(VALUES))
+    assert read_json(tmp_path / "a") == VALUES
+    with pytest.raises(Damaged, match="its end is not as klayer wrote it"):
+        read_json(tmp_path / "a", sealed=True)
+
+
 def test_arrays_and_plain_values_come_back(tmp_path):
     arrays = {"a/b": np.arange(6.0).reshape(2, 3)[:, ::2], "c": np.array([True])}
     write_arrays(tmp_path / "x", arrays, {"n": [1, None]})
@@ -70,6 +266,19 @@ def test_arrays_and_plain_values_come_back(tmp_path):
     assert values == {"n": [1, None]}
     for key, value in arrays.items():
         assert np.array_equal(found[key], value)
+
+
+def test_the_same_arrays_make_the_same_bytes(tmp_path):
+    for name in "ab":
+        write_arrays(tmp_path / name, ARRAYS, VALUES)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_numbers_that_are_not_finite_never_reach_a_file(tmp_path):
+    write_json(tmp_path / "a", {"x": np.float32("nan"), "y": float("-inf")})
+    assert "NaN" not in (tmp_path / "a").read_text()
+    write_arrays(tmp_path / "b", {}, {"x": float("nan")})
+    assert b"NaN" not in (tmp_path / "b").read_bytes()
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):
@@ -82,8 +291,81 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
         read_json(tmp_path / "x")
 
 
+# The lock.
+
+
+def _enter(path, times, seconds, inside, overlaps):
+    for _ in range(times):
+        lock = Lock(path, "it")
+        with contextlib.suppress(KlayerError):
+            lock.take()
+            try:
+                with inside.get_lock():
+                    inside.value += 1
+                    overlaps.value += inside.value > 1
+                with inside.get_lock():
+                    inside.value -= 1
+                seconds.value += 1
+            finally:
+                lock.release()
+
+
+@posix
+def test_a_lock_never_lets_two_in(tmp_path):
+    context = multiprocessing.get_context("fork")
+    inside, overlaps, entries = (context.Value("i", 0) for _ in range(3))
+    children = [
+        context.Process(target=_enter, args=(tmp_path / "lock", 500, entries, inside, overlaps))
+        for _ in range(4)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert entries.value > 400
+    assert overlaps.value == 0
+    assert not list(tmp_path.iterdir())
+
+
+@posix
+def test_a_file_system_without_locks_is_said_and_can_be_allowed(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(
+        KlayerError, match=r"has no locks \(No locks available\).*KLAYER_UNLOCKED=1"
+    ):
+        Lock(tmp_path / "lock", "runs/a").take()
+    monkeypatch.setenv("KLAYER_UNLOCKED", "1")
+    lock = Lock(tmp_path / "lock", "runs/a")
+    lock.take()
+    lock.release()
+
+
+# Tables.
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path):
+    cells = ["=1+1", "+x", "-x", "@x", "\t=1", "\r=1", "\n=1", " =1", "-0.5", "+3e2", "a=b", None]
+    write_csv(tmp_path / "a.csv", ["=head", "n"], [[cell, -1.5] for cell in cells])
+    import csv
+
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["'=head", "n"]
+    found = ["'" + cell.replace("\r", "\n") for cell in cells[:8]] + ["-0.5", "+3e2", "a=b", ""]
+    assert [row[0] for row in rows] == found
+    assert {row[1] for row in rows} == {"-1.5"}
+
+
+# The cache.
+
+
 def test_a_cached_text_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr("klayer.files.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("klayer.files.cache.cache_folder", lambda: tmp_path / "cache")
     made = []
 
     def make():
@@ -100,5 +382,5 @@ def test_a_cached_text_is_made_once_and_again_if_it_is_damaged(tmp_path, monkeyp
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("klayer.files.cache_folder", lambda: tmp_path / "file" / "cache")
+    monkeypatch.setattr("klayer.files.cache.cache_folder", lambda: tmp_path / "file" / "cache")
     assert cached("a.txt", lambda: "text") == "text"

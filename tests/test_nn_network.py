@@ -250,7 +250,7 @@ def test_every_dtype_is_kept(dtype, rng):
         ({"hidden": (3, 0)}, r"`hidden` must be >= 1, but got \(?\[?3, 0"),
         ({"n_classes": 1}, "`n_classes` must be >= 2"),
         ({"n_features": 0}, "`n_features` must be >= 1"),
-        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"bn_eps": 0.0}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
         ({"loss": "hinge"}, "unknown loss 'hinge': Known: softmax_cross_entropy"),
     ],

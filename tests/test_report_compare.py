@@ -16,6 +16,7 @@ from klayer.report.two_runs import pairs
 from klayer.study import Study
 from klayer.study.launch import run_study
 from report_runs import without_split
+from run_files import store_lines
 
 ARM = {"hidden": [10], "batch_size": 50, "cycles": 1, "half_cycle": "1 epoch", "l2": 1e-3}
 
@@ -66,8 +67,8 @@ def test_runs_without_a_common_arm_are_refused(runs, tmp_path):
     records = [json.loads(line) for line in lines]
     for i, record in enumerate(records):
         record["arm"] = f"arm {i}"
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (copy / "networks.jsonl").write_text(text, encoding="utf-8")
+    store_lines(copy / "networks.jsonl", records)
+    (copy / "summary.json").unlink(missing_ok=True)
     with pytest.raises(KlayerError, match="no arm with the same settings or the same name"):
         compare_runs(runs[0].path, copy, tmp_path / "both.html")
 

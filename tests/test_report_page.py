@@ -27,6 +27,7 @@ from klayer.report.sections.section import Part, Section, block
 from klayer.study import Run, Study
 from klayer.study.launch import run_study
 from report_runs import BRIEF, make_study, without_split
+from run_files import store, store_lines
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_changed_data_are_said_not_shown(study, tmp_path):
     shutil.copytree(study.path, copy)
     info = json.loads((copy / "run.json").read_text())
     info["config"]["data"] = "no-such-file.npz"
-    (copy / "run.json").write_text(json.dumps(info))
+    store(copy / "run.json", info)
     with pytest.raises(KlayerError):
         Run(copy).load_data(may_download=False)
     page = page_of(copy)
@@ -270,7 +271,7 @@ def checked():
 def test_gradient_check_is_an_appendix_of_a_study_about_something_else(one, tmp_path, checked):
     copy = tmp_path / "checked"
     shutil.copytree(one[0].path, copy)
-    (copy / "gradcheck.json").write_text(json.dumps(checked), encoding="utf-8")
+    store(copy / "gradcheck.json", checked)
     page = page_of(copy)
     assert '<span class="number">B</span>Gradient check</h2>' in page
     assert "All of them are right." in page
@@ -280,7 +281,7 @@ def test_gradient_check_is_an_appendix_of_a_study_about_something_else(one, tmp_
 def test_gradient_check_comes_first_where_a_publication_is_repeated(study, tmp_path, checked):
     copy = tmp_path / "checked"
     shutil.copytree(study.path, copy)
-    (copy / "gradcheck.json").write_text(json.dumps(checked), encoding="utf-8")
+    store(copy / "gradcheck.json", checked)
     page = page_of(copy)
     assert '<span class="number">1</span>Gradient check</h2>' in page
     assert "as published and as repeated here" in page
@@ -291,7 +292,7 @@ def test_wrong_gradient_is_named_on_the_page(one, tmp_path, checked):
     shutil.copytree(one[0].path, copy)
     stored = json.loads(json.dumps(checked))
     stored["rows"][0]["verdict"] = "wrong"
-    (copy / "gradcheck.json").write_text(json.dumps(stored), encoding="utf-8")
+    store(copy / "gradcheck.json", stored)
     page = page_of(copy)
     assert "Wrong: 2 layers, no batch normalisation, W1." in page
     assert "All of them are right." not in page
@@ -316,8 +317,8 @@ def edited(study, tmp_path, accuracies):
     for record in study.networks:
         state, value = accuracies(record)
         values = {**record.to_json(), "state": state, "test_accuracy": value}
-        lines.append(json.dumps(values) + "\n")
-    (copy / "networks.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines.append(values)
+    store_lines(copy / "networks.jsonl", lines)
     return RunView(Run(copy))
 
 
@@ -430,7 +431,7 @@ def test_run_with_settings_of_a_later_version_is_refused(one, tmp_path, change):
     shutil.copytree(one[0].path, copy)
     record = json.loads((copy / "networks.jsonl").read_text(encoding="utf-8"))
     record["settings"] |= change
-    (copy / "networks.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    store_lines(copy / "networks.jsonl", [record])
     name = next(iter(change.items()))["schedule" in change]
     with pytest.raises(KlayerError, match=f"later.*'{name}'.*later version"):
         write_report(copy)

@@ -13,10 +13,12 @@ from klayer.data import load
 from klayer.errors import KlayerError
 from klayer.study import Run, Study
 from klayer.study.launch import resume_search, run_search
-from klayer.study.search.optuna_mirror import OptunaMirror, hide_password
+from klayer.study.search.optuna_mirror import OptunaMirror
 from klayer.study.search.optuna_space import whole_space
 from klayer.study.search.space import Range, Space
 from klayer.study.search.tables import trial_table
+from klayer.study.secrets import without_passwords
+from run_files import store
 
 
 def parsed(**values):
@@ -185,7 +187,7 @@ def test_a_storage_of_another_search_is_refused(tmp_path):
     second = run_search(small(url, seed=1), out=tmp_path / "second")
     plan = json.loads((second.path / "search.json").read_text())
     plan["study"] = json.loads((first.path / "search.json").read_text())["study"]
-    (second.path / "search.json").write_text(json.dumps(plan))
+    store(second.path / "search.json", plan)
     with pytest.raises(
         KlayerError, match="the storage must hold this run's search, but its trial 0"
     ):
@@ -210,8 +212,8 @@ def test_the_whole_space_joins_ranges_and_choices():
 
 
 def test_a_password_is_hidden_and_a_url_without_one_is_not_changed():
-    assert hide_password("mysql://a:b@c/d") == "mysql://a:***@c/d"
-    assert hide_password("sqlite:///x.db") == "sqlite:///x.db"
+    assert without_passwords("mysql://a:b@c/d") == "mysql://a:***@c/d"
+    assert without_passwords("sqlite:///x.db") == "sqlite:///x.db"
 
 
 def test_a_run_that_is_not_made_yet_leaves_the_storage_alone(tmp_path):

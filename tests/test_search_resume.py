@@ -13,6 +13,7 @@ from importlib import import_module
 import pytest
 
 from klayer.errors import KlayerError
+from klayer.files import sealed_line
 from klayer.study import NetworkRecord, Run, Study
 from klayer.study.launch import resume_search, run_search, run_study
 
@@ -102,9 +103,9 @@ def torn(path):
     """Search, and be killed when half of the first population's lines are written."""
 
     def append(run, records):
-        text = "".join(json.dumps(record.to_json()) + "\n" for record in records)
+        text = b"".join(sealed_line(record.to_json()) for record in records)
         with (run.path / "networks.jsonl").open("ab") as out:
-            out.write(text.encode()[: len(text) // 2])
+            out.write(text[: len(text) // 2])
             out.flush()
             os.fsync(out.fileno())
         die()
@@ -118,7 +119,7 @@ def comparable(run):
     import optuna
 
     plan = json.loads((run.path / "search.json").read_text())
-    name = plan.pop("study")
+    name, _ = plan.pop("study"), plan.pop("digest")
     storage = optuna.storages.RDBStorage(f"sqlite:///{run.path}/search.db")
     trials = optuna.load_study(study_name=name, storage=storage).trials
     storage.engine.dispose()
@@ -155,8 +156,8 @@ def check(run, expected):
     found = comparable(run)
     for part in expected:
         assert found[part] == expected[part], part
-    lines = (run.path / "networks.jsonl").read_text().splitlines()
-    keys = [NetworkRecord.from_line(line.encode(), "").key for line in lines]
+    lines = (run.path / "networks.jsonl").read_bytes().splitlines(keepends=True)
+    keys = [NetworkRecord.from_line(line, "", sealed=True).key for line in lines]
     assert len(keys) == len(set(keys)) == len(expected["networks"])
     assert {state for _, state, *_ in found["optuna"]} <= {"COMPLETE", "PRUNED"}
     assert list((run.path / "checkpoints").glob("stage-*")) == []
@@ -333,11 +334,15 @@ def test_another_kind_of_run_is_not_resumed_as_a_search(tmp_path):
         resume_search(run.path)
 
 
-def test_a_search_file_that_is_not_json_is_named(copied):
+def test_a_damaged_search_file_is_named_and_drawn_again(copied):
     run = copied()
+    before = comparable(run)["plan"]
     (run.path / "search.json").write_text("{")
     with pytest.raises(KlayerError, match=r"search\.json must be JSON, but"):
-        resume_search(run.path)
+        Run(run.path).asked  # noqa: B018
+    again = resume_search(run.path)
+    assert [one.key for one in again.networks] == [one.key for one in run.networks]
+    assert comparable(again)["plan"] == before
 
 
 def test_one_process_at_a_time(copied):

@@ -17,6 +17,10 @@ from klayer.study.statistics import (
     holm,
     paired,
     percent,
+    pooled_sd,
+    smallest_shown,
+    superiority,
+    wilson,
 )
 
 
@@ -168,3 +172,77 @@ def test_order_of_records_does_not_matter(order):
 def test_percent_rounds_and_shows_gaps():
     assert percent(0.1239, 2) == "12.39\u202f%"
     assert percent(None) == "–"
+
+
+def test_an_interval_over_seeds_stays_within_the_bounds_and_covers_as_often():
+    found = estimate([1.0, 1.0, 0.93], (0, 1))
+    assert found.low < 0.93
+    assert found.high == 1.0
+    assert cell(records([1.0, 0.99, 0.9])).result.high == 1.0
+    rng = np.random.default_rng(3)
+    samples = 1 - np.abs(rng.normal(0.0, 0.02, (2000, 5)))
+    true = 1 - 0.02 * math.sqrt(2 / math.pi)
+    cut = [estimate(sample, (0, 1)) for sample in samples]
+    free = [estimate(sample) for sample in samples]
+    assert max(one.high for one in cut) <= 1 < max(one.high for one in free)
+    assert sum(one.low <= true <= one.high for one in cut) == sum(
+        one.low <= true <= one.high for one in free
+    )
+
+
+@pytest.mark.parametrize(("right", "n"), [(27, 27), (0, 27), (8, 10), (1, 1), (500, 10_000)])
+def test_wilsons_interval_is_scipys(right, n):
+    wanted = stats.binomtest(right, n).proportion_ci(method="wilson")
+    assert wilson(right / n, n) == pytest.approx(tuple(wanted), abs=1e-12)
+    assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+def test_the_smallest_difference_is_shown_in_80_of_100_samples():
+    rng = np.random.default_rng(5)
+    for n, together in ((5, 1), (5, 4), (12, 3)):
+        smallest = smallest_shown(0.01, n, together)
+        differences = rng.normal(smallest, 0.01, (6000, n))
+        p = stats.ttest_1samp(differences, 0, axis=1).pvalue
+        assert np.mean(p < 0.05 / together) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_smallest_difference_needs_pairs():
+    assert smallest_shown(0.01, 1) is None
+    assert smallest_shown(0.0, 5) == 0.0
+    assert smallest_shown(0.01, 40) < smallest_shown(0.01, 5) < smallest_shown(0.01, 5, 10)
+
+
+def test_superiority_counts_pairs_and_is_mann_whitneys_statistic():
+    rng = np.random.default_rng(2)
+    a, b = rng.integers(0, 9, 7) / 10, rng.integers(0, 9, 5) / 10
+    wanted = stats.mannwhitneyu(b, a).statistic / (len(a) * len(b))
+    assert superiority(list(a), list(b)) == pytest.approx(wanted)
+    assert superiority([0.5], []) is None
+    assert compare(records([0.5, 0.6]), records([0.7, 0.8])).superiority == 1.0
+
+
+def test_a_pooled_standard_deviation_is_within_groups_alone():
+    rng = np.random.default_rng(4)
+    groups = [shift + rng.normal(0, 0.02, 40) for shift in (0.1, 0.5, 0.9)]
+    found = pooled_sd(groups)
+    assert found.n == 117
+    assert found.mean == pytest.approx(math.sqrt(np.mean([g.var(ddof=1) for g in groups])))
+    inside = 0
+    for _ in range(1000):
+        one = pooled_sd(rng.normal(0, 0.02, (3, 4)))
+        inside += one.low <= 0.02 <= one.high
+    assert 0.93 < inside / 1000 < 0.97
+    assert pooled_sd([[0.5]]).mean is None
+
+
+def test_a_comparison_knows_how_many_were_made_with_it():
+    ones = holm([paired([0.01, 0.03, 0.02]), paired([0.0, 0.0, 0.0]), paired([0.02, 0.0, 0.01])])
+    assert ones[0].together == 2
+    assert ones[0].smallest_shown == smallest_shown(ones[0].difference.sd, 3, 2)
+    assert ones[1].identical
+    assert not ones[0].identical
+
+
+def test_an_interval_of_differences_of_shares_stays_within_100_points():
+    found = compare(records([0.0, 1.0]), records([1.0, 0.0]))
+    assert (found.difference.low, found.difference.high) == (-1.0, 1.0)

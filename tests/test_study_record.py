@@ -92,7 +92,7 @@ def test_a_record_without_a_part_of_it_is_refused():
     del values["lane"]
     with pytest.raises(KlayerError, match="a network's record must have 'lane', but has none"):
         NetworkRecord.from_json(values)
-    with pytest.raises(KlayerError, match="here must be JSON, but: .*Remove the line"):
+    with pytest.raises(KlayerError, match="here must be JSON, but: "):
         NetworkRecord.from_line(b'{"part": ', "here")
     with pytest.raises(KlayerError, match="here: a record is damaged: got 3"):
         NetworkRecord.from_line(b"3", "here")
@@ -101,11 +101,11 @@ def test_a_record_without_a_part_of_it_is_refused():
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_a_line_is_utf_8_and_nothing_else(encoding):
     line = json.dumps(RECORD.to_json()).encode(encoding)
-    with pytest.raises(KlayerError, match="here must be JSON, but: .*Remove the line"):
+    with pytest.raises(KlayerError, match="here must be JSON, but: "):
         NetworkRecord.from_line(line, "here")
 
 
 @pytest.mark.parametrize("line", [b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}"])
 def test_a_line_that_python_cannot_parse_is_damage(line):
-    with pytest.raises(KlayerError, match="here must be JSON, but: .*Remove the line"):
+    with pytest.raises(KlayerError, match="here must be JSON, but: "):
         NetworkRecord.from_line(line, "here")

@@ -14,6 +14,7 @@ from klayer.study import Run, Silent, Study
 from klayer.study.launch import resume_search, resume_study, run_search, run_study
 from klayer.study.schema import SCHEMA
 from klayer.study.training import planned
+from run_files import store, store_lines, unsealed
 
 BRIEF = {
     "hidden": [6],
@@ -38,7 +39,7 @@ def copy(finished, tmp_path):
 
 def edit(path, **changes):
     values = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**values, **changes}), encoding="utf-8")
+    store(path, {**values, **changes})
 
 
 def made_before_schemas(path):
@@ -47,12 +48,13 @@ def made_before_schemas(path):
     del info["schema"], info["data"]["fingerprint"]
     info["config"]["data_dir"] = info["data"].pop("data_dir")
     info["data"]["features"] = info["data"].pop("n_features")
-    (path / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    store(path / "run.json", info)
     for file in (path / "weights").iterdir():
         arrays, about = read_arrays(file)
         network = about.pop("network")
         about |= {"features": 64, "hidden": [6], "classes": 10, "batch_norm": "hidden"}
         write_arrays(file, arrays, {**about, "eps": network["bn_eps"]})
+    unsealed(path)
 
 
 def test_what_is_in_hand_is_what_is_on_the_disk(finished):
@@ -66,7 +68,7 @@ def test_what_is_in_hand_is_what_is_on_the_disk(finished):
 
 def test_a_run_carries_the_number_of_its_schema_and_the_fingerprint_of_its_data(finished, digits):
     stored = json.loads((finished.path / "run.json").read_text(encoding="utf-8"))
-    assert stored["schema"] == SCHEMA == 2
+    assert stored["schema"] == SCHEMA == 3
     assert stored["data"]["fingerprint"] == digits.fingerprint
 
 
@@ -74,6 +76,7 @@ def test_a_run_from_before_schemas_is_read_and_gone_on_with(finished, copy, digi
     made_before_schemas(copy)
     lines = (copy / "networks.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (copy / "networks.jsonl").write_text(lines[0], encoding="utf-8")
+    (copy / "summary.json").unlink()
     run = Run(copy)
     assert run.study.seeds == (0, 1)
     rows = digits.splits["test"].features
@@ -97,7 +100,7 @@ def test_a_run_from_before_schemas_notices_other_data(copy, monkeypatch):
 
 def test_a_run_of_a_later_version_is_refused(copy):
     edit(copy / "run.json", schema=SCHEMA + 1, versions={"klayer": "9.1"})
-    message = "run.json has schema 3, written by klayer 9.1, but .* up to 2: install a later"
+    message = "run.json has schema 4, written by klayer 9.1, but .* up to 3: install a later"
     with pytest.raises(KlayerError, match=message):
         Run(copy)
     edit(copy / "run.json", schema=SCHEMA + 1, versions=None)
@@ -132,12 +135,12 @@ def test_a_damaged_part_of_run_json_is_named(copy, place, value):
     *above, key = place.split(".")
     part = info[above[0]] if above else info
     part[key] = value
-    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    store(copy / "run.json", info)
     message = f"run.json: '{place}' is damaged: got {value!r}. Put the file back as it was, or"
     with pytest.raises(KlayerError, match=re.escape(message)):
         Run(copy)
     del part[key]
-    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    store(copy / "run.json", info)
     with pytest.raises(
         KlayerError, match=rf"run\.json(: '{place}' is missing| must say kind, config)"
     ):
@@ -158,7 +161,7 @@ def test_a_run_json_without_its_parts_is_refused(copy, content):
 
 
 def test_a_search_json_without_its_parts_is_refused(copy):
-    (copy / "search.json").write_text('{"study": "x"}', encoding="utf-8")
+    store(copy / "search.json", {"study": "x"})
     with pytest.raises(KlayerError, match=r"search\.json must hold what a search has asked for"):
         Run(copy).asked  # noqa: B018
 
@@ -168,7 +171,7 @@ def test_a_setting_of_a_later_version_is_refused_with_file_and_line(copy):
     first, second = path.read_text(encoding="utf-8").splitlines()
     record = json.loads(second)
     record["settings"]["warmth"] = 3
-    path.write_text(f"{first}\n{json.dumps(record)}\n", encoding="utf-8")
+    store_lines(path, [json.loads(first), record])
     with pytest.raises(
         KlayerError, match=r"networks\.jsonl, line 2: unknown setting 'warmth' = 3: a"
     ):
@@ -177,19 +180,45 @@ def test_a_setting_of_a_later_version_is_refused_with_file_and_line(copy):
 
 def test_a_damaged_line_is_named_and_one_cut_short_is_not(copy):
     path = copy / "networks.jsonl"
+    (copy / "summary.json").unlink()
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second[:50])
     assert len(Run(copy).networks) == 1
     path.write_bytes(first[:50] + b"\n" + second)
-    with pytest.raises(KlayerError, match=r"networks\.jsonl, line 1 must be JSON, but: .*Remove"):
+    with pytest.raises(KlayerError, match=r"networks\.jsonl, line 1 must be JSON.* --resume"):
         Run(copy)
+
+
+def test_a_finished_run_that_lacks_a_line_is_damaged(copy):
+    path = copy / "networks.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(
+        KlayerError, match=r"must hold the 2 networks .*, but has 1 of them.*--resume"
+    ):
+        Run(copy)
+    notes = Notes()
+    assert len(resume_study(copy, reporter=notes).networks) == 2
+    assert len(notes.notes) == 1
+
+
+def test_a_network_that_is_there_twice_is_refused_and_read_once(finished, copy):
+    path = copy / "networks.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(KlayerError, match=r"line 3: a run holds a network once, but .*--resume"):
+        Run(copy)
+    notes = Notes()
+    run = resume_study(copy, reporter=notes)
+    assert (len(notes.notes), notes.trained) == (2, 0)
+    assert len(run.networks) == len(Run(copy).networks) == 2
+    with run, pytest.raises(KlayerError, match="a run holds a network once"):
+        run.append(run.networks[:1])
 
 
 @pytest.mark.parametrize("part", ["features", "labels", "split", "standardiser"])
 def test_the_part_of_the_data_that_differs_is_named(copy, part):
     info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
     info["data"]["fingerprint"][part] = "0" * 16
-    (copy / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    store(copy / "run.json", info)
     with pytest.raises(
         KlayerError, match=rf"'digits' has changed since .*\(what differs: {part}\)"
     ):
@@ -339,8 +368,7 @@ def test_a_diverged_network_may_have_weights_that_are_not_finite(copy):
     records = [json.loads(line) for line in lines]
     for one in records:
         one |= {"state": "diverged", "failure": "x", "train_loss": None}
-    text = "".join(json.dumps(one) + "\n" for one in records)
-    (copy / "networks.jsonl").write_text(text, encoding="utf-8")
+    store_lines(copy / "networks.jsonl", records)
     broken(copy, not_finite)
     notes = Notes()
     resume_study(copy, reporter=notes)
@@ -410,7 +438,7 @@ def test_a_damaged_gradient_check_is_made_again(copy, monkeypatch):
     ],
 )
 def test_a_damaged_part_of_a_result_is_named(copy, name, value, place):
-    (copy / name).write_text(json.dumps(value), encoding="utf-8")
+    store(copy / name, value)
     with pytest.raises(
         KlayerError, match=rf"{name}: '{place}\S*' is damaged: got .* writes it again"
     ):
@@ -452,7 +480,7 @@ def test_a_damaged_part_of_search_json_is_named(search, tmp_path, place, value):
     for one in above:
         values = values[one]
     values[key] = value
-    (run / "search.json").write_text(json.dumps(whole), encoding="utf-8")
+    store(run / "search.json", whole)
     message = f"has asked for, but '{place}' is damaged: got {value!r}. It is damaged, or a later"
     with pytest.raises(KlayerError, match=re.escape(message)):
         Run(run).asked  # noqa: B018
@@ -462,7 +490,7 @@ def test_a_trial_without_its_parameters_is_damage(search, tmp_path):
     run = shutil.copytree(search, tmp_path / "run")
     values = json.loads((run / "search.json").read_text(encoding="utf-8"))
     values["stages"][0]["trials"][1]["params"] = {"init": "he"}
-    (run / "search.json").write_text(json.dumps(values), encoding="utf-8")
+    store(run / "search.json", values)
     with pytest.raises(KlayerError, match="but a point must have l2, but got {'init': 'he'}"):
         Run(run).asked  # noqa: B018
 
@@ -485,19 +513,19 @@ def test_a_search_whose_weights_are_lost_is_trained_again(search, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"x" * 40, None])
 def test_a_damaged_checkpoint_is_named_with_what_to_do(copy, content):
-    (copy / "networks.jsonl").unlink()
+    for name in ("networks.jsonl", "summary.json"):
+        (copy / name).unlink()
     name = planned(STUDY.jobs, load("digits"))[0][0].name
-    path = Run(copy).checkpoint(name)
+    path = copy / "checkpoints" / f"{name}.safetensors"
+    path.parent.mkdir(exist_ok=True)
     if content is None:
         write_arrays(path, {"params/W1": np.zeros((2, 1))}, {"update": 3})
     else:
         path.write_bytes(content)
-    with pytest.raises(
-        KlayerError, match=r"checkpoints/\S+ .*Remove it: its networks are trained from the start"
-    ):
-        resume_study(copy)
-    path.unlink()
-    assert len(resume_study(copy).networks) == 2
+    notes = Notes()
+    assert len(resume_study(copy, reporter=notes).networks) == 2
+    assert len(notes.notes) == 1
+    assert re.search(r"checkpoints/\S+ .* go on from the checkpoint before", notes.notes[0])
 
 
 # Data without a validation or a test split.

@@ -18,9 +18,9 @@ def some_blocks(last_batch="drop", augment=None):
 def test_a_block_holds_the_batches_of_its_updates():
     blocks = some_blocks("keep")
     block = blocks.get((2, 5))  # the second one is what an epoch of 20 leaves over: 2 samples
-    assert [len(labels) for _, labels, _ in block.batches] == [6, 2, 6]
+    assert [len(labels) for _, labels, *_ in block.batches] == [6, 2, 6]
     start = 0
-    for (x, labels, _), overlap, t in zip(block.batches, block.overlaps, range(2, 5), strict=True):
+    for (x, labels, *_), overlap, t in zip(block.batches, block.overlaps, range(2, 5), strict=True):
         rows = blocks.batches[t]
         np.testing.assert_array_equal(x, X[rows])
         np.testing.assert_array_equal(labels, LABELS[rows])

@@ -147,7 +147,7 @@ def test_every_wrong_call_is_a_klayer_error_that_says_what_is_wrong(rows, case):
         (lambda p: p.evaluate(3), "unknown split '3'"),
         (lambda p: p.model([9]), "`lanes` must be numbers from 0 to 0"),
         (lambda p: p.model().predict(np.ones((2, 5))), "`X` must have shape (N, 3)"),
-        (lambda p: p.model().predict(None), "`X` must hold real numbers"),
+        (lambda p: p.model().predict(None), "`X` must be an array"),
         (lambda p: p.model().predict_names([["a", "b", "c"]]), "`X` must hold real numbers"),
         (lambda p: p.model().predict_values(np.ones((2, 3))), "is for regression"),
     ],

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
             {"updates_at_once": 0},
             "`updates_at_once` must be 'auto' or >= 1, but got updates_at_once=0",
         ),
-        ({"bn_eps": 0.0}, "`0 < bn_eps < 1` must hold, but got bn_eps=0.0"),
+        ({"bn_eps": 0.0}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=0.0"),
         ({"cycles": 0}, "`cycles` must be > 0, but got cycles=0"),
         ({"batch_size": 0}, "`batch_size` must be >= 1, but got batch_size=0"),
         ({"batch_size": 2.5}, "`batch_size` must be a whole number >= 1, but got batch_size=2.5"),
@@ -56,7 +56,7 @@ ROOT = Path(__file__).parent.parent
         ({"l2": -float("inf")}, "`l2` must be a finite number >= 0, but got l2=-inf"),
         ({"cycles": float("inf")}, "`cycles` must be a finite number > 0, but got cycles=inf"),
         ({"lr_max": float("inf")}, "`lr_max` must be a finite number, but got lr_max=inf"),
-        ({"bn_eps": float("inf")}, "`0 < bn_eps < 1` must hold, but got bn_eps=inf"),
+        ({"bn_eps": float("inf")}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=inf"),
         ({"lr_max": float("nan")}, "`0 <= lr_min <= lr_max` must hold"),
         (
             {"updates_at_once": "two"},
@@ -226,6 +226,7 @@ def test_every_setting_that_is_accepted_is_read_again():
         "auto",
         "2 epochs",
         "he",
+        "mirror,crop:2",
         Fraction(1, 2),
     ]
     for name in SETTINGS:
@@ -377,6 +378,9 @@ def test_a_batch_larger_than_the_split_is_the_split():
         ("learning_rate", "lr_max"),
         ("Learning-Rate", "lr_max"),
         ("optimizer", "optimiser"),
+        ("wd", "l2"),
+        ("grad_clip", "clip_norm"),
+        ("n_iter_no_change", "patience"),
         ("alpha", "l2"),
         ("hidden_layer_sizes", "hidden"),
         ("batchsize", "batch_size"),

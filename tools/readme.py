@@ -1,9 +1,10 @@
 """Write the README's picture and table from a finished study.
 
-    python tools/readme.py RUN
+    python tools/readme.py RUN [--yes]
 
-The picture is the top of RUN/report.html in Chromium, docs/images/page.png; the table stands in
-README.md between the two markers. Needs Playwright for Python and Chromium.
+It says what it would overwrite and asks first; --yes answers. The picture is the top of
+RUN/report.html in Chromium, docs/images/page.png; the table stands in README.md between the two
+markers. Needs Playwright for Python and Chromium.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import datetime
 import shutil
 import sys
 from pathlib import Path
-
-from playwright.sync_api import sync_playwright
 
 from klayer.report.run_view import RunView
 from klayer.report.table import COLUMNS
@@ -26,6 +25,8 @@ NAMES = {"none": "", "hidden": " + BN (hidden)", "all": " + BN (all)"}
 
 def picture(run: Run, target: Path) -> None:
     """Photograph the top of the page."""
+    from playwright.sync_api import sync_playwright
+
     target.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -68,18 +69,36 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def main(path: str) -> None:
-    """Write both."""
+def changed(readme: str, run: Run) -> str:
+    """Return README with the table of a run between the markers."""
+    before, start, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        sys.exit(f"README.md must hold the lines {START} and {END}, but doesn't.")
+    return f"{before}{START}\n{table(run)}\n{END}{after}"
+
+
+def agreed(files: list[Path]) -> bool:
+    """Ask whether files may be overwritten; without a terminal nobody can be asked."""
+    names = " and ".join(str(file.relative_to(ROOT)) for file in files)
+    if not sys.stdin.isatty():
+        sys.exit(f"{names} would be overwritten, and nobody can be asked here: say --yes.")
+    return input(f"Overwrite {names}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def main(path: str, yes: bool = False) -> None:
+    """Write both, if they may be overwritten."""
     run = Run(path)
-    picture(run, ROOT / "docs" / "images" / "page.png")
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{START}\n{table(run)}\n{END}{after}", encoding="utf-8")
+    image, readme = ROOT / "docs" / "images" / "page.png", ROOT / "README.md"
+    text = changed(readme.read_text(encoding="utf-8"), run)
+    if not yes and not agreed([image, readme]):
+        sys.exit("nothing was written.")
+    picture(run, image)
+    readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    given = [word for word in sys.argv[1:] if word != "--yes"]
+    if len(given) != 1:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(given[0], yes="--yes" in sys.argv)

@@ -128,7 +128,8 @@ def settings_of(task: Task, p: int = 0) -> Settings:
         hidden=task.hidden,
         batch_norm=task.batch_norm,
         half_cycle=HALF_CYCLE,
-        cycles=1e9,  # training never ends
+        cycles=10_000,  # more than anybody trains
+        points_per_cycle=1,
         batch_size=task.rows.shape[1],
         **task.members[p],
     )

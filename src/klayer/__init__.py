@@ -11,10 +11,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
-
-__version__ = metadata.version("klayer")
 
 # Where each public name lives; a name is imported when it is first used. None may be called like a
 # sub-package (`train`): importing that would put the module in the name's place.
@@ -25,12 +23,15 @@ _HOMES = {
     "Initialiser": "klayer.nn",
     "Network": "klayer.nn",
     "Engine": "klayer.train",
+    "Ensemble": "klayer.train",
     "Member": "klayer.train",
     "Population": "klayer.train",
     "Settings": "klayer.train",
     "Feed": "klayer.train",
     "Trainer": "klayer.train",
+    "find_lr": "klayer.train",
     "fit": "klayer.train",
+    "fit_together": "klayer.train",
     "load_population": "klayer.train",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
@@ -57,6 +58,10 @@ __all__ = sorted(["__version__", *_HOMES])
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":  # reading it takes longer than all else here
+        from importlib import metadata
+
+        return metadata.version("klayer")
     raise AttributeError(f"module 'klayer' has no attribute {name!r}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["Interrupted", "KlayerError", "broken_rule", "invalid", "located", "unknown_name"]
+__all__ = ["KlayerError", "broken_rule", "invalid", "located", "unknown_name"]
 
 
 class KlayerError(ValueError):
@@ -17,10 +17,6 @@ class KlayerError(ValueError):
 
     The command prints the message alone, without a traceback, and exits with status 2.
     """
-
-
-class Interrupted(Exception):
-    """The user pressed Ctrl-C; the message says how to go on. The command exits with status 130."""
 
 
 def unknown_name(

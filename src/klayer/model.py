@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Encoder, Standardiser
 from klayer.data.from_arrays import rows_of
+from klayer.data.rawness import unlike_training
 from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.nn.lanes import Lanes, chosen_lanes
@@ -182,6 +184,11 @@ class Model(Told):
         KlayerError
             If ``X`` has another number of features, holds anything but finite real numbers, or numbers
             so large that a network has no finite answer.
+
+        Warns
+        -----
+        UserWarning
+            If the rows look as if they were not raw: standardised before, in other units.
         """
         X = rows_of(X, self.network.n_features, self.encoder)
         dtype = next(iter(self.params.values())).dtype
@@ -192,6 +199,12 @@ class Model(Told):
                 f"`X`, row {row}, column {column}: must be near enough to the rows of training to be "
                 f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
                 f"{self.standardiser.mean[column]:g}."
+            )
+        unlike = unlike_training(X, self.standardiser)
+        if unlike:
+            warnings.warn(
+                f"`X` must be raw rows, as training had them, but {unlike}",
+                stacklevel=2,
             )
         # Targets may be far from 0 beside their spread: float32 could not tell them apart.
         raw = dtype if self.targets is None else np.float64

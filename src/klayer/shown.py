@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 from typing import Any, ClassVar
@@ -167,7 +167,11 @@ GAP, READABLE, NARROWEST = 2, 24, 12
 
 def _text_table(table: ShownTable, width: int) -> list[str]:
     """Return the lines of a table that fits: columns are left out or wrapped, no cell is cut."""
-    columns, widths = list(table.columns), [_width(column) for column in table.columns]
+    columns = [
+        replace(one, head=visible(one.head), cells=list(map(visible, one.cells)))
+        for one in table.columns
+    ]
+    widths = [_width(column) for column in columns]
     left_out: list[str] = []
     while True:
         excess = sum(widths) + GAP * (len(widths) - 1) - width
@@ -212,6 +216,21 @@ def _wrapped(cell: str, width: int) -> list[str]:
         return [cell]
     room = max(1, width * len(cell) // cells)
     return textwrap.wrap(cell, room, subsequent_indent="  " if room > 4 else "")
+
+
+def visible(text: str) -> str:
+    """Write what can't be printed as an escape: a name may not move the cursor or end the line.
+
+    Examples
+    --------
+    >>> visible("a\\tb"), visible("π")
+    ('a\\\\tb', 'π')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def cell_len(text: str) -> int:

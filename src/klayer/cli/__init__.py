@@ -1,8 +1,9 @@
 """The command ``klayer``.
 
-Modules of this room import nothing heavy at the top, so that ``klayer --help`` answers at once.
+Modules of this room import nothing heavy at the top, so that ``klayer --help`` answers at once; signals
+are listened to before anything else is imported.
 """
 
-from klayer.cli.app import app, main
+from klayer.cli.signals import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

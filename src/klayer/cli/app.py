@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
-from klayer.cli import data
+from klayer.cli import data, runs
 from klayer.cli.gradcheck import gradcheck
 from klayer.cli.grade import grade
+from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.mistakes import UsageError, told
 from klayer.cli.options import DataCommand, SearchCommand, TrainCommand
 from klayer.cli.predict import predict
 from klayer.cli.report import report
 from klayer.cli.search import search
 from klayer.cli.train import study, train
-from klayer.errors import Interrupted, KlayerError
+from klayer.errors import KlayerError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="klayer",
+    cls=HelpedGroup,
     help="Train fully connected networks hundreds at a time, prove their gradients, "
-    "turn a study into one report.",
+    "turn a study into one report.\n\nExample: klayer train --data digits --seeds 5",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,10 +33,11 @@ app = typer.Typer(
 app.command(cls=DataCommand)(study)
 app.command(cls=TrainCommand)(train)
 app.command(cls=SearchCommand)(search)
-app.command()(gradcheck)
-app.command()(grade)
-app.command()(report)
-app.command()(predict)
+app.command(cls=HelpedCommand)(gradcheck)
+app.command(cls=HelpedCommand)(grade)
+app.command(cls=HelpedCommand)(report)
+app.command(cls=HelpedCommand)(predict)
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 
 _state = {"debug": False}
@@ -43,6 +45,8 @@ _state = {"debug": False}
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"klayer {metadata.version('klayer')}")
         raise typer.Exit
 
@@ -77,9 +81,6 @@ def main() -> None:
             raise
         print(f"klayer: {error}", file=sys.stderr)
         sys.exit(2)
-    except (Interrupted, KeyboardInterrupt) as error:
-        print(f"klayer: interrupted{f'; {error}' if str(error) else ''}.", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
@@ -89,5 +90,6 @@ def main() -> None:
     except OSError as error:
         if _state["debug"]:
             raise
-        print(f"klayer: {error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"klayer: {where}{error.strerror or error}.", file=sys.stderr)
         sys.exit(1)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_data
+from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.options import DataCommand, said
+from klayer.cli.output import terminal_width
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from klayer.data import Dataset
     from klayer.data.tables.overview import ColumnOverview
+    from klayer.shown import ShownTable
 
 app = typer.Typer(
+    cls=HelpedGroup,
     name="data",
-    help="List, inspect, download and picture data sets.",
+    help="List, inspect, download and picture data sets.\n\nExample: klayer data info digits",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -28,6 +32,7 @@ Name = Annotated[
         metavar="NAME",
         help="cifar10, fashion_mnist, digits, synthetic[:OPTIONS], a table (.csv, .parquet, ...), a "
         ".npz file, an image folder.",
+        autocompletion=complete_data,
     ),
 ]
 DataDir = Annotated[
@@ -41,21 +46,23 @@ DataDir = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def _print(*parts: object) -> None:
+def _print(*parts: str | ShownTable) -> None:
     """Print lines as they are, never wrapped, and tables fitted to the terminal."""
-    from rich.console import Console
+    from klayer.shown import to_text
 
-    console = Console(markup=False, emoji=False, highlight=False)
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
+        if isinstance(part, str):
+            typer.echo(part)
+        else:
+            typer.echo(f"\n{to_text([part], '', terminal_width())}\n")
 
 
-@app.command("list")
+@app.command("list", cls=HelpedCommand)
 def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List the sources, and where their data are."""
-    from rich.table import Table
-    from rich.text import Text
+    """List the sources, and where their data are.
 
+    Example: klayer data list
+    """
     from klayer.data import available
 
     sources = available(data_dir)
@@ -64,17 +71,17 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
         print(json_text([source.as_dict() for source in sources], indent=2))
         return
-    table = Table.grid(padding=(0, 3, 1, 0))
     for source in sources:
         lines = [source.description]
         if source.sizes is not None:
             sizes = " / ".join(f"{size:,}" for size in source.sizes)
             lines.append(f"{source.shape}, {source.n_classes} classes, {sizes} samples")
-        details = Text("\n".join(lines) + "\n")
-        details.append(source.found or "not found", "green" if source.found else "yellow")
-        table.add_row(Text(source.name, "bold"), details)
+        typer.secho(source.name, bold=True)
+        for line in lines:
+            typer.echo(f"  {line}")
+        typer.secho(f"  {source.found or 'not found'}", fg="green" if source.found else "yellow")
     _print(
-        table,
+        "",
         "samples: train / validation / test",
         "`klayer data fetch NAME` downloads what can be, or says where to get it.",
     )
@@ -129,21 +136,21 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
 _SHOWN_COLUMNS = 100
 
 
-def _columns(columns: list[ColumnOverview]) -> Table:
-    """Draw what the columns of a table hold."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _columns(columns: list[ColumnOverview]) -> ShownTable:
+    """Tell what the columns of a table hold."""
+    from klayer.shown import ShownColumn, ShownTable
 
-    table = Table("Column", "Kind", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Gaps", justify="right")
-    table.add_column("Values")
-    for one in columns[:_SHOWN_COLUMNS]:
-        gaps = f"{one.gaps:,}" if one.gaps else ""
-        table.add_row(Text(one.name), Text(one.kind), gaps, Text(one.values))
-    if len(columns) > _SHOWN_COLUMNS:
-        table.add_row(f"... {len(columns) - _SHOWN_COLUMNS:,} more", "", "", "")
-    return table
+    some = columns[:_SHOWN_COLUMNS]
+    rest = [f"... {len(columns) - len(some):,} more"] if len(columns) > len(some) else []
+    none = [""] * len(rest)
+    shown = [
+        ShownColumn("Column", [*(one.name for one in some), *rest], words=True),
+        ShownColumn("Kind", [*(one.kind for one in some), *none], words=True),
+        ShownColumn("Gaps", [*(f"{one.gaps:,}" if one.gaps else "" for one in some), *none]),
+        ShownColumn("Values", [*(one.values for one in some), *none], words=True),
+    ]
+    rows = len(some) + len(rest)
+    return ShownTable(shown, [""] * rows, [False] * rows)
 
 
 def _constant(dataset: Dataset) -> int:
@@ -195,41 +202,45 @@ def _counts(dataset: Dataset, split: str) -> list[Any]:
     return list(counts.tolist())
 
 
-def _outputs(dataset: Dataset) -> Table:
-    """Draw what each split holds of each class, label or target."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _outputs(dataset: Dataset) -> ShownTable:
+    """Tell what each split holds of each class, label or target."""
+    from klayer.shown import ShownColumn, ShownTable
 
-    regression = dataset.task == "regression"
-    word = {"classification": "Class", "multilabel": "Label", "regression": "Target"}[dataset.task]
-    table = Table(word, *(["split"] if regression else []), box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("rows", "lowest", "mean", "highest") if regression else dataset.splits:
-        table.add_column(title, justify="right")
     counts = {split: _counts(dataset, split) for split in dataset.splits}
-    for index, name in enumerate(dataset.class_names):
-        if not regression:
-            table.add_row(Text(name), *(f"{counts[split][index]:,}" for split in counts))
-            continue
+    names = list(dataset.class_names)
+    if dataset.task == "regression":
+        pairs = [(index, split) for index in range(len(names)) for split in dataset.splits]
+        shown = [
+            ShownColumn("Target", [names[index] for index, _ in pairs], words=True),
+            ShownColumn("split", [split for _, split in pairs], words=True),
+            ShownColumn("rows", [f"{len(dataset.splits[split]):,}" for _, split in pairs], rank=1),
+        ]
+        for k, title in enumerate(("lowest", "mean", "highest")):
+            cells = [f"{counts[split][index][k]:.5g}" for index, split in pairs]
+            shown.append(ShownColumn(title, cells))
+    else:
+        word = "Class" if dataset.task == "classification" else "Label"
+        shown = [ShownColumn(word, [*names, "all"], words=True)]
         for split, part in dataset.splits.items():
-            numbers = (f"{one:.5g}" for one in counts[split][index])
-            table.add_row(Text(name), split, f"{len(part):,}", *numbers)
-    if not regression:
-        table.add_section()
-        table.add_row("all", *(f"{len(part):,}" for part in dataset.splits.values()))
-    return table
+            cells = [f"{count:,}" for count in counts[split]]
+            shown.append(ShownColumn(split, [*cells, f"{len(part):,}"]))
+    rows = len(shown[0].cells)
+    return ShownTable(shown, [""] * rows, [False] * rows)
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def fetch(name: Name, data_dir: DataDir = None) -> None:
-    """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder."""
+    """Find a data set, or download it (cifar10: 170 MB) into DIR or the user's cache folder.
+
+    Example: klayer data fetch cifar10
+    """
     from klayer.cli.progress import download
 
     place = download(name, data_dir=data_dir)
     _print(f"{name}: {place}")
 
 
-@app.command()
+@app.command(cls=HelpedCommand)
 def show(
     name: Name,
     data_dir: DataDir = None,
@@ -238,16 +249,19 @@ def show(
         typer.Option("--out", metavar="FILE", help="The PNG to write; by default NAME.png."),
     ] = None,
 ) -> None:
-    """Write a contact sheet of a data set of images: a PNG with a row per class."""
+    """Write a contact sheet of a data set of images: a PNG with a row per class.
+
+    Example: klayer data show digits --out digits.png
+    """
     from klayer.data import contact_sheet, load
     from klayer.errors import KlayerError
+    from klayer.files import write_bytes
 
     if out is not None and out.suffix.lower() != ".png":
         raise KlayerError(f"--out must end in .png, but got {out}.")
     dataset = load(name, data_dir=data_dir, may_download=False)
     path = Path(f"{dataset.name}.png") if out is None else out
-    try:
-        contact_sheet(dataset).save(path)
-    except OSError as error:
-        raise KlayerError(f"--out: {path} can't be written ({error.strerror or error}).") from None
+    png = io.BytesIO()
+    contact_sheet(dataset).save(png, format="PNG")
+    write_bytes(path, png.getvalue())
     _print(f"{path}: {len(dataset.class_names)} classes of {dataset.name}")

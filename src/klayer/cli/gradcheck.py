@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import choices
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
-from klayer.files import write_text
 
 if TYPE_CHECKING:
     from klayer.gradcheck import Check, ReportSection
@@ -30,7 +30,11 @@ def gradcheck(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, complex, central, forward or direction.")
+        str,
+        typer.Option(
+            help="auto, complex, central, forward or direction.",
+            autocompletion=choices(("auto", "complex", "central", "forward", "direction")),
+        ),
     ] = "auto",
     arrays: Annotated[
         list[str] | None,
@@ -66,6 +70,8 @@ def gradcheck(
 
     Without a model, the networks of the report's section 1 are checked, and the table shows
     measured errors beside published ones.
+
+    Example: klayer gradcheck my_model.py:build --tolerance 1e-6
     """
     from klayer.gradcheck.options import validate
 
@@ -123,6 +129,8 @@ def write_page(path: Path | None, result: Shown, title: str) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write a file; that it can't be written is wrong use, and no verdict."""
+    from klayer.files import write_text
+
     try:
         if path.exists() and not path.is_file():  # /dev/stderr, say
             path.write_text(text, encoding="utf-8")

@@ -67,6 +67,8 @@ def grade(
 
     Each runs in a process of its own, for a limited time; nothing of it runs in the checker's. Exit
     status 0: all are right; 1: one is wrong, or could not be checked; 3: one is undecided; 2: wrong use.
+
+    Example: klayer grade submissions --harness harness.py:model
     """
     from klayer.gradcheck import find_submissions
     from klayer.gradcheck import grade as grade_all

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperOption
+
+from klayer.cli.complete import choices, complete_runs
+from klayer.cli.help import HelpedCommand
 
 if TYPE_CHECKING:
     from klayer.train.setting import Setting
@@ -41,7 +44,12 @@ Out = Annotated[
     Path | None,
     typer.Option(help="Run directory, new or empty. \\[default: runs/DATE-TIME-COMMAND]"),
 ]
-Resume = Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with an interrupted run.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN", help="Go on with an interrupted run.", autocompletion=complete_runs
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]
 Seeds = Annotated[
     str | None,
@@ -86,7 +94,7 @@ def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -
     return found
 
 
-class DataCommand(TyperCommand):
+class DataCommand(HelpedCommand):
     """A command with an option for whatever may be said of data; :func:`said` has those given.
 
     They are made when the command is used, so that ``klayer --help`` does without NumPy.
@@ -229,6 +237,9 @@ class SearchCommand(TrainCommand):
 
 
 def _annotated(row: Setting, kind: Any, **about: Any) -> Any:
+    words = [*row.choices, *row.words]
+    if words:
+        about["autocompletion"] = choices(words)
     return Annotated[Optional[kind], typer.Option(*row.flags, metavar=row.metavar, **about)]  # noqa: UP045
 
 

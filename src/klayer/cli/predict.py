@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_runs
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ _ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+    ],
     files: Annotated[
         list[Path],
         typer.Argument(
@@ -56,7 +60,7 @@ def predict(
     Example: klayer predict runs/houses new.csv --out predictions.csv
     """
     from klayer.data import read_rows
-    from klayer.files import json_text, write_csv, write_json
+    from klayer.files import json_text, write_csv, write_text
     from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
@@ -67,6 +71,9 @@ def predict(
     model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]
     shape = about["image_shape"]
+    if shape:
+        for note in _unlike(files, tuple(shape), about.get("background", "white")):
+            typer.echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
@@ -75,10 +82,14 @@ def predict(
         encoder=model.encoder,
         background=about.get("background", "white"),
     )
-    values = model.predict(X)[0]
+    with warnings.catch_warnings(record=True) as hints:
+        warnings.simplefilter("always")
+        values = model.predict(X)[0]
+    for hint in hints:
+        typer.echo(str(hint.message), err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
-            write_json(out, _records(model, names, values))
+            write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
         else:
             head, rows = _table(model, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
@@ -88,6 +99,14 @@ def predict(
     elif out is None:
         for line in _lines(model, names, values):
             typer.echo(line)
+
+
+def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
+    """Say how images differ from those of training, and what is done about it."""
+    from klayer.data.image_files import ENDINGS, conversions, probe, unlike_shape
+
+    headers = [probe(path) for path in files if path.suffix.lower() in ENDINGS]
+    return [*unlike_shape(headers, shape), *conversions(headers, background)] if headers else []
 
 
 def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from klayer.errors import Interrupted
 from klayer.progress import Meter
 from klayer.study.watch import Bars
 
@@ -17,19 +16,15 @@ __all__ = ["download", "progress"]
 def progress(data: str | None, data_dir: Path | None, quiet: bool) -> Iterator[Bars]:
     """Download a data set that has to be, give a reporter to a run and take it away in the end.
 
-    ``data`` is None for a run that goes on; a folder named by hand is left alone. A Ctrl-C's message is
-    carried past the command line parser.
+    ``data`` is None for a run that goes on; a folder named by hand is left alone.
     """
     from klayer.data import can_download
 
-    try:
-        with Meter("off" if quiet else None) as meter:
-            if data is not None and data_dir is None and can_download(data):
-                download(data, meter=meter)
-            meter.phase(f"reading {data or 'the run and its data'}")
-            yield Bars(meter)
-    except KeyboardInterrupt as error:
-        raise Interrupted(str(error)) from None
+    with Meter("off" if quiet else None) as meter:
+        if data is not None and data_dir is None and can_download(data):
+            download(data, meter=meter)
+        meter.phase(f"reading {data or 'the run and its data'}")
+        yield Bars(meter)
 
 
 def download(name: str, data_dir: Path | None = None, meter: Meter | None = None) -> str:

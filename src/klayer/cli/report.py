@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from klayer.cli.complete import complete_runs
 from klayer.errors import KlayerError
 
 __all__ = ["report"]
@@ -14,7 +15,12 @@ __all__ = ["report"]
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN [OTHER]", help="One run directory, or two.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN [OTHER]",
+            help="One run directory, or two.",
+            autocompletion=complete_runs,
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
 from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
 from klayer.cli.output import (
     number,
@@ -44,10 +45,20 @@ def search(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[SEARCH]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[SEARCH]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
-    preset: Annotated[str | None, _what("Like SEARCH, for a preset: report, quick.")] = None,
-    data: Annotated[str | None, _base("Data set.", "the preset's or the file's; digits")] = None,
+    preset: Annotated[
+        str | None,
+        _what("Like SEARCH, for a preset: report, quick.", autocompletion=complete_presets),
+    ] = None,
+    data: Annotated[
+        str | None,
+        _base("Data set.", "the preset's or the file's; digits", autocompletion=complete_data),
+    ] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, _how("Trials a stage.", "30")] = None,
     stages: Annotated[int | None, _how("Only the first N stages that are given.")] = None,
@@ -56,7 +67,9 @@ def search(
         _how("N more stages, each derived from the best quarter of the last.", "0"),
     ] = None,
     quantile: Annotated[float | None, _how("Another share than a quarter, for --auto.")] = None,
-    sampler: Annotated[str | None, _how("{samplers}.", "random")] = None,
+    sampler: Annotated[
+        str | None, _how("{samplers}.", "random", autocompletion=complete_samplers)
+    ] = None,
     batch: Annotated[
         int | None, _how("Trials drawn at a time by {learning}, which learn.", "10")
     ] = None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from klayer.cli.complete import complete_data, complete_presets, complete_settings, complete_studies
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -55,11 +57,19 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="TOML file of settings; flags win over it."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings that come with klayer, in the place of a file: small (for cifar10).",
+            autocompletion=complete_settings,
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             help="Data set: digits, cifar10, fashion_mnist, synthetic, a table (.csv, .parquet, ...), a "
-            ".npz file or a folder of images. \\[default: digits]"
+            ".npz file or a folder of images. \\[default: digits]",
+            autocompletion=complete_data,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -69,6 +79,14 @@ def train(
     width: Width = None,
     out: Out = None,
     resume: Resume = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Train nothing: let the learning rate grow for some hundred updates, draw the loss, "
+            "and suggest a rate.",
+        ),
+    ] = False,
     workers: Workers = None,
     page: PageToo = True,
     as_json: Json = False,
@@ -84,19 +102,26 @@ def train(
     from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import anchored, read_toml
+    from klayer.train.presets import read_preset
     from klayer.train.seeds import seeds_of
     from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
-        if flags or said(ctx) or config or data or seeds or seed is not None or out:
+        asked = flags or said(ctx) or config or preset or data or seeds or seed is not None or out
+        if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
                 "--workers, --json and --quiet."
             )
         return _run(resume, "train", None, data_dir, workers, as_json, quiet, page)
+    if config and preset:
+        raise KlayerError(
+            f"settings have one source, but got --config {config} and --preset {preset}: leave one away."
+        )
     file = anchored(read_toml(config), config.parent) if config else {}
-    where = str(config or "")
+    file = read_preset(preset) if preset else file
+    where = f"preset {preset}" if preset else str(config or "")
     own: dict[str, Any] = {
         name: file.pop(name) for name in ("data", "networks", "seeds", "seed") if name in file
     }
@@ -116,23 +141,36 @@ def train(
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    return _run(
-        Study.from_values(chosen, where), "train", out, data_dir, workers, as_json, quiet, page
-    )
+    study = Study.from_values(chosen, where)
+    if find_lr:
+        from klayer.cli.find_lr import range_test
+
+        return range_test(study, out, data_dir, workers, as_json, quiet)
+    return _run(study, "train", out, data_dir, workers, as_json, quiet, page)
 
 
 def study(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[STUDY]", help="A TOML file, or a preset: report, quick."),
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A TOML file, or a preset: report, quick.",
+            autocompletion=complete_studies,
+        ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The same as STUDY, for a preset: report, quick.")
+        str | None,
+        typer.Option(
+            help="The same as STUDY, for a preset: report, quick.", autocompletion=complete_presets
+        ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Another data set than the study's. \\[default: the study's]"),
+        typer.Option(
+            help="Another data set than the study's. \\[default: the study's]",
+            autocompletion=complete_data,
+        ),
     ] = None,
     data_dir: DataDir = None,
     seeds: Seeds = None,
@@ -217,7 +255,7 @@ def _run(
     with progress(data, data_dir, quiet) as bars:
         common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
         if isinstance(source, Path):
-            run = resume_study(source, **common)
+            run = resume_study(source, storage=os.environ.get("KLAYER_STORAGE"), **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
         written = [run.path]

@@ -37,6 +37,7 @@ __all__ = [
     "columns",
     "fetch",
     "load",
+    "source_names",
 ]
 
 # A new source is a module and a row.
@@ -244,7 +245,7 @@ def fetch(
     """
     named = _named(name)
     if named is None:
-        raise unknown_name("data set", name, _names())
+        raise unknown_name("data set", name, source_names())
     source = named[0]
     if source.fetch is not None:
         return source.fetch(data_dir, progress)
@@ -282,7 +283,8 @@ def anchored_data(name_or_path: str, folder: Path) -> str:
     return str(place)
 
 
-def _names() -> list[str]:
+def source_names() -> list[str]:
+    """Return the names of the data sets that have one."""
     return [source.name for source in SOURCES if source.recognises is None]
 
 
@@ -319,5 +321,5 @@ def _of_path(text: str) -> tuple[Source, Path, str | None]:
         )
     if len(path.parts) > 1:
         raise KlayerError(f"{path}: no such file or folder.")
-    *names, last = _names()
-    raise unknown_name("data set", path, [*names, f"{last}, or the path of {either}"])
+    *known, last = source_names()
+    raise unknown_name("data set", path, [*known, f"{last}, or the path of {either}"])

@@ -27,6 +27,7 @@ __all__ = [
     "conversions",
     "probe",
     "read_image",
+    "unlike_shape",
 ]
 
 # What Pillow may read, by Pillow's names: no format that starts another program, or is a document.
@@ -165,6 +166,35 @@ def conversions(headers: Sequence[Header], background: str) -> list[str]:
     ):
         if count:
             found.append(f"{count:,} of {len(headers):,} images {what}")
+    return found
+
+
+def unlike_shape(headers: Sequence[Header], shape: tuple[int, int, int]) -> list[str]:
+    """Say how images differ from those of training, and what is done about it, a sentence each.
+
+    Examples
+    --------
+    >>> unlike_shape([Header(16, 8, False, False, False, 1)] * 2, (1, 8, 8))
+    ['2 of 2 images are in colour: they are made grey, as in training', '2 of 2 images are not 8 x 8 \
+pixels as in training but, for example, 16 x 8: they are resized, and become wider or narrower']
+    """
+    channels, height, width = shape
+    n, found = f"{len(headers):,} images", []
+    colour = sum(not one.grey for one in headers)
+    if channels < 3 and colour:
+        found.append(f"{colour:,} of {n} are in colour: they are made grey, as in training")
+    if channels >= 3 and colour < len(headers):
+        grey = len(headers) - colour
+        found.append(f"{grey:,} of {n} are grey, but those of training are in colour")
+    other = [one for one in headers if (one.width, one.height) != (width, height)]
+    if other:
+        text = (
+            f"{len(other):,} of {n} are not {width} x {height} pixels as in training but, for example, "
+            f"{other[0].width} x {other[0].height}: they are resized"
+        )
+        bent = any(abs(one.width * height - one.height * width) > 0.02 * one.width * height
+                   for one in other)  # fmt: skip
+        found.append(text + (", and become wider or narrower" if bent else ""))
     return found
 
 

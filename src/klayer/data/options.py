@@ -99,6 +99,13 @@ OPTIONS: Mapping[str, DataOption] = {
             "Whether the first line of a text file names the columns. \\[default: auto]",
             ("auto", "yes", "no"),
         ),
+        DataOption(
+            "background",
+            "choice",
+            "COLOUR",
+            "Behind transparent pixels of images: white or black. \\[default: white]",
+            ("white", "black"),
+        ),
     )
 }
 
@@ -123,6 +130,8 @@ class DataOptions:
     validation_data, test_data : str, optional
         Files.
     heading : {"auto", "yes", "no"}
+    background : {"white", "black"}
+        Behind transparent pixels of images.
 
     Examples
     --------
@@ -132,7 +141,7 @@ class DataOptions:
     Traceback (most recent call last):
     klayer.errors.KlayerError: unknown option of the data 'targe': did you mean 'target'? Known: \
 target, task, drop, category, max_levels, missing, split, group_by, time, validation_data, \
-test_data, heading.
+test_data, heading, background.
     """
 
     target: tuple[str, ...] = ()
@@ -147,6 +156,7 @@ test_data, heading.
     validation_data: str | None = None
     test_data: str | None = None
     heading: str = "auto"
+    background: str = "white"
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> DataOptions:

@@ -9,12 +9,14 @@ network, :func:`check_remote` a file whose code runs in a process of its own, :f
 from klayer.gradcheck.adapters import from_model, from_step
 from klayer.gradcheck.check import check_gradients
 from klayer.gradcheck.grading import Grades, Submission, find_submissions, grade
-from klayer.gradcheck.known_mistakes import MISTAKES, Reference
+from klayer.gradcheck.known_mistakes import MISTAKES
 from klayer.gradcheck.network import check_network, generic_params
 from klayer.gradcheck.options import METHODS
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.remote import ModelEnded, ModelFailed, TimeLimit, check_remote
 from klayer.gradcheck.result import Cause, Check, CurvePoint, GradientError, Row
 from klayer.gradcheck.section import ReportSection, SectionRow, report_section
+from klayer.gradcheck.walkthrough import Step, Walkthrough, walk_through
 
 __all__ = [
     "METHODS",
@@ -30,8 +32,10 @@ __all__ = [
     "ReportSection",
     "Row",
     "SectionRow",
+    "Step",
     "Submission",
     "TimeLimit",
+    "Walkthrough",
     "check_gradients",
     "check_network",
     "check_remote",
@@ -41,4 +45,5 @@ __all__ = [
     "generic_params",
     "grade",
     "report_section",
+    "walk_through",
 ]

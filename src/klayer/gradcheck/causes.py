@@ -12,10 +12,11 @@ from klayer.gradcheck.array_mistakes import Evidence, Repair, best_repair
 from klayer.gradcheck.array_names import ArrayName, listed, order_of_layers
 from klayer.gradcheck.comparison import PLAIN, ArrayComparison
 from klayer.gradcheck.differences import Lines, Point
-from klayer.gradcheck.known_mistakes import Reference, find_known
+from klayer.gradcheck.known_mistakes import find_known
 from klayer.gradcheck.layouts import layouts
 from klayer.gradcheck.locate import locate
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Cause, Check, CurvePoint
 
 __all__ = ["explain"]
@@ -122,11 +123,6 @@ def _replayed(
     reference: Reference, params: Params, analytic: Params, cost: float
 ) -> tuple[list[Cause], str]:
     """Return the known mistakes that give the gradient; or why the reference can't tell."""
-    if not reference.replays:
-        return (
-            [],
-            "the known mistakes are those of networks with ReLU and softmax, and no more pieces",
-        )
     costs = []
     for layout in layouts(reference.network, params):
         own = reference.cost(layout.aligned(params))

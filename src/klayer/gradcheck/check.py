@@ -22,7 +22,6 @@ from klayer.gradcheck.causes import explain
 from klayer.gradcheck.comparison import ArrayComparison, compare, look_for_zeros, rows_of
 from klayer.gradcheck.differences import COMPLEX_STEP, Lines, Point, precision_of
 from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
-from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import (
     Array,
     FunctionObjective,
@@ -32,6 +31,7 @@ from klayer.gradcheck.objective import (
 )
 from klayer.gradcheck.options import validate
 from klayer.gradcheck.preflight import Repeat, complex_unsafe, repeat
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Check, Row
 from klayer.gradcheck.second_point import merged, perturbed
 

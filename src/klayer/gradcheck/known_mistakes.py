@@ -1,9 +1,8 @@
-"""Known mistakes of backpropagation, each written once, and the plain backward pass they change.
+"""Known mistakes of backpropagation, each written once.
 
-Where the checker knows the network (:class:`Reference`), it computes the gradient that each mistake
-would give, in one layer or in all, and looks whether that is the gradient it was handed. A match to
-rounding names the mistake. The reference is written apart from :mod:`klayer.nn`, in the plainest
-form, for one ReLU network; the benchmark of the checker plants the same mistakes in it.
+Where the checker knows the network (:class:`klayer.gradcheck.reference.Reference`), it computes the
+gradient that each mistake would give, in one layer or in all, and looks whether that is the gradient it
+was handed. A match to rounding names the mistake. The benchmark of the checker plants the same ones.
 """
 
 from __future__ import annotations
@@ -14,49 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import SLOPES, Layer, Plant, Reference
 from klayer.gradcheck.result import Cause
-from klayer.nn import Network
+from klayer.nn import LOSSES, Network
 
-__all__ = [
-    "MISTAKES",
-    "Layer",
-    "Mistake",
-    "Planted",
-    "Reference",
-    "find_known",
-    "layers_where",
-    "plantings",
-]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The values of a layer in a forward pass."""
-
-    x: Array  # (N, D), the layer's input
-    below: Array  # (N, D), the same before the activation
-    s: Array  # (N, H), the product with W
-    hat: Array  # (N, H), normalised
-    z: Array  # (N, H), what the activation gets
-    var: Array  # (H,), of s
-    W: Array  # (D, H)
-    gamma: Array | float  # (H,), or 1.0
-    eps: float
-
-    def through_bn(
-        self,
-        g: Array,
-        gamma: float | None = None,
-        mean: float = 1,
-        variance: float = 1,
-        sd: Array | float | None = None,
-        n: int | None = None,
-    ) -> Array:
-        """Return a gradient through the normalisation, with each part as it is or as given."""
-        n = len(g) if n is None else n
-        g = g * (self.gamma if gamma is None else gamma)
-        out = g - mean * g.sum(axis=0) / n - variance * self.hat * (g * self.hat).sum(axis=0) / n
-        return np.asarray(out / (np.sqrt(self.var + self.eps) if sd is None else sd))
+__all__ = ["MISTAKES", "Mistake", "Planted", "find_known", "layers_where", "plantings"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +27,10 @@ class Mistake:
     kind: str  # its identifier
     text: str  # what is said of the layer or layers
     where: str  # which layers can have it, for layers_where
-    # Which value of the backward pass is wrong: labels, logits (the loss's gradient), mask, hat (in
-    # gamma's gradient), bn (the gradient through normalisation), bias, input (in W's gradient) or
-    # back (W on the way down).
+    # Which value of the backward pass is wrong: labels, targets (smoothed), logits (the loss's
+    # gradient), drop (what dropout multiplies by), mask (the activation's derivative), hat (in gamma's
+    # gradient), bn (the gradient through normalisation), bias, input (in W's gradient), back (W on the
+    # way down) or past (the gradient past a layer).
     point: str
     # wrong(right, layer, g): what stands there for the right value, where the gradient g arrives.
     wrong: Callable[[Array, Layer, Array], Array]
@@ -92,6 +54,16 @@ class Planted:
     layers: tuple[int, ...]
     other: int = 0
 
+    def among(self, layers: dict[int, Layer]) -> Plant:
+        """Return what stands at each point of a backward pass through these layers."""
+
+        def put(point: str, layer: int, right: Array, g: Array) -> Array:
+            if point != self.mistake.point or layer not in self.layers:
+                return right
+            return self.mistake.wrong(right, layers[self.other or layer], g)
+
+        return put
+
 
 def layers_where(network: Network, where: str) -> tuple[int, ...]:
     """Return the layers of a network of which all words of ``where`` hold.
@@ -102,10 +74,31 @@ def layers_where(network: Network, where: str) -> tuple[int, ...]:
     (1, 2)
     """
     last, w = network.depth, network.widths
+    shapes, names = network.shapes(), (*network.activations, "")
+
+    def is_one_of(*known: str) -> Callable[[int], bool]:
+        return lambda layer: names[layer - 1] in known
+
     holds: dict[str, Callable[[int], bool]] = {
         "any": lambda _: True,
         "bn": network.normalises,
-        "bias": lambda layer: not network.normalises(layer),
+        "ln": lambda layer: layer < last and network.layer_norm == "hidden",
+        "norm": lambda layer: f"gamma{layer}" in shapes,
+        "before": lambda layer: layer == last or network.bn_place == "before",
+        "bias": lambda layer: f"b{layer}" in shapes,
+        "kinked": is_one_of("relu", "leaky_relu"),
+        "relu": is_one_of("relu"),
+        "leaky": is_one_of("leaky_relu"),
+        "smooth": is_one_of(*(name for name in SLOPES if name not in ("relu", "leaky_relu"))),
+        "gelu": is_one_of("gelu", "gelu_tanh"),
+        "gated": is_one_of("gelu", "gelu_tanh", "silu"),
+        "selu": is_one_of("selu"),
+        "drop": lambda layer: layer < last and network.drops_hidden,
+        "skip": lambda layer: (
+            1 < layer < last and network.skip == "equal" and w[layer - 1] == w[layer]
+        ),
+        **dict.fromkeys(LOSSES, lambda _: False),
+        network.loss: lambda _: True,
         "first": lambda layer: layer == 1,
         "not-first": lambda layer: layer > 1,
         "hidden": lambda layer: layer < last,
@@ -124,7 +117,26 @@ def _same_inputs(net: Network, layer: int, other: int) -> bool:
     return net.widths[layer - 1] == net.widths[other - 1]
 
 
+def _gate_alone(_: Array, at: Layer, __: Array) -> Array:
+    """The gate of a unit ``z gate(z)``."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(at.z == 0, 0.5, at.value() / at.z))
+
+
+def _other_form(_: Array, at: Layer, __: Array) -> Array:
+    return SLOPES["gelu" if at.activation == "gelu_tanh" else "gelu_tanh"](at.z)
+
+
+def _residual(_: Array, at: Layer, __: Array) -> Array:
+    return np.asarray((at.z - at.targets) / at.z.size)
+
+
+def _swapped_quantiles(right: Array, at: Layer, _: Array) -> Array:
+    return np.asarray(2 * ((at.z - at.targets).real > 0) / at.z.size - 1 / at.z.size - right)
+
+
 _THROUGH = "in the gradient through normalisation"
+_LN = "in the gradient through layer normalisation"
 
 MISTAKES = {
     one.kind: one
@@ -148,15 +160,15 @@ MISTAKES = {
         Mistake("bn-skipped", "the gradient passes the normalisation as if it weren't there",
                 "bn", "bn", lambda _, __, g: g),
         Mistake("gamma-shifted", "gamma's gradient uses the normalised values after gamma and beta",
-                "bn", "hat", lambda _, at, __: at.z),
+                "norm before", "hat", lambda _, at, __: at.z),
         Mistake("mask-missing", "the activation's mask is missing on the way back",
                 "hidden", "mask", lambda right, *_: np.ones_like(right)),
         Mistake("mask-before-bn", "the mask is taken from the values before normalisation",
-                "hidden bn", "mask", lambda _, at, __: at.s.real > 0),
+                "hidden bn before", "mask", lambda _, at, __: at.slope(at.s)),
         Mistake("mask-other", "the mask of another layer is used",
-                "hidden", "mask", lambda _, at, __: at.z.real > 0, _same_units),
+                "hidden", "mask", lambda _, at, __: at.slope(), _same_units),
         Mistake("mask-inverted", "the mask is inverted: it passes where the activation is zero",
-                "hidden", "mask", lambda right, *_: ~right),
+                "hidden relu", "mask", lambda right, *_: ~right),
         Mistake("weights-transposed", "W is used on the way back where its transpose belongs",
                 "not-first square", "back", lambda right, *_: right.T),
         Mistake("input-linear", "W's gradient uses the layer's input before the activation",
@@ -164,103 +176,61 @@ MISTAKES = {
         Mistake("input-other", "W's gradient uses the input of another layer",
                 "not-first", "input", lambda _, at, __: at.x, _same_inputs),
         Mistake("labels-missing", "the labels are not subtracted from the probabilities",
-                "last", "labels", lambda right, *_: 0 * right),
+                "last softmax_cross_entropy", "labels", lambda right, *_: 0 * right),
         Mistake("labels-shifted", "the labels are shifted against the samples by one",
-                "last", "labels", lambda right, *_: np.roll(right, 1, axis=0)),
+                "last softmax_cross_entropy", "labels",
+                lambda right, *_: np.roll(right, 1, axis=0)),
+        Mistake("mask-leak", "the leak is missing: the derivative is 0 for negative values",
+                "hidden leaky", "mask", lambda _, at, __: at.z.real > 0),
+        Mistake("slope-at-output", "the activation's derivative is taken at its output",
+                "hidden smooth", "mask", lambda _, at, __: at.slope(at.value())),
+        Mistake("slope-gate", "the activation's derivative is its gate alone",
+                "hidden gated", "mask", _gate_alone),
+        Mistake("slope-other-form", "the derivative is that of GELU's other form",
+                "hidden gelu", "mask", _other_form),
+        Mistake("slope-alpha", "the derivative for negative values is without SELU's alpha",
+                "hidden selu", "mask",
+                lambda right, at, _: np.where(at.z.real > 0, right, right / 1.6732632423543772)),
+        Mistake("ln-mean", f"the mean's term is missing {_LN}",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, mean=0)),
+        Mistake("ln-variance", f"the variance's term is missing {_LN}",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, variance=0)),
+        Mistake("ln-statistics", f"mean and variance are treated as constants {_LN}",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, mean=0, variance=0)),
+        Mistake("ln-over-samples", f"the means are over the samples {_LN}",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, axis=0)),
+        Mistake("ln-gamma", f"the factor gamma is missing {_LN}",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, gamma=1)),
+        Mistake("ln-sd", "the division by the standard deviation is missing in the gradient through "
+                "layer normalisation",
+                "ln", "bn", lambda _, at, g: at.through_bn(g, sd=1)),
+        Mistake("ln-skipped", "the gradient passes layer normalisation as if it weren't there",
+                "ln", "bn", lambda _, __, g: g),
+        Mistake("dropout-missing", "what was dropped gets a gradient",
+                "drop", "drop", lambda right, *_: np.where(right > 0, right, right.max())),
+        Mistake("dropout-unscaled", "dropout's factor 1 / (1 - rate) is missing on the way back",
+                "drop", "drop", lambda right, *_: (right > 0) * 1.0),
+        Mistake("dropout-shifted", "other units are dropped on the way back than forwards",
+                "drop", "drop", lambda right, *_: np.roll(right, 1, axis=0)),
+        Mistake("skip-missing", "the gradient that comes past the layer is missing",
+                "skip", "past", lambda right, *_: 0 * right),
+        Mistake("skip-twice", "the gradient that comes past the layer is added twice",
+                "skip", "past", lambda right, *_: 2 * right),
+        Mistake("skip-slope", "the gradient past the layer goes through its activation",
+                "skip", "past", lambda right, at, _: right * at.slope()),
+        Mistake("smoothing-missing", "the labels are not smoothed in the gradient",
+                "last softmax_cross_entropy", "targets", lambda _, at, __: at.targets),
+        Mistake("huber-unclipped", "Huber's residuals are not clipped in the gradient",
+                "last huber", "logits", _residual),
+        Mistake("absolute-residual", "the gradient is the residual, without its sign taken",
+                "last absolute", "logits", _residual),
+        Mistake("quantile-swapped", "q and 1 - q are exchanged in the gradient",
+                "last quantile", "logits", _swapped_quantiles),
+        Mistake("sigmoid-twice", "the sigmoid's derivative is applied to a gradient that has it in it",
+                "last binary_cross_entropy", "logits",
+                lambda right, at, _: right * (1 - np.tanh(at.z / 2) ** 2) / 4),
     )
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a cost is known to be: a klayer network on a batch.
-
-    The parameters that are checked may have other names, if their layers stand in the same order and
-    hold the same kinds of arrays; weights may be laid out as (out, in), biases as (1, n) or (n, 1).
-
-    Parameters
-    ----------
-    network : Network
-    x : array, shape (N, D)
-    labels : int array, shape (N,)
-    l2 : float
-        The penalty's strength, lambda, in ``lambda * sum ||W||^2``.
-    """
-
-    network: Network
-    x: Array
-    labels: Array
-    l2: float = 0.0
-
-    @property
-    def replays(self) -> bool:
-        """Whether mistakes can be replayed for such a network: ReLU, softmax, nothing else."""
-        network = self.network
-        plain = Network(
-            network.n_features,
-            network.hidden,
-            network.n_classes,
-            network.batch_norm,
-            network.bn_eps,
-        )
-        return network == plain
-
-    def forward(self, params: Params) -> dict[int, Layer]:
-        """Return what a backward pass needs, layer by layer; complex-safe."""
-        single = params["W1"].dtype == np.float32
-        network, x = self.network, np.asarray(self.x, np.float32 if single else np.float64)
-        layers: dict[int, Layer] = {}
-        below = x
-        for layer in range(1, network.depth + 1):
-            W = params[f"W{layer}"]
-            s = x @ W  # (N, D) @ (D, H) -> (N, H)
-            gamma, hat, var = params.get(f"gamma{layer}", 1.0), s, np.ones(1)
-            if network.normalises(layer):
-                centred = s - s.mean(axis=0)
-                var = (centred * centred).mean(axis=0)
-                hat = centred / np.sqrt(var + network.bn_eps)
-                z = gamma * hat + params[f"beta{layer}"]
-            else:
-                z = s + params[f"b{layer}"]
-            layers[layer] = Layer(x, below, s, hat, z, var, W, gamma, network.bn_eps)
-            x, below = z * (z.real > 0), z
-        return layers
-
-    def cost(self, params: Params) -> complex:
-        """Return the mean cross-entropy and the penalty; complex-safe."""
-        layers, k = self.forward(params), self.network.depth
-        of_labels = _log_softmax(layers[k].z)[np.arange(len(self.labels)), self.labels]
-        weights = [params[f"W{layer}"] for layer in range(1, k + 1)]
-        cost: complex = -of_labels.mean() + self.l2 * sum((W * W).sum() for W in weights)
-        return cost
-
-    def gradient(self, layers: dict[int, Layer], planted: Planted | None = None) -> Params:
-        """Return the gradient of the cost after a forward pass, or what a mistake makes of it."""
-        network, k = self.network, self.network.depth
-
-        def put(point: str, layer: int, right: Array, g: Array) -> Array:
-            if planted and planted.mistake.point == point and layer in planted.layers:
-                return planted.mistake.wrong(right, layers[planted.other or layer], g)
-            return right
-
-        g = np.exp(_log_softmax(layers[k].z))
-        onehot = put("labels", k, np.eye(network.n_classes)[self.labels], g)
-        g = put("logits", k, (g - onehot) / len(g), g)
-        grads: Params = {}
-        for layer in range(k, 0, -1):
-            at = layers[layer]
-            if layer < k:
-                g = g * put("mask", layer, at.z.real > 0, g)
-            if network.normalises(layer):
-                grads[f"gamma{layer}"] = (g * put("hat", layer, at.hat, g)).sum(axis=0)
-                grads[f"beta{layer}"] = g.sum(axis=0)
-                g = put("bn", layer, at.through_bn(g), g)
-            else:
-                grads[f"b{layer}"] = put("bias", layer, g, g).sum(axis=0)
-            x = put("input", layer, at.x, g)
-            grads[f"W{layer}"] = x.T @ g + 2 * self.l2 * at.W  # (D, N) @ (N, H) -> (D, H)
-            g = g @ put("back", layer, at.W, g).T  # (N, H) @ (H, D) -> (N, D)
-        return grads
 
 
 def plantings(network: Network) -> Iterator[Planted]:
@@ -293,7 +263,7 @@ def find_known(reference: Reference, params: Params, analytic: Params) -> list[C
     found = []
     for planted in plantings(reference.network):
         with np.errstate(all="ignore"):  # a mistake may divide by nothing
-            wrong = reference.gradient(layers, planted)
+            wrong = reference.gradient(layers, planted.among(layers))
         if not all(np.isfinite(value).all() for value in wrong.values()):
             continue
         if any(distance(analytic, wrong, name) > 2e-4 for name in correct):
@@ -311,8 +281,3 @@ def find_known(reference: Reference, params: Params, analytic: Params) -> list[C
             found.append(Cause(planted.mistake.kind, tuple(touched), text, left / size))
     # The same gradient by one layer or by "all" of one layer, or by two roads: one is enough each.
     return sorted(found, key=lambda cause: (len(cause.arrays), cause.remainder))[:2]
-
-
-def _log_softmax(logits: Array) -> Array:
-    shifted = logits - logits.real.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

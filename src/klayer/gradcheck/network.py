@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError, unknown_name
 from klayer.gradcheck.check import run_check
-from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Params, as_params
 from klayer.gradcheck.options import validate
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Cause, Check
 from klayer.nn import (
     ACTIVATIONS,
@@ -29,6 +29,7 @@ from klayer.nn import (
 )
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
+from klayer.nn.pieces.dropout import kept
 from klayer.nn.plan import Use
 
 __all__ = ["check_network", "generic_params"]
@@ -135,8 +136,8 @@ def check_network(
         l2=objective.l2,
         references={
             term: [
-                Reference(network, x, labels, float(one) if term == "cost" else 0.0)
-                for one in objective.l2
+                objective.reference(p, float(one) if term == "cost" else 0.0)
+                for p, one in enumerate(objective.l2)
             ]
             for term in objective.terms
             if term != "l2"
@@ -204,6 +205,19 @@ class _NetworkObjective:
 
     def rounding(self, params: Params) -> Params:  # noqa: ARG002
         return {}
+
+    def reference(self, p: int, l2: float) -> Reference:
+        """Return what the cost of network ``p`` is known to be."""
+        x, network = self._x[np.dtype(np.float64)], self.network
+        numbers = {name: float(self.numbers[name][p]) for name in self.numbers if name in NUMBERS}
+        masks: dict[int, Array] = {}
+        for layer, width in enumerate(network.widths[:-1]):
+            if network.drops_hidden if layer else network.drops_inputs:
+                out = np.empty((len(x), width), np.bool_)
+                rate = numbers["dropout" if layer else "input_dropout"]
+                bits = np.random.Philox(key=self.numbers["dropout_key"][p])
+                masks[layer] = kept(bits, rate, 0, layer, out) * out
+        return Reference(network, x, self.labels, l2, numbers, masks)
 
     def losses(self, params: Params) -> Array:
         self.evaluations += 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.gradcheck.known_mistakes import Reference
+from klayer.gradcheck.reference import Reference
 
 __all__ = ["METHODS", "validate"]
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from klayer.errors import KlayerError
 from klayer.gradcheck.check import run_check
-from klayer.gradcheck.known_mistakes import Reference
 from klayer.gradcheck.objective import Array, Params
+from klayer.gradcheck.reference import Reference
 from klayer.gradcheck.result import Check
 from klayer.gradcheck.wire import WireError, receive, send
 from klayer.nn import Network
@@ -318,5 +318,14 @@ class _RemoteObjective:
         }
         network = Network(**settings)
         return Reference(
-            network, arrays["reference x"], arrays["reference labels"], float(told["l2"])
+            network,
+            arrays["reference x"],
+            arrays["reference labels"],
+            float(told["l2"]),
+            {str(key): float(value) for key, value in told["numbers"].items()},
+            {
+                int(key.removeprefix("mask ")): value
+                for key, value in arrays.items()
+                if key.startswith("mask ")
+            },
         )

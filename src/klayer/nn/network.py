@@ -72,7 +72,7 @@ class Network:
     batch_norm : {"none", "hidden", "all"}
         Which layers normalise their pre-activations. Those layers have no bias: the mean would
         cancel it.
-    bn_eps : float, > 0
+    bn_eps : float, 1e-30 ... 1
         Added to the variance of either normalisation, inside the root. It must be small beside the
         variance of the pre-activations, or normalisation stops normalising: with the 1e-5 of many
         frameworks, nine layers that start with sigma 1e-4 never train; with 1e-8 they do.
@@ -160,8 +160,8 @@ class Network:
         ):
             if any(size < least for size in sizes):
                 raise KlayerError(f"`{name}` must be >= {least}, but got {list(sizes)}.")
-        if not 0 < self.bn_eps < 1:
-            raise KlayerError(f"`0 < bn_eps < 1` must hold, but got bn_eps={self.bn_eps}.")
+        if not 1e-30 <= self.bn_eps < 1:
+            raise KlayerError(f"`1e-30 <= bn_eps < 1` must hold, but got bn_eps={self.bn_eps}.")
         rising = all(low < high for low, high in pairwise((0.0, *self.quantiles, 1.0)))
         if not rising or bool(self.quantiles) != (self.loss == "quantile"):
             raise KlayerError(

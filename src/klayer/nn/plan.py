@@ -7,7 +7,7 @@ old value any more. In training the user moves the parameter; in the check it ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,14 @@ class Plan:
         self._loss = loss.prepare(site, x)
         self._forward = [one.forward for one in self.passes]
         self._backward = [self._loss.backward]
+        # Pieces on the way back: where in it they begin, and where the gradient then stands.
+        self._below: list[tuple[int, int, NDArray[Any]]] = []
         if use is None:
             return
         g = self._loss.g
         last = min(index for index, piece in enumerate(pieces) if piece.params())
         for index in reversed(range(last, len(pieces))):  # further down nothing moves
+            self._below.append((index, len(self._backward), g))
             g, gradients = self.passes[index].connect(g, below=index > last)
             self._backward.append(self.passes[index].backward)
             self._backward += [use(key, gradient) for key, gradient in gradients.items()]
@@ -81,6 +84,36 @@ class Plan:
         """Compute all gradients; each is used before the pieces below are reached."""
         for step in self._backward:
             step()
+
+    def walk(self) -> Iterator[tuple[int, bool, NDArray[Any]]]:
+        """Do both passes with a halt after each piece, for whoever wants to look at the numbers.
+
+        Yields
+        ------
+        index : int
+            Of the piece; the number of pieces stands for the loss.
+        back : bool
+            False on the way forward, True on the way back.
+        value : array
+            Forward, what the piece hands on: its output, or the loss (P,); on the way back, the gradient
+            with respect to the piece's input. Scratch memory: copy it. The last piece on the way back
+            hands nothing on, but its own output's gradient again.
+        """
+        self.passes[0].x = self.batch.x
+        for index, step in enumerate(self._forward):
+            step()
+            yield index, False, self.passes[index].y
+        yield len(self.pieces), False, self.losses()
+        places, begins, given = zip(*self._below, strict=True)
+        for step in self._backward[: begins[0]]:
+            step()
+        yield len(self.pieces), True, given[0]
+        for index, begin, end, g in zip(
+            places, begins, [*begins[1:], None], [*given[1:], given[-1]], strict=True
+        ):
+            for step in self._backward[begin:end]:
+                step()
+            yield index, True, g
 
     def update(self) -> bool:
         """Do a whole update; if the loss of any network is not finite, nothing moves.

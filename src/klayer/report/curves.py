@@ -102,7 +102,7 @@ def _chart(rows: list[Spec], lines: Sequence[Line], share: bool) -> Spec:
         scale = {"domain": [line.label for line in lines], "range": values}
         return channel("s:N", scale=scale, legend=None)
 
-    axis = {"format": "~%" if share else "~g", "tickCount": 5, "title": None, "grid": True}
+    axis = {"format": "~%" if share else ".6~g", "tickCount": 5, "title": None, "grid": True}
     y = {"scale": _scale(rows, share), "axis": axis}
     common = {"x": _epochs(), "color": by([line.colour for line in lines])}
     dash = {"strokeDash": by([[4, 3] if line.dash else [1, 0] for line in lines])}
@@ -144,7 +144,7 @@ def _rates(schedules: Sequence[Rates]) -> Spec:
         for epoch, rate in schedule
     ]
     top = max(value["lr"] for value in values) or 1
-    axis = {"orient": "right", "grid": False, "values": [0, top], "format": "~g", "title": None,
+    axis = {"orient": "right", "grid": False, "values": [0, top], "format": ".6~g", "title": None,
             "ticks": False}  # fmt: skip
     scale = {"domain": [0, 2.6 * top], "nice": False}
     y = channel("lr:Q", scale=scale, axis=axis, stack=None)

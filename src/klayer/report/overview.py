@@ -134,9 +134,10 @@ def _course(
         "labelOverlap": True,
         "labelAngle": 0,
     }
-    scale = {"type": "log" if log else "linear", "nice": False, "zero": False, "padding": 22}
+    scale: Spec = {"type": "log" if log else "linear", "nice": False, "padding": 22}
+    scale |= {} if log else {"zero": False}
     across = channel("x:Q", title=x.title, scale=scale, axis=ticks)
-    axis = {"format": "~%" if measure.share else "~g", "title": None, "tickCount": 6}
+    axis = {"format": "~%" if measure.share else ".6~g", "title": None, "tickCount": 6}
     up = channel("v:Q", scale={"zero": False, "nice": True}, axis=axis)
     tint = channel("g:N", scale={"domain": series, "range": colours}, legend=None)
     tips = [
@@ -146,35 +147,21 @@ def _course(
         channel("state:N", title="state"),
     ]
     at = {"x": across, "y": up}
-    spec = layers(
-        {"data": {"values": means}, **mark("line", {**at, "color": tint}, strokeWidth=1.6)},
-        {
-            "data": {"values": means},
-            **mark(
-                "rule",
-                {"x": across, "y": {**channel("a:Q"), "title": None}, "y2": {"field": "b"},
-                 "color": tint},
-                strokeWidth=1.6,
-            ),
-        },
-        {
-            "data": {"values": dots},
-            **mark(
-                "point",
-                {
-                    **at,
-                    "stroke": tint,
-                    "fill": tint,
-                    "fillOpacity": channel("fill:Q", scale=None, legend=None),
-                    "tooltip": tips,
-                },
-                size=34,
-                strokeWidth=1.3,
-                strokeOpacity=0.8,
-                filled=False,
-            ),
-        },
-    )  # fmt: skip
+    ends = {"x": across, "y": {**channel("a:Q"), "title": None}, "y2": {"field": "b"}}
+    seen = {
+        **at,
+        "stroke": tint,
+        "fill": tint,
+        "fillOpacity": channel("fill:Q", scale=None, legend=None),
+        "tooltip": tips,
+    }
+    dot = {"size": 34, "strokeWidth": 1.3, "strokeOpacity": 0.8, "filled": False}
+    drawn: list[Spec] = [{"data": {"values": dots}, **mark("point", seen, **dot)}]
+    if means:
+        line = mark("line", {**at, "color": tint}, strokeWidth=1.6)
+        rule = mark("rule", {**ends, "color": tint}, strokeWidth=1.6)
+        drawn = [{"data": {"values": means}, **one} for one in (line, rule)] + drawn
+    spec = layers(*drawn)
     judged = _capital(view.judged)
     where = f", {title}" if title else ""
     alt = f"{judged} against {x.title}{where}. {_spoken(arms)}."
@@ -209,7 +196,7 @@ def _grid(view: RunView) -> Figure:
     panel = Panel(judged, height, f"{judged} of all arms. {_spoken(shown)}.", spec)
     caption = (
         f"{judged} of every arm. Each stripe is one seed, sorted; pale red is "
-        f"{'chance' if view.measure.share else 'the least'}, blue the best. Numbers are the mean and "
+        f"{'chance' if _from_chance(view) else 'the least'}, blue the best. Numbers are the mean and "
         "standard deviation where all seeds left chance; where some did not, how many did."
     )
     if any(arm.cell.far_apart for arm in shown):
@@ -222,6 +209,11 @@ def _grid(view: RunView) -> Figure:
             f" The best {len(lines)} of {len(lines) + hidden} rows; all arms are in the table."
         )
     return Figure("overview", caption, [panel], width=560)
+
+
+def _from_chance(view: RunView) -> bool:
+    """Whether the colours begin at chance: else they follow the data."""
+    return any(record.state == "at chance" for record in view.records)
 
 
 def _column(view: RunView) -> Factor | None:
@@ -273,7 +265,7 @@ def _chart(view: RunView, column: Factor | None, lines: Sequence[Line]) -> tuple
     values = [v for _, _, arms in lines for arm in arms for one in arm.records
               if (v := arm.value(one)) is not None]  # fmt: skip
     best = max(values, default=1.0)
-    least = view.chance if view.measure.share else min(values, default=0.0)
+    least = view.chance if _from_chance(view) else min(values, default=0.0)
     for _, top, arms in lines:
         for arm in arms:
             where = column.label(arm.levels.get(column.name)) if column else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import jinja2
 
-from klayer.files import json_text, write_text
+from klayer.files import json_text, own_folder, write_bytes, write_text
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import answer, overall
@@ -54,6 +54,14 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
         If there is no run at the path, or it can't be read.
     """
     run = run if isinstance(run, Run) else Run(run)
+    try:
+        return _write(run, pdf, png)
+    except KeyboardInterrupt as error:
+        error.args = (f"the page isn't written: `klayer report {run.path}` writes it",)
+        raise
+
+
+def _write(run: Run, pdf: bool, png: bool) -> list[Path]:
     page = Page(RunView(run))
     path = run.path / "report.html"
     write_text(path, page.html())
@@ -119,7 +127,7 @@ class Page:
 
     def save(self, *, png: Callable[[str], bool] = lambda _: False) -> list[Path]:
         """Write all figures as SVG, as PNG those whose names are wanted, and all tables as CSV."""
-        figures, tables = self.view.path / "figures", self.view.path / "tables"
+        figures, tables = (own_folder(self.view.path, name) for name in ("figures", "tables"))
         written = [
             file
             for figure in self.material.figures
@@ -128,9 +136,8 @@ class Page:
         named = {table.name: table for table in [network_table(self.view), *self.material.tables]}
         written += [table.save(tables) for table in named.values()]
         for name, picture in self.material.pictures.items():
-            figures.mkdir(exist_ok=True)
             written.append(figures / name)
-            written[-1].write_bytes(picture)
+            write_bytes(written[-1], picture)
         return written
 
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from klayer.errors import KlayerError
+from klayer.files import write_bytes
 
 __all__ = ["find_chromium", "print_pdf"]
 
@@ -42,8 +43,9 @@ def print_pdf(page: Path) -> Path:
             "`--pdf` needs Chromium or Chrome on the search path, or its path in KLAYER_CHROMIUM, "
             f"but there is none. The page {page} is written: print it from any browser."
         )
-    pdf = page.resolve().with_suffix(".pdf")
+    pdf = page.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as profile:
+        printed = Path(profile) / "page.pdf"
         words = [
             browser,
             "--headless",
@@ -52,7 +54,7 @@ def print_pdf(page: Path) -> Path:
             "--no-first-run",
             "--no-pdf-header-footer",
             f"--user-data-dir={profile}",
-            f"--print-to-pdf={pdf}",
+            f"--print-to-pdf={printed}",
             page.resolve().as_uri(),
         ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -64,7 +66,9 @@ def print_pdf(page: Path) -> Path:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise KlayerError(f"{browser} could not print {page}: {error}.") from None
-    if done.returncode or not pdf.exists():
-        told = done.stderr.strip().splitlines()
-        raise KlayerError(f"{browser} could not print {page}: {told[-1] if told else 'no reason'}.")
+        if done.returncode or not printed.exists():
+            told = done.stderr.strip().splitlines()
+            why = told[-1] if told else "no reason"
+            raise KlayerError(f"{browser} could not print {page}: {why}.")
+        write_bytes(pdf, printed.read_bytes())
     return pdf

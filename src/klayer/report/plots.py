@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.files import write_bytes, write_json, write_text
+from klayer.files import json_text, write_bytes, write_text
 from klayer.report.curves import Line, curve_panel
 from klayer.report.vega import (
     INK,
@@ -82,7 +82,7 @@ class Chart:
             if ending == ".svg":
                 write_text(path, self.figure.svg())
             elif ending == ".json":
-                write_json(path, self.spec)
+                write_text(path, json_text(self.spec, indent=1) + "\n")
             else:
                 write_bytes(path, self.figure.raster(ending[1:]))
         except OSError as error:
@@ -174,7 +174,7 @@ def plot_accuracy(source: Source, split: str | None = None) -> Chart:
     values = [{"k": kind, "v": float(f"{value:.6g}"), "seed": seed} for kind, seed, value in points]
     kinds = list(dict.fromkeys(kind for kind, _, _ in points))
     title = metric.title[0].upper() + metric.title[1:]
-    axis = {"format": "~%" if metric.share else "~g", "tickCount": 6}
+    axis = {"format": "~%" if metric.share else ".6~g", "tickCount": 6}
     x = channel("v:Q", title=None, scale={"zero": False, "nice": True}, axis=axis)
     y = channel("k:N", title=None, sort=kinds, axis={"labelLimit": 400})
     tips = [

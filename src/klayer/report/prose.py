@@ -87,7 +87,7 @@ def _top(view: RunView) -> list[str]:
     """Name the arm with the highest mean, and those that are not told apart from it."""
     arms = [arm for arm in view.with_results if arm.cell.kind == "trained" and arm.cell.result.n]
     if not arms:
-        return []
+        return _none(view)
     measure = view.measure
     best = max(arm.cell.result.mean or 0.0 for arm in arms)
     ties = [arm for arm in arms if arm.cell.result.mean == best]
@@ -116,6 +116,23 @@ def _top(view: RunView) -> list[str]:
     return lines
 
 
+def _none(view: RunView) -> list[str]:
+    """Say what became of the networks where no arm has a mean."""
+    left = [one for one in view.records if one.state == "trained"]
+    if not view.records:
+        return []
+    if not left:
+        states = {"at chance": "left chance", "diverged": "stayed finite"}
+        kinds = {one.state for one in view.records}
+        became = " and ".join(words for state, words in states.items() if state in kinds)
+        return [f"None of the {_plural(len(view.records), 'network')} {became}."]
+    most = max(view.with_results, key=lambda arm: arm.cell.trained / max(1, arm.cell.n))
+    return [
+        f"There is no arm of which every network left chance. Most did with {most.label}: "
+        f"{most.describe()}."
+    ]
+
+
 def _near(top: ArmView, others: list[ArmView]) -> str:
     """Say which arms the best one is not told apart from."""
     results = holm([compare_arms(top, arm) for arm in others])
@@ -124,6 +141,8 @@ def _near(top: ArmView, others: list[ArmView]) -> str:
         return f"It is told apart from all {len(others)} others." if len(others) > 1 else ""
     if len(near) <= MOST_NAMED:
         return f"Not told apart from it: {_list(near)}."
+    if len(near) == len(others):
+        return f"None of the {len(others)} others is told apart from it."
     return f"{len(near)} of the {len(others)} others are not told apart from it."
 
 
@@ -233,6 +252,11 @@ def _not_shown(view: RunView, factor: Factor, rest: list[Effect], *, alone: bool
     if all(one.result.identical for one in rest):
         same = _list([one.factor.label(one.level) for one in rest[:MOST_NAMED]])
         text = f"{_capital(_level(factor))} and {same} have the same {view.judged}, seed by seed."
+        return Sentence(text, carried=False, short=text if alone else "")
+    if all(one.result.p is None for one in rest):
+        text += (
+            "; the difference is the same with every seed, so there is no spread to judge it by."
+        )
         return Sentence(text, carried=False, short=text if alone else "")
     smallest = max((one.result.smallest_shown or 0.0 for one in rest), default=0.0)
     n = rest[0].result.n

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from klayer.files import write_csv
-from klayer.report.run_view import ACCURACY, SPLITS, ArmView, RunView
+from klayer.report.run_view import SPLITS, ArmView, RunView
 from klayer.study.chance import BESIDE_ACCURACY
-from klayer.study.measure import Measure
+from klayer.study.measure import MEASURES, Measure
 from klayer.study.record import Score
 from klayer.study.statistics import Comparison, Estimate, percent
 from klayer.train import Settings
+from klayer.train.metrics import METRICS
 
 __all__ = [
     "COLUMNS",
@@ -56,13 +57,13 @@ class Table:
         return self.marks[row] if self.marks else ""
 
     def save(self, folder: Path) -> Path:
-        """Write ``NAME.csv``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``NAME.csv`` into a folder that is there."""
         path = folder / f"{self.name}.csv"
         write_csv(path, self.raw_head or self.head, self.raw or self.body)
         return path
 
 
+OUTCOME, ROWS = "Outcome", "Rows leave open"
 INTERVAL = "95\u202f% interval"
 # The class of a row by what its comparison shows.
 VERDICT_MARKS = {"higher": "good", "lower": "bad"}
@@ -151,6 +152,7 @@ class Column:
     words: bool = False  # aligned left
     tip: str = ""  # what the heading says when it is pointed at
     split: str = ""  # the split that it is about: without that split, there is no such column
+    task: str = ""  # of whose networks alone it tells
     uneven: bool = False  # whether it stands beside the accuracy of uneven classes alone
 
     def plain(self, arm: ArmView) -> str:
@@ -191,19 +193,22 @@ def _accuracy(split: str) -> Column:
     )
 
 
-def _beside(score: str, heading: str, tip: str) -> Column:
+def _beside(score: str, heading: str, tip: str, task: str = "classification") -> Column:
+    measure = MEASURES[score]
+
     def terminal(arm: ArmView) -> str:
         mean = arm.beside(score).mean
-        return "-" if mean is None else f"{mean:.2%}"
+        return "-" if mean is None else f"{mean:.2%}" if measure.share else measure.show(mean)
 
     return Column(
         heading,
-        lambda arm: mean_sd(arm.beside(score), ACCURACY),
+        lambda arm: mean_sd(arm.beside(score), measure),
         lambda arm: {f"{score}_mean": arm.beside(score).mean, f"{score}_sd": arm.beside(score).sd},
         word=heading.lower(),
         terminal=terminal,
         tip=tip,
-        uneven=True,
+        uneven=task == "classification",
+        task=task,
     )
 
 
@@ -243,13 +248,17 @@ COLUMNS = (
     *map(_accuracy, SPLITS),
     _beside("balanced_accuracy", "Balanced",
             "Balanced accuracy on the last split: the share of right rows of each class, averaged."),
+    _beside("rmse", "RMSE", "Root mean squared error on the last split, in the target's unit.",
+            "regression"),
+    _beside("exact_match", "Exact match", "Share of the rows of the last split of which every label is "
+            "right.", "multilabel"),
     _beside("macro_f1", "Macro F1", "The F1 scores of the classes on the last split, averaged."),
     Column(INTERVAL, lambda arm: arm.measure.interval(arm.cell.estimate.low, arm.cell.estimate.high),
            tip="Where the mean over many more seeds would lie, Student's t."),
-    Column("Rows leave open", lambda arm: arm.measure.interval(*arm.rows_interval),
+    Column(ROWS, lambda arm: arm.measure.interval(*arm.rows_interval),
            tip="Where the accuracy of one such network would lie on many more rows, after Wilson; all "
            "seeds share the rows, so this is not in their spread."),
-    Column("Outcome", lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
+    Column(OUTCOME, lambda arm: arm.describe(), word="state", terminal=_outcome, words=True),
 )  # fmt: skip
 
 
@@ -257,10 +266,13 @@ def columns(arms: Sequence[ArmView]) -> list[Column]:
     """Return the columns of a table of these arms: those of splits that they have, and the others."""
     splits = {split for arm in arms for split in arm.splits} or SPLITS
     uneven = any(arm.uneven for arm in arms)
+    tasks = {METRICS[arm.measure.name].task for arm in arms}
     return [
         column
         for column in COLUMNS
-        if (not column.split or column.split in splits) and (uneven or not column.uneven)
+        if (not column.split or column.split in splits)
+        and (uneven or not column.uneven)
+        and column.task in ("", *tasks)
     ]
 
 
@@ -270,8 +282,15 @@ def result_table(
     caption: str,
     label: Callable[[ArmView], str] = lambda arm: arm.label,
 ) -> Table:
-    """Make the table of final scores, a row for each arm, named by ``label``."""
-    shown = columns(arms)
+    """Make the table of final scores, a row for each arm, named by ``label``.
+
+    Where every network of every arm left chance, the outcome is not worth a column.
+    """
+    plain = all(arm.cell.kind == "trained" and not arm.cell.far_apart for arm in arms)
+    left_out = {OUTCOME} if plain else set()
+    if all(arm.rows_interval[0] is None for arm in arms):
+        left_out.add(ROWS)
+    shown = [one for one in columns(arms) if one.heading not in left_out]
 
     def raw(arm: ArmView) -> dict[str, Any]:
         parts = [column.raw(arm) for column in shown if column.raw]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import write_text
+from klayer.files import make_folder, write_text
 from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.page import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
@@ -153,11 +153,8 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         results=None,
     )
     out = Path(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, html)
-    except OSError as error:
-        raise KlayerError(f"{out} can't be written: {error.strerror}.") from None
+    make_folder(out.parent)
+    write_text(out, html)
     return out
 
 
@@ -249,7 +246,7 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     order, judged, measure = [pair.label for pair in found], _judged(found), found[0].a.measure
     axis = {"title": None, "domain": False, "ticks": False, "labelColor": INK, "labelLimit": 190,
             "grid": True, "gridDash": [2, 3], "labelPadding": 10}  # fmt: skip
-    marks = {"format": "~%" if measure.share else "~g", "title": None}
+    marks = {"format": "~%" if measure.share else ".6~g", "title": None}
     encoding = {
         # Room on both sides, so that no dot lies on a label.
         "x": channel("v:Q", scale={"zero": False, "nice": True, "padding": 14}, axis=marks),

@@ -7,18 +7,18 @@ to the reader's light or dark scheme, by the attribute's value.
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import vl_convert as vlc
-
 from klayer.files import cached, write_bytes, write_text
+from klayer.report import drawing
+from klayer.report.drawing import NotDrawn, newest_version
 
 __all__ = [
     "BLUES",
@@ -242,19 +242,25 @@ class Figure:
         """Return the panels, each with an SVG that can stand in a page, without interaction."""
         specs = [{**panel.static(self.width), "config": CONFIG} for panel in self.panels]
         return [
-            (panel, _inline(_svg(spec))) for panel, spec in zip(self.panels, specs, strict=True)
+            (panel, _inline_or_not(spec)) for panel, spec in zip(self.panels, specs, strict=True)
         ]
 
     def save(self, folder: Path, png: bool = False) -> list[Path]:
-        """Write ``NAME.svg``, and ``NAME.png`` if wanted: all panels, with their legend."""
-        svg = self.svg()
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``NAME.svg``, and ``NAME.png`` if wanted: all panels, with their legend.
+
+        The folder must be there. What can't be drawn is not written: the page says so in its place.
+        """
+        try:
+            drawn = self.svg()
+            pixels = self.raster("png", drawn) if png else b""
+        except NotDrawn:
+            return []
         path = folder / f"{self.name}.svg"
-        write_text(path, svg)
+        write_text(path, drawn)
         if not png:
             return [path]
         picture = path.with_suffix(".png")
-        write_bytes(picture, self.raster("png", svg))
+        write_bytes(picture, pixels)
         return [path, picture]
 
     def whole(self) -> Spec:
@@ -271,12 +277,12 @@ class Figure:
 
     def svg(self) -> str:
         """Return the whole figure as SVG."""
-        return _svg(self.whole())
+        return drawing.svg(self.whole())
 
     def raster(self, kind: str, svg: str = "") -> bytes:
         """Return the whole figure as a file, ``png`` or ``pdf``; ``svg`` if it is drawn already."""
-        draw = {"png": lambda svg: vlc.svg_to_png(svg, scale=2), "pdf": vlc.svg_to_pdf}
-        return bytes(draw[kind](svg or self.svg()))
+        svg = svg or self.svg()
+        return drawing.png(svg, scale=2) if kind == "png" else drawing.pdf(svg)
 
 
 def _legend(keys: Sequence[Key]) -> Spec:
@@ -309,20 +315,16 @@ def _unnamed(spec: Spec) -> Spec:
 # Out.
 
 
-@cache
-def _version() -> str:
-    """Return the newest Vega-Lite release that there is to render with."""
-    known: list[str] = vlc.get_vegalite_versions()
-    return max(known, key=lambda version: [int(part) for part in version.split(".")])
-
-
 def _schema() -> Spec:
-    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{_version()}.json"}
+    return {"$schema": f"https://vega.github.io/schema/vega-lite/v{newest_version()}.json"}
 
 
-def _svg(spec: Spec) -> str:
-    svg: str = vlc.vegalite_to_svg(spec, vl_version=_version(), allowed_base_urls=[])
-    return svg
+def _inline_or_not(spec: Spec) -> str:
+    """Draw an SVG that can stand in a page; a sentence where that fails."""
+    try:
+        return _inline(drawing.svg(spec))
+    except NotDrawn as why:
+        return f'<p class="hint">{html.escape(str(why))}</p>'
 
 
 def _inline(svg: str) -> str:
@@ -335,9 +337,13 @@ def _inline(svg: str) -> str:
 
 
 def javascript() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page."""
-    script: str = cached(
-        f"vega-{metadata.version('vl-convert-python')}-{_version()}.js",
-        lambda: vlc.javascript_bundle("window.klayerEmbed = vegaEmbed;", vl_version=_version()),
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, to be inlined into a page.
+
+    Empty if the chart library ends: the page then shows its static pictures.
+    """
+    name = f"vega-{metadata.version('vl-convert-python')}-{newest_version()}.js"
+    try:
+        script = cached(name, lambda: drawing.javascript_bundle("window.klayerEmbed = vegaEmbed;"))
+    except NotDrawn:
+        return ""
     return script.replace("</script", "<\\/script")

@@ -32,9 +32,17 @@ _WORDS = {
     "optimiser": ("optimiser", "optimisers"),
     "activation": ("activation", "activations"),
     "batch_size": ("batch size", "batch sizes"),
+    "train_samples": ("training rows", "numbers of training rows"),
+    "cycles": ("length", "lengths"),
     "arm": ("arm", "arms"),
 }
-_BESIDE = {"l2": "λ = {}", "lr_max": "rate {}", "lr_min": "lowest rate {}"}
+_BESIDE = {
+    "train_samples": "{} rows",
+    "cycles": "{} cycles",
+    "l2": "λ = {}",
+    "lr_max": "rate {}",
+    "lr_min": "lowest rate {}",
+}
 # What an arm is compared against, where the study has it: no normalisation, He, plain descent.
 _REFERENCE = {"batch_norm": "none", "init": "he", "optimiser": "sgd"}
 
@@ -53,6 +61,8 @@ class Factor:
         A level said by itself, in a legend or a name: ``"width 50"``.
     shorts : tuple of str
         A level beside the factor's title, on an axis: ``"50"``.
+    beside : tuple of str
+        Other settings that vary along with it, each level with one of theirs.
 
     Examples
     --------
@@ -65,11 +75,16 @@ class Factor:
     levels: tuple[Level, ...]
     labels: tuple[str, ...]
     shorts: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """What it is called in a sentence."""
-        return _WORDS[self.name][0] if self.name in _WORDS else setting_title(self.name)
+        title, *others = (
+            _WORDS[name][0] if name in _WORDS else setting_title(name)
+            for name in (self.name, *self.beside)
+        )
+        return f"{title} (with its {', '.join(others)})" if others else title
 
     @property
     def plural(self) -> str:
@@ -79,7 +94,7 @@ class Factor:
     @property
     def numeric(self) -> bool:
         """Whether its levels are numbers, at their places on an axis."""
-        return all(_is_number(level) for level in self.levels)
+        return not self.beside and all(_is_number(level) for level in self.levels)
 
     @property
     def reference(self) -> Level:
@@ -143,7 +158,47 @@ def factors(everyone: Sequence[Settings]) -> list[Factor]:
             elif name == "hidden":
                 levels.sort(key=len)
             found.append(_factor(name, levels))
-    return found
+    return _joined(found, rows)
+
+
+def _joined(found: list[Factor], rows: Sequence[Mapping[str, Level]]) -> list[Factor]:
+    """Join factors that vary together into one: a rate that each optimiser has for its own."""
+    kept, beside = list(found), dict[str, list[Factor]]()
+    # Numbers go along with words rather than the other way round, few levels with many.
+    for one in sorted(found, key=lambda one: (not one.numeric, len(one.levels))):
+        leader = next((f for f in kept if f is not one and _follows(one, f, rows)), None)
+        if leader is not None and len(kept) > 1:
+            kept.remove(one)
+            beside.setdefault(leader.name, []).extend([one, *beside.pop(one.name, [])])
+    return [_with(one, beside[one.name], rows) if one.name in beside else one for one in kept]
+
+
+def _follows(one: Factor, leader: Factor, rows: Sequence[Mapping[str, Level]]) -> bool:
+    """Whether each level of the leader has one level of this factor, and every arm has the leader."""
+    seen: dict[Level, Level] = {}
+    return all(
+        row[leader.name] is not None
+        and seen.setdefault(row[leader.name], row[one.name]) == row[one.name]
+        for row in rows
+    )
+
+
+def _with(leader: Factor, others: Sequence[Factor], rows: Sequence[Mapping[str, Level]]) -> Factor:
+    """Say the levels of a factor with those of the others that go along with it."""
+    others = sorted(others, key=lambda one: list(rows[0]).index(one.name))
+    first = {row[leader.name]: row for row in reversed(rows)}
+
+    def both(text: str, level: Level) -> str:
+        said = [label for one in others if (label := one.label(first[level][one.name]))]
+        return f"{text} ({', '.join(said)})" if said else text
+
+    return Factor(
+        leader.name,
+        leader.levels,
+        tuple(map(both, leader.labels, leader.levels)),
+        tuple(map(both, leader.shorts, leader.levels)),
+        tuple(one.name for one in others),
+    )
 
 
 def _factor(name: str, levels: Sequence[Level]) -> Factor:

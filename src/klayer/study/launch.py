@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from klayer.files import Damaged
 from klayer.study.execute import Executor, open_executor
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
-from klayer.study.search.optuna_mirror import hide_password, reach
+from klayer.study.search.optuna_mirror import reach
 from klayer.study.search.stages import Watcher, search_stages
+from klayer.study.secrets import HIDDEN, without_passwords
 from klayer.study.study import Study
 from klayer.study.summary import summarise
 from klayer.study.training import Reporter, Silent, train_jobs
@@ -66,14 +68,17 @@ def run_study(
         _require_split(study, dataset)
         notes = study.require_updates(len(dataset.splits["train"]))
     _say(notes, reporter)
+    if study.search and study.search.storage:
+        reach(study.search.storage)
     with open_executor(executor, dataset, workers) as engine:
-        run = Run.create(out, kind, study.document, dataset, data_dir)
+        run = Run.create(out, kind, _document(study), dataset, data_dir)
         return _begin(run, study, engine, reporter)
 
 
 def resume_study(
     path: str | Path,
     *,
+    storage: str | None = None,
     data_dir: str | Path | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
@@ -81,11 +86,22 @@ def resume_study(
 ) -> Run:
     """Go on with an interrupted study: finished networks are kept, the others trained.
 
-    The result is the same, bit for bit, as without the interruption.
+    The result is the same, bit for bit, as without the interruption. What is damaged is made again, as
+    far as configuration, data and seeds can give it back.
+
+    Parameters
+    ----------
+    path : path
+        The run directory.
+    storage : str, optional
+        URL of its search's storage: needed again if it holds a password, which isn't written down.
+    data_dir, workers, reporter, executor
+        As in :func:`run_study`.
     """
     run, study, dataset = _reopen(path, ("study", "train"), data_dir)
+    url = _storage(study, storage)
     with open_executor(executor, dataset, workers) as engine:
-        return _go_on(run, study, engine, reporter)
+        return _go_on(run, study, engine, reporter, None, url)
 
 
 def run_search(
@@ -121,9 +137,6 @@ def run_search(
         If the study has no search, or the data no validation split.
     """
     url = study.require_search().storage
-    document = dict(study.document)
-    if url:
-        document["search"] = {**document["search"], "storage": hide_password(url)}
     with study.named():
         dataset = study.load_data(data_dir)
         _require_validation(dataset)
@@ -132,12 +145,7 @@ def run_search(
     if url:
         reach(url)
     with open_executor(executor, dataset, workers) as engine:
-        run = Run.create(out, "search", document, dataset, data_dir)
-        if url and run.info["command"]:
-            # A password isn't written down, not even as part of the command.
-            command = [part.replace(url, hide_password(url)) for part in run.info["command"]]
-            run.info["command"] = command
-            run.write_info()
+        run = Run.create(out, "search", _document(study), dataset, data_dir)
         return _begin(run, study, engine, reporter, watcher, url)
 
 
@@ -170,12 +178,8 @@ def resume_search(
         If the run isn't a search, or its storage needs a password.
     """
     run, study, dataset = _reopen(path, ("search",), data_dir)
-    url = storage or study.require_search().storage
-    if url and ":***@" in url:
-        raise KlayerError(
-            f"the storage {url} needs its password, which a run directory doesn't hold: "
-            "give --storage URL again, or set KLAYER_STORAGE."
-        )
+    study.require_search()
+    url = _storage(study, storage)
     with open_executor(executor, dataset, workers) as engine:
         return _go_on(run, study, engine, reporter, watcher, url)
 
@@ -183,9 +187,28 @@ def resume_search(
 def _reopen(
     path: str | Path, kinds: Sequence[str], data_dir: str | Path | None
 ) -> tuple[Run, Study, Dataset]:
-    run = Run(path)
+    run = Run(path, mending=True)
     run.require(kinds)
     return run, run.study, run.load_data(data_dir)
+
+
+def _document(study: Study) -> dict[str, Any]:
+    """Return the configuration as it is written down: without a password."""
+    url = study.search and study.search.storage
+    if not url:
+        return dict(study.document)
+    hidden = {**study.document["search"], "storage": without_passwords(url)}
+    return {**study.document, "search": hidden}
+
+
+def _storage(study: Study, given: str | None) -> str | None:
+    url = given or (study.search.storage if study.search else None)
+    if url and HIDDEN in url:
+        raise KlayerError(
+            f"the storage {url} needs its password, which a run directory doesn't hold: "
+            "give --storage URL again, or set KLAYER_STORAGE."
+        )
+    return url
 
 
 def _begin(
@@ -199,7 +222,8 @@ def _begin(
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
     except KlayerError:
-        discard(run)  # the same command works again once the mistake is mended
+        with contextlib.suppress(KlayerError):
+            discard(run)  # the same command works again once the mistake is mended
         raise
 
 
@@ -215,7 +239,7 @@ def _go_on(
     with run, run.resumable():
         for sentence in executor.dataset.notes:
             reporter.note(f"{executor.dataset.name}: {sentence}")
-        for damage in mend(run, executor.dataset):
+        for damage in [*run.faults, *mend(run, executor.dataset)]:
             reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:

@@ -100,7 +100,9 @@ def _bounds(name: str, *, share: bool) -> tuple[float, float]:
 
 # Every score of the table of training.
 MEASURES = {
-    name: Measure(name, row.title, row.share, _bounds(name, share=row.share))
+    name: Measure(
+        name, row.title, row.share, _bounds(name, share=row.share), 0.05 if row.share else 0.15
+    )
     for name, row in METRICS.items()
 }
 
@@ -121,7 +123,7 @@ def others_of(task: str) -> list[Measure]:
 
     Examples
     --------
-    >>> [one.word for one in others_of("regression")], others_of("classification")
-    (['RMSE'], [])
+    >>> [[one.word for one in others_of(task)] for task in ("regression", "classification")]
+    [['RMSE'], ['balanced accuracy', 'macro F1']]
     """
     return [MEASURES[name] for name in metrics_of(task) if name != main_metric(task)]

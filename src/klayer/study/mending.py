@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from klayer.data import Dataset
-from klayer.files import Damaged
+from klayer.files import Damaged, read_json, remove
 from klayer.study.record import Key
 from klayer.study.run_dir import Run
+from klayer.study.run_folder import BEFORE
 
 __all__ = ["discard", "mend"]
 
@@ -15,7 +16,8 @@ __all__ = ["discard", "mend"]
 def mend(run: Run, dataset: Dataset) -> list[str]:
     """Write a lost standardiser again, and drop networks that have to be trained again.
 
-    A network whose weights are missing or damaged is no longer finished. The standardiser is that of
+    A network whose weights are missing or damaged is no longer finished. What a search asked for follows
+    from its configuration and its seed. The standardiser is that of
     the data, whose fingerprint is the run's.
 
     Parameters
@@ -42,6 +44,13 @@ def mend(run: Run, dataset: Dataset) -> list[str]:
         except Damaged as error:
             run.write_standardiser(dataset.standardiser)
             found.append(f"{error} It is written again from the data.")
+    try:
+        read_json(run.path / "search.json", sealed=True)
+    except FileNotFoundError:
+        pass
+    except Damaged as error:
+        remove(run.path / "search.json")
+        found.append(f"{error} The same trials are drawn again.")
     for name in dict.fromkeys(record.population for record in run.networks):
         members = [record for record in run.networks if record.population == name]
         try:
@@ -56,11 +65,20 @@ def mend(run: Run, dataset: Dataset) -> list[str]:
 
 
 def discard(run: Run) -> None:
-    """Remove a new run in which nothing was trained, so that its directory is not in the way."""
-    if run.networks or any((run.path / "checkpoints").glob("*")):
-        return
-    for name in ("run.json", "inputs.safetensors", "search.json", "gradcheck.json"):
-        (run.path / name).unlink(missing_ok=True)
-    for folder in (run.path / "checkpoints", run.path):
-        with contextlib.suppress(OSError):  # it isn't there, or holds what others put there
-            folder.rmdir()
+    """Remove a new run in which nothing was trained, so that its directory is not in the way.
+
+    Raises
+    ------
+    KlayerError
+        If another process holds it by now, or a file can't be removed.
+    """
+    with run:
+        if run.networks or any((run.path / "checkpoints").glob("*")):
+            return
+        with contextlib.suppress(OSError):
+            (run.path / "checkpoints").rmdir()
+        # `run.json` goes last: what is left by a kill in between is still a run.
+        for name in (*BEFORE, "search.db", "run.json"):
+            remove(run.path / name)
+    with contextlib.suppress(OSError):  # it holds what others put there
+        run.path.rmdir()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import Damaged, parse_json
+from klayer.files import parse_json
 from klayer.train import Settings
 from klayer.train.metrics import METRICS, main_metric
 
@@ -94,6 +94,9 @@ class NetworkRecord:
         network had diverged.
     backend : str
         Who carried out the updates, as ``at_once`` a part of what gives the same bits again.
+    stopped_at, best_at : int or None
+        With early stopping: the update at which it stopped, None if it trained to the end, and that of
+        the best weights, which it ended with.
 
     Examples
     --------
@@ -118,6 +121,8 @@ class NetworkRecord:
     seconds: float
     history: Mapping[str, list[Any]]
     backend: str = "numpy"
+    stopped_at: int | None = None
+    best_at: int | None = None
 
     @property
     def key(self) -> Key:
@@ -157,6 +162,8 @@ class NetworkRecord:
             "at_once": self.at_once,
             "backend": self.backend,
             "seconds": self.seconds,
+            "stopped_at": self.stopped_at,
+            "best_at": self.best_at,
             "history": dict(self.history),
         }
 
@@ -203,6 +210,10 @@ class NetworkRecord:
         at_once = take("at_once", int, type(None)) if "at_once" in rest else None
         backend = take("backend", str) if "backend" in rest else "numpy"
         seconds = take("seconds", int, float)
+        stopped_at, best_at = (
+            take(name, int, type(None)) if name in rest else None
+            for name in ("stopped_at", "best_at")
+        )
         history = _history(take("history", dict), where)
         return cls(
             part,
@@ -218,18 +229,22 @@ class NetworkRecord:
             seconds,
             history,
             backend,
+            stopped_at,
+            best_at,
         )
 
     @classmethod
-    def from_line(cls, line: bytes, where: str) -> NetworkRecord:
-        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line."""
-        try:
-            values = parse_json(line, where)
-        except Damaged as error:
-            raise KlayerError(
-                f"{error} Remove the line, and train its network again with --resume."
-            ) from None
-        return cls.from_json(values, where)
+    def from_line(cls, line: bytes, where: str, *, sealed: bool = False) -> NetworkRecord:
+        """Make a record from a line of ``networks.jsonl``; ``where`` names file and line.
+
+        Raises
+        ------
+        Damaged
+            If it is no JSON, or not as it was written; if it has no digest, though ``sealed``.
+        KlayerError
+            As :meth:`from_json`.
+        """
+        return cls.from_json(parse_json(line, where, sealed=sealed), where)
 
 
 def numbers(values: Iterable[Any]) -> list[float | None]:

@@ -4,16 +4,18 @@
 
     RUN/
       run.json              kind, resolved configuration, data and their fingerprint, versions, machine
+      run.json.copy         the same, in case of damage
       networks.jsonl        a line for each finished network: settings, seed, accuracies, curves
       weights/*.safetensors the networks, a file for each population
       inputs.safetensors    mean and scale of the inputs
-      checkpoints/          populations under way; gone when they are finished
+      checkpoints/          populations under way, now and a while ago; gone when they are finished
       search.json           what a search has asked for
       summary.json          the end: a line for each network and each arm, time, memory
 
-Lines are appended a whole population at a time; a line that a kill cut short, or whose network's
-weights are lost, is dropped when somebody goes on with the run. ``run.json`` carries the number of
-its schema: older ones are migrated on reading, newer ones refused.
+Each file, and each line, carries a digest, which is checked whenever it is read. Lines are appended a
+whole population at a time; a line that is cut short or damaged, or whose network's weights are, is
+dropped when somebody goes on with the run, and its network trained again. ``run.json`` has the number
+of the schema: older ones are migrated on reading, newer ones refused.
 """
 
 from __future__ import annotations
@@ -21,11 +23,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import math
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +39,31 @@ from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
-    append_bytes,
-    json_text,
+    Lock,
+    NotWritten,
+    move,
+    own_folder,
     plain,
     read_arrays,
     read_json,
+    remove,
+    remove_parts,
     write_arrays,
-    write_bytes,
     write_json,
 )
 from klayer.model import Model
 from klayer.nn import Network
 from klayer.shown import Part, Told
+from klayer.study.lines import RecordLines
 from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.run_folder import OWN_FOLDERS, drop_leftovers, new_folder, refuse_links
 from klayer.study.run_told import run_curves, run_parts
-from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated
+from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated, seal_all
 from klayer.study.search.search_file import SearchFile
+from klayer.study.secrets import without_passwords
 from klayer.study.study import Study
-from klayer.study.weights import Weights
+from klayer.study.weights import Weights, snapshot_name
 from klayer.train import TrainingState
 
 __all__ = ["Run"]
@@ -69,6 +76,8 @@ class Run(Told):
     ----------
     path : Path
         An existing run directory.
+    mending : bool
+        Whether damage is only noted, in :attr:`faults`, since somebody is going to mend it.
 
     Attributes
     ----------
@@ -77,6 +86,10 @@ class Run(Told):
         ``versions``, ``machine``, ...
     networks : list of NetworkRecord
         The finished networks, in the order of the lines.
+    faults : list of str
+        What is damaged, if it was opened to be mended.
+    outdated : bool
+        Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
     Raises
     ------
@@ -84,23 +97,76 @@ class Run(Told):
         If there is no run at ``path``, a later version made it, or it is damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, mending: bool = False) -> None:
         self.path = Path(path)
+        self._lock = Lock(self.path / "lock", str(self.path))
+        self._mending = mending
+        self._made_with: Dataset | None = None  # the data, in the process that made the run
+        self._read()
+
+    def _read(self) -> None:
+        """Read everything that tells of the run; again under the lock, since others may have written."""
+        self.faults: list[str] = []
+        self._results: dict[str, Any] = {}
+        for name in ("study", "asked", "standardiser"):
+            self.__dict__.pop(name, None)
+        self.info, self.outdated = self._read_info()
+        self._lines = RecordLines(self.path / "networks.jsonl", sealed=not self.outdated)
+        self._networks = self._lines.read()
+        again = f"{self.resume_command} trains again what is lost."
+        faults, lost = list(self._lines.faults), self._lost()
+        if lost and not faults:
+            faults.append(
+                f"{self._lines.path} must hold the {lost[0]} networks of the finished run, but has "
+                f"{lost[1]} of them: it is damaged."
+            )
+        if faults and not self._mending:
+            raise Damaged(f"{faults[0]} {again}")
+        self.faults += [f"{fault} What is lost is trained again." for fault in faults]
+
+    def _read_info(self) -> tuple[dict[str, Any], bool]:
+        path = self.path / "run.json"
         try:
-            stored = read_json(self.path / "run.json")
+            stored = read_json(path)
+            if isinstance(stored, dict) and stored.get("schema") == SCHEMA:
+                stored = read_json(path, sealed=True)
         except (FileNotFoundError, NotADirectoryError):
             raise KlayerError(
                 f"a run directory holds a file run.json, but {self.path} has none: "
                 "pass the folder that `klayer train`, `study` or `search` printed."
             ) from None
         except Damaged as error:
-            raise Damaged(f"{error} {AGAIN}") from None
-        self.info = migrated(stored, self.path / "run.json")
-        self._outdated = self.info is not stored
-        self._networks = {record.key: record for record, _ in self._read_lines()}
-        self._results: dict[str, Any] = {}
-        self._lock: TextIOWrapper | None = None
-        self._made_with: Dataset | None = None  # the data, in the process that made the run
+            try:
+                stored = read_json(self.path / "run.json.copy", sealed=True)
+                info = migrated(stored, path)
+            except (FileNotFoundError, KlayerError):
+                raise Damaged(f"{error} {AGAIN}") from None
+            if not self._mending:
+                again = f"`klayer {info['kind']} --resume {self.path}`"
+                raise Damaged(f"{error} {again} puts it back from its copy.") from None
+            self.faults.append(f"{error} It is put back from its copy.")
+            return info, False
+        info = migrated(stored, path)
+        return info, info is not stored
+
+    def _is_described_twice(self) -> bool:
+        """Whether ``run.json`` and its copy are both there and whole."""
+        for name in ("run.json", "run.json.copy"):
+            try:
+                read_json(self.path / name, sealed=True)
+            except (FileNotFoundError, Damaged):
+                return False
+        return True
+
+    def _lost(self) -> tuple[int, int] | None:
+        """Return how many networks a finished run must have, and has of them; None if all are there."""
+        try:
+            lines = (self.result("summary.json") or {}).get("networks", [])
+        except Damaged:  # which says it itself when the summary is wanted
+            return None
+        wanted = [(one["part"], one["arm"], one["seed"]) for one in lines]
+        have = sum(key in self._networks for key in wanted)
+        return (len(wanted), have) if have < len(wanted) else None
 
     @classmethod
     def create(
@@ -125,17 +191,14 @@ class Run(Told):
             Where the data set lies, if that was said.
         """
         now = datetime.datetime.now().astimezone()
-        path = Path(path) if path else Path("runs") / f"{now:%Y-%m-%d-%H%M%S}-{kind}"
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise KlayerError(
-                f"the run directory must be new or empty, but {path} is not: "
-                "choose another with --out, or go on with a run by --resume."
-            )
+        found = sys.argv if "klayer" in Path(sys.argv[0]).name else None
+        command = found and ["klayer", *(without_passwords(word) for word in found[1:])]
         info = {
             "schema": SCHEMA,
+            "id": uuid.uuid4().hex[:8],
             "kind": kind,
             "created": now.isoformat(timespec="seconds"),
-            "command": ["klayer", *sys.argv[1:]] if "klayer" in Path(sys.argv[0]).name else None,
+            "command": command,
             "config": config,
             "data": {
                 "name": dataset.name,
@@ -157,48 +220,65 @@ class Run(Told):
             "versions": versions(),
             "machine": machine(),
         }
+        path = new_folder(path, f"{now:%Y-%m-%d-%H%M%S}-{kind}")
+        lock = Lock(path / "lock", str(path))
+        lock.take()
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_json(path / "run.json", info)
-            run = cls(path)
-            run._made_with = dataset
-            run.write_standardiser(dataset.standardiser)
-        except OSError as error:
-            raise KlayerError(
-                f"the run directory {path} can't be written: {error.strerror}."
-            ) from None
+            drop_leftovers(path)
+            try:
+                _write_standardiser(path, dataset.standardiser)
+                _write_info(path, info)  # from here on it is a run
+            except NotWritten:
+                drop_leftovers(path)
+                raise
+        finally:
+            lock.release()
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
+        run = cls(path)
+        run._made_with = dataset
         return run
 
     def __enter__(self) -> Run:
-        """Hold the run for appending: a second process gets an error."""
-        self._lock = (self.path / "lock").open("w")
-        with contextlib.suppress(ImportError):
-            import fcntl
+        """Hold the run for appending: a second process gets an error.
 
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._lock.close()
-                raise KlayerError(
-                    f"one process at a time may write a run, but another one is writing {self.path}."
-                ) from None
-        self._cut_torn_line()
-        if self._outdated:  # what is written from here on is of this version's schema
-            self.write_info()
+        What another process wrote since the run was opened is read, and what a kill left behind removed.
+        """
+        self._lock.take()
+        try:
+            refuse_links(self.path)
+            self._read()
+            for folder in (self.path, *(self.path / name for name in OWN_FOLDERS)):
+                remove_parts(folder)
+            self._lines.mend(self.networks)
+            if self.outdated:  # what is written from here on is of this version's schema
+                seal_all(self.path)
+                self._lines.sealed = True
+                if self._networks:
+                    self._lines.write(self.networks)
+            if self.outdated or not self._is_described_twice():
+                self.write_info()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        (self.path / "lock").unlink(missing_ok=True)
-        if self._lock:
-            self._lock.close()
+        self._lock.release()
 
     @contextlib.contextmanager
     def resumable(self) -> Iterator[None]:
-        """Let a Ctrl-C say how to go on."""
+        """Let a Ctrl-C, and a disk that is full, say how to go on."""
         try:
             yield
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"nothing is lost: go on with {self.resume_command}") from None
+        except KeyboardInterrupt as error:
+            error.args = (f"nothing is lost: go on with {self.resume_command}",)
+            raise
+        except NotWritten as error:
+            error.args = (
+                f"{error} What was stored before is kept: go on with {self.resume_command}.",
+            )
+            raise
 
     # What was asked for.
 
@@ -226,7 +306,7 @@ class Run(Told):
     @cached_property
     def asked(self) -> SearchFile:
         """What its search has asked for so far; empty if it has none."""
-        return SearchFile.read(self.path)
+        return SearchFile.read(self.path, self.info["id"], sealed=not self.outdated)
 
     def require(self, kinds: Sequence[str]) -> None:
         """Check that one of some commands made the run, since that command goes on with it."""
@@ -237,8 +317,8 @@ class Run(Told):
 
     def write_info(self) -> None:
         """Write ``run.json`` again, after a change of :attr:`info`."""
-        write_json(self.path / "run.json", self.info)
-        self._outdated = False
+        _write_info(self.path, self.info)
+        self.outdated = False
 
     # The data.
 
@@ -300,7 +380,7 @@ class Run(Told):
             If its file is missing, torn or another's.
         """
         path = self.path / "inputs.safetensors"
-        inputs, _ = read_arrays(path)
+        inputs, _ = read_arrays(path, sealed=not self.outdated)
         shape = (self.info["data"]["n_features"],)
         if {key: value.shape for key, value in inputs.items()} == {"mean": shape, "scale": shape}:
             standardiser = Standardiser(**inputs)
@@ -336,8 +416,8 @@ class Run(Told):
 
     def write_standardiser(self, standardiser: Standardiser) -> None:
         """Write the standardisation of the inputs."""
-        arrays = {"mean": standardiser.mean, "scale": standardiser.scale}
-        write_arrays(self.path / "inputs.safetensors", arrays, {})
+        _write_standardiser(self.path, standardiser)
+        self.__dict__.pop("standardiser", None)
 
     # Finished networks.
 
@@ -350,37 +430,34 @@ class Run(Told):
         """Return the network with this key (part, arm, seed); None if it isn't finished."""
         return self._networks.get(key)
 
-    def _read_lines(self) -> Iterator[tuple[NetworkRecord, int]]:
-        """Yield each whole record with the offset of its end."""
-        path, end = self.path / "networks.jsonl", 0
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                end += len(line)
-                if not line.endswith(b"\n"):
-                    return
-                yield NetworkRecord.from_line(line, f"{path}, line {number}"), end
-
-    def _cut_torn_line(self) -> None:
-        path = self.path / "networks.jsonl"
-        if path.exists():
-            end = max((end for _, end in self._read_lines()), default=0)
-            if end < path.stat().st_size:
-                os.truncate(path, end)
-
     def append(self, records: Sequence[NetworkRecord]) -> None:
         """Append finished networks; they are on the disk when this returns.
 
-        A network that the run holds already (its population's lines were cut short) stays as it is.
+        Raises
+        ------
+        KlayerError
+            If the run holds one of them already.
         """
-        new = [record for record in records if record.key not in self._networks]
-        append_bytes(self.path / "networks.jsonl", _lines(new))
-        self._networks.update({record.key: record for record in new})
+        for record in records:
+            if record.key in self._networks:
+                raise KlayerError(
+                    f"a run holds a network once, but {record.arm!r} with seed {record.seed} is in "
+                    f"{self._lines.path} already."
+                )
+        self._lines.append(records)
+        self._networks.update({record.key: record for record in records})
 
     def drop(self, keys: Sequence[Key]) -> None:
         """Forget finished networks, which are to be trained again; their lines are removed."""
         if keys:
+            self.unfinish()
             self._networks = {k: one for k, one in self._networks.items() if k not in keys}
-            write_bytes(self.path / "networks.jsonl", _lines(self.networks))
+            self._lines.write(self.networks)
+
+    def unfinish(self) -> None:
+        """Remove the summary: the run is not finished any more, since networks are trained again."""
+        self._results.pop("summary.json", None)
+        remove(self.path / "summary.json")
 
     # Results: what a run found out, in JSON files of their own.
 
@@ -397,7 +474,7 @@ class Run(Told):
         """Return a result: the one just written, else the file's; None if there is none."""
         if name not in self._results:
             try:
-                found = read_json(self.path / name)
+                found = read_json(self.path / name, sealed=not self.outdated)
             except FileNotFoundError:
                 return None
             except Damaged as error:
@@ -458,42 +535,60 @@ class Run(Told):
         self, name: str, network: Network, state: TrainingState, seeds: Sequence[int]
     ) -> None:
         """Write the networks of a finished population to ``weights/NAME.safetensors``."""
-        path = self._weights(name)
-        path.parent.mkdir(exist_ok=True)
-        Weights.write(path, network, state, seeds)
+        own_folder(self.path, "weights")
+        Weights.write(self._weights(name), network, state, seeds)
 
     def _weights(self, name: str) -> Path:
         return self.path / "weights" / f"{name}.safetensors"
 
     def weights(self, name: str) -> Weights:
         """Return the weights of population ``name``; see :meth:`Weights.read` for what is refused."""
-        return Weights.read(self._weights(name))
+        return Weights.read(self._weights(name), sealed=not self.outdated)
 
-    def checkpoint(self, name: str) -> Path:
-        """Return where the state of population ``name`` is kept while it is under way."""
-        folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{name}.safetensors"
+    def save_state(self, name: str, state: TrainingState) -> None:
+        """Keep the state of population ``name``, which is under way, beside the one kept before."""
+        now, before = self._checkpoints(name)
+        own_folder(self.path, "checkpoints")
+        if now.exists():
+            move(now, before)
+        state.save(now)
 
-    def state(self, name: str) -> TrainingState | None:
-        """Return the state of population ``name`` at its checkpoint; None if it has none.
+    def state(self, name: str, damaged: Callable[[str], None]) -> TrainingState | None:
+        """Return the state of population ``name`` that was kept; None if there is none.
 
-        Raises
-        ------
-        Damaged
-            If its file can't be read.
+        Parameters
+        ----------
+        name : str
+        damaged : callable
+            Hears of one that can't be read, and what is done about it: the one before is taken.
         """
-        path = self.checkpoint(name)
-        try:
-            return TrainingState.load(path) if path.exists() else None
-        except (Damaged, KeyError, TypeError, ValueError) as error:
-            what = str(error) if isinstance(error, Damaged) else f"{path} is damaged: {error!r}."
-            raise Damaged(f"{what} Remove it: its networks are trained from the start.") from None
+        for path, instead in zip(
+            self._checkpoints(name),
+            ("Its networks go on from the checkpoint before.", "They are trained from the start."),
+            strict=True,
+        ):
+            try:
+                if path.exists():
+                    return TrainingState.load(path, sealed=not self.outdated)
+            except (Damaged, LookupError, TypeError, ValueError, AttributeError) as error:
+                known = isinstance(error, Damaged)
+                what = str(error) if known else f"{path} is damaged: {error!r}."
+                damaged(f"{what} {instead}")
+        return None
+
+    def forget_state(self, name: str) -> None:
+        """Remove what is kept of population ``name``, which is finished."""
+        for path in self._checkpoints(name):
+            remove(path)
+
+    def _checkpoints(self, name: str) -> tuple[Path, Path]:
+        folder = self.path / "checkpoints"
+        return folder / f"{name}.safetensors", folder / f"{name}.before.safetensors"
 
     def clear_checkpoints(self, prefix: str = "") -> None:
         """Remove the checkpoints of populations whose names begin with ``prefix``."""
         for left in (self.path / "checkpoints").glob(f"{prefix}*"):
-            left.unlink()
+            remove(left)
 
     @property
     def judged_by(self) -> str:
@@ -535,8 +630,15 @@ class Run(Told):
             )
         return max(found, key=score)
 
-    def model(self, record: NetworkRecord | None = None) -> Model:
+    def model(self, record: NetworkRecord | None = None, cycle: int | None = None) -> Model:
         """Return a stored network (by default the :meth:`best`), ready to predict.
+
+        Parameters
+        ----------
+        record : NetworkRecord, optional
+        cycle : int, >= 1, optional
+            As it was at the end of that cycle, if the setting ``snapshots`` kept it; by default as it
+            ended.
 
         Raises
         ------
@@ -545,7 +647,8 @@ class Run(Told):
         """
         record = record or self.best()
         try:
-            weights = self.weights(record.population)
+            name = record.population
+            weights = self.weights(name if cycle is None else snapshot_name(name, cycle))
             arrays, standardiser = weights.of(record), self.standardiser
         except Damaged as error:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
@@ -557,8 +660,14 @@ class Run(Told):
             raise KlayerError(f"{weights.path}: {error}") from None
 
 
-def _lines(records: Sequence[NetworkRecord]) -> bytes:
-    return "".join(json_text(record.to_json()) + "\n" for record in records).encode()
+def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    write_json(folder / "run.json.copy", info)
+    write_json(folder / "run.json", info)
+
+
+def _write_standardiser(folder: Path, standardiser: Standardiser) -> None:
+    arrays = {"mean": standardiser.mean, "scale": standardiser.scale}
+    write_arrays(folder / "inputs.safetensors", arrays, {})
 
 
 def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:

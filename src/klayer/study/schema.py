@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -9,14 +10,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from klayer.errors import KlayerError
-from klayer.files import Damaged
+from klayer.files import Damaged, read_arrays, read_json, write_arrays, write_json
 from klayer.nn import Network
 
-__all__ = ["AGAIN", "RESULTS", "SCHEMA", "Stored", "damage", "migrated", "network_from"]
+__all__ = ["AGAIN", "RESULTS", "SCHEMA", "Stored", "damage", "migrated", "network_from", "seal_all"]
 
 # 1: no number; the folder of the data among the configuration, no fingerprint of the data; the
-# architecture of stored weights without its pieces.
-SCHEMA = 2
+# architecture of stored weights without its pieces. 2: no digests, no id.
+SCHEMA = 3
 
 # What to do about a damaged run.json.
 AGAIN = "Put the file back as it was, or start a new run."
@@ -75,6 +76,7 @@ class _Machine(Stored):
 class _Info(Stored):
     """What is read of ``run.json``."""
 
+    id: str | None = None
     kind: Literal["train", "study", "search"]
     created: str
     command: list[str] | None = None
@@ -150,7 +152,9 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path} has schema {schema}, written by klayer {by}, but this version reads schemas up "
             f"to {SCHEMA}: install a later klayer."
         )
-    found = info if schema == SCHEMA else _from_first(info)
+    found = info
+    if schema < SCHEMA:
+        found = {**(_from_first(info) if schema == 1 else info), "schema": SCHEMA, "id": None}
     what = damage(_Info, found)
     if what:
         raise Damaged(f"{path}: {what}. {AGAIN}")
@@ -177,7 +181,22 @@ def _from_first(info: dict[str, Any]) -> dict[str, Any]:
         return info
     config, data = dict(config), dict(data)
     data |= {"data_dir": config.pop("data_dir", None), "n_features": data.pop("features", None)}
-    return {**info, "schema": SCHEMA, "config": config, "data": {**data, "fingerprint": {}}}
+    return {**info, "config": config, "data": {**data, "fingerprint": {}}}
+
+
+def seal_all(folder: Path) -> None:
+    """Give the files of a run of an older schema their digests, all but its lines and ``run.json``.
+
+    What is damaged stays as it is, to be found by whoever reads it.
+    """
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")]):
+        with contextlib.suppress(Damaged):
+            write_arrays(path, *read_arrays(path))
+    for name in (*RESULTS, "search.json"):
+        with contextlib.suppress(Damaged, FileNotFoundError):
+            found = read_json(folder / name)
+            if isinstance(found, dict):
+                write_json(folder / name, found)
 
 
 def network_from(about: Mapping[str, Any]) -> Network:

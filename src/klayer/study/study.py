@@ -6,6 +6,7 @@ A mistake is answered with the file, the place and the rule, and "did you mean" 
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from klayer.train.settings import SETTINGS, current_names, has_effect
 
 __all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
 
+MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
+
 Values = Mapping[str, Any]
 Make = Callable[[Values, str], Settings]
 
@@ -42,13 +45,13 @@ class Published(BaseModel):
     batch_norm = "none", init = "he"}``; a list of lists or names means any of them.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     where: dict[str, Any]
     source: str
-    train: float | None = None
-    validation: float | None = None
-    test: float | None = None
+    train: float | None = Field(default=None, ge=0, le=1)
+    validation: float | None = Field(default=None, ge=0, le=1)
+    test: float | None = Field(default=None, ge=0, le=1)
     note: str = ""
 
     def matches(self, settings: Settings) -> bool:
@@ -68,7 +71,7 @@ def _flat(value: list[Any]) -> bool:
 class _Keys(BaseModel):
     """The keys that a study's file may have, and their kinds."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = "study"
     title: str = "A study of fully connected networks"
@@ -166,12 +169,16 @@ class Study:
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
             DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
             document = _renamed(document)
+            _check_size(document)
             search = document.search
+            arms = tuple(_arms(document, make))
+            if make == Settings.from_values:  # what a run stored was taken when it was made
+                _check_published(document.published, arms)
             return cls(
                 document.name,
                 document.title,
                 document.data,
-                tuple(_arms(document, make)),
+                arms,
                 seeds_of(document.seeds, document.seed),
                 None if search is None else Search.from_values(search, document.settings, make),
                 tuple(document.published),
@@ -304,6 +311,35 @@ def _varied(document: _Keys) -> tuple[str, ...]:
     return tuple(source for source in SOURCES if source in vary)
 
 
+def _check_size(document: _Keys) -> None:
+    """Refuse more arms and networks than anybody waits for, before the first is made."""
+    crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
+    count = crossed + len(document.arms)
+    if count > MOST_ARMS:
+        raise KlayerError(
+            f"a study must have at most {MOST_ARMS:,} arms, but the grid makes {crossed:,} and `arms` "
+            f"{len(document.arms):,}: leave some values away, or search them."
+        )
+    seeds = document.seeds if isinstance(document.seeds, int) else len(document.seeds)
+    if count * seeds > MOST_NETWORKS:
+        raise KlayerError(
+            f"a study must have at most {MOST_NETWORKS:,} networks, but {count:,} arms x {seeds:,} "
+            f"seeds are {count * seeds:,}."
+        )
+
+
+def _check_published(published: Sequence[Published], arms: Sequence[Arm]) -> None:
+    """Refuse a published accuracy that is set beside nothing: its `where` has a slip."""
+    for number, one in enumerate(published, start=1):
+        if not any(one.matches(arm.settings) for arm in arms):
+            first = arms[0].settings.as_dict()
+            raise KlayerError(
+                f"published, number {number}: `where` must name the settings of an arm, but no arm has "
+                f"{one.where!r:.200}. The first arm has "
+                f"{ {name: first[name] for name in current_names(one.where)}!r:.200}."
+            )
+
+
 def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
     names = set()
     for arm in _all_arms(document, make):
@@ -330,18 +366,28 @@ def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
             if settings in made and len(point) < len(grid):
                 continue  # it differs from another in a setting that has no effect on it
             made.add(settings)
-            extra = [
-                f"{name} {chosen[name]}"
-                for name in point
-                if name not in ("hidden", "batch_norm", "init")
-            ]
-            yield Arm(", ".join([describe(settings), *extra]), settings)
+            yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
     shared = _effective(document.settings, arms)
+    found = []
     for one, rest in zip(arms, shared, strict=True):
         chosen = {**rest, **one}
         name = chosen.pop("name", None)
         settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
-        yield Arm(str(name or describe(settings)), settings, named=name is not None)
+        found.append((str(name or describe(settings)), settings, name is not None, one))
+    names = [name for name, *_ in found]
+    for name, settings, given, one in found:
+        # Where the usual name is another's, all that the arm sets.
+        extra = [] if given or names.count(name) == 1 else _extra(one)
+        yield Arm(", ".join([name, *extra]), settings, named=given)
+
+
+def _extra(point: Values) -> list[str]:
+    """Name what the usual name of an arm leaves out."""
+    return [
+        f"{name} {value}"
+        for name, value in point.items()
+        if name not in ("hidden", "batch_norm", "init")
+    ]
 
 
 def _effective(shared: Values, points: Sequence[Values]) -> list[Values]:

@@ -15,6 +15,7 @@ from klayer.study.chance import constant_score, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
+from klayer.study.weights import snapshot_name
 from klayer.train import Settings, TrainingState
 from klayer.train.metrics import main_metric
 from klayer.train.schedules import learning_rates
@@ -31,9 +32,9 @@ __all__ = [
     "updates_per_epoch",
 ]
 
-# Seconds between two checkpoints of a population under way: what a kill costs at the most, give or
-# take the time between two recorded points.
-CHECKPOINT_SECONDS = 10.0
+# Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
+# apart, so that a kill costs 10 seconds at the most.
+CHECKPOINT_SECONDS = 6.0
 
 
 class Reporter(Protocol):
@@ -109,10 +110,11 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        state, seconds = train_pack(run, executor, one, run.state(one.name), reporter)
+        state = run.state(one.name, reporter.note)
+        state, seconds = train_pack(run, executor, one, state, reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
-        run.checkpoint(one.name).unlink(missing_ok=True)
+        run.forget_state(one.name)
         reporter.finish(one, records)
     return [record for job in jobs if (record := run.find(job.key))]
 
@@ -138,11 +140,10 @@ def part_of(one: Pack, dataset: Dataset, until: int | None = None) -> PartSpec:
 
 
 class _Watch:
-    """Hears of one population: passes it on to the reporter, and writes checkpoints."""
+    """Hears of one population: passes it on to the reporter, and keeps its state."""
 
     def __init__(self, run: Run, one: Pack, reporter: Reporter) -> None:
-        self.pack, self.reporter = one, reporter
-        self.checkpoint = run.checkpoint(one.name)
+        self.run, self.pack, self.reporter = run, one, reporter
         self.saved = time.monotonic()
 
     def progress(self, update: float) -> None:
@@ -150,12 +151,19 @@ class _Watch:
 
     def record(self, state: TrainingState) -> None:
         self.reporter.record(self.pack, state)
-        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+        self.paused(state)
+
+    def paused(self, state: TrainingState) -> None:
+        self.keep(state, CHECKPOINT_SECONDS)
+
+    def keep(self, state: TrainingState, seconds: float) -> None:
+        """Keep a state, unless one was kept in so many seconds."""
+        if time.monotonic() - self.saved >= seconds:
             self.interrupted(state)
             self.saved = time.monotonic()
 
     def interrupted(self, state: TrainingState) -> None:
-        state.save(self.checkpoint)
+        self.run.save_state(self.pack.name, state)
 
 
 def train_pack(
@@ -170,7 +178,10 @@ def train_pack(
     started = time.monotonic()
     part = part_of(one, executor.dataset, until)
     state = state or executor.start_part(part)
-    state = executor.train_part(part, state, _Watch(run, one, reporter))
+    watch = _Watch(run, one, reporter)
+    state = executor.train_part(part, state, watch)
+    if until is None:  # its evaluation may take a while
+        watch.keep(state, CHECKPOINT_SECONDS / 3)
     return state, time.monotonic() - started
 
 
@@ -206,9 +217,17 @@ def store(
     scores = {split: executor.evaluate_part(part, state, split) for split in splits}
     records = _records(one, state, dataset, scores, seconds, pruned)
     network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
-    run.save_weights(one.name, network, state, [member.seed for member in part.members])
-    run.append(records)
-    return records
+    seeds = [member.seed for member in part.members]
+    run.save_weights(one.name, network, state, seeds)
+    for name, kept in state.copies.items():
+        if name.startswith("cycle "):
+            params, running = (
+                {key: kept[key] for key in group} for group in (state.params, state.running)
+            )
+            then = TrainingState(params, running)
+            run.save_weights(snapshot_name(one.name, int(name[6:])), network, then, seeds)
+    run.append([record for record in records if not run.find(record.key)])
+    return [run.find(record.key) or record for record in records]
 
 
 def _records(
@@ -224,6 +243,9 @@ def _records(
     per_epoch = updates_per_epoch(dataset, one.settings)
     records = []
     for p, job in enumerate(one.jobs):
+        stopped_at, best_at = _end_of(state, p)
+        points = sum(t <= stopped_at for t in state.recorded) if stopped_at else len(state.recorded)
+        recorded = state.recorded[:points]
         failure = state.failures[p] or _not_finite(scores, score_name, p)
         first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
         least = least_learnt(guessed, rows, first, dataset.task)
@@ -235,12 +257,10 @@ def _records(
             for split, values in scores.items()
         }
         history: dict[str, list[Any]] = {
-            "update": [int(t) for t in state.recorded],
-            "epoch": [t / per_epoch for t in state.recorded],
-            "lr": numbers(
-                _learning_rate(job.member.settings, t, per_epoch) for t in state.recorded
-            ),
-            **{curve: numbers(values[p]) for curve, values in state.history.items()},
+            "update": [int(t) for t in recorded],
+            "epoch": [t / per_epoch for t in recorded],
+            "lr": numbers(_learning_rate(job.member.settings, t, per_epoch) for t in recorded),
+            **{curve: numbers(values[p, :points]) for curve, values in state.history.items()},
         }
         records.append(
             NetworkRecord(
@@ -257,9 +277,19 @@ def _records(
                 seconds=float(seconds[p]),
                 history=history,
                 backend=state.backend,
+                stopped_at=stopped_at,
+                best_at=best_at,
             )
         )
     return records
+
+
+def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
+    """Return where a network stopped early, and where its best weights come from."""
+    if not state.marks:
+        return None, None
+    stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
+    return (stopped if stopped >= 0 else None), best
 
 
 def _not_finite(scores: Mapping[str, Mapping[str, NDArray[Any]]], name: str, p: int) -> str | None:

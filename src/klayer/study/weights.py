@@ -17,9 +17,14 @@ from klayer.study.record import NetworkRecord, Score
 from klayer.study.schema import network_from
 from klayer.train import TrainingState
 
-__all__ = ["Weights"]
+__all__ = ["Weights", "snapshot_name"]
 
 Arrays = dict[str, NDArray[Any]]
+
+
+def snapshot_name(population: str, cycle: int) -> str:
+    """Return the name of a population's networks as they were at the end of a cycle, from 1."""
+    return f"{population}.cycle-{cycle}"
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,15 @@ class Weights:
     @staticmethod
     def write(path: Path, network: Network, state: TrainingState, seeds: Sequence[int]) -> None:
         """Write the networks of a state, whole or not at all."""
-        arrays = {f"params/{key}": value for key, value in state.params.items()}
-        arrays |= {f"running/{key}": value for key, value in state.running.items()}
+        params, running = state.weights()
+        arrays = {f"params/{key}": value for key, value in params.items()}
+        arrays |= {f"running/{key}": value for key, value in running.items()}
         about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
         write_arrays(path, arrays, about)
 
     @classmethod
-    def read(cls, path: Path) -> Weights:
-        """Read what :meth:`write` wrote.
+    def read(cls, path: Path, *, sealed: bool = False) -> Weights:
+        """Read what :meth:`write` wrote; ``sealed`` says whether it must have a digest.
 
         Raises
         ------
@@ -59,7 +65,7 @@ class Weights:
         KlayerError
             For a piece that this version doesn't know.
         """
-        arrays, about = read_arrays(path)
+        arrays, about = read_arrays(path, sealed=sealed)
         try:
             network = network_from(about)
         except KlayerError as error:

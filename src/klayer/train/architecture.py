@@ -113,7 +113,7 @@ class Architecture:
         1e-8,
         "Added to the variance in batch normalisation, inside the root; keep it small beside the "
         "pre-activations' variance.",
-        above=0,
+        at_least=1e-30,  # what float32 still tells from 0, and from infinity one over its root
         below=1,
         only_with=("batch_norm", _NORMALISED),
     )
@@ -258,6 +258,7 @@ class Architecture:
 
         Examples
         --------
+        >>> from klayer.train import Settings
         >>> Settings(hidden=(5,), activation="tanh").network(n_features=4, n_classes=3).widths
         (4, 5, 3)
         >>> Settings(loss="squared").network(4, 2, task="classification")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.train.augment import Augmentation, Mixed
 from klayer.train.batches import Batches
 from klayer.train.feed import Augment, Rows
 
@@ -56,6 +57,8 @@ class Block:
         carried out at once need. Empty where they are not.
     weights : array, shape (N,), or None
         Of the samples.
+    mixed : (array, array), each of shape (N,), or None
+        The other class of each sample, and the share of its first one, if samples are mixtures.
     """
 
     start: int
@@ -64,18 +67,23 @@ class Block:
     ends: NDArray[np.int64]
     overlaps: list[Array]
     weights: Array | None = None
+    mixed: tuple[Array, Array] | None = None
 
     def __len__(self) -> int:
         """Number of updates."""
         return len(self.ends) - 1
 
     @cached_property
-    def batches(self) -> list[tuple[Array, Array, Array | None]]:
-        """Each batch: its rows of ``x``, (n_i, D), its labels and weights, (n_i, ...)."""
-        x, labels, weights = self.x, self.labels, self.weights
+    def batches(self) -> list[tuple[Array, Array, Array | None, tuple[Array, Array] | None]]:
+        """Each batch: its rows of ``x``, (n_i, D), its labels, weights and mixtures, (n_i, ...)."""
         return [
-            (x[first:last], labels[first:last], None if weights is None else weights[first:last])
-            for first, last in self.cuts
+            (
+                self.x[rows],
+                self.labels[rows],
+                None if self.weights is None else self.weights[rows],
+                None if self.mixed is None else (self.mixed[0][rows], self.mixed[1][rows]),
+            )
+            for rows in (slice(*cut) for cut in self.cuts)
         ]
 
     @property
@@ -94,6 +102,9 @@ class Blocks:
     overlaps : bool
         Whether blocks know the products between their batches.
     augment : callable, optional
+        Changes raw rows, after the augmentation has.
+    augmentation : Augmentation, optional
+        Its blocks are made by a thread of their own, one ahead; see :meth:`close`.
 
     Examples
     --------
@@ -108,9 +119,16 @@ class Blocks:
     """
 
     def __init__(
-        self, rows: Rows, batches: Batches, overlaps: bool, augment: Augment | None = None
+        self,
+        rows: Rows,
+        batches: Batches,
+        overlaps: bool,
+        augment: Augment | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.rows, self.batches, self.overlaps, self.augment = rows, batches, overlaps, augment
+        self.rows, self.batches, self.overlaps = rows, batches, overlaps
+        self.augment, self.augmentation = augment, augmentation
+        self._ahead = ThreadPoolExecutor(1, "klayer-feed") if augmentation else None
         self._lock = Lock()
         self._blocks: dict[Span, Future[Block]] = {}
 
@@ -125,6 +143,19 @@ class Blocks:
         """Size of a block, about."""
         rows = (span[1] - span[0]) * self.batches.batch_size
         return int(rows * self.rows.stored.shape[1] * self.rows.dtype.itemsize)
+
+    def ahead(self, span: Span) -> bool:
+        """Have the thread of augmentation gather a block, if there is one and it hasn't; say so."""
+        if self._ahead is None:
+            return False
+        if span not in self._blocks:
+            self._ahead.submit(self.prepare, span)
+        return True
+
+    def close(self) -> None:
+        """End the thread of augmentation."""
+        if self._ahead:
+            self._ahead.shutdown(wait=True, cancel_futures=True)
 
     def prepare(self, span: Span) -> None:
         """Gather the batches of some updates, unless somebody does or has done it."""
@@ -142,16 +173,38 @@ class Blocks:
 
     def _gather(self, span: Span) -> Block:
         chosen, ends = self.batches.of(range(*span))
-        if self.augment is None:
+        weights = None if self.rows.weights is None else self.rows.weights[chosen]
+        labels, mixed = self.rows.labels[chosen], None
+        if self.augment is None and self.augmentation is None:
             x = self.rows.take(chosen)
         else:
-            updates = enumerate(np.split(chosen, ends[1:-1]), start=span[0])
-            x = np.concatenate(
-                [self.rows.take(one, partial(self.augment, update=t)) for t, one in updates]
-            )
-        weights = None if self.rows.weights is None else self.rows.weights[chosen]
-        block = Block(span[0], x, self.rows.labels[chosen], ends, [], weights)
+            x = np.empty((len(chosen), self.rows.stored.shape[1]), self.rows.dtype)
+            partner, share = np.arange(len(chosen)), np.ones(len(chosen), self.rows.dtype)
+            for i, rows in enumerate(slice(*cut) for cut in pairwise(ends.tolist())):
+                x[rows], found = self._changed(chosen[rows], span[0] + i)
+                if found:
+                    partner[rows] = rows.start + found.partner
+                    share[rows] = found.share
+            if self.augmentation and self.augmentation.mixup is not None:
+                if labels.ndim == 1:
+                    mixed = labels[partner], share
+                else:  # numbers: the mixture is a label itself
+                    labels = share[:, None] * labels + (1 - share[:, None]) * labels[partner]
+        block = Block(span[0], x, labels, ends, [], weights, mixed)
         if self.overlaps:
             for first, last in block.cuts:  # (n_i, D) @ (D, N_{<i})
                 block.overlaps.append(x[first:last] @ x[:first].T)
         return block
+
+    def _changed(self, index: NDArray[np.intp], update: int) -> tuple[Array, Mixed | None]:
+        """Return the rows of an update, changed and standardised, and how they were mixed."""
+        augment, augmentation = self.augment, self.augmentation
+        change = None
+        if augment or (augmentation and augmentation.changes_raw_rows):
+
+            def change(rows: Array) -> Array:
+                rows = augmentation.raw(rows, update) if augmentation else rows
+                return augment(rows, update=update) if augment else rows
+
+        x = self.rows.take(index, change)
+        return augmentation.standardised(x, update) if augmentation else (x, None)

@@ -17,6 +17,7 @@ from klayer.nn import Batch, DelayedWeights, Plan, Workspace
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.lanes import slices
 from klayer.nn.pieces.affine import AffinePass
+from klayer.train.averaging import Averaging
 from klayer.train.blocks import Block
 from klayer.train.clipping import Clipping
 from klayer.train.engine import BLAS_THREADS, Engine
@@ -57,6 +58,9 @@ class Chunk:
         )
         self.numbers = population.numbers_of(lanes)
         self.rates = Rates(population, lanes)
+        self.averaging = (
+            Averaging(population, lanes, ws) if "average" in population.state.copies else None
+        )
         self.first_layer: DelayedWeights | None = None
         self._index = 0
         self._plans: dict[int, Plan] = {}
@@ -87,12 +91,15 @@ class Chunk:
 
     def _updates(self, block: Block, first: int) -> list[Chunk]:
         """Do the updates of a block from a given one on."""
-        self.rates.prepare(range(block.start, block.start + len(block)))
+        indices = range(block.start, block.start + len(block))
+        self.rates.prepare(indices)
+        if self.averaging:
+            self.averaging.prepare(indices)
         for i in range(first, len(block)):
-            x, labels, weights = block.batches[i]
+            x, labels, weights, mixed = block.batches[i]
             plan = self._plans.get(len(x)) or self._plan(x, labels)
             batch = plan.batch
-            batch.x, batch.labels, batch.weights = x, labels, weights
+            batch.x, batch.labels, batch.weights, batch.mixed = x, labels, weights, mixed
             batch.update = block.start + i
             self._index = i
             self.rates.use(i)
@@ -100,6 +107,8 @@ class Chunk:
                 return self._without_failures(plan, block, i)
             if self._clippings:
                 self._clippings[len(x)].update()
+            if self.averaging:
+                self.averaging.update(i)
         if self.first_layer:
             self.first_layer.settle()
         self.first_layer = None  # it holds the block

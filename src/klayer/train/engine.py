@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ Item = TypeVar("Item")
 # Threads of a product. One: threads over networks are faster than threads inside the BLAS, and a
 # network's bits then depend on no number of threads.
 BLAS_THREADS = 1
+# Seconds between two calls of those who want to hear how it goes.
+WAIT_SECONDS = 0.25
 
 
 def available_cores() -> int:
@@ -58,8 +60,38 @@ class _Blas:
     def _limit(self) -> None:
         self._limits.enter_context(threadpool_limits(limits=BLAS_THREADS, user_api="blas"))
 
+    def forget(self) -> None:
+        """In a process forked from this one, where no engine works: nobody holds it."""
+        self._lock, self._holders = threading.Lock(), 0
+        self._limits.close()
+
 
 _BLAS = _Blas()
+
+
+class _Seats:
+    """A seat for each core of the process: whoever works has one, whatever engines are open."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a process forked from this one, where nobody works: all are free."""
+        self._free = threading.Semaphore(available_cores())
+
+    def take(self, *, wait: bool = True) -> bool:
+        """Take a seat; tell whether there was one."""
+        return self._free.acquire(blocking=wait)
+
+    def leave(self) -> None:
+        self._free.release()
+
+
+_SEATS = _Seats()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_BLAS.forget)
+    os.register_at_fork(after_in_child=_SEATS.forget)
 
 
 class Engine:
@@ -68,6 +100,8 @@ class Engine:
     NumPy releases the interpreter inside products and large loops, so that threads over chunks of a
     population use all cores. Each product itself runs on one thread: that is faster than threads
     inside BLAS, and it makes a network's bits independent of how many networks and workers there are.
+    Several engines may be open at once, in any threads: together they keep as many threads busy as the
+    process may use cores, and the BLAS gets its threads back when the last one is left.
 
     Parameters
     ----------
@@ -148,11 +182,11 @@ class Engine:
         if not self.is_open:
             raise KlayerError("an engine works only while it is open: use it in a `with` block.")
         stop = threading.Event()
-        futures = [self._pool.submit(self._call, function, item, stop) for item in items]
+        futures = [self._pool.submit(self._seated, function, item, stop) for item in items]
         pending = set(futures)
         try:
             while pending:
-                pending = wait(pending, timeout=0.25).not_done
+                pending = wait(pending, timeout=WAIT_SECONDS).not_done
                 if on_wait:
                     on_wait()
         except BaseException:
@@ -163,18 +197,35 @@ class Engine:
 
     def ahead(self, function: Callable[..., object], *args: object) -> None:
         """Let an idle worker call ``function(*args)``, for what it leaves behind."""
-        self._pool.submit(function, *args)
+        self._idle(function, *args)
 
     def share(self, function: Callable[[Item, Workspace], None], items: Sequence[Item]) -> None:
         """Call ``function(item, workspace)`` for each item, in a worker with the help of idle ones."""
-        stop = self._local.stop
-        futures = [self._pool.submit(self._call, function, item, stop) for item in items[1:]]
+        stop: threading.Event = self._local.stop
+        helped = [(item, self._idle(self._call, function, item, stop)) for item in items[1:]]
         self._call(function, items[0], stop)
-        for item, future in zip(items[1:], futures, strict=True):
-            if future.cancel():  # nobody was idle
+        for item, future in helped:
+            if future is None or future.cancel():  # nobody was idle
                 self._call(function, item, stop)
             else:
                 future.result()
+
+    def _idle(self, function: Callable[..., object], *args: object) -> Future[object] | None:
+        """Let a worker call a function if a core is free."""
+        if not _SEATS.take(wait=False):
+            return None
+        future = self._pool.submit(function, *args)
+        future.add_done_callback(lambda _: _SEATS.leave())
+        return future
+
+    def _seated(
+        self, function: Callable[[Item, Workspace], T], item: Item, stop: threading.Event
+    ) -> T:
+        _SEATS.take()
+        try:
+            return self._call(function, item, stop)
+        finally:
+            _SEATS.leave()
 
     def _call(
         self, function: Callable[[Item, Workspace], T], item: Item, stop: threading.Event

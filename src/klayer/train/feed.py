@@ -243,15 +243,22 @@ class Feed:
     def __getitem__(self, split: str) -> Rows:
         """Return the rows of a split."""
         if split not in self._rows:
+            rows = self.raw(split)
+            stays = rows.stored.dtype.kind in "ui" and rows.stored.itemsize == 1
+            augmented = self.augment is not None and split == "train"
+            self._rows[split] = rows if stays or augmented else rows.standardised()
+        return self._rows[split]
+
+    def raw(self, split: str) -> Rows:
+        """Return the rows of a split as they are stored, to be standardised on the way."""
+        key = f"{split}, raw"
+        if key not in self._rows:
             part, standardiser = self.dataset.splits[split], self.dataset.standardiser
             raw, targets = part.features, self.dataset.targets
             scale = None if targets is None else targets.scale
             labels, weights = self._labels(part), self._weights(part)
-            rows = Rows(raw, labels, self.dtype, standardiser, weights, scale)
-            stays = raw.dtype.kind in "ui" and raw.itemsize == 1
-            augmented = self.augment is not None and split == "train"
-            self._rows[split] = rows if stays or augmented else rows.standardised()
-        return self._rows[split]
+            self._rows[key] = Rows(raw, labels, self.dtype, standardiser, weights, scale)
+        return self._rows[key]
 
     def _labels(self, part: SplitLike) -> Array:
         """Return the labels of a split as losses take them."""

@@ -51,7 +51,7 @@ def fit(
     seed: int | None = None,
     validation: tuple[Any, Any] | None = None,
     test: tuple[Any, Any] | None = None,
-    augment: Augment | None = None,
+    augment: Augment | str | Sequence[str] | None = None,
     workers: int | None = None,
     progress: bool | None = None,
     **said: Any,
@@ -77,8 +77,9 @@ def fit(
         The first seed, for a number of seeds; by default 0.
     validation, test : (X, y), optional
         Rows of their own. Without them the rows are cut, about 70 / 15 / 15 %.
-    augment : callable, optional
-        Changes the rows of each mini-batch: see :class:`Feed`.
+    augment : str or callable, optional
+        Changes the rows of each mini-batch: the setting ``augment``, as in ``"mirror,crop:4"``, or a
+        function of your own, see :class:`Feed`.
     workers : int, >= 1, optional
         Threads; by default all cores.
     progress : bool, optional
@@ -121,6 +122,8 @@ def fit(
                 f"`settings` are given already, but got {settings!r:.40} too: name it, as in seeds=5."
             )
         y, settings = None, y
+    if isinstance(augment, str | list | tuple):  # the setting of that name
+        said, augment = {"augment": augment, **said}, None
     own, about_data = _parted(said)
     each = _settings(settings, own)
     numbers = seeds_of(seeds, seed)

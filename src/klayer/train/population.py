@@ -22,8 +22,10 @@ from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
 from klayer.shown import Part, Told
+from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
+from klayer.train.ensemble import Ensemble
 from klayer.train.evaluate import evaluate
 from klayer.train.feed import Feed, Rows
 from klayer.train.memory import require_memory
@@ -31,12 +33,15 @@ from klayer.train.metrics import measures
 from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
-from klayer.train.state import TrainingState
+from klayer.train.state import TrainingState, copied
 from klayer.train.told import curve_table, one_line, population_parts
 
 __all__ = ["Member", "Population"]
 
 Array = NDArray[Any]
+
+# What early stopping remembers of each network, and where it starts.
+MARKS = {"best": -np.inf, "best_update": 0.0, "waited": 0.0, "stopped": -1.0}
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,11 @@ class Population(Told):
         self._dropout_keys = dropout_keys([member.seed for member in members])
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
+        self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
         self.updates_per_epoch = self.batches.per_epoch
         self.course = settings.course(self.updates_per_epoch)
         self.total_updates = self.course.total
+        self._check_stopping()
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
@@ -154,12 +161,30 @@ class Population(Told):
             [member.seed for member in self.members],
             self.dtype,
         )
+        running = self.network.init_running(len(self), self.dtype)
+        stops = self.settings.early_stopping != "none"
         return TrainingState(
             params,
-            self.network.init_running(len(self), self.dtype),
+            running,
             OPTIMISERS[self.settings.optimiser].init(params),
+            copies={"best": copied(params, running)} if stops else {},
+            marks={n: np.full(len(self), start) for n, start in MARKS.items() if stops},
             **self._strategy(params["W1"]),
         )
+
+    def _check_stopping(self) -> None:
+        """Refuse early stopping by what these data don't have."""
+        name, known = self.settings.early_stopping, measures(self.network.task, curves=True)
+        if name != "none" and "validation" not in self.feed.splits:
+            raise KlayerError(
+                f"`early_stopping={name!r}` needs a validation split, but the data have none: add one, "
+                "or set early_stopping='none'."
+            )
+        if name not in ("none", *known):
+            raise KlayerError(
+                f"`early_stopping={name!r}` is no measure of a {self.network.task}: choose one of "
+                f"{', '.join(known)}."
+            )
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -183,12 +208,44 @@ class Population(Told):
     @property
     def needs(self) -> tuple[str, ...]:
         """What a backend has to know beside pieces, loss and optimiser."""
-        return ("clip_norm",) if self.settings.clip_norm else ()
+        return tuple(
+            what
+            for what, needed in (
+                ("clip_norm", bool(self.settings.clip_norm)),
+                ("average", self.settings.average != "none"),
+                ("mixup", self.augmentation.mixup is not None),
+            )
+            if needed
+        )
+
+    def average_weights(self, t: Array, lanes: slice) -> Array:
+        """Return how much updates (T,) count in the average of weights, ``c_t``, shape (T, P).
+
+        For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``: the beginning is soon forgotten.
+        For ``cycle_end``, ``1 / n`` at the n-th update of the average, which is then the mean.
+        """
+        if self.settings.average == "ema":
+            decay = np.minimum(self.numbers["ema_decay"][lanes], ((1 + t) / (10 + t))[:, None])
+            return np.asarray(1 - decay)
+        n = t[:, None] + 1 - self.average_from
+        share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
+        return np.broadcast_to(share, (len(t), len(self.members[lanes])))
+
+    @property
+    def average_from(self) -> int:
+        """The update from which on the average is that of the weights."""
+        if self.settings.average != "cycle_end":
+            return 0
+        start = max((end for end in (0, *self.course.ends) if end < self.total_updates), default=0)
+        return round(
+            self.total_updates - self.settings.average_share * (self.total_updates - start)
+        )
 
     def _check(self, state: TrainingState) -> None:
         """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted, and the shapes of each.
-        none = {key: value[:0] for key, value in state.params.items()}
+        # For no network: only the names are wanted, in the network's order.
+        order = [key for key in self.network.shapes() if key in state.params]
+        none = {key: state.params[key][:0] for key in order}
         slots = OPTIMISERS[self.settings.optimiser].init(none)
         shapes = self.network.shapes()
         groups = [
@@ -199,6 +256,12 @@ class Population(Told):
                 for name, slot in slots.items()
             ),
         ]
+        both = {**self.network.shapes(), **self.network.running_shapes()}
+        if state.update < self.total_updates:
+            if self.settings.early_stopping != "none":
+                groups.append(("best copies", both, state.copies.get("best", {})))
+            if self.settings.average != "none" and state.update > self.average_from:
+                groups.append(("average copies", both, state.copies.get("average", {})))
         for name, shapes, arrays in groups:
             wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
             have = {key: value.shape for key, value in arrays.items()}
@@ -219,7 +282,8 @@ class Population(Told):
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
         settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
-        if not optimiser.by_products or settings.clip_norm or self.network.drops_inputs:
+        one_by_one = settings.clip_norm or settings.average != "none" or self.network.drops_inputs
+        if one_by_one or not optimiser.by_products:
             return 1
         if wanted == "auto":
             return best_at_once(W1, batch)
@@ -322,6 +386,12 @@ class Population(Told):
         """The networks that have not failed."""
         return [p for p, failure in enumerate(self.state.failures) if failure is None]
 
+    @property
+    def training(self) -> list[int]:
+        """The networks that still train: they have neither failed nor stopped."""
+        stopped = self.state.marks.get("stopped")
+        return [p for p in self.alive if stopped is None or stopped[p] < 0]
+
     def learning_rates(self, t: int | Array, lanes: slice = slice(None)) -> Array:
         """Learning rates of some networks at update ``t``, shape (P,); at updates (T,), (T, P)."""
         t = t if isinstance(t, int) else t[:, None]
@@ -354,17 +424,71 @@ class Population(Told):
 
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
-        dataset, state = self.feed.dataset, self.state
+        return self._model(*self.state.weights(), lanes)
+
+    def _model(
+        self, params: dict[str, Array], running: dict[str, Array], lanes: Lanes | None
+    ) -> Model:
+        dataset = self.feed.dataset
         model = Model(
             self.network,
-            state.params,
-            state.running,
+            params,
+            running,
             dataset.standardiser,
             dataset.class_names,
             dataset.targets,
             dataset.encoder,
         )
         return model.take(range(len(self)) if lanes is None else lanes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of the images (channels, height, width); an error if the data are none."""
+        shape: tuple[int, int, int] | None = getattr(self.feed.dataset, "image_shape", None)
+        if shape is None:
+            raise KlayerError("only images have mirror images, but the data have no image shape.")
+        return shape
+
+    def ensemble(
+        self, lanes: Lanes | None = None, *, mirror: bool = False, snapshots: bool = False
+    ) -> Ensemble:
+        """Return networks that answer together, by the mean of what they say.
+
+        Parameters
+        ----------
+        lanes : optional
+            Which networks; by default all that have not failed.
+        mirror : bool
+            Whether each answers to an image and its mirror image.
+        snapshots : bool
+            Whether the networks as they were at the end of each cycle answer, too: see the setting
+            ``snapshots``. Source: Huang et al. 2017, arXiv:1704.00109.
+        """
+        lanes = self.alive if lanes is None else lanes
+        models = [*(self.snapshots(lanes) if snapshots else []), self.model(lanes)]
+        return Ensemble(models, mirror=self.image_shape if mirror else None)
+
+    def snapshots(self, lanes: Lanes | None = None) -> list[Model]:
+        """Return the networks as they were at the end of each cycle but the last.
+
+        Raises
+        ------
+        KlayerError
+            If they were not kept: that is the setting ``snapshots``.
+        """
+        if self.settings.snapshots == "none":
+            raise KlayerError(
+                "networks are kept at the ends of cycles with snapshots='cycles', but got 'none': set "
+                "it and train again."
+            )
+        state, found = self.state, []
+        for name in [f"cycle {cycle}" for cycle in range(1, len(self.course.ends))]:
+            if copy := state.copies.get(name):
+                params, running = (
+                    {key: copy[key] for key in group} for group in (state.params, state.running)
+                )
+                found.append(self._model(params, running, lanes))
+        return found
 
     def evaluate(self, split: str, engine: Engine | None = None) -> dict[str, Array]:
         """Cost, loss and scores on a whole split.
@@ -388,19 +512,26 @@ class Population(Told):
         return rows.weighted(self._class_weights)
 
     def evaluate_rows(
-        self, rows: Rows, engine: Engine | None = None, *, curves: bool = False
+        self,
+        rows: Rows,
+        engine: Engine | None = None,
+        lanes: Sequence[int] | None = None,
+        *,
+        curves: bool = False,
     ) -> dict[str, Array]:
         """Cost, loss and scores on some rows, as :meth:`evaluate` returns them.
 
+        NaN for networks that are not among ``lanes``, by default those that have not failed.
         ``curves`` leaves out what curves don't follow.
         """
         names = measures(self.network.task, curves=curves)
         values = {name: np.full(len(self), np.nan) for name in names}
 
+        weights = self.state.weights()
+
         def run(lanes: slice, ws: Workspace) -> None:
             params, running = (
-                {key: value[lanes] for key, value in group.items()}
-                for group in (self.state.params, self.state.running)
+                {key: value[lanes] for key, value in group.items()} for group in weights
             )
             numbers = self.numbers_of(lanes)
             found = evaluate(self.network, params, running, rows, numbers, ws, curves=curves)
@@ -409,7 +540,8 @@ class Population(Told):
 
         with engine or Engine() as engine:
             share = -(-len(self) // engine.workers)
-            engine.map(run, slices(self.alive, min(self.chunk, max(1, share))))
+            some = self.alive if lanes is None else lanes
+            engine.map(run, slices(some, min(self.chunk, max(1, share))))
         return values
 
 

@@ -243,7 +243,7 @@ class Setting:
 
     @cached_property
     def _limits(self) -> str:
-        """The range in words: ``>= 1``, or ``0 < bn_eps < 1``."""
+        """The range in words: ``>= 1``, or ``1e-30 <= bn_eps < 1``."""
         low, sign = (self.at_least, "=") if self.above is None else (self.above, "")
         high, equal = (self.below, "") if self.at_most is None else (self.at_most, "=")
         if high is None:

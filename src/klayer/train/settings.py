@@ -19,6 +19,7 @@ from klayer.train.architecture import Architecture
 from klayer.train.batches import Batches
 from klayer.train.optimisation import Optimisation
 from klayer.train.other_names import unknown_setting
+from klayer.train.refinement import Refinement
 from klayer.train.setting import Setting, rows_of, setting
 
 __all__ = [
@@ -38,7 +39,7 @@ MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True)
-class Settings(Optimisation, Architecture):
+class Settings(Refinement, Optimisation, Architecture):
     """Architecture, initialisation, penalty, schedule and data order of a network.
 
     The defaults are those of the published report: 20 epochs on CIFAR-10 in two triangular cycles.

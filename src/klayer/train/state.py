@@ -17,7 +17,7 @@ from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.metrics import METRICS
 from klayer.train.optimisers import Slots
 
-__all__ = ["CURVES", "Failure", "TrainingState"]
+__all__ = ["CURVES", "Failure", "TrainingState", "copied"]
 
 Array = NDArray[Any]
 
@@ -49,6 +49,11 @@ class Failure:
         return f"cost not finite at update {self.update}, first in {where}"
 
 
+def copied(params: Mapping[str, Array], running: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a copy of some weights with their running statistics, in one dictionary."""
+    return {key: value.copy() for key, value in {**params, **running}.items()}
+
+
 @dataclass
 class TrainingState:
     """Everything that the next update depends on, and what was recorded so far.
@@ -60,6 +65,12 @@ class TrainingState:
         Running statistics of batch normalisation.
     slots : dict of dict of array, shape (P, ...)
         What the optimiser remembers: slot -> key of the parameter -> array.
+    copies : dict of dict of array, shape (P, ...)
+        Other weights of the same networks, each with its running statistics: ``average``, ``best``,
+        ``cycle 1`` and so on, as the settings ask for them.
+    marks : dict of array, shape (P,), float64
+        Numbers that early stopping remembers: ``best`` (the greater the better), ``best_update``,
+        ``waited``, ``stopped`` (the update; -1 if it hasn't stopped).
     at_once : int, >= 1
         The first layer's strategy: how many of its updates are carried out at once. It belongs to the
         bits of what follows, as the settings do.
@@ -78,6 +89,8 @@ class TrainingState:
     params: dict[str, Array]
     running: dict[str, Array]
     slots: Slots = field(default_factory=dict)
+    copies: Slots = field(default_factory=dict)
+    marks: dict[str, Array] = field(default_factory=dict)
     update: int = 0
     at_once: int = 1
     backend: str = "numpy"
@@ -91,6 +104,16 @@ class TrainingState:
 
     def __len__(self) -> int:
         return len(self.failures)
+
+    def weights(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return the parameters and running statistics that count: averages, if there are any."""
+        average = self.copies.get("average")
+        if average is None:
+            return self.params, self.running
+        params, running = (
+            {key: average[key] for key in group} for group in (self.params, self.running)
+        )
+        return params, running
 
     @property
     def _standing(self) -> tuple[Any, ...]:
@@ -108,6 +131,8 @@ class TrainingState:
             params=chosen(self.params),
             running=chosen(self.running),
             slots={slot: chosen(group) for slot, group in self.slots.items()},
+            copies={name: chosen(group) for name, group in self.copies.items()},
+            marks=chosen(self.marks),
             update=self.update,
             at_once=self.at_once,
             backend=self.backend,
@@ -143,6 +168,8 @@ class TrainingState:
             params=joined([state.params for state in states]),
             running=joined([state.running for state in states]),
             slots={slot: joined([state.slots[slot] for state in states]) for slot in first.slots},
+            copies={name: joined([one.copies[name] for one in states]) for name in first.copies},
+            marks=joined([state.marks for state in states]),
             update=first.update,
             at_once=first.at_once,
             backend=first.backend,
@@ -152,11 +179,15 @@ class TrainingState:
         )
 
     def record(self, values: dict[str, Array]) -> None:
-        """Append a point, arrays of shape (P,), to each curve."""
-        self.recorded.append(self.update)
+        """Append a point, arrays of shape (P,), to each curve.
+
+        Interrupted in the middle, the point is not recorded: what counts is ``recorded``, the last.
+        """
+        T = len(self.recorded)
         for curve, value in values.items():
-            before = self.history.get(curve, np.empty((len(self), 0)))
+            before = self.history.get(curve, np.empty((len(self), 0)))[:, :T]
             self.history[curve] = np.column_stack([before, value])
+        self.recorded.append(self.update)
 
     def save(self, path: Path) -> None:
         """Write the state to one safetensors file; the file is replaced whole or not at all."""
@@ -164,8 +195,11 @@ class TrainingState:
 
     def packed(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the state as arrays by name and plain values: what a file holds."""
-        groups = {"params": self.params, "running": self.running, "history": self.history}
+        history = {curve: values[:, : len(self.recorded)] for curve, values in self.history.items()}
+        groups = {"params": self.params, "running": self.running, "history": history}
         groups |= {f"slots/{slot}": group for slot, group in self.slots.items()}
+        groups |= {f"copies/{name}": group for name, group in self.copies.items()}
+        groups["marks"] = self.marks
         arrays = {
             f"{group}/{key}": value
             for group, items in groups.items()
@@ -181,24 +215,30 @@ class TrainingState:
         return arrays, plain
 
     @classmethod
-    def load(cls, path: Path) -> TrainingState:
-        """Read what :meth:`save` wrote."""
-        return cls.unpacked(*read_arrays(path))
+    def load(cls, path: Path, *, sealed: bool = False) -> TrainingState:
+        """Read what :meth:`save` wrote; ``sealed`` says whether it must have a digest."""
+        return cls.unpacked(*read_arrays(path, sealed=sealed))
 
     @classmethod
     def unpacked(cls, arrays: Mapping[str, Array], plain: Mapping[str, Any]) -> TrainingState:
         """Undo :meth:`packed`."""
-        groups: dict[str, dict[str, Array]] = {"params": {}, "running": {}, "history": {}}
-        slots: Slots = {}
+        names = ("params", "running", "history", "marks")
+        groups: dict[str, dict[str, Array]] = {name: {} for name in names}
+        nested: dict[str, Slots] = {"slots": {}, "copies": {}}
         for name, value in arrays.items():
             group, key = name.rsplit("/", 1)
-            if group.startswith("slots/"):
-                slots.setdefault(group.removeprefix("slots/"), {})[key] = value
+            outer, _, inner = group.partition("/")
+            if inner:
+                nested[outer].setdefault(inner, {})[key] = value
             else:
                 groups[group][key] = value
         return cls(
-            **groups,
-            slots=slots,
+            params=groups["params"],
+            running=groups["running"],
+            history=groups["history"],
+            marks=groups["marks"],
+            slots=nested["slots"],
+            copies=nested["copies"],
             update=plain["update"],
             at_once=plain.get("at_once", 1),  # older states have none; the same to rounding
             backend=plain.get("backend", "numpy"),

@@ -68,6 +68,7 @@ class AbsentData:
     encoder: Encoder | None
     splits: Mapping[str, _AbsentSplit]
     absent: bool = True
+    image_shape: tuple[int, int, int] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -97,6 +98,7 @@ def save_population(population: Population, path: str | Path) -> Path:
             "samples": {name: len(split.labels) for name, split in data.splits.items()},
             "fingerprint": getattr(population.feed.original.dataset, "fingerprint", {}),
             "encoder": None if encoder is None else encoder.as_plain(),
+            "image_shape": getattr(data, "image_shape", None),
         },
     }
     if not path.parent.is_dir():
@@ -185,6 +187,7 @@ def _absent(about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Abs
         standardiser("targets"),
         None if encoder is None else Encoder.from_plain(encoder),
         {n: _AbsentSplit(n, size, about["name"]) for n, size in about["samples"].items()},
+        image_shape=tuple(about["image_shape"]) if about.get("image_shape") else None,
     )
 
 

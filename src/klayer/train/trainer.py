@@ -8,17 +8,20 @@ and number of workers.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.nn import Workspace
 from klayer.nn.backends import require
 from klayer.nn.lanes import slices
+from klayer.train.averaging import statistics
 from klayer.train.blocks import Block, Blocks, Span, spans
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
@@ -26,7 +29,8 @@ from klayer.train.costs import standardise_on_the_way, useful_workers
 from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
-from klayer.train.state import Failure, TrainingState
+from klayer.train.state import Failure, TrainingState, copied
+from klayer.train.stopping import note_point, restore_best
 
 __all__ = ["Trainer"]
 
@@ -35,6 +39,14 @@ GROUP = 16
 
 # A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
 BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+
+
+# Seconds between two pauses, in which all networks stand at one update and may be written down.
+STRETCH_SECONDS = 2.0
+
+
+class _Pause(Exception):
+    """The time of a stretch is over."""
 
 
 class TrainsBlocks(Protocol):
@@ -83,15 +95,16 @@ class Trainer:
     ----------
     consistent : bool
         Whether all networks stand at ``population.state.update``, so that the state may be written
-        down. It is False only after a second error or Ctrl-C in the middle of an update: after the
-        first one all networks are brought to the same update before it is raised.
+        down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
+        point is noted: after the first one all networks are brought to the same update before it is
+        raised.
 
     Examples
     --------
     >>> import klayer as kl
     >>> feed = kl.Feed(kl.load("digits"))
     >>> settings = kl.Settings(hidden=(20,), cycles=1, half_cycle="2 epochs")
-    >>> population = Population(feed, [kl.Member(settings, seed) for seed in (0, 1)])
+    >>> population = kl.Population(feed, [kl.Member(settings, seed) for seed in (0, 1)])
     >>> Trainer(population).train()
     >>> population.evaluate("test")["accuracy"].shape
     (2,)
@@ -100,12 +113,14 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
+        self._rate: float | None = None  # updates of all networks per second, where that is known
 
     def train(
         self,
         until: int | None = None,
         on_progress: Callable[[float], None] | None = None,
         on_record: Callable[[TrainingState], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
     ) -> None:
         """Train to update ``until`` (by default to the end), recording the curves on the way.
 
@@ -122,24 +137,88 @@ class Trainer:
         on_record : callable, optional
             Called with the state after each recorded point. The state is then consistent: this is the
             moment to write it down.
+        on_pause : callable, optional
+            Called with the state some seconds apart, between two points and in mid-epoch: another
+            moment to write it down. Pausing changes no bit of what follows either.
         """
         population, state = self.population, self.population.state
         until = population.on_grid(population.total_updates if until is None else until)
         points = [t for t in population.record_points() if state.update <= t <= until]
         with self.engine:
             for t in points if points[-1:] == [until] else [*points, until]:
-                self.advance(t, on_progress)
+                self.advance(t, on_progress, on_pause)
                 if t in points and t not in state.recorded:
                     self.record()
                     if on_record:
                         on_record(state)
 
-    def advance(self, until: int, on_progress: Callable[[float], None] | None = None) -> None:
+    def advance(
+        self,
+        until: int,
+        on_progress: Callable[[float], None] | None = None,
+        on_pause: Callable[[TrainingState], None] | None = None,
+    ) -> None:
         """Do the updates up to ``until``, rounded up to the grid, and record nothing."""
+        population, state = self.population, self.population.state
+        goal = max(population.on_grid(until), state.update)
         with self.engine:
-            self._advance(self.population.on_grid(until), on_progress)
+            self._keep_cycle()  # unless an interrupt came between
+            for stop in self._stops(goal):
+                self._begin_average()
+                self._reach(stop, on_progress, on_pause)
+                self._keep_cycle()
+            self._finish()
 
-    def _advance(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _reach(
+        self,
+        goal: int,
+        on_progress: Callable[[float], None] | None,
+        on_pause: Callable[[TrainingState], None] | None,
+    ) -> None:
+        """Do the updates up to ``goal``, with pauses if they are wanted."""
+        population, state = self.population, self.population.state
+        while True:
+            stretch = goal
+            if on_pause and self._rate:
+                ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                stretch = min(goal, population.on_grid(ahead))
+            self._advance(stretch, on_progress, pausing=on_pause is not None)
+            if state.update >= goal:
+                return
+            if on_pause:
+                on_pause(state)
+
+    def _stops(self, end: int) -> list[int]:
+        """Return where something is to be done on the way, and the end."""
+        population, settings = self.population, self.population.settings
+        stops = [population.average_from] if settings.average != "none" else []
+        if settings.snapshots != "none":
+            stops += population.course.ends
+        ahead = {population.on_grid(stop) for stop in stops}
+        return [*sorted(stop for stop in ahead if population.state.update < stop < end), end]
+
+    def _begin_average(self) -> None:
+        population, state = self.population, self.population.state
+        if (
+            population.settings.average != "none"
+            and population.average_from <= state.update < population.total_updates
+            and "average" not in state.copies
+        ):
+            state.copies["average"] = copied(state.params, state.running)
+
+    def _keep_cycle(self) -> None:
+        """Keep the networks as they are at the end of a cycle; the last one's are the state itself."""
+        population, state = self.population, self.population.state
+        if population.settings.snapshots == "none":
+            return
+        for cycle, end in enumerate(population.course.ends[:-1], start=1):
+            name = f"cycle {cycle}"
+            if population.on_grid(end) == state.update and name not in state.copies:
+                state.copies[name] = copied(*state.weights())
+
+    def _advance(
+        self, until: int, on_progress: Callable[[float], None] | None, *, pausing: bool
+    ) -> None:
         state = self.population.state
         with _LOCK:
             if id(state) in _IN_TRAINING:
@@ -149,11 +228,13 @@ class Trainer:
                 )
             _IN_TRAINING.add(id(state))
         try:
-            self._do_updates(until, on_progress)
+            self._do_updates(until, on_progress, pausing)
         finally:
             _IN_TRAINING.discard(id(state))
 
-    def _do_updates(self, until: int, on_progress: Callable[[float], None] | None) -> None:
+    def _do_updates(
+        self, until: int, on_progress: Callable[[float], None] | None, pausing: bool
+    ) -> None:
         state, engine = self.population.state, self.engine
         groups = self._groups()
         done = [state.update] * len(groups)
@@ -163,9 +244,16 @@ class Trainer:
             for t in self._group(make, groups[index], blocks, (done[index], goal), threads, ws):
                 done[index] = t
 
+        started, first = time.monotonic(), state.update
+        # Groups that wait for a worker have to be brought to the same update.
+        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
+
         def report() -> None:
             if on_progress:
                 on_progress(sum(done) / len(done))
+            if pausing and time.monotonic() - started > patience:
+                raise _Pause
 
         def behind() -> list[int]:
             return [index for index, t in enumerate(done) if t < goal]
@@ -179,15 +267,21 @@ class Trainer:
             self.consistent = False
             try:
                 engine.map(run, behind(), report)
-            except BaseException:
+            except BaseException as error:
                 # The workers stopped at different updates: bring all to the furthest one.
                 goal = max(done)
                 engine.map(run, behind())
                 state.update, self.consistent = goal, True
-                raise
+                if not isinstance(error, _Pause):
+                    raise
+            finally:
+                blocks.close()
             if behind():
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
+        seconds = time.monotonic() - started
+        if seconds > STRETCH_SECONDS / 4:
+            self._rate = (goal - first) / seconds
 
     def _group(
         self,
@@ -213,18 +307,23 @@ class Trainer:
             chunk.release()
 
     def _ahead(self, blocks: Blocks, following: Span | None, threads: int) -> None:
-        """Have a large block gathered meanwhile, where a worker is idle."""
-        if following and threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+        """Have a block gathered meanwhile: by a thread for it, or a large one by an idle worker."""
+        if following is None or blocks.ahead(following):
+            return
+        if threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
             self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
         population = self.population
         feed, batches = population.feed, population.batches
         on_the_way = standardise_on_the_way(
-            population.network, batches.batch_size, len(population.alive)
+            population.network, batches.batch_size, len(population.training)
         )
-        rows = population.weighted(feed["train"] if on_the_way else feed.ready("train"))
-        return Blocks(rows, batches, population.state.at_once > 1, feed.augment)
+        change = population.augmentation
+        raw = change.changes_raw_rows
+        rows = feed.raw("train") if raw else feed["train"] if on_the_way else feed.ready("train")
+        rows, overlaps = population.weighted(rows), population.state.at_once > 1
+        return Blocks(rows, batches, overlaps, feed.augment, change if change else None)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as stay in the cache."""
@@ -236,7 +335,7 @@ class Trainer:
 
     def _groups(self) -> list[list[slice]]:
         """Cut the networks that still train into groups of chunks; a frozen one lies in none."""
-        alive = self.population.alive
+        alive = self.population.training
         if not alive:
             return []
         population, workers = self.population, self.engine.workers
@@ -253,17 +352,46 @@ class Trainer:
     def record(self) -> None:
         """Append a point to the curves, of each split that there is."""
         population, state = self.population, self.population.state
-        values = {}
+        values: dict[str, NDArray[Any]] = {}
         with self.engine:
             for split in SPLITS_OF_CURVES:
                 if split in population.feed.splits:
                     sample = population.feed.sample(split, population.settings.curve_samples)
                     sample = population.weighted(sample)
-                    for name, value in population.evaluate_rows(
-                        sample, self.engine, curves=True
-                    ).items():
-                        values[f"{split}_{name}"] = value
-        for p, cost in enumerate(values["train_cost"]):
-            if state.failures[p] is None and not np.isfinite(cost):
+                    found = population.evaluate_rows(
+                        sample, self.engine, population.training, curves=True
+                    )
+                    values |= {f"{split}_{name}": value for name, value in found.items()}
+        self.consistent = False  # a point that is noted by half must not be written down
+        for p in population.training:
+            if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
         state.record(values)
+        note_point(population, values)
+        if state.update == population.total_updates and "best" in state.copies:
+            restore_best(population, population.training)
+            del state.copies["best"]
+        self.consistent = True
+
+    def _finish(self) -> None:
+        """At the end: the average takes the weights' place, with statistics of its own."""
+        population, state = self.population, self.population.state
+        average = state.copies.get("average")
+        if average is None or state.update < population.total_updates:
+            return
+        rows = population.weighted(population.feed["train"])
+
+        def settle(lanes: slice, ws: Workspace) -> None:
+            params = {key: average[key][lanes] for key in state.params}
+            numbers = population.numbers_of(lanes)
+            batches = population.settings.batches(len(rows))
+            running = statistics(population.network, params, rows, batches, numbers, ws)
+            for group, found in ((state.params, params), (state.running, running)):
+                for key, value in found.items():
+                    group[key][lanes] = value
+
+        with self.engine:
+            share = -(-len(population) // self.engine.workers)
+            some = slices(population.training, min(population.chunk, max(1, share)))
+            self.engine.map(settle, some)
+        del state.copies["average"]

@@ -244,7 +244,7 @@ def _size(path: Path, text: str) -> tuple[int, int]:
 def _load(request: Request) -> Dataset:
     given = _options(request.path, request.options or "")
     size = _size(request.path, given["size"]) if "size" in given else None
-    background = given.get("background", "white")
+    background = given.get("background", request.said.background)
     if background not in BACKGROUNDS:
         raise unknown_name(f"background of {request.path}", background, BACKGROUNDS)
     return load(request.path, seed=request.seed, image_size=size, background=background)
@@ -256,6 +256,7 @@ SOURCE = Source(
     load=_load,
     find=always("a path"),
     has_options=True,
+    takes=("background",),
     recognises=Path.is_dir,
     kind="an image folder",
 )

@@ -77,7 +77,7 @@ def dataset_of(
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
     counting = _counts_rows(table)
-    if counting and counting not in used | set(category):
+    if counting is not None and counting not in used | set(category):
         used.add(counting)
         notes.append(f"left out: {shown(counting)}, which only counts the rows")
 
@@ -169,11 +169,11 @@ def _target(table: DataTable, options: DataOptions, notes: list[str]) -> list[st
 
 
 def _counts_rows(table: DataTable) -> str | None:
-    """Return the first column if it is an index that a frame was saved with."""
+    """Return the column that is an index that a frame was saved with."""
     if not table.raw or len(table) < 2:
         return None
-    first = table.names[0]
-    if first not in ("column_1", "") and not first.startswith(("Unnamed: 0", "__index_level_")):
+    first = "__index_level_0__" if "__index_level_0__" in table.raw else table.names[0]
+    if first not in ("column_1", "", "Unnamed: 0", "__index_level_0__"):
         return None
     if not table.named and first == "column_1" and len(table.raw) < 3:
         return None

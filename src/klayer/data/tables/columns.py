@@ -455,10 +455,10 @@ def _of_texts(column: DataColumn, kind: Kind | None) -> DataColumn:
         return column
     if kind == "boolean":
         flags = {"true": 1.0, "false": 0.0}
-        values = np.array(
-            [flags.get(one.lower(), v) for one, v in zip(levels, values, strict=True)]
-        )
-        wrong = (values != 0) & (values != 1)
+        said = [flags.get(one.lower()) for one in levels]
+        values = np.array([v if s is None else s for s, v in zip(said, values, strict=True)])
+        wrong &= np.array([one is None for one in said])
+        wrong |= (values != 0) & (values != 1)
     if wrong[_codes(column)].any():
         raise _another_kind(column, kind, _first(column, wrong))
     return _numbers_of(column, values, kind)

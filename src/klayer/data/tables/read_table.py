@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
+from klayer.data.tables.arrow_table import read_feather, read_parquet
 from klayer.data.tables.libsvm import looks_like_libsvm, read_libsvm
-from klayer.data.tables.packed import PACKINGS, ending, is_packed, read_all, read_head
+from klayer.data.tables.packed import PACKINGS, ending, is_packed, read_head
 from klayer.data.tables.table import DataTable
-from klayer.data.tables.text_table import (
-    polars,
-    read_text_table,
-    table_of_polars,
-    without_panic,
-)
+from klayer.data.tables.text_table import read_text_table
 from klayer.errors import KlayerError
 
 __all__ = ["ENDINGS", "is_table", "read_table"]
@@ -51,17 +45,6 @@ def _text(separator: str | None = None) -> Reader:
     return read
 
 
-def _polars(name: str) -> Reader:
-    def read(path: Path, _: _Call) -> DataTable:
-        source: Any = io.BytesIO(read_all(path))
-        frame = without_panic(path, lambda: getattr(polars(), name)(source))
-        if not frame.height or not frame.width:
-            raise KlayerError(f"{path}: must hold rows and columns, but holds none.")
-        return table_of_polars(path, frame, lambda row: f"row {row}", True, [])
-
-    return read
-
-
 # A new format is a reader and its endings.
 ENDINGS: dict[str, Reader] = {
     ".csv": _text(),
@@ -70,11 +53,11 @@ ENDINGS: dict[str, Reader] = {
     ".dat": _text(),
     ".data": _text(),
     ".txt": _text(),
-    ".parquet": _polars("read_parquet"),
-    ".pq": _polars("read_parquet"),
-    ".feather": _polars("read_ipc"),
-    ".arrow": _polars("read_ipc"),
-    ".ipc": _polars("read_ipc"),
+    ".parquet": lambda path, _: read_parquet(path),
+    ".pq": lambda path, _: read_parquet(path),
+    ".feather": lambda path, _: read_feather(path),
+    ".arrow": lambda path, _: read_feather(path),
+    ".ipc": lambda path, _: read_feather(path),
     ".arff": lambda path, _: read_arff(path),
     ".libsvm": lambda path, _: read_libsvm(path),
     ".svmlight": lambda path, _: read_libsvm(path),

@@ -116,14 +116,12 @@ class DataTable:
 
 def is_frame(data: Any) -> bool:
     """Say whether data are a frame that narwhals knows (pandas, polars, pyarrow, ...)."""
-    module = type(data).__module__.partition(".")[0]
-    if module in ("numpy", "builtins"):
+    if type(data).__module__.partition(".")[0] in ("numpy", "builtins", "pathlib"):
         return False
-    return (
-        hasattr(data, "__narwhals_dataframe__")
-        or any(hasattr(data, name) for name in ("column_names", "columns"))
-        or (module == "polars" and hasattr(data, "collect_schema"))
-    )
+    import narwhals as nw
+
+    found = nw.from_native(data, pass_through=True)
+    return isinstance(found, nw.DataFrame | nw.LazyFrame)
 
 
 def frame_of(data: Any, where: str) -> DataTable:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +16,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.text_lines import TextLines
 from klayer.errors import KlayerError
 
-__all__ = ["parse", "polars", "read_text_table", "table_of_polars", "without_panic"]
+__all__ = ["parse", "polars", "read_text_table"]
 
 # How many rows tell a column's kind before it is read; where a later one differs, all do.
 _INFER = 1000
@@ -132,11 +134,10 @@ def parse(
     def read(infer: int | None) -> Any:
         return _read_blocks(pl, source, dialect, kept, infer, exact)
 
-    frame = without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
+    frame = _without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = frame.rename(dict(zip(frame.columns, dialect.names, strict=True)))
-    frame = without_panic(path, lambda: _tidied(pl, frame, kept, lines))
+    frame = _without_panic(path, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
     lines.require_whole(frame)
@@ -145,10 +146,10 @@ def parse(
     )
     if dialect.decimal_comma:
         notes.append("numbers are written with a decimal comma")
-    return table_of_polars(path, frame, lines, dialect.heading, notes)
+    return _table_of(path, frame, lines, dialect.heading, notes)
 
 
-def table_of_polars(
+def _table_of(
     path: Path, frame: Any, place: Callable[[int], str], named: bool, notes: list[str]
 ) -> DataTable:
     """Make a table of a polars frame."""
@@ -159,10 +160,11 @@ def table_of_polars(
     return DataTable(str(path), raw, place, named, notes=notes)
 
 
-def without_panic(path: Path, read: Callable[[], Any]) -> Any:
-    """Call polars, whose bugs in damaged files are no exceptions but panics."""
+def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
+    """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
-        return read()
+        with _no_stderr():
+            return read()
     except KlayerError:
         raise
     except BaseException as error:
@@ -172,6 +174,23 @@ def without_panic(path: Path, read: Callable[[], Any]) -> Any:
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise KlayerError(f"{path}: can't be read ({reason}).") from None
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Keep what a library writes to the process's stderr to ourselves; the exception says it too."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without one
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _of_polars(error: BaseException) -> bool:
@@ -186,16 +205,18 @@ def _first_that_reads(
     """Read by what the first rows look like; where later ones differ, by what all look like."""
     try:
         return read(_INFER)
-    except pl.exceptions.ComputeError as error:
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        if isinstance(error, pl.exceptions.NoDataError):
+            raise KlayerError(
+                f"{path}: must hold rows below its heading, but holds none."
+            ) from None
         if "invalid utf-8" in str(error):
             raise KlayerError(
                 f"{path}, {lines.not_utf8()}: texts must be UTF-8: save the file as UTF-8, for example "
                 "with `iconv -f latin1 -t utf-8`."
             ) from None
-        if "more fields" in str(error):
+        if "more fields" in str(error) or "new_columns" in str(error):
             raise lines.uneven() from None
-    except pl.exceptions.NoDataError:
-        raise KlayerError(f"{path}: must hold rows below its heading, but holds none.") from None
     return read(None)
 
 
@@ -235,14 +256,11 @@ def _joined_blocks(
     """Read the blocks; numbers become float32 but for ``exact`` ones, none at all if that is None."""
     frames: list[Any] = []
     schema: dict[str, Any] | None = None
-    overrides = {
-        f"column_{index + 1}": kept[name]
-        for index, name in enumerate(dialect.names)
-        if name in kept
-    }
     gaps = infer is None or dialect.gaps  # a search for them in every cell takes half as long again
     for block in _blocks(source, _BLOCK if infer else None):
-        kinds = {"schema": schema} if schema else {"schema_overrides": overrides}
+        kinds: dict[str, Any] = {"new_columns": dialect.names, "schema_overrides": dict(kept)}
+        if schema:
+            kinds = {"schema": schema}
         frame = pl.read_csv(
             block,
             has_header=False,
@@ -256,10 +274,7 @@ def _joined_blocks(
         )
         schema = schema or dict(frame.schema)
         if exact is not None:
-            names = dict(zip(frame.columns, dialect.names, strict=False))
-            frame = _narrowed(
-                pl, frame, [one for one in frame.columns if names.get(one) not in exact]
-            )
+            frame = _narrowed(pl, frame, [one for one in frame.columns if one not in exact])
         frames.append(frame)
     if not frames:
         raise pl.exceptions.NoDataError
@@ -269,6 +284,8 @@ def _joined_blocks(
 def _blocks(source: Path | bytes, size: int | None) -> Iterator[bytes]:
     """Cut a file at ends of lines that are outside of quotes; with no size not at all."""
     file: IO[bytes] = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+    whole = source.stat().st_size if isinstance(source, Path) else len(source)
+    size = None if size is None else min(size, whole + 1)
     with file:
         while block := file.read(-1 if size is None else size):
             block += file.readline()

@@ -45,11 +45,12 @@ def softmax(logits: Array, ws: Workspace) -> Array:
 
 
 class SoftmaxCrossEntropy:
-    """Mean cross-entropy of the softmax against integer labels, by log-sum-exp (equations 11 to 13).
+    """Mean cross-entropy of the softmax, by log-sum-exp (equations 11 to 13, 18 and 19).
 
     ``loss = -1/N sum_i w_i sum_k t_ik log softmax(z_i)_k``, finite for logits of any size, with the
     target ``t_i = (1 - eps) onehot(labels_i) + eps / K`` where the number ``smoothing`` of a network,
-    eps, is not 0; ``g = w_i (softmax(z_i) - t_i) / N``.
+    eps, is not 0; ``g = w_i (softmax(z_i) - t_i) / N``. Where samples are mixed, the onehot of a
+    label is the mean of two by the sample's share (:attr:`Batch.mixed`).
     Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 
     Parameters
@@ -65,10 +66,12 @@ class SoftmaxCrossEntropy:
         self.shifted, self.g = (
             ws.array(name, logits.shape, dtype) for name in ("shifted", "probs")
         )
-        self.picked, self.log_total = (ws.array(name, (P, N), dtype) for name in ("picked", "log"))
+        self.picked, self.also, self.log_total = (
+            ws.array(name, (P, N), dtype) for name in ("picked", "also", "log")
+        )
         self.flat = self.shifted.reshape(P, N * K)
         self.first = np.arange(N) * K  # of each sample, in a network's flat logits
-        self.chosen = np.empty(N, np.intp)
+        self.chosen, self.others = np.empty(N, np.intp), np.empty(N, np.intp)
         self.onehot = ws.array("onehot", (N, K), logits.real.dtype)
         self.loss = np.empty(P, dtype)
         # With smoothing: what the label keeps, and what every class gets; each (P, 1, 1).
@@ -86,6 +89,13 @@ class SoftmaxCrossEntropy:
         np.add(self.first, self.site.batch.labels, out=self.chosen)
         np.take(self.flat, self.chosen, axis=1, out=self.picked, mode="clip")
         np.log(self.total[..., 0], out=self.log_total)
+        if (mixed := self.site.batch.mixed) is not None:
+            labels, share = mixed
+            np.add(self.first, labels, out=self.others)
+            np.take(self.flat, self.others, axis=1, out=self.also, mode="clip")
+            np.multiply(self.picked, share, out=self.picked)
+            np.multiply(self.also, 1 - share, out=self.also)
+            np.add(self.picked, self.also, out=self.picked)
         if self.smooth:
             ones = ws.ones(self.shifted.shape[2], self.shifted.dtype).T
             np.matmul(self.shifted, ones, out=self.every)  # (P, N, K) @ (K, 1)
@@ -104,7 +114,11 @@ class SoftmaxCrossEntropy:
         g, onehot, weights = self.g, self.onehot, self.site.batch.weights
         np.divide(g, self.total, out=g)
         onehot.fill(0)
-        np.put(onehot, self.chosen, 1, mode="clip")
+        if (mixed := self.site.batch.mixed) is None:
+            np.put(onehot, self.chosen, 1, mode="clip")
+        else:  # the labels of a sample may be one
+            np.put(onehot, self.chosen, mixed[1], mode="clip")
+            onehot.reshape(-1)[self.others] += 1 - mixed[1]
         if self.smooth:
             np.multiply(onehot, self.smooth[0], out=self.target)
             np.add(self.target, self.smooth[1], out=self.target)

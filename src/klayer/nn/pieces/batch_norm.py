@@ -19,10 +19,10 @@ class BatchNorm:
     """Batch normalisation (equations 4 to 6).
 
     ``s_hat = (s - mu) / sqrt(v + eps)``, ``z = gamma s_hat + beta`` with the mean ``mu`` over the
-    samples of a mini-batch and the *biased* variance ``v`` (division by N), found in two passes: float32
-    stays exact for features far from 0. After training, ``mu`` and ``v`` are running averages,
-    ``avg = m avg + (1 - m) batch``, which the first mini-batch sets; ``m`` is the number ``bn_momentum``
-    of each network.
+    samples of a mini-batch and the *biased* variance ``v`` (division by N), found in two passes over the
+    distances from the first sample: float32 stays exact for features far from 0. After training, ``mu``
+    and ``v`` are running averages, ``avg = m avg + (1 - m) batch``, which the first mini-batch sets;
+    ``m`` is the number ``bn_momentum`` of each network.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167.
 
     Parameters
@@ -89,9 +89,14 @@ class _Training:
         """``y = gamma s_hat + beta``."""
         x, s_hat, y, n = self.x, self.s_hat, self.y, self.site.samples
         mean, var = self.mean, self.var
-        np.matmul(self.ones, x, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
+        # From the first sample, so that far from 0 rounding takes nothing of the differences.
+        first = self.inv_sd
+        np.copyto(first, x[:, :1])
+        np.subtract(x, first, out=s_hat)
+        np.matmul(self.ones, s_hat, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
         np.divide(mean, n, out=mean)
-        np.subtract(x, mean, out=s_hat)
+        np.subtract(s_hat, mean, out=s_hat)
+        np.add(mean, first, out=mean)
         np.multiply(s_hat, s_hat, out=y)
         np.matmul(self.ones, y, out=var)
         np.divide(var, n, out=var)

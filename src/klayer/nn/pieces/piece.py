@@ -70,9 +70,11 @@ class Batch:
         Index of the update, from 0.
     weights : array, shape (N,), or None
         How much each sample counts in the loss; their mean over the training split is 1.
+    mixed : (array, array), each of shape (N,), or None
+        Of samples that are mixtures of two: the other class, and the share of ``labels``.
     """
 
-    __slots__ = ("labels", "update", "weights", "x")
+    __slots__ = ("labels", "mixed", "update", "weights", "x")
 
     def __init__(
         self,
@@ -80,8 +82,10 @@ class Batch:
         labels: NDArray[Any],
         update: int = 0,
         weights: NDArray[Any] | None = None,
+        mixed: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        self.x, self.labels, self.update, self.weights = x, labels, update, weights
+        self.x, self.labels, self.update = x, labels, update
+        self.weights, self.mixed = weights, mixed
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.layout import MOST_COLOURS, Arrangement, Group
 from klayer.report.prose import effect
@@ -19,15 +21,25 @@ MOST_FIGURES = 12
 
 def build(material: Material) -> list[Part]:
     """Make a part for each figure at the reference."""
-    layout, parts = material.layout, []
-    for group in layout.main():
+    layout, parts = material.layout, list[Part]()
+    groups = layout.main()
+    for group in groups[:MOST_FIGURES]:
         title = group.title or ("Training" if len(material.view.arms) > 1 else _alone(group))
         blocks = _group(material, layout, group)
         if len(layout.groups) > 1 or len(material.view.arms) == 1:  # else it is that of all arms
             table = _table(material, group, f"results-{group.slug}")
             blocks = [block("table", one=table), *blocks]
         parts.append(Part(blocks, f"arms-{group.slug}", title))
+    if len(groups) > MOST_FIGURES:
+        parts[-1].blocks.append(_rest(groups[MOST_FIGURES:]))
     return parts
+
+
+def _rest(groups: Sequence[Group]) -> Block:
+    """Say how many arms have no curves on the page."""
+    left = sum(len(group.arms) for group in groups)
+    text = f"The {left} other arms are in the table of all arms, without their curves."
+    return block("text", text=text, kind="note")
 
 
 def _alone(group: Group) -> str:
@@ -56,9 +68,7 @@ def build_others(material: Material) -> list[Part]:
         blocks.append(block("table", one=_table(material, group, f"results-{group.slug}")))
         blocks += _group(material, layout, group)
     if len(groups) > room:
-        left = sum(len(group.arms) for group in groups[room:])
-        text = f"The {left} other arms are in the table of all arms, without their curves."
-        blocks.append(block("text", text=text, kind="note"))
+        blocks.append(_rest(groups[room:]))
     gaussian = last.name == "init" and all(
         str(level).startswith("gaussian") for level in last.levels if level != last.reference
     )

@@ -6,13 +6,12 @@ from klayer.errors import KlayerError
 from klayer.report.examination import Examination, examine, seen
 from klayer.report.png import data_uri
 from klayer.report.run_view import RunView
+from klayer.report.sections.best_outputs import labels, share_panel, targets
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import (
     BLUES,
     INK,
-    MUTED,
-    SERIES,
     Figure,
     Panel,
     Spec,
@@ -42,6 +41,9 @@ def build(material: Material) -> list[Part]:
     try:
         dataset = view.run.load_data(may_download=False)
         what = "network"
+        if view.task != "classification":
+            shown = targets if view.task == "regression" else labels
+            return [Part([*blocks, *shown(material, record, dataset)])]
         found = examine(view, record, dataset)
     except (KlayerError, OSError) as error:
         text = f"The {what} can't be read here, so its mistakes aren't shown: {error}"
@@ -59,14 +61,14 @@ def build(material: Material) -> list[Part]:
 
 
 def _text(view: RunView, record: NetworkRecord) -> str:
-    labels = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
+    known = {arm.name: arm.label for arm in view.arms} if record.part == "arms" else {}
     by, measure = view.run.judged_by, view.measure
     chosen = [one for one in view.networks if one.part == record.part]
     among = {"arms": "networks", "finalists": "networks of the finalists", "search": "trials"}
     text = (
         f"Chosen by {by} {measure.word} ({measure.show(record.score(by), 2)}) among "
         f"{len(chosen)} {among.get(record.part, 'networks')}: "
-        f"{labels.get(record.arm, record.arm)}, seed {record.seed}."
+        f"{known.get(record.arm, record.arm)}, seed {record.seed}."
     )
     split = seen(view, record)
     if split == "test":
@@ -96,34 +98,8 @@ def _pictures(material: Material, found: Examination) -> list[Block]:
 def _per_class(best: Examination) -> Figure:
     """Draw the accuracy of each class with its interval, the best class on top."""
     found = sorted((one for one in best.classes() if one.n), key=lambda one: -(one.accuracy or 0))
-    order = [one.name for one in found]
-    values = [
-        {"name": one.name, "v": one.accuracy, "a": one.low, "b": one.high, "n": one.n,
-         "most": one.most}
-        for one in found
-    ]  # fmt: skip
-    axis = {"title": None, "domain": False, "ticks": False, "labelColor": INK, "labelLimit": 110}
-    y = channel("name:N", sort=order, axis=axis)
-    share = {"format": "~%", "title": None, "tickCount": 5, "grid": True}
-    ends = {"x": channel("a:Q", title=None), "x2": {"field": "b"}, "y": y}
-    tooltip = [
-        channel("name:N", title="class"),
-        channel("v:Q", title="accuracy", format=".1%"),
-        channel("a:Q", title="interval from", format=".1%"),
-        channel("b:Q", title="interval to", format=".1%"),
-        channel("n:Q", title="samples"),
-        channel("most:N", title="most often taken for"),
-    ]
-    at = {"x": channel("v:Q", scale={"zero": False}, axis=share), "y": y, "tooltip": tooltip}
-    spec = layers(
-        mark("rule", ends, color=MUTED, strokeWidth=1.5),
-        mark("circle", at, color=SERIES[1], size=70, opacity=1),
-        mark("bar", {**ends, "tooltip": tooltip}, opacity=0, height=20),
-        values=values,
-    )
-    spoken = ", ".join(f"{one.name} {percent(one.accuracy)}" for one in found)
-    alt = f"{best.split.capitalize()} accuracy: {spoken}."
-    panel = Panel("Accuracy by class", 26 * len(order) + 10, alt, spec)
+    rows = [(one.name, one.accuracy or 0.0, one.low, one.high, one.n) for one in found]
+    panel = share_panel(rows, "class", f"{best.split.capitalize()} accuracy")
     caption = (
         f"{best.split.capitalize()} accuracy of the best network by class; lines are 95\u202f% "
         "intervals (Wilson)."

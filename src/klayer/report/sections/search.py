@@ -177,7 +177,7 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
     if numeric:
         least, most = min(row[name] for row in done), max(row[name] for row in done)
         kind = {"type": "log"} if least > 0 and most / least > 20 else {"zero": False}
-        axis = {"format": "~g", "grid": False, "tickCount": 6, "labelOverlap": True}
+        axis = {"format": ".6~g", "grid": False, "tickCount": 6, "labelOverlap": True}
         x = channel("x:Q", title=title, scale={"nice": False, "padding": 8, **kind}, axis=axis)
     else:
         x = channel(

@@ -50,8 +50,8 @@ class Local:
         population = self._population(spec, state)
         trainer = Trainer(population, self._engine)
         try:
-            trainer.train(spec.until, on_progress=listener.progress, on_record=listener.record)
-        except KeyboardInterrupt:
+            trainer.train(spec.until, listener.progress, listener.record, listener.paused)
+        except (KeyboardInterrupt, OSError, MemoryError):  # a terminal that is gone is an OSError
             if trainer.consistent:
                 listener.interrupted(population.state)
             raise

@@ -47,6 +47,9 @@ class Listener(Protocol):
     def record(self, state: TrainingState) -> None:
         """A point of the curves is recorded; the state is whole and may be written down."""
 
+    def paused(self, state: TrainingState) -> None:
+        """All networks stand at one update for a moment; the state is whole and may be written down."""
+
     def interrupted(self, state: TrainingState) -> None:
         """Ctrl-C, and this is the whole state to go on from; the KeyboardInterrupt follows."""
 
@@ -57,6 +60,8 @@ class Unheard:
     def progress(self, update: float) -> None: ...
 
     def record(self, state: TrainingState) -> None: ...
+
+    def paused(self, state: TrainingState) -> None: ...
 
     def interrupted(self, state: TrainingState) -> None: ...
 

@@ -106,12 +106,12 @@ def train_halving(
         _announce(reporter, dataset, packs, cycle)
         now = []
         for one in packs:
-            state = _state(run, one, before)
+            state = _state(run, one, before, reporter)
             state, spent = train_pack(
                 run, executor, one, state, reporter, _end(dataset, one, cycle)
             )
             _spend(seconds, one, spent)
-            state.save(run.checkpoint(one.name))
+            run.save_state(one.name, state)
             now.append(_Rung(one, state))
         kept = survivors(_values(executor, now), keep)
         for rung in now:
@@ -122,7 +122,8 @@ def train_halving(
     packs = pack(alive, prefix)
     _announce(reporter, dataset, packs, cycles)
     for one in packs:
-        state, spent = train_pack(run, executor, one, _state(run, one, before), reporter)
+        start = _state(run, one, before, reporter)
+        state, spent = train_pack(run, executor, one, start, reporter)
         _spend(seconds, one, spent)
         times = [seconds[job.key] for job in one.jobs]
         reporter.finish(one, store(run, executor, one, state, times, test=False))
@@ -149,9 +150,11 @@ def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
         seconds[job.key] += spent / len(one.jobs)
 
 
-def _state(run: Run, one: Pack, before: Sequence[_Rung]) -> TrainingState | None:
+def _state(
+    run: Run, one: Pack, before: Sequence[_Rung], reporter: Reporter
+) -> TrainingState | None:
     """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    state = run.state(one.name)
+    state = run.state(one.name, reporter.note)
     if state:
         return state
     return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, unknown_name
 from klayer.study.search.samplers import SAMPLERS
 from klayer.study.search.space import Space, apply
 from klayer.study.toml_values import validate
@@ -21,16 +22,17 @@ __all__ = ["Finalists", "GivenStage", "Search"]
 
 LEARNING = [name for name, one in SAMPLERS.items() if one.learns]
 DRAWN_AT_A_TIME = 10
+MOST_TRIALS = 100_000  # of a stage
 
 
 class Finalists(BaseModel):
     """The end of a search: its best settings, trained longer with several seeds, then tested."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    top: int = Field(default=2, ge=0)
-    cycles: float = Field(default=7, gt=0, allow_inf_nan=False)
-    seeds: int = Field(default=3, ge=1)
+    top: int = Field(default=2, ge=0, le=1_000)
+    cycles: float = Field(default=7, gt=0, le=10_000, allow_inf_nan=False)
+    seeds: int = Field(default=3, ge=1, le=1_000)
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,16 @@ def _sampler(name: str) -> str:
 class _Options(BaseModel):
     """The keys of the table ``search`` that stand for themselves."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+    )
 
     sampler: Annotated[str, AfterValidator(_sampler)] = "random"
-    batch: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-    seeds: int = Field(default=1, ge=1)
+    batch: int | None = Field(default=None, ge=1, le=100_000)
+    seed: int = Field(default=0, ge=0, le=2**62)
+    seeds: int = Field(default=1, ge=1, le=1_000)
     common_seeds: bool = False
-    auto: int = Field(default=0, ge=0)
+    auto: int = Field(default=0, ge=0, le=100)
     quantile: float = Field(default=0.25, gt=0, lt=1)
     prune: bool = False
     keep: float = Field(default=0.5, gt=0, lt=1)
@@ -70,8 +74,8 @@ class _Options(BaseModel):
 class _Table(_Options):
     """The table ``search`` as it is written: the rest of its keys have to be parsed."""
 
-    stages: list[dict[str, Any]] = Field(min_length=1)
-    trials: int = Field(default=30, ge=1)
+    stages: list[dict[str, Any]] = Field(min_length=1, max_length=100)
+    trials: int = Field(default=30, ge=1, le=MOST_TRIALS)
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -167,6 +171,8 @@ class Search(_Options):
         for index, stage in enumerate(self.stages, start=1):
             for corner in stage.space.corners():
                 apply(self.base, corner, f"stage {index}")
+        for number, one in enumerate(self.published, start=1):
+            _check_published(one, number, names[0])
         if self.prune and self.base.cycles <= 1:
             raise KlayerError(
                 f"`prune` drops trials after each cycle, so it needs more than one, but got "
@@ -220,10 +226,33 @@ def _today(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _check_published(one: Mapping[str, Any], number: int, searched: Sequence[str]) -> None:
+    """Check a finalist that somebody published: what it may say, and accuracies from 0 to 1."""
+    for name, value in one.items():
+        where = f"search: published, number {number}, `{name}`"
+        if name in ("train", "validation", "test"):
+            if not _real(value) or not 0 <= value <= 1:
+                raise KlayerError(f"{where}: must be a number from 0 to 1, but got {value!r:.80}.")
+        elif name == "cycles":
+            if not _real(value) or not 0 < value < math.inf:
+                raise KlayerError(f"{where}: must be a number > 0, but got {value!r:.80}.")
+        elif name not in (*searched, "source", "note"):
+            known = [*searched, "cycles", "train", "validation", "test", "source", "note"]
+            raise KlayerError(f"{where}: {unknown_name('key', name, known)}")
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _stage(given: Mapping[str, Any], number: int, table: _Table) -> GivenStage:
     where = f"search: stage {number}"
     trials = given.get("trials", table.trials)
     if type(trials) is not int or trials < 1:
-        raise KlayerError(f"{where}: `trials` must be a whole number >= 1, but got {trials!r}.")
+        raise KlayerError(f"{where}: `trials` must be a whole number >= 1, but got {trials!r:.80}.")
+    if trials > MOST_TRIALS:
+        raise KlayerError(
+            f"{where}: `trials` must be at most {MOST_TRIALS:,}, but got {trials!s:.40}."
+        )
     ranges = {name: value for name, value in given.items() if name != "trials"}
     return GivenStage(Space.parse(ranges, where), trials)

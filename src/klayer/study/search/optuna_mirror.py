@@ -16,32 +16,13 @@ from klayer.study.search.options import Search
 from klayer.study.search.optuna_space import distributions, quiet_optuna, to_choice, whole_space
 from klayer.study.search.search_file import Trial
 from klayer.study.search.tables import trial_row
+from klayer.study.secrets import without_passwords
 
 if TYPE_CHECKING:
     import optuna
     import sqlalchemy
 
-__all__ = ["OptunaMirror", "hide_password", "reach"]
-
-
-def hide_password(url: str) -> str:
-    """Return a storage URL with ``***`` for its password, fit to be written down.
-
-    Examples
-    --------
-    >>> hide_password("postgresql+psycopg://ann:secret@db/studies")
-    'postgresql+psycopg://ann:***@db/studies'
-    """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        raise KlayerError(
-            f"`--storage` must be a URL like postgresql+psycopg://user@host/database or "
-            f"sqlite:///file.db, but got {url!r}."
-        ) from None
+__all__ = ["OptunaMirror", "reach"]
 
 
 def reach(url: str) -> None:
@@ -54,7 +35,13 @@ def reach(url: str) -> None:
     """
     import sqlalchemy
 
-    hide_password(url)
+    try:
+        sqlalchemy.engine.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        raise KlayerError(
+            f"`--storage` must be a URL like postgresql+psycopg://user@host/database or "
+            f"sqlite:///file.db, but got {without_passwords(url)!r}."
+        ) from None
     try:
         engine = sqlalchemy.create_engine(url)
         with contextlib.closing(engine.connect()):
@@ -147,7 +134,7 @@ class OptunaMirror:
             self._follow()
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             raise KlayerError(
-                f"the storage {hide_password(self.url)} must answer, but: {_reason(error)}. "
+                f"the storage {without_passwords(self.url)} must answer, but: {_reason(error)}. "
                 f"Nothing is lost: go on with {self.run.resume_command}."
             ) from None
 
@@ -237,13 +224,13 @@ class OptunaMirror:
 
 def _unopened(url: str, error: BaseException) -> KlayerError:
     return KlayerError(
-        f"the storage {hide_password(url)} can't be opened: {_reason(error)}. Check the URL, its "
+        f"the storage {without_passwords(url)} can't be opened: {_reason(error)}. Check the URL, its "
         "driver and whether the server runs; or leave --storage away."
     )
 
 
 def _reason(error: BaseException) -> str:
-    return str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+    return without_passwords(str(error.__cause__ or error).strip().splitlines()[0].rstrip("."))
 
 
 def _hurry(engine: sqlalchemy.Engine) -> None:

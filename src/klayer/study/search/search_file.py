@@ -121,8 +121,16 @@ class SearchFile:
     stopped: str | None = None
 
     @classmethod
-    def read(cls, run: Path) -> SearchFile:
+    def read(cls, run: Path, id: str | None = None, *, sealed: bool = False) -> SearchFile:
         """Read the file of a run directory; empty if there is none yet.
+
+        Parameters
+        ----------
+        run : Path
+        id : str, optional
+            Of the run: what makes the name of its study unique.
+        sealed : bool
+            Whether the file must have a digest.
 
         Raises
         ------
@@ -131,9 +139,9 @@ class SearchFile:
         """
         path = run / "search.json"
         try:
-            stored = read_json(path)
+            stored = read_json(path, sealed=sealed)
         except FileNotFoundError:
-            return cls(path, f"{run.resolve().name}-{uuid.uuid4().hex[:8]}")
+            return cls(path, f"{run.resolve().name}-{id or uuid.uuid4().hex[:8]}")
         what = damage(_File, stored)
         if not what:
             finalists = stored["finalists"]

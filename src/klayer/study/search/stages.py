@@ -63,8 +63,8 @@ def search_stages(
         The tables.
     """
     asked = run.asked
+    asked.save()  # with the name of the study, before the storage has it
     with OptunaMirror(run, search, storage or search.storage) as mirror:
-        asked.save()
         mirror.follow()
         for number in range(1, search.n_stages + 1):
             stage = _stage(number, asked, search, run)

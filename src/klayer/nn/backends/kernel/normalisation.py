@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.backends.kernel.affine import sum_samples
 from klayer.nn.backends.kernel.functions import compiled
 
 __all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
 
 Array = NDArray[Any]
+
+BLOCK = 256
 
 
 @compiled
@@ -25,16 +26,34 @@ def batch_norm(x: Array, y: Array, affine: Array, statistics: Array, eps: Any) -
     gamma, beta = affine[0], affine[1]
     mean, var, inv_sd = statistics[0], statistics[1], statistics[2]
     one, samples = x.dtype.type(1), x.dtype.type(x.shape[0])
-    sum_samples(x, mean)
-    var[:] = 0
+    # From the first sample, so that far from 0 rounding takes nothing of the differences.
+    first = inv_sd
+    for j in range(mean.size):
+        first[j] = x[0, j]
+        mean[j] = var[j] = 0
+    part = y[0]  # sums of sums of a block: of many samples, one sum alone would lose digits
+    for start in range(0, x.shape[0], BLOCK):
+        part[:] = 0
+        for n in range(start, min(start + BLOCK, x.shape[0])):
+            for j in range(mean.size):
+                d = x[n, j] - first[j]
+                x[n, j] = d
+                part[j] += d
+        for j in range(mean.size):
+            mean[j] += part[j]
     for j in range(mean.size):
         mean[j] /= samples
-    for n in range(x.shape[0]):
+    for start in range(0, x.shape[0], BLOCK):
+        part[:] = 0
+        for n in range(start, min(start + BLOCK, x.shape[0])):
+            for j in range(mean.size):
+                d = x[n, j] - mean[j]
+                x[n, j] = d
+                part[j] += d * d
         for j in range(mean.size):
-            d = x[n, j] - mean[j]
-            x[n, j] = d
-            var[j] += d * d
+            var[j] += part[j]
     for j in range(mean.size):
+        mean[j] += first[j]
         var[j] /= samples
         inv_sd[j] = one / np.sqrt(var[j] + eps)
     for n in range(x.shape[0]):

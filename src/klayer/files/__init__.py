@@ -1,0 +1,64 @@
+"""The one room that writes: files that are whole or not there, and whose damage is found.
+
+:mod:`~klayer.files.writing` puts bytes on the disk, :mod:`~klayer.files.sealed` gives them a digest and
+checks it, :mod:`~klayer.files.lock` keeps others out meanwhile.
+"""
+
+from klayer.files.cache import cache_folder, cached
+from klayer.files.lock import Lock
+from klayer.files.sealed import (
+    Damaged,
+    json_text,
+    parse_json,
+    plain,
+    read_arrays,
+    read_json,
+    sealed_line,
+    write_arrays,
+    write_json,
+)
+from klayer.files.tables import write_csv
+from klayer.files.writing import (
+    NotWritten,
+    append_bytes,
+    cut,
+    flush_folder,
+    is_part,
+    make_folder,
+    move,
+    own_folder,
+    read_bytes,
+    remove,
+    remove_parts,
+    write_bytes,
+    write_text,
+)
+
+__all__ = [
+    "Damaged",
+    "Lock",
+    "NotWritten",
+    "append_bytes",
+    "cache_folder",
+    "cached",
+    "cut",
+    "flush_folder",
+    "is_part",
+    "json_text",
+    "make_folder",
+    "move",
+    "own_folder",
+    "parse_json",
+    "plain",
+    "read_arrays",
+    "read_bytes",
+    "read_json",
+    "remove",
+    "remove_parts",
+    "sealed_line",
+    "write_arrays",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,233 @@
+"""Several networks that answer together: the mean of what they say, of some or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from klayer.errors import KlayerError, unknown_name
+from klayer.model import Model
+from klayer.train.metrics import METRICS, main_metric, metrics_of
+
+__all__ = ["Ensemble"]
+
+Array = NDArray[Any]
+
+
+class Ensemble:
+    """Trained networks, of one architecture or several, and how much each counts.
+
+    ``answer(x) = sum_m w_m answer_m(x)``: probabilities of classes or labels, or targets in their
+    own unit.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        Of one task and with the same names of classes, targets or labels. A model may hold several
+        networks.
+    weights : sequence of float, >= 0, optional
+        One for each network of all models in order; by default all count the same. They are divided by
+        their sum.
+    mirror : (channels, height, width), optional
+        Of images: every network's answer is the mean of those to the image and to its mirror image.
+
+    Raises
+    ------
+    KlayerError
+        For models that don't fit each other, and weights that don't fit them.
+
+    Examples
+    --------
+    >>> import klayer as kl
+    >>> data = kl.load("digits")
+    >>> settings = kl.Settings(hidden=(20,), cycles=1, half_cycle="1 epoch")
+    >>> population = kl.fit(data, settings, seeds=3)
+    >>> ensemble = Ensemble([population.model()])
+    >>> rows = data.splits["test"].features
+    >>> ensemble.predict(rows).shape == (len(rows), 10)
+    True
+    >>> held = data.splits["validation"]
+    >>> best = Ensemble.select([population.model()], held.features, held.labels, size=5)
+    >>> best.weights.shape, round(float(best.weights.sum()), 12)
+    ((3,), 1.0)
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        weights: Sequence[float] | Array | None = None,
+        mirror: tuple[int, int, int] | None = None,
+    ) -> None:
+        if not models:
+            raise KlayerError("an ensemble needs at least one model, but got none.")
+        first = models[0]
+        for name in ("task", "output_names"):
+            for model in models:
+                if getattr(model, name) != getattr(first, name):
+                    raise KlayerError(
+                        f"the models of an ensemble must have the same {name.replace('_', ' ')}, but "
+                        f"got {getattr(first, name)} and {getattr(model, name)}."
+                    )
+        networks = sum(len(model) for model in models)
+        found = np.ones(networks) if weights is None else np.asarray(weights, float)
+        if found.shape != (networks,) or not (found >= 0).all() or not 0 < found.sum() < np.inf:
+            raise KlayerError(
+                f"`weights` must be numbers >= 0, not all 0, one for each of the {networks} networks, "
+                f"but got {weights!r:.60}."
+            )
+        if mirror is not None and np.prod(mirror) != first.network.n_features:
+            raise KlayerError(
+                f"`mirror` must be the shape of the images, with a product of "
+                f"{first.network.n_features}, but got {mirror}."
+            )
+        self.models, self.weights, self.mirror = tuple(models), found / found.sum(), mirror
+        self.task, self.class_names = first.task, first.class_names
+
+    def __len__(self) -> int:
+        """Number of networks that count."""
+        return int((self.weights > 0).sum())
+
+    def __repr__(self) -> str:
+        """Say how many networks count, out of how many, and for what."""
+        return f"Ensemble of {len(self)} of {len(self.weights)} networks for {self.task}"
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the ensemble's answer to raw rows (N, D), shape (N, outputs).
+
+        Its columns are as in :meth:`klayer.Model.predict`.
+        """
+        total: Array | None = None
+        for weight, model, lane in self._networks():
+            if weight:
+                one = weight * _answers(model.take([lane]), X, self.mirror)[0]
+                total = one if total is None else total + one
+        assert total is not None
+        return total
+
+    def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Return the answers as the labels of a data set count, (N,), or (N, K) for several labels."""
+        if self.task == "regression":
+            raise KlayerError("a regression has no labels: call `predict`.")
+        probs = self.predict(X)
+        if self.task == "multilabel":
+            return (probs > 0.5).astype(np.int64)
+        labels: NDArray[np.int64] = probs.argmax(axis=-1)
+        return labels
+
+    def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
+        """Return the most probable class of raw rows (N, D) by its name, (N,)."""
+        if self.task != "classification":
+            raise KlayerError(f"classes have names, but this is a {self.task}: call `predict`.")
+        return np.array(self.class_names)[self.predict_labels(X)]
+
+    def scores(self, X: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+        """Return the scores of the task on raw rows (N, D) with labels: ``accuracy``, or ``r2``, ...
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+        labels : array, shape (N,) or (N, K)
+            As a data set has them.
+        """
+        answers, labels = self.predict(X)[None], _labels(labels, self.task)
+        network = self.models[0].network
+        return {
+            name: float(_score(name, _decided(answers, self.task, network), labels)[0])
+            for name in metrics_of(self.task)
+        }
+
+    @classmethod
+    def select(
+        cls,
+        models: Sequence[Model],
+        X: ArrayLike,
+        labels: ArrayLike,
+        size: int = 50,
+        metric: str | None = None,
+        mirror: tuple[int, int, int] | None = None,
+    ) -> Ensemble:
+        """Choose greedily, on validation data, networks whose mean answers best.
+
+        Starting with the best network, the one that makes the mean's score best is added, again and
+        again, the same one as often as it helps; weights are how often each was taken, of the best of
+        all means on the way. Source: Caruana et al. 2004, "Ensemble selection from libraries of models".
+
+        Parameters
+        ----------
+        models : sequence of Model
+        X : array, shape (N, D)
+            Raw rows that none of the networks was trained on.
+        labels : array, shape (N,) or (N, K)
+        size : int, >= 1
+            How many networks are taken, repetitions counted.
+        metric : str, optional
+            By default the main one of the task: accuracy, R², accuracy per label.
+        mirror : optional
+            As in the constructor.
+        """
+        if type(size) is not int or size < 1:
+            raise KlayerError(f"`size` must be a whole number >= 1, but got {size!r}.")
+        all_of_them = cls(models, mirror=mirror)
+        task = all_of_them.task
+        known, name = list(metrics_of(task)), metric or main_metric(task)
+        if name not in known:
+            raise unknown_name("metric", name, known)
+        sign = 1 if METRICS[name].greater_is_better else -1
+        answers = np.concatenate([_answers(model, X, mirror) for model in models]).astype(float)
+        labels, network = _labels(labels, task), models[0].network
+        if len(labels) != answers.shape[1]:
+            raise KlayerError(
+                f"there must be one label per row, but got {answers.shape[1]} rows and {len(labels)} "
+                "labels."
+            )
+        counts, total = np.zeros(len(answers)), np.zeros(answers.shape[1:])
+        best, chosen = -np.inf, counts
+        for taken in range(1, size + 1):
+            means = (total + answers) / taken
+            values = sign * _score(name, _decided(means, task, network), labels)
+            values = np.where(np.isnan(values), -np.inf, values)
+            winner = int(values.argmax())
+            total, counts = total + answers[winner], counts.copy()
+            counts[winner] += 1
+            if values[winner] > best:
+                best, chosen = float(values[winner]), counts
+        if not chosen.any():
+            raise KlayerError(f"no network has a {name} on these rows: all have diverged.")
+        return cls(models, chosen, mirror)
+
+    def _networks(self) -> list[tuple[float, Model, int]]:
+        lanes = [(model, lane) for model in self.models for lane in range(len(model))]
+        return [(float(w), *one) for w, one in zip(self.weights, lanes, strict=True)]
+
+
+def _answers(model: Model, X: ArrayLike, mirror: tuple[int, int, int] | None) -> Array:
+    """Return what a model's networks say of raw rows, (P, N, outputs)."""
+    found = model.predict(X)
+    if mirror is not None:
+        X = np.asarray(X)
+        turned = X.reshape(len(X), *mirror)[..., ::-1].reshape(X.shape)
+        found = (found + model.predict(turned)) / 2
+    return found
+
+
+def _decided(answers: Array, task: str, network: Any) -> Array:
+    """Return answers as scores take them: one number for each class, target or label."""
+    if task == "regression":
+        return np.asarray(network.point(answers))
+    return answers - 0.5 if task == "multilabel" else answers
+
+
+def _score(name: str, answers: Array, labels: Array) -> Array:
+    metric = METRICS[name]
+    return metric.result(metric.block(answers, labels), labels, np.ones(1))
+
+
+def _labels(labels: ArrayLike, task: str) -> Array:
+    """Return labels as scores take them."""
+    found = np.asarray(labels)
+    if task == "classification":
+        return found
+    return found.reshape(len(found), -1).astype(float)

@@ -1,0 +1,595 @@
+"""Tables become data sets: columns, targets, splits; frames of every library; arrays."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from klayer.data import Dataset, Encoder, from_arrays, load
+from klayer.data.tables.table import DataTable
+from klayer.errors import KlayerError
+
+pl = pytest.importorskip("polars")
+pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow")
+
+
+def refuses(message):
+    return pytest.raises(KlayerError, match=f"^{re.escape(message)}")
+
+
+ROWS = 60
+DAY = datetime.date(2020, 1, 1)
+
+
+def columns():
+    """A table with a column of every kind."""
+    rng = np.random.default_rng(5)
+    return {
+        "size": rng.normal(size=ROWS),
+        "rooms": rng.integers(1, 9, ROWS),
+        "town": [("Ur", "Uruk", "Kish")[i % 3] for i in range(ROWS)],
+        "garden": [i % 4 == 0 for i in range(ROWS)],
+        "built": [DAY + datetime.timedelta(days=3 * i) for i in range(ROWS)],
+        "price": rng.normal(size=ROWS),
+    }
+
+
+FRAMES = {
+    "polars": pl.DataFrame,
+    "polars, lazy": lambda one: pl.DataFrame(one).lazy(),
+    "pyarrow": pa.table,
+    "pandas": lambda one: pd.DataFrame(one).assign(built=lambda x: pd.to_datetime(x["built"])),
+    "pandas, objects": lambda one: pd.DataFrame(one).astype(object),
+    "pandas, its own kinds": lambda one: pd.DataFrame(one).convert_dtypes(),
+    "pandas over pyarrow": lambda one: pa.table(one).to_pandas(types_mapper=pd.ArrowDtype),
+    "pandas, categories": lambda one: pd.DataFrame(one).astype({"town": "category"}),
+    "polars, categories": lambda one: pl.DataFrame(one).cast({"town": pl.Categorical}),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_frame_is_the_same_data_whatever_library_it_comes_from(kind):
+    first = load(FRAMES["polars"](columns()), target="price")
+    data = load(FRAMES[kind](columns()), target="price")
+    assert data.encoder.feature_names == first.encoder.feature_names
+    assert data.encoder.feature_names[:6] == (
+        "size",
+        "rooms",
+        "town=Kish",
+        "town=Ur",
+        "town=Uruk",
+        "garden",
+    )
+    assert data.fingerprint == first.fingerprint
+
+
+def test_a_frame_and_the_file_that_it_is_written_to_are_the_same_data(tmp_path):
+    frame = pl.DataFrame(columns())
+    frame.write_csv(tmp_path / "t.csv")
+    frame.write_parquet(tmp_path / "t.parquet")
+    digests = [
+        load(one, target="price").fingerprint
+        for one in (frame, tmp_path / "t.csv", tmp_path / "t.parquet")
+    ]
+    assert digests[0] == digests[1] == digests[2]
+
+
+# columns become features
+
+
+def encoded(column, new=None, **how):
+    """Fit on a column, and encode it or another one."""
+    table = DataTable("t", {"x": np.asarray(column, dtype=how.pop("dtype", None))})
+    encoder = Encoder.fit(table, ["x"], np.arange(len(table)), **how)
+    again = Encoder.from_plain(json.loads(json.dumps(encoder.as_plain())))
+    assert again == encoder
+    other = DataTable("new", {"x": np.asarray(column if new is None else new)})
+    return encoder, again.transform(other)
+
+
+def test_numbers_stay_and_booleans_are_0_and_1():
+    assert encoded([1.5, -2.0])[1].tolist() == [[1.5], [-2.0]]
+    assert encoded([True, False])[1].tolist() == [[1], [0]]
+    assert encoded([True, False], [0, 1, 1])[1].tolist() == [[0], [1], [1]]
+
+
+def test_a_category_is_one_hot_and_an_unseen_level_is_none_of_them():
+    encoder, rows = encoded(["b", "a", "b"], ["a", "c", "b"])
+    assert encoder.feature_names == ("x=a", "x=b")
+    assert rows.tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_the_rarest_levels_share_a_column_with_unseen_ones():
+    encoder, rows = encoded(list("aabbcd"), list("adz"), max_levels=2)
+    assert encoder.feature_names == ("x=a", "x=b", "x: other")
+    assert rows.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
+
+
+def test_numbers_may_be_names():
+    encoder, rows = encoded([10, 2, 10], np.array([2.0, 7.0, 10.0]), category=["x"])
+    assert encoder.feature_names == ("x=2", "x=10")
+    assert rows.tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+def test_a_date_is_days_and_cycles():
+    days = np.array(["2020-03-01", "2020-03-02"], "datetime64[D]")
+    encoder, rows = encoded(days, np.array(["2020-03-08"], "datetime64[D]"))
+    assert encoder.feature_names[0] == "x: days"
+    assert len(encoder.feature_names) == 5
+    assert rows[0, 0] == 7
+    week = 2 * np.pi * (18_329 % 7) / 7  # days from 1970-01-01 to 2020-03-08, by hand
+    np.testing.assert_allclose(rows[0, 3:], [np.sin(week), np.cos(week)], atol=1e-9)
+    clock = np.array(["2020-03-01T06:00", "2020-03-02T12:00"], "datetime64[m]")
+    encoder, rows = encoded(clock)
+    assert encoder.feature_names[-1] == "x: day cos"
+    np.testing.assert_allclose(rows[0, -2:], [1, 0], atol=1e-9)
+
+
+GAPS = {
+    "numbers": ([1.0, np.nan, 4.0, 1.0], [[1, 0], [2, 1], [4, 0], [1, 0]]),
+    "booleans": ([True, None, False, False], [[1, 0], [1 / 3, 1], [0, 0], [0, 0]]),
+    "category": (["a", None, "b", " "], [[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_gaps_are_refused_or_filled_with_the_mean_and_marked(kind):
+    values, wanted = GAPS[kind]
+    with refuses("t, column 'x', row 1: a value must be there, but"):
+        encoded(values)
+    encoder, rows = encoded(values, missing="mean")
+    np.testing.assert_allclose(rows, wanted)
+    assert encoder.feature_names[-1] == "x: missing"
+
+
+def test_what_is_put_into_gaps_is_decided_in_training_alone():
+    table = DataTable(
+        "t", {"x": np.array([1.0, 3.0, np.nan, 100.0]), "z": np.array([1, 2, np.nan, 4])}
+    )
+    encoder = Encoder.fit(table, ["x", "z"], np.array([0, 1]), missing="mean")
+    assert encoder.feature_names == ("x", "z")  # training has no gaps to be marked
+    assert encoder.transform(table).tolist() == [[1, 1], [3, 2], [2, 1.5], [100, 4]]
+
+
+def test_a_gap_that_training_did_not_allow_is_refused_in_prediction():
+    with refuses(
+        "new, column 'x', row 1: a value must be there, but 1 of 2 are missing: fill the gaps"
+    ):
+        encoded([1.0, 2.0], [1.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ([1.0, 2.0], ["3", "x"], "row 1: must be a number as in training, but got 'x'"),
+        ([True, False], [1, 2], "row 1: must be true or false as in training, but got '2'"),
+        (
+            [True, False],
+            ["true", "maybe"],
+            "row 1: must be true or false as in training, but got 'maybe'",
+        ),
+        (
+            np.array(["2020-01-01"], "M8[D]"),
+            ["2020-01-02", "soon"],
+            "row 1: must be a date such as",
+        ),
+        (np.array(["2020-01-01"], "M8[D]"), [3.5], "row 0: must be a date such as 2026-11-26"),
+        ([1.0, 2.0], [1.0, np.inf], "row 1: must be finite, but got inf"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(old, new, message):
+    with refuses(f"new, column 'x', {message}"):
+        encoded(old, new)
+
+
+def test_texts_that_say_numbers_dates_or_booleans_are_taken_as_such():
+    assert encoded([1.0, 2.0], ["3", "4.5"])[1].tolist() == [[3], [4.5]]
+    assert encoded([True, False], ["true", "False", "1"])[1].tolist() == [[1], [0], [1]]
+    dates = np.array(["2020-01-01"], "M8[D]")
+    assert encoded(dates, ["2020-01-05"])[1][0, 0] == 4
+
+
+def test_columns_go_by_name_in_any_order_and_others_may_be_there():
+    data = load(pl.DataFrame(columns()), target="price")
+    frame = pl.DataFrame(columns()).select(
+        "town", "built", "size", "garden", "rooms", more=pl.lit(1)
+    )
+    table = DataTable("new", {name: frame[name].to_numpy() for name in frame.columns})
+    rows = data.encoder.transform(table)
+    assert rows.shape == (ROWS, data.n_features)
+    short = DataTable("new", {"sise": np.zeros(2), "rooms": np.zeros(2)})
+    with refuses(
+        "new: the columns of training must be there, but 'size' and 3 more are missing: did you "
+        "mean 'sise'?"
+    ):
+        data.encoder.transform(short)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        [{"name": "x"}],
+        [{"name": "x", "kind": "colour"}],
+        [{"name": 3, "kind": "number"}],
+        [{"name": "x", "kind": "number", "fill": "a"}],
+        [{"name": "x", "kind": "number", "colour": 1}],
+        ["x"],
+    ],
+)
+def test_a_damaged_encoder_is_refused(damage):
+    with refuses("the columns of a model are damaged ("):
+        Encoder.from_plain(damage)
+
+
+# what is left out
+
+
+def notes(frame, **said):
+    return load(pl.DataFrame(frame), target="price", **said).notes
+
+
+def test_texts_that_name_rows_and_empty_columns_are_left_out_and_that_is_said():
+    frame = {**columns(), "id": [f"k{i}" for i in range(ROWS)], "none": [None] * ROWS}
+    said = notes(frame)
+    assert any(note.startswith("left out: 'id', 42 different texts in 42 rows") for note in said)
+    assert "left out: 'none', which has no value in training" in said
+    kept = load(pl.DataFrame(frame), target="price", category="id")
+    assert "id: other" in kept.encoder.feature_names
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_an_index_that_a_frame_was_saved_with_is_left_out(name):
+    frame = pd.DataFrame({name: range(ROWS), **columns()})
+    data = load(frame, target="price")
+    assert data.n_features == load(pl.DataFrame(columns()), target="price").n_features
+    assert f"left out: {name!r}, which only counts the rows" in data.notes
+
+
+def test_columns_can_be_left_out_by_name_or_position():
+    data = load(pl.DataFrame(columns()), target="price", drop=["town", 5])
+    assert data.encoder.columns == ("size", "rooms", "garden")
+    with refuses(
+        "X: `drop` must be a column, but there is no 'tow': did you mean 'town'? Columns: 'size',"
+    ):
+        load(pl.DataFrame(columns()), target="price", drop="tow")
+    with refuses("X: the target 'price' can't be left out."):
+        load(pl.DataFrame(columns()), target="price", drop="price")
+    with refuses("X: there must be a column of features, but none is left"):
+        load(pl.DataFrame({"price": [1.5, 2.5] * 10}), target="price")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 255], np.uint8),
+        ([-1, 1], np.float32),
+        ([0, 2**24], np.float32),
+        ([2**24 + 1, 0], np.float32),
+        ([2020.25, 2020.5], np.float64),
+        ([1e39, 0.0], np.float64),
+        ([1e-40, 0.0], np.float64),
+        ([0.5, 1e-12], np.float32),
+    ],
+)
+def test_features_are_as_narrow_as_does_no_harm(values, dtype):
+    frame = pl.DataFrame({"x": values * 20, "y": ["a", "b"] * 20})
+    assert load(frame, target="y").splits["train"].features.dtype == dtype
+
+
+# targets and tasks
+
+TASKS = {
+    "texts": (["no", "yes"] * 15, "classification", ("no", "yes")),
+    "booleans": ([True, False] * 15, "classification", ("False", "True")),
+    "few whole numbers": ([3, 1, 10] * 10, "classification", ("1", "3", "10")),
+    "few whole floats": ([3.0, -1.0] * 15, "classification", ("-1", "3")),
+    "fractions": ([0.5, 1.5] * 15, "regression", ("y",)),
+    "many whole numbers": (list(range(30)), "regression", ("y",)),
+    "whole numbers of few rows": (list(range(10)) * 3, "regression", ("y",)),
+    "decimals": ([decimal.Decimal("1.5"), decimal.Decimal(2)] * 15, "regression", ("y",)),
+}
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_the_task_follows_from_the_target_and_is_said(case):
+    values, task, names = TASKS[case]
+    data = load(pd.DataFrame({"x": np.arange(30) % 7, "y": values}), target="y")
+    assert (data.task, data.class_names) == (task, names)
+    assert data.notes[0].startswith(f"{task} of 'y': ")
+
+
+def test_the_task_can_be_said():
+    frame = pl.DataFrame({"x": range(60), "y": [1, 2, 3] * 20, "z": [0, 1] * 30})
+    assert load(frame, target="y", task="regression").splits["train"].labels.shape[1] == 1
+    assert load(frame, target=["y", "z"]).task == "regression"
+    labels = load(frame.with_columns(y=pl.col("y") > 1), target=["y", "z"])
+    assert (labels.task, labels.class_names) == ("multilabel", ("y", "z"))
+    assert labels.splits["train"].labels.dtype == np.uint8
+    with refuses("unknown task 'clasification': did you mean 'classification'?"):
+        load(frame, target="y", task="clasification")
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "message"),
+    [
+        (
+            ["a", None],
+            None,
+            "row 1: a value must be there, but 15 of 30 are missing: what is to be",
+        ),
+        ([1.5, np.nan], None, "row 1: a value must be there, but 15 of 30 are missing"),
+        ([1.5, np.inf], None, "row 1: a target must be finite, but got inf"),
+        (
+            [1.5, 1.0],
+            "classification",
+            "row 0: a class must be a whole number or a text, but got 1.5",
+        ),
+        (["a", "b"], "regression", "row 0: a regression must have numbers, but got 'a'"),
+        (["2020-01-01", "2020-01-02"], None, None),
+        (["a", "a"], None, None),
+    ],
+)
+def test_a_target_that_a_task_can_not_have_is_refused(values, task, message):
+    frame = pd.DataFrame({"x": np.arange(30) % 7, "y": values * 15})
+    with refuses(f"X, column 'y', {message}" if message else "X, column 'y': "):
+        load(frame, target="y", task=task)
+
+
+def test_a_target_that_nobody_named_is_asked_for_or_known_by_its_name():
+    frame = pl.DataFrame({"x": range(30), "Label": ["a", "b"] * 15})
+    assert "target: 'Label', by its name" in load(frame).notes
+    with refuses("X: the column to predict must be named: --target COLUMN"):
+        load(frame.with_columns(y=1))
+    assert load(frame, target="-1").class_names == ("a", "b")
+    assert load(frame, target=2).class_names == ("a", "b")
+    with refuses("X: `target` must be a column, but there is no 'lable': did you mean 'Label'?"):
+        load(frame, target="lable")
+
+
+# splits
+
+
+def split_frame():
+    rng = np.random.default_rng(2)
+    part = ["train"] * 40 + ["val"] * 12 + ["Test"] * 8
+    return pl.DataFrame(
+        {
+            "x": np.arange(ROWS),
+            "who": rng.integers(0, 12, ROWS),
+            "when": [f"2020-{1 + i // 20:02d}-{1 + i % 20:02d}" for i in rng.permutation(ROWS)],
+            "part": part,
+            "y": ["a", "b"] * 30,
+        }
+    )
+
+
+def members(data):
+    """The rows of each split, by the column x that counts them."""
+    return {name: part.features[:, 0].astype(int) for name, part in data.splits.items()}
+
+
+def test_rows_are_cut_class_by_class_and_by_the_seed():
+    data = load(split_frame(), target="y", drop=["part", "when"])
+    rows = members(data)
+    assert {name: len(one) for name, one in rows.items()} == {
+        "train": 44,
+        "validation": 8,
+        "test": 8,
+    }
+    for part in data.splits.values():
+        assert np.bincount(part.labels).tolist() == [len(part) // 2] * 2
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(ROWS))
+    other = members(load(split_frame(), target="y", drop=["part", "when"], seed=1))
+    assert rows["test"].tolist() != other["test"].tolist()
+
+
+def test_a_class_of_few_rows_trains_only_and_that_is_said():
+    frame = pl.DataFrame({"x": range(42), "y": ["a", "b"] * 20 + ["c", "c"]})
+    data = load(frame, target="y")
+    assert np.bincount(data.splits["train"].labels)[2] == 2
+    assert "a class of 2 rows or fewer only trains" in " ".join(data.notes)
+
+
+def test_groups_stay_together():
+    frame = split_frame()
+    rows = members(load(frame, target="y", group_by="who", drop=["part", "when"]))
+    groups = [set(frame["who"].to_numpy()[one]) for one in rows.values()]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert all(5 <= len(rows[name]) <= 18 for name in ("validation", "test"))
+    with refuses(
+        "X, column 'y': there must be at least 3 groups to be cut into train, validation, test"
+    ):
+        load(frame.with_columns(z=pl.col("x") % 2), target="z", group_by="y", drop="part")
+
+
+def test_the_latest_rows_test():
+    frame = split_frame()
+    rows = members(load(frame, target="y", time="when", drop="part"))
+    when = frame["when"].to_numpy()
+    assert max(when[rows["train"]]) < min(when[rows["validation"]])
+    assert max(when[rows["validation"]]) < min(when[rows["test"]])
+    assert len(rows["test"]) == 9
+    with refuses(
+        "X, column 'part', row 0: a time must be a number or a date such as 2026-11-26, but"
+    ):
+        load(frame, target="y", time="part")
+
+
+def test_a_column_says_the_splits_in_any_spelling():
+    rows = members(load(split_frame(), target="y", split="part", drop="when"))
+    assert {name: len(one) for name, one in rows.items()} == {
+        "train": 40,
+        "validation": 12,
+        "test": 8,
+    }
+    two = split_frame().with_columns(part=pl.col("part").replace("val", "TRAINING"))
+    data = load(two, target="y", split="part", drop="when")
+    assert {name: len(one) for name, one in data.splits.items()} == {
+        "train": 44,
+        "validation": 8,
+        "test": 8,
+    }
+    assert any("of those to train 15 %" in note for note in data.notes)
+    with refuses("X, column 'part', row 40: unknown split 'validaton': did you mean 'validation'?"):
+        load(
+            split_frame().with_columns(part=pl.col("part").replace("val", "validaton")),
+            target="y",
+            split="part",
+        )
+
+
+def test_all_rows_may_train():
+    data = load(split_frame(), target="y", split="none", drop=["part", "when"])
+    assert {name: len(one) for name, one in data.splits.items()} == {"train": ROWS}
+    with refuses("one column decides about the splits, but got `group_by` and `time`"):
+        load(split_frame(), target="y", group_by="who", time="when")
+    with refuses("X: a column has one use, but 'y' is target and time."):
+        load(split_frame(), target="y", time="y")
+
+
+def test_splits_may_be_files_or_a_folder_of_files(tmp_path):
+    frame = split_frame().drop("part", "when")
+    frame[:40].write_csv(tmp_path / "train.csv")
+    frame[40:].write_csv(tmp_path / "Test.csv")
+    two = load(tmp_path / "train.csv", target="y", test_data=tmp_path / "Test.csv")
+    assert {name: len(one) for name, one in two.splits.items()} == {
+        "train": 34,
+        "validation": 6,
+        "test": 20,
+    }
+    assert load(tmp_path, target="y").fingerprint == two.fingerprint
+    frame[50:].write_parquet(tmp_path / "dev.parquet")
+    three = load(tmp_path, target="y")
+    assert {name: len(one) for name, one in three.splits.items()} == {
+        "train": 40,
+        "validation": 10,
+        "test": 20,
+    }
+    assert load(
+        tmp_path / "train.csv", target="y", test_data=tmp_path / "Test.csv", split="none"
+    ).splits.keys() == {
+        "train",
+        "test",
+    }
+    frame[50:].rename({"who": "whom"}).write_csv(tmp_path / "Test.csv")
+    with refuses(
+        f"{tmp_path / 'Test.csv'}: what train has must be a column, but there is no 'who': did you"
+    ):
+        load(tmp_path, target="y")
+
+
+def test_a_class_that_only_a_test_file_has_is_refused(tmp_path):
+    pl.DataFrame({"x": range(20), "y": ["a", "b"] * 10}).write_csv(tmp_path / "train.csv")
+    pl.DataFrame({"x": range(4), "y": ["a", "c"] * 2}).write_csv(tmp_path / "test.csv")
+    with pytest.raises(KlayerError, match="every class must have a sample, but class 2"):
+        load(tmp_path, target="y")
+
+
+def test_options_that_a_source_does_not_heed_are_refused():
+    with refuses("digits takes none of these options, but got target='y': leave it out."):
+        load("digits", target="y")
+    with refuses("unknown option of the data 'tagret': did you mean 'target'?"):
+        load(split_frame(), tagret="y")
+    with refuses("`max_levels` must be a whole number >= 1, but got 0."):
+        load(split_frame(), target="y", max_levels=0)
+    with refuses("`max_levels` must be a whole number >= 1, but got True."):
+        load(split_frame(), target="y", max_levels=True)
+
+
+# arrays
+
+
+def test_arrays_are_the_same_data_as_the_file_with_their_content(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)).astype(np.float32).astype(float), np.arange(40) % 3
+    rows = np.column_stack([X, y])
+    np.savetxt(tmp_path / "t.csv", rows, delimiter=",", fmt="%.17g")
+    of_file = load(tmp_path / "t.csv", target=-1)
+    of_arrays = from_arrays(X, y)
+    assert of_arrays.fingerprint == of_file.fingerprint
+    assert isinstance(of_arrays, Dataset)
+
+
+ARRAYS = {
+    "lists": (lambda X, y: (X.tolist(), y.tolist())),
+    "float32": (lambda X, y: (X.astype(np.float32), y.astype(np.float32))),
+    "columns first": (lambda X, y: (np.asfortranarray(X), y[:, None])),
+    "objects": (lambda X, y: (X.astype(object), y.astype(object))),
+    "sparse": (lambda X, y: (scipy.sparse.csr_matrix(X), y)),
+    "sparse array": (lambda X, y: (scipy.sparse.coo_array(X), y)),
+    "frame and series": (lambda X, y: (pd.DataFrame(X), pd.Series(y))),
+    "polars": (lambda X, y: (pl.DataFrame(X), pl.Series(y))),
+    "pyarrow": (lambda X, y: (pa.table(dict(zip("abc", X.T, strict=True))), pa.array(y))),
+    "one-hot": (lambda X, y: (X, np.eye(3)[y])),
+    "frame of one-hot booleans": (lambda X, y: (X, np.eye(3, dtype=bool)[y])),
+    "a frame as y": (lambda X, y: (X, pd.DataFrame({"kind": y}))),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_of_every_kind_are_the_same_data(case):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 99, (40, 3)).astype(float), np.arange(40) % 3
+    data = from_arrays(*ARRAYS[case](X, y))
+    wanted = from_arrays(X, y)
+    assert data.class_names == ("0", "1", "2")
+    for name, part in wanted.splits.items():
+        assert data.splits[name].features.tolist() == part.features.tolist()
+        assert data.splits[name].labels.tolist() == part.labels.tolist()
+
+
+def test_arrays_may_have_splits_of_their_own():
+    X, y = np.arange(80.0).reshape(40, 2), np.array(["a", "b"] * 20)
+    data = from_arrays(X[:20], y[:20], validation=(X[20:30], y[20:30]), test=(X[30:], y[30:]))
+    assert [len(part) for part in data.splits.values()] == [20, 10, 10]
+    assert from_arrays(X[:20], y[:20], test=(X[20:], y[20:])).splits.keys() == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+def test_images_keep_their_shape_and_bytes():
+    X = np.random.default_rng(0).integers(0, 256, (30, 4, 5), dtype=np.uint8)
+    data = from_arrays(X, np.arange(30) % 2)
+    assert data.image_shape == (1, 4, 5)
+    assert data.splits["train"].features.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (
+            np.zeros(3),
+            [0, 1, 0],
+            "`X` must have shape (N, D) with at least one row and one column, but got (3,)",
+        ),
+        (np.zeros((0, 3)), [], "`X` must have shape (N, D)"),
+        ([[1], [2, 3]], [0, 1], "`X` must be an array with equal rows"),
+        ("texts", [0], "`X` must be an array, a frame or a sparse matrix, but got str."),
+        ({"a": [1]}, [0], "`X` must be an array, a frame or a sparse matrix, but got dict."),
+        (np.zeros((3, 2)), [0, 1], "`X` and `y` must have as many rows, but have 3 and 2."),
+        (
+            np.zeros((2, 2)),
+            np.zeros((2, 2, 2)),
+            "`y` must have shape (N,) or (N, K), but got (2, 2, 2)",
+        ),
+        (np.array([[1, "a"], [None, 3]] * 10, object), [0, 1] * 10, "X, column 'column_2', row 1"),
+        (np.array([[{}], [1]] * 10, object), [0, 1] * 10, "X, column 'column_1', row"),
+        (
+            np.ones((20, 2), complex),
+            [0, 1] * 10,
+            "X, column 'column_1': must hold numbers, yes or no",
+        ),
+    ],
+)
+def test_arrays_that_are_no_table_are_refused(X, y, message):
+    with refuses(message):
+        from_arrays(X, y)
