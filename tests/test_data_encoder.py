@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 from klayer.data import Dataset, Encoder, from_arrays, load
+from klayer.data.redraw import redrawn
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 
@@ -643,3 +644,34 @@ def test_masked_values_are_gaps():
     with refuses("X, column 'column_1', row 5: a value must be there"):
         from_arrays(X, np.arange(40) % 2)
     assert from_arrays(X, np.arange(40) % 2, missing="mean").n_features == 4
+
+
+def test_splits_by_groups_or_time_are_not_drawn_anew():
+    said = [{"group_by": "who"}, {"time": "when"}]
+    for one in said:
+        data = load(split_frame(), target="y", drop="part", **one)
+        with refuses("`split_seed` draws training and validation anew by chance, but 'wh"):
+            redrawn(data, split_seed=1, train_samples="all")
+    data = load(split_frame(), target="y", drop="part")
+    assert redrawn(data, split_seed=1, train_samples="all").encoder == data.encoder
+
+
+def test_more_features_than_fit_into_memory_are_refused(monkeypatch):
+    frame = pl.DataFrame({"id": [f"k{i}" for i in range(600)], "y": ["a", "b"] * 300})
+    said = {"target": "y", "category": "id", "max_levels": 600}
+    assert load(frame, **said).n_features == 420
+    monkeypatch.setattr("klayer.data.tables.packed.memory_bound", lambda: 10**6)
+    with refuses(
+        "X: features must fit into half of the memory, but these 420 take 1,008,000 bytes"
+    ):
+        load(frame, **said)
+
+
+def test_a_test_file_without_the_target_is_for_predict(tmp_path):
+    frame = split_frame().drop("part", "when")
+    frame.write_csv(tmp_path / "train.csv")
+    frame.drop("y").write_csv(tmp_path / "test.csv")
+    with refuses(
+        f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
+    ):
+        load(tmp_path, target="y")

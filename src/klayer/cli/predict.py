@@ -68,6 +68,8 @@ def predict(
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
     if out is not None and not out.parent.is_dir():
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
+    if out is not None and any(one.resolve() == out.resolve() for one in files):
+        raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
     stored = Run(run)
     model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]

@@ -290,8 +290,16 @@ class Encoder:
         of each column, and nothing overflows or vanishes. Else they are float64.
         """
         from klayer.data.tables.columns import as_kind
+        from klayer.data.tables.packed import memory_bound
 
         dtype = self._dtype(table)
+        size = sum(map(len, rows.values())) * self.n_features * np.dtype(dtype).itemsize
+        if size > memory_bound():
+            raise KlayerError(
+                f"{table.where}: features must fit into half of the memory, but these "
+                f"{self.n_features:,} take {size:,} bytes: allow fewer levels of categories "
+                "(--max-levels), or leave columns out (--drop)."
+            )
         out = {
             split: np.empty((len(index), self.n_features), dtype) for split, index in rows.items()
         }

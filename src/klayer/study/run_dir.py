@@ -498,13 +498,15 @@ class Run(Told):
         Parameters
         ----------
         arm, seed : optional
-            Only among the networks with this arm, this seed.
+            Only among the networks with this arm (its name, or what the page calls it), this seed.
 
         Raises
         ------
         KlayerError
             If no such network is finished.
         """
+        if self.kind != "search" and arm not in {one.arm for one in self.networks}:
+            arm = {label: name for name, label in self.study.labels.items()}.get(arm or "", arm)
 
         def score(record: NetworkRecord) -> float:
             found = record.score(self.judged_by)
@@ -516,7 +518,8 @@ class Run(Told):
         found = [
             record
             for record in finished
-            if arm in (None, record.arm) and seed in (None, record.seed)
+            if seed in (None, record.seed)
+            and (record.arm == arm or (arm is None and record.part != "variance"))
         ]
         if not found:
             arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))

@@ -126,6 +126,7 @@ def dataset_of(
         task,
         encoder=encoder if table.named or table.zeros or not stays else None,
         notes=tuple(notes),
+        split_by=roles.get("group_by") or roles.get("time") or "",
     )
     _require_near(table, dataset, encoder, parts)
     return dataset
