@@ -55,7 +55,9 @@ bench: $(VENV)/bench ## speed beside PyTorch, JAX and scikit-learn (a quarter of
 
 gradcheck-bench: $(VENV)/klayer ## planted gradient mistakes found, and false alarms
 	$(BIN)/python benchmarks/gradcheck_mutants.py --seeds 20
+	$(BIN)/python benchmarks/gradcheck_strangers.py
 	$(BIN)/python benchmarks/gradcheck_false_alarms.py
+	$(BIN)/python benchmarks/gradcheck_false_alarms.py --rough
 	$(BIN)/python benchmarks/gradcheck_speed.py
 
 chaos: $(VENV)/test ## kills, full disks, damage, company: each promise of docs/reliability.md, at length

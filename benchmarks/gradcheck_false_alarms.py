@@ -7,6 +7,13 @@ with superfluous biases before batch normalisation, whose gradient is structural
 same with ``numpy.maximum`` and ``numpy.var``, which a complex step can't see through. Each gets
 some of: dead units, inputs planted exactly at a kink, batches of 2 to 50, every depth from 2 to 6,
 a penalty or none.
+
+    python benchmarks/gradcheck_false_alarms.py --rough --models 1000
+
+checks plain networks whose losses are rough: in float32, with a part in float32, rounded to some digits,
+with offsets and scales from 1e-12 to 1e12. Right gradients that are called wrong are alarms; those that
+are undecided are counted. Beside each stands the same model with one gradient doubled: called right, it
+is a miss.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +114,107 @@ class Case:
             grads[f"W{layer}"] = x.T @ g + 2 * self.l2 * W
             g = g @ W.T
         return loss, {key: value.real for key, value in grads.items()}
+
+
+PRECISIONS = ("float64", "float32", "float32 data, float64 penalty", "rounded")
+
+
+class Rough:
+    """A two-layer classifier with a rough loss, and its gradient; doubled in one array, if asked for."""
+
+    def __init__(self, seed: int, doubled: bool = False) -> None:
+        rng = np.random.default_rng([seed, 78])
+        self.precision = PRECISIONS[seed % len(PRECISIONS)]
+        n, d, h, k = (int(rng.integers(*two)) for two in ((4, 30), (2, 9), (2, 9), (2, 6)))
+        self.dtype = np.float32 if "float32" in self.precision else np.float64
+        self.x = rng.standard_normal((n, d)).astype(self.dtype)
+        self.labels = rng.integers(k, size=n)
+        self.smooth = bool(rng.random() < 0.5)
+        self.scale, self.offset = 1.0, 0.0
+        # Halves: the one or the other; in float32, powers that it has.
+        if rng.random() < 0.5:
+            self.scale = 10.0 ** int(rng.integers(-12, 13))
+        if rng.random() < 0.5:
+            self.offset = (
+                float(rng.choice([-1, 1])) * self.scale * 10.0 ** int(rng.integers(-12, 13))
+            )
+        self.digits = int(rng.integers(1, 9)) - round(np.log10(self.scale))
+        self.l2 = float(rng.choice([0.0, 0.01, 1.0])) * self.scale
+        self.doubled = str(rng.choice(["W1", "b1", "W2", "b2"])) if doubled else ""
+        self.params = {
+            "W1": rng.standard_normal((d, h)) / d**0.5,
+            "b1": 0.3 * rng.standard_normal(h) * float(rng.random() < 0.7),
+            "W2": rng.standard_normal((h, k)) / h**0.5,
+            "b2": 0.3 * rng.standard_normal(k) * float(rng.random() < 0.7),
+        }
+
+    def __call__(self, params):
+        """Return the loss, as it is told, and its gradients."""
+        t = self.dtype
+        p = {key: value.astype(t) for key, value in params.items()}
+        z = self.x @ p["W1"] + p["b1"]
+        h = np.tanh(z) if self.smooth else np.maximum(z, 0)
+        s = h @ p["W2"] + p["b2"]
+        s = s - s.max(axis=1, keepdims=True)
+        probs = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+        rows = np.arange(len(self.x))
+        loss = -np.log(probs[rows, self.labels]).mean() * t(self.scale)
+        # A constant added in float32 may swallow the data's loss for good: then it is another loss.
+        mixed = self.precision.endswith("penalty")
+        loss = float(loss) + self.offset if mixed else loss + t(self.offset)
+        probs[rows, self.labels] -= 1
+        g = probs / t(len(self.x)) * t(self.scale)
+        grads = {"W2": h.T @ g, "b2": g.sum(axis=0)}
+        g = (g @ p["W2"].T) * ((1 - h * h) if self.smooth else (z > 0))
+        grads |= {"W1": self.x.T @ g, "b1": g.sum(axis=0)}
+        whole, l2 = (params, self.l2) if mixed else (p, t(self.l2))
+        for key in ("W1", "W2"):
+            loss = loss + l2 * (whole[key] ** 2).sum()
+            grads[key] = grads[key] + 2 * l2 * whole[key]
+        if self.doubled:
+            grads[self.doubled] = 2 * grads[self.doubled]
+        loss = float(loss)
+        if self.precision == "rounded":
+            loss = round(loss, self.digits)
+        return loss, {key: value.astype(np.float64) for key, value in grads.items()}
+
+
+def run_rough(models: int, methods=METHODS, first: int = 0) -> tuple[Counter, Counter, list[str]]:
+    """Return counts of (precision, verdict) of right and of wrong models, and a line for each alarm."""
+    right, wrong, alarms = Counter(), Counter(), []
+    for seed in range(first, first + models):
+        for doubled, counts in ((False, right), (True, wrong)):
+            model = Rough(seed, doubled)
+            for method in methods:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # casts of the complex trial
+                    check = check_gradients(model, model.params, method=method)
+                counts[model.precision, check.verdict] += 1
+                if check.verdict == ("right" if doubled else "wrong"):
+                    told = "a miss" if doubled else "an alarm"
+                    if doubled and not np.any(model(model.params)[1][model.doubled]):
+                        continue  # dead at this point; the second one tells
+                    names = ", ".join(row.name for row in check.rows if row.verdict == "wrong")
+                    alarms.append(
+                        f"{told}: model {seed}, {model.precision}, scale {model.scale:g}, offset "
+                        f"{model.offset:g}, {method}: {names or model.doubled}"
+                    )
+    return right, wrong, alarms
+
+
+def markdown_rough(models: int, right: Counter, wrong: Counter, alarms: list[str]) -> str:
+    """Return the table."""
+    lines = [
+        f"{models} right models, and the same with one gradient doubled; by auto and central.",
+        "",
+        "| loss | right: right | undecided | called wrong | doubled: wrong | undecided | called right |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for precision in PRECISIONS:
+        cells = [right[precision, verdict] for verdict in ("right", "undecided", "wrong")]
+        cells += [wrong[precision, verdict] for verdict in ("wrong", "undecided", "right")]
+        lines.append(f"| {precision} | {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in alarms)]).rstrip() + "\n"
 
 
 def build(seed: int) -> Case:
@@ -206,11 +315,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="seed of the first model")
+    parser.add_argument("--rough", action="store_true", help="check models with rough losses")
     parser.add_argument("--output", type=Path, help="write the table here as well")
     options = parser.parse_args()
     start = time.perf_counter()
-    counts, alarms = run(options.models, first=options.first)
-    table = markdown(options.models, counts, alarms)
+    if options.rough:
+        right, wrong, alarms = run_rough(options.models, first=options.first)
+        table = markdown_rough(options.models, right, wrong, alarms)
+    else:
+        counts, alarms = run(options.models, first=options.first)
+        table = markdown(options.models, counts, alarms)
     print(table)
     print(f"{time.perf_counter() - start:.0f} s")
     if options.output:

@@ -5,7 +5,8 @@
 
 Each reader gets files of its own kind with a few bytes, words or lengths changed. It must read them or
 raise `KlayerError`. Inputs are tried in child processes, so that one that dies is counted and named;
-what failed is written to ``--out`` to be tried again. `tests/test_fuzz_readers.py` is the short form.
+what failed is written to ``--out`` to be tried again. `tests/test_fuzz_readers.py` is the short form;
+`tests/fuzz_tables.py` has the readers of tables.
 """
 
 from __future__ import annotations
@@ -127,10 +128,6 @@ def _image(format: str, *modes: str) -> Callable[[], list[bytes]]:
         return found
 
     return samples
-
-
-def _csv() -> list[bytes]:
-    return [b"a,b,c\n1,2,3\n4,5e3,-6\n", "\ufeff1;2;3\n4;5;6\n".encode()]
 
 
 def _toml() -> list[bytes]:
@@ -260,7 +257,7 @@ def _read_text(path: Path) -> None:
 
 
 def _readers() -> list[Reader]:
-    from klayer.data import load, read_rows
+    from klayer.data import load
     from klayer.data.array_files import read_npy
     from klayer.data.idx_files import IMAGES, read_idx
     from klayer.data.image_files import probe, read_image
@@ -326,9 +323,6 @@ def _readers() -> list[Reader]:
                 ("SGI", "sgi", rgb),
                 ("XBM", "xbm", ("1",)),
             )
-        ),
-        Reader(
-            "csv", _csv, lambda p: read_rows([p], n_features=3), "a.csv", (b"nan", b'"', b"1e999")
         ),
         Reader(
             "toml",

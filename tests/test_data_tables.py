@@ -61,6 +61,8 @@ SPELLINGS = {
     "semicolons": (b"a;b\n1;2.5\n3;4.5\n", "t.csv"),
     "decimal commas": (b"a;b\n1;2,5\n3;4,5\n", "t.csv"),
     "Excel's first line": (b"sep=;\na;b\n1;2.5\n3;4.5\n", "t.csv"),
+    "blanks": (b"  a   b\n 1  2.5 \n 3\t 4.5\n", "t.data"),
+    "one tab and two": (b"a\tb\n1\t\t2.5\n3\t4.5\n", "t.txt"),
     "quotes": (b'"a","b"\n"1","2.5"\n"3","4.5"\n', "t.csv"),
     "empty lines": (b"\na,b\n\n1,2.5\n\n3,4.5\n\n\n", "t.csv"),
     "lines of commas": (b"a,b\n1,2.5\n,\n3,4.5\n,\n", "t.csv"),
@@ -430,3 +432,24 @@ def test_tiny_and_huge_scales_are_the_same_data(tmp_path, scale):
     found = np.concatenate([data.standardised(split) for split in data.splits])[:, 0]
     assert len(np.unique(found)) == len(np.unique(wanted))
     assert 1 < np.abs(found).max() < 3
+
+
+def test_a_line_longer_than_the_head_of_a_file_is_read_whole(tmp_path):
+    names = [f"a_long_name_of_a_column_{i}" for i in range(6000)]
+    lines = [",".join(names), *(",".join(str((i * j) % 7) for j in range(6000)) for i in range(3))]
+    table = read_table(write(tmp_path, "\n".join(lines)))
+    assert table.names == names
+    assert len(table) == 3
+
+
+def test_a_form_feed_in_a_cell_ends_no_line(tmp_path):
+    for name, text in (
+        ("a.csv", "a,b\x0c\n1,x\x0cy\n2,\u2028z\n"),
+        (
+            "a.arff",
+            "@relation r\n@attribute a real\n@attribute b string\n@data\n1,x\x0cy\n2,\u2028z\n",
+        ),
+    ):
+        table = read_table(write(tmp_path, text, name))
+        assert len(table) == 2
+        assert table.column(table.names[1]).levels == ("x\x0cy", "z")

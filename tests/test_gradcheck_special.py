@@ -103,6 +103,24 @@ def test_an_undecided_array_says_how_much_rounding_hides_and_what_would_help():
     assert "undecided" in check.html()
 
 
+def test_an_array_that_is_rounded_to_float16_on_the_way_is_not_called_wrong():
+    def function(p, factor=1.0):
+        rounded = p["a"].astype(np.float16)
+        loss = float((rounded**2).sum()) + (p["b"] ** 2).sum()
+        return loss, {"a": 2 * factor * p["a"], "b": 2 * p["b"]}
+
+    params = {"a": np.arange(1.0, 4.0) / 3, "b": np.arange(1.0, 4.0)}
+    check = check_gradients(function, params)
+    assert (check.verdict, check.row("a").verdict) == ("undecided", "undecided")
+    assert any("changes by steps" in note for note in check.notes)
+    assert check_gradients(lambda p: function(p, 3.0), params).verdict == "wrong"
+
+
+def test_a_loss_of_nothing_with_gradients_is_wrong():
+    check = check_gradients(lambda _: (0.5, {"a": np.ones(4)}), {"a": np.arange(4.0)})
+    assert (check.verdict, check.causes[0].kind) == ("wrong", "no-dependence")
+
+
 def test_deep_in_a_network_of_sigmoids_differences_are_undecided_and_the_complex_step_is_not():
     rng = np.random.default_rng(2)
     params = {f"W{i}": 0.5 * rng.standard_normal((6, 6)) for i in range(1, 25)}

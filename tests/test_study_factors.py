@@ -38,6 +38,17 @@ def made(**grid):
         ({"train_samples": [100, 200]}, ["train_samples"], ["100 rows", "200 rows"]),
         ({"dtype": ["float32", "float64"]}, ["dtype"], ["dtype float32", "dtype float64"]),
         ({"half_cycle": ["2 epochs", 30]}, ["half_cycle"], None),
+        (
+            {"layer_norm": ["hidden", "none"]},
+            ["layer_norm"],
+            ["layer normalisation hidden", "no layer normalisation"],
+        ),
+        ({"dropout": [0.0, 0.5]}, ["dropout"], ["dropout 0", "dropout 0.5"]),
+        (
+            {"class_weights": ["none", "balanced"]},
+            ["class_weights"],
+            ["no class weights", "class weights balanced"],
+        ),
     ],
 )
 def test_arms_are_called_by_what_varies(grid, names, called):

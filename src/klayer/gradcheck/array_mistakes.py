@@ -131,7 +131,7 @@ def best_repair(evidence: Evidence, name: str) -> Repair | None:
         rank = max(remainder, 1e-12) * 10**fitted
         if remainder <= _REMAINDER and rank < best_rank:
             best, best_rank = replace(repair, remainder=remainder), rank
-    if best is not None:
+    if best is not None and not (nothing and best.kind == "offset"):
         return best
     if nothing:
         text = "the loss does not depend on {arrays}: the gradient should be 0, and is not."

@@ -485,7 +485,10 @@ def _undecided(rows: Sequence[Row], places: list[_At]) -> Iterator[str]:
         return listed([row.name if one_term else f"{row.name} ({row.term})" for row in some])
 
     if left_out:
-        yield f"undecided, for want of a finite difference: {named(left_out)}."
+        yield (
+            f"undecided, for want of a difference that can be trusted: {named(left_out)}. The loss is "
+            "not finite beside the point, or changes by steps."
+        )
     if drowned:
         point = places[0].point
         noise, least = float(point.noise.max()), max(row.resolution for row in drowned)

@@ -24,6 +24,7 @@ from klayer.gradcheck.result import Row
 __all__ = [
     "AT_KINK",
     "LEFT_OUT",
+    "MUST_SHOW",
     "NEARBY",
     "PLAIN",
     "ArrayComparison",
@@ -35,7 +36,7 @@ __all__ = [
 PLAIN, AT_KINK, NEARBY, LEFT_OUT = range(4)
 _FLOOR = 1e-6
 # An error of this part of an array's largest gradient must show, or the array is undecided.
-_MUST_SHOW = 0.1
+MUST_SHOW = 0.1
 # Moves of an array's size must leave no more of its gradient than this part of the largest: then it
 # is zero, where differences drown.
 _ZERO_BOUND = 1e-3
@@ -184,7 +185,7 @@ def look_for_zeros(
     # a large move would wake.
     steps = (point.noise > 1e3 * point.eps * np.abs(point.base))[:, :, 0]
     to_the_bit = (size == 0) & (one.numeric == 0).all(axis=2) & ~steps
-    open_cases = (one.resolution() > _MUST_SHOW) | (one.zero & (one.noise > 0).any(axis=2))
+    open_cases = (one.resolution() > MUST_SHOW) | (one.zero & (one.noise > 0).any(axis=2))
     open_cases &= ~to_the_bit
     if not open_cases.any():
         return
@@ -234,7 +235,7 @@ def _row(
     elif main.zero[t].all():
         verdict = "zero"
     else:
-        verdict = "right" if resolution <= _MUST_SHOW else "undecided"
+        verdict = "right" if resolution <= MUST_SHOW else "undecided"
     p, i = (int(one) for one in np.unravel_index(int(np.argmax(errors[0])), errors[0].shape))
     worst = None
     if not main.lines.is_direction:

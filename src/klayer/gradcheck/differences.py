@@ -28,7 +28,14 @@ from klayer.gradcheck.objective import Array, Objective, Params, flat
 __all__ = ["COMPLEX_STEP", "Derivative", "Lines", "Point", "precision_of"]
 
 COMPLEX_STEP = 1e-30
+_FINE = 6e-6  # spacing, of values tried for their noise: the step in float64
+_COARSEST = 1e-4  # grain: a larger step is no difference quotient any more
 _LEVELS = 8  # steps of a derivative: from 16 times the default down, by factors of 4
+
+# Where a loss is tried for its noise, in units of a spacing; and what takes cubics out of the values.
+_UNEVEN = np.arange(12) + 0.5 * (np.arange(12) * (math.sqrt(5) - 1) / 2 % 1)
+_CUBICS = np.linalg.qr(np.vander(_UNEVEN / 12, 4))[0]
+_NO_CUBIC = np.eye(12) - _CUBICS @ _CUBICS.T
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,8 @@ class Point:
 
         The step is chosen where steps agree best; the analytic gradient has no say.
         """
-        h = 16 * self.step(line)
+        # At first 16 times the step, but no move of more than a tenth of the parameters.
+        h = np.minimum(16, 0.1 / self.grain ** (1 / 3)) * self.step(line)
         levels = []
         for _ in range(_LEVELS):
             above, up = self.at(line, h)
@@ -174,7 +182,7 @@ class Point:
             change = np.abs(np.diff(value, axis=0))  # (levels - 1, T, P, 1)
             for k in range(1, _LEVELS - 1):
                 # Between two kinks two steps may agree by chance; a finer one gives them away.
-                finer = np.abs(value[k] - value[k + 1 :]) - 3 * noise[k + 1 :]
+                finer = np.abs(value[k] - value[k + 1 :]) - noise[k + 1 :]
                 change[k - 1] = np.maximum(change[k - 1], finer.max(axis=0))
             change += noise[1:]
             jump = np.abs(upper - lower)
@@ -227,23 +235,27 @@ class Point:
     def _measure_noise(self, rng: np.random.Generator) -> Array:
         """Estimate the rounding error of the loss, (T, P, 1).
 
-        Once by moves of a few ulps; and once on the scale of a difference's step, for what rounds more
-        coarsely than the arithmetic itself: a part of the loss in lower precision, ``round()``.
+        Once by moves of a few ulps; and once by larger ones, as a difference makes them, for what rounds
+        more coarsely than the arithmetic itself: a part of the loss in lower precision, ``round()``.
         """
         least = 4 * self.eps * np.abs(self.base)
         noise = np.maximum(least, 4 * self._roughness(rng, 8 * self.eps)[0])
-        spacing = self.eps ** (1 / 3)
+        # Wide enough for what is rounded to float32 to change, and so narrow that kinks are rare.
+        spacing = max(_FINE, 64 * self.eps)
         rough, grained = self._roughness(rng, spacing)
         while grained and spacing < 0.02:  # the moves are finer than the loss
             spacing *= 8
             rough, grained = self._roughness(rng, spacing)
         if (4 * rough > 16 * noise).any():
-            # Kinks on the way look like noise, but not on most lines.
-            more = [self._roughness(rng, spacing)[0] for _ in range(2)]
+            # A kink on the way looks like noise, but there is none on most lines.
+            more = [self._roughness(rng, spacing)[0] for _ in range(4)]
             rough = np.median(np.array([rough, *more]), axis=0)
             noise = np.where(4 * rough > 16 * noise, 4 * rough, noise)
         if grained:
-            noise = np.maximum(noise, self._smallest_change(rng))
+            least = self._smallest_change(rng)
+            # No change at all: in the lowest usual precision a constant may swallow them.
+            swallowed = 4 * float(np.finfo(np.float32).eps) * np.abs(self.base)
+            noise = np.maximum(noise, np.where(least > 0, least, swallowed))
         return np.asarray(noise)
 
     def _smallest_change(self, rng: np.random.Generator) -> Array:
@@ -261,20 +273,18 @@ class Point:
     def _roughness(self, rng: np.random.Generator, spacing: float) -> tuple[Array, bool]:
         """Estimate the noise on a line of 12 points through all arrays; say if it has steps.
 
-        Fourth differences remove whatever is smooth on that scale; independent errors of standard
-        deviation s leave sqrt(70) s in them (Hamming's difference table). Of their sizes a low
-        quantile is taken: a kink spoils those that reach over it.
+        What a cubic leaves is noise: on that scale a loss is as smooth. The points stand unevenly, or
+        a loss that is rounded could gain a whole number of its steps from each to the next.
         """
         signs = {
             name: self.scale[name] * rng.choice([-1.0, 1.0], size=value.shape[1:])
             for name, value in self.params.items()
         }
-        values = np.array([self._moved(signs, spacing * k) for k in range(12)])
-        with np.errstate(all="ignore"):
-            fourth = np.abs(np.diff(values, n=4, axis=0)) / math.sqrt(70)
-        # The quantile of a normal distribution's absolute value there is 0.52.
-        rough = np.quantile(np.where(np.isfinite(fourth), fourth, 0.0), 0.4, axis=0) / 0.52
-        distinct = [len(np.unique(column)) for column in values.reshape(12, -1).T]
+        values = np.array([self._moved(signs, spacing * t) for t in _UNEVEN])
+        change = values - values[:1]
+        left = np.tensordot(_NO_CUBIC, np.where(np.isfinite(change), change, 0.0), axes=1)
+        rough = np.sqrt(np.sum(left**2, axis=0) / (len(_UNEVEN) - 4))
+        distinct = [len(np.unique(column)) for column in values.reshape(len(_UNEVEN), -1).T]
         return np.asarray(rough), any(one < 8 for one in distinct)
 
     def _measure_grain(self, rng: np.random.Generator) -> float:
@@ -290,7 +300,7 @@ class Point:
         change = np.max([np.where(np.isfinite(one), one, 0.0) for one in changes], axis=0)
         known = change > 0
         grain = float((self.noise[known] / (4 * change[known])).max(initial=0.0))
-        return min(grain, 1e-3) if grain > 100 * self.eps else self.eps
+        return min(grain, _COARSEST) if grain > 100 * self.eps else self.eps
 
     def _moved(self, signs: Params, distance: float) -> Array:
         moved = {

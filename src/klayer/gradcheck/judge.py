@@ -14,7 +14,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from klayer.gradcheck.comparison import AT_KINK, LEFT_OUT, NEARBY, PLAIN, ArrayComparison
+from klayer.gradcheck.comparison import (
+    AT_KINK,
+    LEFT_OUT,
+    MUST_SHOW,
+    NEARBY,
+    PLAIN,
+    ArrayComparison,
+)
 from klayer.gradcheck.differences import Derivative, Lines, Point
 from klayer.gradcheck.objective import flat
 
@@ -60,12 +67,12 @@ class Nearby:
                 for name, value in arrays.items():
                     change = float(np.abs(value - self.grads[t][name]).max())
                     self.rounding[t][name] = max(self.rounding[t][name], change)
-        self._arrays: dict[tuple[str, int, int], bool] = {}
+        self._arrays: dict[tuple[str, int, int], bool | None] = {}
 
     def array_is_right(
         self, name: str, t: int, p: int, method: str, floor: float, limit: float
-    ) -> bool:
-        """Whether analytic and numeric derivatives agree there in all entries of an array."""
+    ) -> bool | None:
+        """Whether the derivatives agree there in all entries of an array; None if rounding hides it."""
         key = name, t, p
         if key not in self._arrays:
             self._arrays[key] = self._compare_array(name, t, p, method, floor, limit)
@@ -73,30 +80,35 @@ class Nearby:
 
     def _compare_array(
         self, name: str, t: int, p: int, method: str, floor: float, limit: float
-    ) -> bool:
+    ) -> bool | None:
         size = self.point.params[name][0].size
         rng = np.random.default_rng(size)
         some = np.sort(rng.choice(size, min(size, _ENTRIES), replace=False))
         lines = [Lines(name, some)]
         if size > _ENTRIES:
             lines.append(Lines(name, rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.5, size)))
+        telling = True
         for line in lines:
             n, noise = (one[t, p] for one in self.point.slopes(line, method))
             a = line.slopes(flat(self.grads[t][name])[p])
-            slack = noise + limit * np.maximum(np.maximum(np.abs(a), np.abs(n)), floor)
-            off = np.abs(a - n) - slack
+            largest = np.maximum(np.abs(a), np.abs(n))
+            off = np.abs(a - n) - noise - limit * np.maximum(largest, floor)
             for i in np.argsort(-off)[:_CONFIRM]:
                 # NaN counts as off.
-                if not off[i] <= 0 and not self.is_right(
-                    line.one(int(i)), t, p, method, floor, limit
+                if not off[i] <= 0 and (
+                    self.is_right(line.one(int(i)), t, p, method, floor, limit) is False
                 ):
                     return False
-        return True
+            telling &= bool(noise.max() <= MUST_SHOW * np.nan_to_num(largest).max(initial=0))
+        return True if telling or method == "complex" else None
 
     def is_right(
         self, line: Lines, t: int, p: int, method: str, floor: float, limit: float
-    ) -> bool:
-        """Whether analytic and numeric derivative along the line agree there."""
+    ) -> bool | None:
+        """Whether analytic and numeric derivative along the line agree there.
+
+        None: rounding would hide it if they didn't.
+        """
         a = self._analytic(line, t, p)
         if method == "complex":
             n = self.point.complex_step(line)[t, p, 0]
@@ -106,8 +118,12 @@ class Nearby:
             return bool(abs(a - n) <= limit * max(abs(a), abs(n), floor) + slack)
         best = self.point.derivative(line)
         doubt = 3 * best.error[t, p]
-        between = best.kink[t, p] and best.between(a, t, p, doubt)
-        return between or _close(a, best.value[t, p], floor, doubt)
+        if best.kink[t, p] and best.between(a, t, p, doubt):
+            return True
+        value = best.value[t, p]
+        if not _close(a, value, floor, doubt):
+            return False
+        return True if doubt <= max(abs(a), abs(value), floor) else None
 
     def contradicts(self, line: Lines, t: int, p: int, floor: float) -> bool:
         """Whether differences contradict the complex step there."""
@@ -147,6 +163,8 @@ def judge(
             for t, p in np.argwhere(open_cases):
                 t, p, i = int(t), int(p), int(i)
                 state = _second_opinion(found, best, method, t, p, i)
+                if state is None and method != "complex" and best.value[t, p] == 0:
+                    state = LEFT_OUT if _has_steps(found, point, line, t, p, i) else None
                 if state is None:
                     floor = float(found.floor[t, p, 0])
                     a, n = found.analytic[t, p, i], found.numeric[t, p, i]
@@ -157,11 +175,12 @@ def judge(
                     ):
                         raise NotComplexSafe(line.name)
                     arguments = t, p, method, floor, tolerance
-                    right = nearby().is_right(line, *arguments) and nearby().array_is_right(
-                        line.name, *arguments
-                    )
-                    state = NEARBY if right else PLAIN
-                    confirmed[t, p] += not right
+                    right = nearby().is_right(line, *arguments)
+                    if right is not False:
+                        whole = nearby().array_is_right(line.name, *arguments)
+                        right = whole if whole is False else right and whole
+                    state = {True: NEARBY, False: PLAIN, None: LEFT_OUT}[right]
+                    confirmed[t, p] += right is False
                 found.state[t, p, i] = state
 
 
@@ -180,6 +199,17 @@ def _second_opinion(
         return None
     found.numeric[t, p, i], found.noise[t, p, i] = value, doubt
     return PLAIN if _close(a, value, floor, doubt) else None
+
+
+def _has_steps(found: ArrayComparison, point: Point, line: Lines, t: int, p: int, i: int) -> bool:
+    """Whether a loss that does not change at small steps does at larger ones, as the gradient says.
+
+    So does one that rounds this array to low precision. One that does not depend on it does not, nor
+    one with dead units.
+    """
+    a, size = found.analytic[t, p, i], point.step(line) / point.grain ** (1 / 3)
+    slopes = [float(point.central(line, h * size)[0][t, p, 0]) for h in (0.1, 0.03, 0.01, 0.003)]
+    return sum(bool(abs(slope - a) <= 0.3 * abs(a)) for slope in slopes) >= 2
 
 
 def _contradicts(a: float, n: float, best: Derivative, t: int, p: int, floor: float) -> bool:

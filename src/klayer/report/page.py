@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from klayer.errors import require_kind
 from klayer.files import NotWritten, json_text, own_folder, write_bytes, write_text
 from klayer.printable import printable
 from klayer.report.overview import overview
@@ -22,6 +23,7 @@ from klayer.report.results import results
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
+from klayer.report.sections.search import picture as search_picture
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.sections.variance import said as spread_said
 from klayer.report.table import network_table
@@ -54,6 +56,8 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
     KlayerError
         If there is no run at the path, or it can't be read.
     """
+    hint = "of a population, population.report(out) writes the page"
+    require_kind(run, (Run, str, Path), "run", "a run or the path of one", hint)
     run = run if isinstance(run, Run) else Run(run)
     try:
         return _write(run, pdf, png)
@@ -88,6 +92,8 @@ class Page:
         self.view = view
         self.material = Material(view)
         picture = overview(view)
+        if picture is None and view.run.kind == "search":
+            picture = search_picture(view)
         shown = [self.material.figure(picture, narrow=len(picture.panels) == 1)] if picture else []
         self.parts: list[Part] = []
         numbers, letters = count(1), iter(ascii_uppercase)

@@ -23,7 +23,7 @@ from klayer.study.run_dir import Run
 from klayer.study.search.optuna_mirror import reach
 from klayer.study.search.stages import Watcher, search_stages
 from klayer.study.secrets import HIDDEN, without_passwords
-from klayer.study.study import Study
+from klayer.study.study import Study, as_study
 from klayer.study.summary import summarise
 from klayer.study.training import Reporter, Silent, train_jobs
 from klayer.study.watch import heard
@@ -32,7 +32,7 @@ __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
 
 def run_study(
-    study: Study,
+    study: Study | str | Path,
     *,
     out: str | Path | None = None,
     kind: str = "study",
@@ -45,7 +45,8 @@ def run_study(
 
     Parameters
     ----------
-    study : Study
+    study : Study, str or Path
+        Also a TOML file, or the name of a study that comes with klayer.
     out : path, optional
         The run directory, new or empty; by default ``runs/DATE-TIME-KIND``.
     kind : {"study", "train"}
@@ -63,6 +64,7 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
+    study = as_study(study)
     with study.named():
         dataset = study.load_data(data_dir)
         if study.search:
@@ -107,7 +109,7 @@ def resume_study(
 
 
 def run_search(
-    study: Study,
+    study: Study | str | Path,
     *,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -120,7 +122,7 @@ def run_search(
 
     Parameters
     ----------
-    study : Study
+    study : Study, str or Path
         With a search; its arms are left alone.
     watcher : Watcher, optional
         Hears of stages as they begin and end.
@@ -138,6 +140,7 @@ def run_search(
     KlayerError
         If the study has no search, or the data no validation split.
     """
+    study = as_study(study)
     url = study.require_search().storage
     with study.named():
         dataset = study.load_data(data_dir)

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from klayer.data import Dataset, Encoder, Standardiser, load
 from klayer.data.fingerprint import standardiser_digest
 from klayer.data.options import OPTIONS
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.files import (
     Damaged,
     Lock,
@@ -98,6 +98,7 @@ class Run(Told):
     """
 
     def __init__(self, path: str | Path, *, mending: bool = False) -> None:
+        require_kind(path, (str, Path), "path", "the path of a run directory")
         self.path = Path(path)
         self._lock = Lock(self.path / "lock", str(self.path))
         self._mending = mending
@@ -229,7 +230,11 @@ class Run(Told):
                 _write_standardiser(path, dataset.standardiser)
                 _write_info(path, info)  # from here on it is a run
             except NotWritten:
-                drop_leftovers(path)
+                with contextlib.suppress(KlayerError):
+                    remove(
+                        path / "run.json"
+                    )  # it is there if its folder alone could not be flushed
+                    drop_leftovers(path)
                 raise
         finally:
             lock.release()

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from klayer.data import DataOptions, Dataset, load
 from klayer.data.options import OPTIONS
-from klayer.errors import KlayerError, located, unknown_name
+from klayer.errors import KlayerError, located, require_kind, unknown_name
 from klayer.printable import printable
 from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
@@ -31,7 +31,7 @@ from klayer.train.other_names import unknown_setting
 from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, current_names, has_effect
 
-__all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
+__all__ = ["Published", "Study", "as_study", "preset_names", "read_document", "read_study"]
 
 # A text that is shown wherever results are.
 Name = Annotated[str, AfterValidator(printable)]
@@ -438,6 +438,7 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
     values, where : dict, str
         What :meth:`Study.from_values` takes, after any changes; keys and kinds are checked.
     """
+    require_kind(source, (str, Path), "source", "a TOML file or the name of a study")
     if str(source) in preset_names():
         text = resources.files("klayer.study") / "presets" / f"{source}.toml"
         values, where = tomllib.loads(text.read_text(encoding="utf-8")), f"preset {source}"
@@ -447,6 +448,13 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
         raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
     validate(_Document, values, where)
     return values, where
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """Return the study that is given, or named: by its file, or as one that comes with klayer."""
+    hint = "kl.read_study reads one"
+    require_kind(study, (Study, str, Path), "study", "a Study, a TOML file or a name", hint)
+    return study if isinstance(study, Study) else read_study(study)
 
 
 def read_study(source: str | Path, **changes: Any) -> Study:

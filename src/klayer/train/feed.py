@@ -190,6 +190,11 @@ class Feed:
     def __init__(
         self, dataset: Data, dtype: DTypeLike = np.float32, augment: Augment | None = None
     ) -> None:
+        if not hasattr(dataset, "splits"):
+            raise KlayerError(
+                f"`dataset` must be a data set, but got {dataset!r:.60} ({type(dataset).__name__}): "
+                "kl.load returns one."
+            )
         self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
         self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._rows: dict[str, Rows] = {}

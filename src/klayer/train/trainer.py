@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.nn import Workspace
 from klayer.nn.backends import require
 from klayer.nn.lanes import slices
@@ -111,6 +111,7 @@ class Trainer:
     """
 
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
+        require_kind(population, Population, "population", "a Population")
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
         self._rate: float | None = None  # updates of all networks per second, where that is known

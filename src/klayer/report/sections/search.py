@@ -20,7 +20,7 @@ from klayer.study.search.tables import (
 from klayer.study.statistics import Comparison, compare, estimate, holm, percent
 from klayer.train.settings import setting_title
 
-__all__ = ["build", "headline"]
+__all__ = ["build", "headline", "picture"]
 
 Row = dict[str, Any]
 
@@ -35,9 +35,9 @@ def build(material: Material) -> list[Part]:
         return []
     names, search = run.asked.names, run.study.search
     blocks = [block("text", text=line) for line in _lines(trials, names)]
-    done = [row for row in trials if score_in(row) is not None]
-    if done:
-        blocks.append(material.figure(_figure(done, names)))
+    drawn = None if run.kind == "search" else picture(material.view)
+    if drawn:
+        blocks.append(material.figure(drawn))
     importance = (run.result("trials.json") or {}).get("importance")
     if importance:
         shares = sorted(importance.items(), key=lambda pair: -pair[1])
@@ -62,6 +62,12 @@ def build(material: Material) -> list[Part]:
             why = stage["reason"] or ""
             blocks.append(block("details", summary=summary, text=why, tables=[table]))
     return [Part(blocks)]
+
+
+def picture(view: RunView) -> Figure | None:
+    """Draw all trials; of a search this is the picture of the first screen."""
+    rows = [row for row in trial_table(view.run) if score_in(row) is not None]
+    return _figure(rows, view.run.asked.names) if rows else None
 
 
 def headline(view: RunView) -> list[str]:
@@ -146,11 +152,15 @@ def _lines(trials: list[Row], names: Sequence[str]) -> list[str]:
         close = "half a point" if measure.share else "0.005"
         lines.append(
             f"The best trial reached {measure.show(_score(best), 2)} at "
-            f"{_point(best, names)}; {len(near) - 1} others came within {close} of it. The best "
+            f"{_point(best, names)}; {_others(len(near) - 1)} came within {close} of it. The best "
             "of many trials is partly luck: only the finalists, trained again with new seeds, say "
             "how good it is."
         )
     return lines
+
+
+def _others(n: int) -> str:
+    return "no other" if n == 0 else "1 other" if n == 1 else f"{n} others"
 
 
 def _figure(done: list[Row], names: Sequence[str]) -> Figure:
