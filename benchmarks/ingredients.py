@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 
 from klayer.data import Dataset, Split
+from klayer.data.labels import TASKS
+from klayer.nn import LOSSES
+from klayer.nn.backends import BACKENDS
 from klayer.train import Engine, Feed, Member, Population, Settings, Trainer, available_cores
 
 PLAIN = "sgd"
@@ -40,9 +43,18 @@ INGREDIENTS: dict[str, Mapping[str, Any]] = {
     "sgd, gelu": {"activation": "gelu"},
     "sgd, silu": {"activation": "silu"},
     "sgd, tanh": {"activation": "tanh"},
+    "sgd, gelu_tanh": {"activation": "gelu_tanh"},
+    "sgd, selu": {"activation": "selu"},
+    "sgd, skip connections": {"skip": "equal"},
+    "sgd, BN after": {"bn_place": "after"},
+    "sgd, balanced": {"class_weights": "balanced"},
     "sgd, layer norm instead": {"batch_norm": "none", "layer_norm": "hidden"},
     "sgd, noise and mixup": {"augment": "noise,mixup"},
     "sgd, mirror and crop": {"augment": "mirror,crop:1"},
+}
+# Losses of other tasks, on labels of theirs: ten numbers, or ten times yes or no.
+INGREDIENTS |= {
+    f"sgd, {loss}": {"loss": loss} for loss, row in LOSSES.items() if row.task != "classification"
 }
 # Name, features, hidden widths, batch, samples, updates a turn.
 SHAPES = {
@@ -52,12 +64,16 @@ SHAPES = {
 Turn = Callable[[], None]
 
 
-def dataset(shape: tuple[int, int, int], samples: int) -> Dataset:
-    """Return random images of bytes in ten classes."""
+def dataset(shape: tuple[int, int, int], samples: int, task: str = "classification") -> Dataset:
+    """Return random images of bytes in ten classes, or with ten numbers or labels each."""
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 256, (samples, int(np.prod(shape))), dtype=np.uint8)
-    labels = np.arange(samples) % 10
-    return Dataset("random", {"train": Split(rows, labels)}, tuple("abcdefghij"), image_shape=shape)
+    labels: Any = np.arange(samples) % 10
+    if task != "classification":
+        labels = rng.standard_normal((samples, 10))
+        labels = labels > 0 if task == "multilabel" else labels
+    split = {"train": Split(rows, labels)}
+    return Dataset("random", split, tuple("abcdefghij"), image_shape=shape, task=task)
 
 
 def klayer_turn(
@@ -150,6 +166,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="few rounds, short turns")
     parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--backend", choices=list(BACKENDS), default="numpy")
     parser.add_argument("--cpu", action="store_true", help="seconds of CPU, for a busy machine")
     parser.add_argument(
         "--only", nargs="*", default=[], help="rows whose name has one of these words"
@@ -159,7 +176,7 @@ def main() -> None:
     rounds = 3 if asked.quick else asked.rounds
     for title, (shape, hidden, batch, samples, updates) in SHAPES.items():
         data = dataset(shape, samples)
-        feed = Feed(data)
+        feeds = {task: Feed(dataset(shape, samples, task)) for task in TASKS}
         plain = Settings(
             hidden=hidden,
             batch_norm="hidden",
@@ -168,7 +185,7 @@ def main() -> None:
             half_cycle=10**6,
             lr_min=1e-6,
             lr_max=1e-4,
-            backend="numpy",
+            backend=asked.backend,
         )
         length = max(2, updates // 5) if asked.quick else updates
         turns: dict[tuple[str, str], Turn] = {}
@@ -177,7 +194,13 @@ def main() -> None:
                 if name != PLAIN and asked.only and not any(word in name for word in asked.only):
                     continue
                 settings = replace(plain, **change)
-                turn = klayer_turn(feed, settings, asked.networks, engine, length)
+                task = LOSSES[change["loss"]].task if "loss" in change else TASKS[0]
+                refused = BACKENDS[asked.backend].refusal(
+                    settings.network(4, 4), settings.optimiser, needs(change)
+                )
+                if refused:
+                    continue
+                turn = klayer_turn(feeds[task], settings, asked.networks, engine, length)
                 turns[name, "klayer"] = turn
                 if not asked.no_torch and torch_has(name):
                     import torch
@@ -194,6 +217,13 @@ def main() -> None:
                     turn()
                     seconds[key].append(clock() - started)
         print_table(title, seconds, length * asked.networks, asked.cpu)
+
+
+def needs(change: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a backend has to know beside pieces, loss and optimiser."""
+    found = {"clip_norm": "clip_norm" in change, "average": "average" in change}
+    found["mixup"] = "mixup" in change.get("augment", "")
+    return tuple(name for name, needed in found.items() if needed)
 
 
 def torch_has(name: str) -> bool:

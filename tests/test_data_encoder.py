@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 from klayer.data import Dataset, Encoder, from_arrays, load
+from klayer.data.redraw import redrawn
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 
@@ -116,6 +117,24 @@ def test_numbers_may_be_names():
     encoder, rows = encoded([10, 2, 10], np.array([2.0, 7.0, 10.0]), category=["x"])
     assert encoder.feature_names == ("x=2", "x=10")
     assert rows.tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["7", "12", "a"], ["7.0", "12.0", "a"]),
+        (["007", "12", "a"], ["7", "12", "a"]),
+        (["True", "False", "?!"], ["true", "FALSE", "?!"]),
+        (["7.50", "1e3", "x"], ["7.5", "1000", "x"]),
+    ],
+)
+def test_levels_are_known_again_as_another_format_writes_them(old, new):
+    assert encoded(old, new)[1].tolist() == encoded(old)[1].tolist()
+
+
+def test_levels_that_are_written_apart_stay_apart():
+    _, rows = encoded(["7", "007"], ["7", "007", "7.0"], category=["x"])
+    assert rows.tolist() == [[0, 1], [1, 0], [0, 1]]  # 7.0 is 7, not 007
 
 
 def test_a_date_is_days_and_cycles():
@@ -593,3 +612,84 @@ def test_images_keep_their_shape_and_bytes():
 def test_arrays_that_are_no_table_are_refused(X, y, message):
     with refuses(message):
         from_arrays(X, y)
+
+
+def test_a_column_may_say_how_much_each_row_counts():
+    frame = pl.DataFrame({"x": range(40), "w": [0.5, 2.0] * 20, "y": ["a", "b"] * 20})
+    data = load(frame, target="y", weights="w")
+    assert data.n_features == 1
+    part = data.splits["train"]
+    assert part.weights.tolist() == [2.0 if label else 0.5 for label in part.labels]
+    with refuses("X, column 'w', row 1: a weight must be >= 0, but got -1."):
+        load(
+            frame.with_columns(w=pl.when(pl.col("x") == 1).then(-1.0).otherwise(1.0)),
+            target="y",
+            weights="w",
+        )
+    with refuses("X, column 'w', row 0: a value must be there"):
+        load(frame.with_columns(w=pl.lit(None, pl.Float64)), target="y", weights="w")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame([[1, 2, "a"]] * 4, columns=["a", "a", "y"]),
+        pd.DataFrame({"a": [], "y": []}),
+        pd.DataFrame({"a": pd.Series([10**400, 1] * 20, dtype=object), "y": ["p", "q"] * 20}),
+        pd.DataFrame({"a": pd.period_range("2020", periods=40, freq="M"), "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": [datetime.time(1)] * 40, "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": pl.Series([object()] * 40, dtype=pl.Object), "y": ["p", "q"] * 20}),
+        pl.DataFrame({"a": [b"x"] * 40, "y": ["p", "q"] * 20}),
+    ],
+    ids=["two names alike", "no rows", "1e400", "periods", "times of day", "objects", "bytes"],
+)
+def test_a_frame_that_is_no_table_is_refused(frame):
+    with refuses("X"):
+        load(frame, target="y")
+
+
+def test_a_column_of_an_array_that_is_left_out_is_left_out_in_prediction_too():
+    X = np.column_stack([np.arange(40.0), np.full(40, np.nan), np.arange(40) % 3])
+    data = from_arrays(X, np.arange(40) % 2)
+    assert data.n_features == 2
+    assert data.encoder.columns == ("column_1", "column_3")
+    with refuses("X of train: without"):
+        from_arrays(X, np.arange(40) % 2, test=(X[:, :2], np.arange(40) % 2))
+
+
+def test_masked_values_are_gaps():
+    X = np.ma.masked_equal(np.arange(80).reshape(40, 2) % 7, 3)
+    with refuses("X, column 'column_1', row 5: a value must be there"):
+        from_arrays(X, np.arange(40) % 2)
+    assert from_arrays(X, np.arange(40) % 2, missing="mean").n_features == 4
+
+
+def test_splits_by_groups_or_time_are_not_drawn_anew():
+    said = [{"group_by": "who"}, {"time": "when"}]
+    for one in said:
+        data = load(split_frame(), target="y", drop="part", **one)
+        with refuses("`split_seed` draws training and validation anew by chance, but 'wh"):
+            redrawn(data, split_seed=1, train_samples="all")
+    data = load(split_frame(), target="y", drop="part")
+    assert redrawn(data, split_seed=1, train_samples="all").encoder == data.encoder
+
+
+def test_more_features_than_fit_into_memory_are_refused(monkeypatch):
+    frame = pl.DataFrame({"id": [f"k{i}" for i in range(600)], "y": ["a", "b"] * 300})
+    said = {"target": "y", "category": "id", "max_levels": 600}
+    assert load(frame, **said).n_features == 420
+    monkeypatch.setattr("klayer.data.tables.packed.memory_bound", lambda: 10**6)
+    with refuses(
+        "X: features must fit into half of the memory, but these 420 take 1,008,000 bytes"
+    ):
+        load(frame, **said)
+
+
+def test_a_test_file_without_the_target_is_for_predict(tmp_path):
+    frame = split_frame().drop("part", "when")
+    frame.write_csv(tmp_path / "train.csv")
+    frame.drop("y").write_csv(tmp_path / "test.csv")
+    with refuses(
+        f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
+    ):
+        load(tmp_path, target="y")

@@ -14,6 +14,7 @@ pl = pytest.importorskip("polars")
 
 from klayer.data import load  # noqa: E402
 from klayer.data.tables.columns import as_kind  # noqa: E402
+from klayer.data.tables.libsvm import looks_like_libsvm  # noqa: E402
 from klayer.data.tables.read_table import is_table, read_table  # noqa: E402
 from klayer.errors import KlayerError  # noqa: E402
 
@@ -60,6 +61,8 @@ SPELLINGS = {
     "semicolons": (b"a;b\n1;2.5\n3;4.5\n", "t.csv"),
     "decimal commas": (b"a;b\n1;2,5\n3;4,5\n", "t.csv"),
     "Excel's first line": (b"sep=;\na;b\n1;2.5\n3;4.5\n", "t.csv"),
+    "blanks": (b"  a   b\n 1  2.5 \n 3\t 4.5\n", "t.data"),
+    "one tab and two": (b"a\tb\n1\t\t2.5\n3\t4.5\n", "t.txt"),
     "quotes": (b'"a","b"\n"1","2.5"\n"3","4.5"\n', "t.csv"),
     "empty lines": (b"\na,b\n\n1,2.5\n\n3,4.5\n\n\n", "t.csv"),
     "lines of commas": (b"a,b\n1,2.5\n,\n3,4.5\n,\n", "t.csv"),
@@ -82,6 +85,10 @@ HEADINGS = {
     "numbers of rows and columns over numbers": (
         "150,4,setosa\n5.1,3.5,0\n",
         ["150", "4", "setosa"],
+    ),
+    "texts that come again below": (
+        "f,t,won\nt,t,won\nf,t,lost\n",
+        ["column_1", "column_2", "column_3"],
     ),
     "the same name twice": ("x,x\n1,2\n", ["x", "x (2)"]),
     "no name": ("x,\n1,2\n", ["x", "column_2"]),
@@ -322,6 +329,12 @@ def test_a_libsvm_file_is_known_by_its_content(tmp_path, name):
     assert read_table(path).target == ("label",)
 
 
+def test_a_long_line_of_numbers_is_no_libsvm_and_is_told_at_once():
+    line = ",".join(f"-{i}.{i}e-{i}" for i in range(400)).encode()
+    assert not looks_like_libsvm(line + b"\n" + line)
+    assert looks_like_libsvm(b"-1.5e-3,2 qid:3 1:0.5 # two\n")
+
+
 def test_several_labels_of_a_libsvm_file_are_columns_of_yes_and_no(tmp_path):
     table = read_table(write(tmp_path, "1,3 1:1\n3 1:2\n1 2:1\n", "m.libsvm"))
     assert table.target == ("label_1", "label_3")
@@ -387,3 +400,56 @@ def test_without_polars_a_table_says_what_to_install(tmp_path, monkeypatch):
         "tables are read by polars, which is not installed: `pip install klayer[tables]`."
     ):
         read_table(write(tmp_path, "a,b\n1,2\n"))
+
+
+def test_an_array_in_a_file_is_a_table_without_names(tmp_path):
+    rows = np.column_stack([np.arange(40.0), np.arange(40) % 2])
+    np.save(tmp_path / "t.npy", rows)
+    data = load(tmp_path / "t.npy", target=-1)
+    assert (data.class_names, data.n_features) == (("0", "1"), 1)
+    np.save(tmp_path / "t.npy", np.zeros((2, 3, 4)))
+    with refuses(f"{tmp_path / 't.npy'}: a table must have shape (N, D) with at least one row"):
+        load(tmp_path / "t.npy", target=-1)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("a", "1e39"), ("a", "-1e40"), ("b", "1e300"), ("a", "1e400"), ("b", "inf")],
+)
+def test_a_number_too_large_to_be_calculated_with_is_named_with_its_line(tmp_path, column, cell):
+    rows = [["7", f"{i / 2}", "train" if i < 40 else "test", "pq"[i % 2]] for i in range(60)]
+    rows[45]["ab".index(column)] = cell
+    path = write(tmp_path, "\n".join(["a,b,part,y", *map(",".join, rows)]))
+    with refuses(f"{path}, column '{column}', line 47: must be "):
+        load(path, target="y", split="part")
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-40, 1e37, 1e150])
+def test_tiny_and_huge_scales_are_the_same_data(tmp_path, scale):
+    rows = [f"{scale * (i % 7)!r},{'pq'[i % 2]}" for i in range(40)]
+    data = load(write(tmp_path, "\n".join(["a,y", *rows])), target="y")
+    wanted = np.array([i % 7 for i in range(40)], float)
+    found = np.concatenate([data.standardised(split) for split in data.splits])[:, 0]
+    assert len(np.unique(found)) == len(np.unique(wanted))
+    assert 1 < np.abs(found).max() < 3
+
+
+def test_a_line_longer_than_the_head_of_a_file_is_read_whole(tmp_path):
+    names = [f"a_long_name_of_a_column_{i}" for i in range(6000)]
+    lines = [",".join(names), *(",".join(str((i * j) % 7) for j in range(6000)) for i in range(3))]
+    table = read_table(write(tmp_path, "\n".join(lines)))
+    assert table.names == names
+    assert len(table) == 3
+
+
+def test_a_form_feed_in_a_cell_ends_no_line(tmp_path):
+    for name, text in (
+        ("a.csv", "a,b\x0c\n1,x\x0cy\n2,\u2028z\n"),
+        (
+            "a.arff",
+            "@relation r\n@attribute a real\n@attribute b string\n@data\n1,x\x0cy\n2,\u2028z\n",
+        ),
+    ):
+        table = read_table(write(tmp_path, text, name))
+        assert len(table) == 2
+        assert table.column(table.names[1]).levels == ("x\x0cy", "z")

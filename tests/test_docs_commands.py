@@ -117,6 +117,7 @@ def prepared(page, line, runs, place):
         shutil.copytree(runs / kind, place / "RUN")
     shutil.copytree(runs / "other", place / "OTHER")
     words = shlex.split(line)[1:]
+    words += ["--yes"] * ("remove" in words)  # nobody can be asked here
     for i, word in enumerate(words):
         if word.endswith(".toml"):
             (place / word).write_text(blocks(page, "toml")[0], encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from klayer.errors import KlayerError
 from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network, dropout_keys
 from klayer.nn.first_layer import lay_out
-from klayer.nn.pieces.dropout import kept
+from klayer.nn.pieces.dropout import Draws
 from pieces import PIECES
 
 HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
@@ -105,9 +105,9 @@ def test_all_pieces_match_pytorch(pieces, rng):
             if not drops or layer == network.depth:
                 return h
             out = np.empty(h.shape, bool)
-            bits = np.random.Philox(key=numbers["dropout_key"][p])
             rate = rates[p] if layer else rates[p] / 2
-            return h * torch.tensor(out) * kept(bits, rate, update, layer, out)
+            factor = Draws(numbers["dropout_key"][p], rate, layer, out).draw(update)
+            return h * torch.tensor(out) * factor
 
         loss, _, expected = torch_cost_and_grads(network, params, p, x, labels, 0.0, drop)
         assert plan.losses()[p] == pytest.approx(loss, rel=1e-12)
@@ -270,10 +270,10 @@ def test_a_stored_network_names_its_pieces():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pieces": [{"piece": "gelu"}]}, "unknown piece 'gelu'"),
+        ({"pieces": [{"piece": "mish"}]}, "unknown piece 'mish'"),
         ({"pieces": []}, "must be those of its architecture"),
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
-        ({"skip": True}, "unknown property 'skip'"),
+        ({"shortcut": True}, "unknown property 'shortcut'"),
     ],
 )
 def test_a_stored_network_that_this_version_does_not_know_is_refused(change, message):

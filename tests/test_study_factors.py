@@ -38,6 +38,17 @@ def made(**grid):
         ({"train_samples": [100, 200]}, ["train_samples"], ["100 rows", "200 rows"]),
         ({"dtype": ["float32", "float64"]}, ["dtype"], ["dtype float32", "dtype float64"]),
         ({"half_cycle": ["2 epochs", 30]}, ["half_cycle"], None),
+        (
+            {"layer_norm": ["hidden", "none"]},
+            ["layer_norm"],
+            ["layer normalisation hidden", "no layer normalisation"],
+        ),
+        ({"dropout": [0.0, 0.5]}, ["dropout"], ["dropout 0", "dropout 0.5"]),
+        (
+            {"class_weights": ["none", "balanced"]},
+            ["class_weights"],
+            ["no class weights", "class weights balanced"],
+        ),
     ],
 )
 def test_arms_are_called_by_what_varies(grid, names, called):
@@ -134,6 +145,14 @@ def test_a_grid_leaves_out_arms_that_would_be_the_same():
 def test_what_has_no_effect_anywhere_is_still_refused():
     with pytest.raises(KlayerError, match="bn_eps"):
         Study.from_values({"settings": {"bn_eps": 1e-5}, "grid": {"hidden": [[8], [9]]}})
+
+
+@pytest.mark.parametrize(
+    "values", [{"grid": {"data": ["digits", "x.npz"]}}, {"arms": [{"data": "digits"}]}]
+)
+def test_arms_on_other_data_are_answered_with_the_way_to_do_it(values):
+    with pytest.raises(KlayerError, match=r"one data set.*klayer report RUN OTHER"):
+        Study.from_values(values)
 
 
 def test_arms_without_a_name_are_told_apart_by_what_they_set():

@@ -62,6 +62,29 @@ def test_a_folder_that_holds_anything_else_is_left_as_it_is(tmp_path, name):
     assert sorted(one.name for one in folder.iterdir()) == sorted(["inputs.safetensors", name])
 
 
+@posix
+@pytest.mark.parametrize("nth", range(12))
+def test_a_run_that_could_not_be_begun_leaves_no_folder(tmp_path, monkeypatch, nth):
+    real, count = os.fsync, iter(range(100))
+
+    def refuse(handle):
+        if next(count) == nth:
+            raise OSError(28, os.strerror(28))
+        real(handle)
+
+    out, said = tmp_path / "run", "No space left on device. Free some space --resume"
+    with monkeypatch.context() as during:
+        during.setattr(os, "fsync", refuse)
+        try:
+            run_study(STUDY, out=out)
+        except KlayerError as error:
+            said = str(error)
+    assert "No space left on device. Free some space" in said
+    assert out.exists() == ("--resume" in said)
+    run = resume_study(out) if out.exists() else run_study(STUDY, out=out)
+    assert len(run.networks) == 1
+
+
 def test_runs_of_one_second_have_directories_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = {run_study(STUDY).path for _ in range(3)}

@@ -181,6 +181,40 @@ def test_progress_is_shown_where_it_is_asked_for(rows, monkeypatch, capsys):
 def test_what_is_over_at_once_shows_nothing(rows, monkeypatch):
     shown = []
     monkeypatch.setattr("klayer.progress._Terminal", lambda file: shown.append(file))
-    monkeypatch.setattr(fitting, "way_to_show", lambda: "live")
+    monkeypatch.setattr(fitting, "unasked_way", lambda: "live")
     kl.fit(*rows, **BRIEF)
     assert shown == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: kl.load(3), "must have shape (N, D)"),
+        (
+            lambda: kl.read_study(3),
+            "`source` must be a TOML file or the name of a study, but got 3",
+        ),
+        (
+            lambda: kl.run_study(3),
+            "`study` must be a Study, a TOML file or a name, but got 3 (int)",
+        ),
+        (lambda: kl.run_search(3), "`study` must be a Study"),
+        (lambda: kl.run_study("quik"), "unknown study 'quik': did you mean 'quick'?"),
+        (lambda: kl.Run(None), "`path` must be the path of a run directory, but got None"),
+        (lambda: kl.write_report(3), "`run` must be a run or the path of one, but got 3 (int)"),
+        (lambda: kl.Feed(3), "`dataset` must be a data set, but got 3 (int)"),
+        (lambda: kl.Population(kl.load("digits"), [kl.Member(kl.Settings(), 0)]), "must be a Feed"),
+        (lambda: kl.Population(kl.Feed(kl.load("digits")), [3]), "must be a list of Member"),
+        (lambda: kl.Member("x", 0), "`settings` must be kl.Settings(...), but got 'x' (str)"),
+        (lambda: kl.Trainer(3), "`population` must be a Population, but got 3"),
+        (lambda: kl.Engine("x"), "`workers` must be a whole number"),
+        (lambda: kl.load_population(3), "`path` must be a path, but got 3"),
+        (lambda: kl.run_of(3), "`population` must be what kl.fit returned, but got 3"),
+        (lambda: kl.Settings(3), "`hidden` must be a list of whole numbers"),
+        (lambda: kl.plot_curves("x"), "a population or a run can be drawn"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_at_every_door(call, message):
+    with pytest.raises(kl.KlayerError) as refused:
+        call()
+    assert message in str(refused.value)

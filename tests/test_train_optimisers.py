@@ -328,3 +328,22 @@ def test_networks_with_and_without_clipping_do_not_share_a_population(digits32, 
     with pytest.raises(KlayerError, match=r"network 1 has clip_norm=1.0 instead of 0.0"):
         Population(digits32, [one, two])
     Population(digits32, [two, Member(replace(brief, clip_norm=3.0), 0)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"optimiser": "adam"}, True),
+        ({"optimiser": "adam", "lr_max": 0.01}, False),
+        ({"optimiser": "muon", "lr_max": 0.5}, True),
+        ({"optimiser": "nesterov"}, False),
+        ({}, False),
+    ],
+)
+def test_a_rate_that_is_rarely_meant_is_said(settings, said):
+    from klayer.study import Study
+
+    notes = Study.from_values({"settings": settings}).require_updates(1000)
+    assert bool(notes) is said
+    if said:
+        assert "0.001 to 0.01 is usual: `klayer train --find-lr` suggests one" in notes[0]

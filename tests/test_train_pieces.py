@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.nn.pieces.dropout import dropout_keys, kept
+from klayer.nn.pieces.dropout import Draws, dropout_keys
 from klayer.train import Engine, Feed, Member, Population, Settings, Trainer
 from klayer.train.state import TrainingState
 
@@ -122,10 +122,11 @@ def test_large_first_layers_drop_inputs_too(rng):
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
 def test_the_share_that_is_dropped_is_the_rate_and_the_expectation_stays(rate):
-    bits, out = np.random.Philox(key=dropout_keys([3])[0]), np.empty((40, 100), bool)
+    out = np.empty((40, 100), bool)
+    draws = Draws(dropout_keys([3])[0], rate, 1, out)
     shares, means = [], []
     for update in range(500):
-        factor = kept(bits, rate, update, 1, out)
+        factor = draws.draw(update)
         shares.append(1 - out.mean())
         means.append(factor * out.mean())
     error = 5 / np.sqrt(500 * out.size)
@@ -136,14 +137,14 @@ def test_the_share_that_is_dropped_is_the_rate_and_the_expectation_stays(rate):
 def test_what_is_dropped_follows_from_network_update_and_layer_alone():
     key = dropout_keys([5])[0]
 
-    def mask(update=3, layer=1, shape=(7, 9), key=key, used=False):
-        bits, out = np.random.Philox(key=key), np.empty(shape, bool)
-        if used:
-            bits.random_raw(5)
-        kept(bits, 0.5, update, layer, out)
+    def mask(update=3, layer=1, shape=(7, 9), key=key, before=()):
+        out = np.empty(shape, bool)
+        draws = Draws(key, 0.5, layer, out)
+        for one in (*before, update):
+            draws.draw(one)
         return out.ravel().tolist()
 
-    assert mask() == mask(used=True)
+    assert mask() == mask(before=(9, 3, 0))
     assert mask() == mask(shape=(21, 3))
     others = [mask(update=4), mask(layer=2), mask(key=dropout_keys([6])[0])]
     assert all(other != mask() for other in others)
@@ -151,9 +152,8 @@ def test_what_is_dropped_follows_from_network_update_and_layer_alone():
 
 def test_dropout_is_philox_and_so_the_same_on_every_machine():
     """The bits of Random123's own example: key and counter 0."""
-    bits = np.random.Philox(key=[0, 0])
     out = np.empty(64, bool)
-    kept(bits, 0.5, 0, 0, out)
+    Draws(np.zeros(2, np.uint64), 0.5, 0, out).draw(0)
     again = np.random.Philox(key=[0, 0], counter=[0, 0, 0, 0]).random_raw(9)
     expected = [(int(word) >> shift) & 255 for word in again[1:] for shift in range(0, 64, 8)]
     assert out.tolist() == [byte >= 128 for byte in expected]
@@ -165,7 +165,10 @@ def test_dropout_is_philox_and_so_the_same_on_every_machine():
         ({"dropout": 1.0}, "0 <= dropout < 1"),
         ({"input_dropout": -0.1}, "input_dropout"),
         ({"smoothing": 1.0}, "smoothing"),
-        ({"activation": "swish"}, "unknown activation 'swish'"),
+        ({"activation": "swish"}, "unknown activation 'swish': did you mean 'silu'"),
+        ({"loss": "mse"}, "unknown loss 'mse': did you mean 'squared'"),
+        ({"loss": "BCE"}, "unknown loss 'BCE': did you mean 'binary_cross_entropy'"),
+        ({"loss": "pinball"}, "unknown loss 'pinball': did you mean 'quantile'"),
         ({"activation": ("relu", "tahn")}, "did you mean 'tanh'"),
         ({"bn_place": "after"}, "`bn_place` has an effect with batch_norm="),
         ({"bn_momentum": 0.5}, "`bn_momentum` has an effect with batch_norm="),

@@ -9,7 +9,7 @@ import pytest
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 from klayer.nn import Workspace
-from klayer.train import Engine, Feed, Member, Population, Settings, Trainer
+from klayer.train import SETTINGS, Engine, Feed, Member, Population, Settings, Trainer
 from klayer.train.averaging import statistics
 from klayer.train.state import TrainingState
 
@@ -66,20 +66,50 @@ WITH_ALL = {
         "smoothing": 0.1,
         "augment": "mirror,crop:1,jitter:0.1,cutout:2,noise:0.05,mixup",
         "warm_up": 5,
+        "peak_decay": 0.9,
+        "ema_decay": 0.9,
         "activation": "gelu",
     },
 }
 
 
 def eight(slow, change):
+    """Eight networks; every number that has an effect is another one in each."""
     rate = 0.03 if change.get("optimiser") in ("adam", "muon") else 0.3
     settings = replace(slow, **change)
-    own = [{"ema_decay": 0.8 + 0.02 * p} if settings.average == "ema" else {} for p in range(8)]
-    clip = [{"clip_norm": 0.5 + p} if settings.clip_norm else {} for p in range(8)]
+    numbers = {
+        name: getattr(settings, name)
+        for name in Settings.per_network()
+        if isinstance(getattr(settings, name), float)
+        and SETTINGS[name].has_effect(settings)
+        and name not in ("lr_min", "lr_max", "l2")
+    }
     return [
-        Member(replace(settings, lr_max=rate / (1 + p), l2=1e-3 * p, **own[p], **clip[p]), p)
+        Member(
+            replace(
+                settings,
+                lr_max=rate / (1 + p),
+                l2=1e-3 * p,
+                **{name: value * (1 - 0.04 * p) for name, value in numbers.items()},
+            ),
+            p,
+        )
         for p in range(8)
     ]
+
+
+def test_every_number_of_a_network_is_its_own_in_one_population(slow):
+    members = eight(slow, WITH_ALL["all"])
+    differ = {
+        name
+        for name in Settings.per_network()
+        if len({getattr(member.settings, name) for member in members}) == 8
+    }
+    assert differ >= {
+        *("l2", "lr_max", "momentum", "beta2", "optimiser_eps", "weight_decay", "clip_norm"),
+        *("dropout", "input_dropout", "smoothing", "bn_momentum", "ema_decay", "peak_decay"),
+    }
+    assert len({member.settings.shared for member in members}) == 1
 
 
 @pytest.mark.parametrize("change", WITH_ALL.values(), ids=WITH_ALL)
@@ -232,7 +262,8 @@ def test_a_network_that_gets_no_better_stops_and_ends_with_its_best_weights(digi
                 assert (getattr(population.state, group)[key][p] == value[0]).all()
         history = population.state.history["validation_loss"][p]
         assert np.isfinite(history[: (stop or len(loss)) + 1]).all()
-        assert stop is None or np.isnan(history[stop + 1 :]).all()
+        # From then on the curve is that of the weights that it ended with.
+        assert stop is None or (history[stop + 1 :] == history[best]).all()
         stopped_early += stop is not None
     assert stopped_early
     assert np.isfinite(population.evaluate("test")["accuracy"]).all()

@@ -9,8 +9,10 @@ import pytest
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 from klayer.model import Model
+from klayer.report import write_report
 from klayer.study import Run, Study
-from klayer.study.launch import run_study
+from klayer.study.launch import run_search, run_study
+from klayer.study.search.tables import finalist_table, measure_in, sorted_rows, trial_table
 from klayer.train import Engine, Feed, Member, Population, Settings, Trainer, fit
 from klayer.train.metrics import METRICS, main_metric, measures
 
@@ -80,6 +82,7 @@ def test_quantiles_are_predicted_in_order_and_cover_their_share(prices):
     )  # fmt: skip
     train = prices.splits["train"]
     found = model.predict(train.features)[0].reshape(200, 2, 3)
+    assert (np.diff(found, axis=-1) >= 0).all()
     below = (train.labels[:, :, None] <= found).mean(axis=0)
     assert np.abs(below - [0.1, 0.5, 0.9]).max() < 0.12
 
@@ -131,6 +134,36 @@ def test_a_study_of_a_regression_stores_its_scores_and_predicts_from_its_folder(
     found = model.predict_values(test.features)[0]
     assert np.abs(found - test.labels).mean(axis=0)[1] < 200  # in the unit of the target
     assert "test_r2" in (run.path / "summary.json").read_text()
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_search_of_a_regression_is_judged_by_r2_and_tells_it(
+    prices, tmp_path, monkeypatch, prune
+):
+    monkeypatch.setattr("klayer.study.study.load", lambda *_, **__: prices)
+    study = Study.from_values(
+        {
+            "data": "prices",
+            "settings": {"hidden": [8], "half_cycle": "2 epochs", "batch_size": 20, "cycles": 2},
+            "search": {
+                "trials": 4,
+                "prune": prune,
+                "stages": [{"l2": "1e-5:1e-1"}],
+                "finalists": {"top": 1, "seeds": 2, "cycles": 1},
+            },
+        },
+        "test",
+    )
+    run = run_search(study, out=tmp_path / "run")
+    rows = trial_table(run)
+    assert {"validation_r2", "train_r2"} <= rows[0].keys()
+    done = [row for row in rows if row["state"] != "pruned"]
+    best = max(done, key=lambda row: row["validation_r2"])
+    assert finalist_table(run)[0]["trial"] == best["trial"]
+    assert sorted_rows(done)[-1] == best
+    assert measure_in(rows).word == "R²"
+    (page,) = [path for path in write_report(run) if path.suffix == ".html"]
+    assert "validation R²" in page.read_text(encoding="utf-8")
 
 
 def test_a_regression_whose_target_is_constant_has_a_score(X):

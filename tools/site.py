@@ -19,6 +19,7 @@ TITLES = {
     "nn": "Networks",
     "train": "Training",
     "model": "Trained networks",
+    "estimator": "Estimators",
     "gradcheck": "Gradient checks",
     "study": "Studies",
     "report": "Pages",

@@ -33,6 +33,8 @@ _HOMES = {
     "fit": "klayer.train",
     "fit_together": "klayer.train",
     "load_population": "klayer.train",
+    "KLayerClassifier": "klayer.estimator",
+    "KLayerRegressor": "klayer.estimator",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["KlayerError", "broken_rule", "invalid", "located", "unknown_name"]
+__all__ = ["KlayerError", "broken_rule", "invalid", "located", "require_kind", "unknown_name"]
 
 
 class KlayerError(ValueError):
@@ -51,6 +51,38 @@ def unknown_name(
     hint = f" did you mean {alike[close[0]]!r}?" if close else ""
     hint = f" {meant}" if meant else hint
     return KlayerError(f"unknown {kind} {str(name)!r}:{hint} Known: {', '.join(known)}.")
+
+
+def require_kind(
+    value: object, kinds: type | tuple[type, ...], name: str, wanted: str, hint: str = ""
+) -> None:
+    """Refuse a value of another kind than is needed.
+
+    Parameters
+    ----------
+    value : object
+    kinds : type or tuple of type
+    name : str
+        Of the argument.
+    wanted : str
+        The kinds in words.
+    hint : str
+        The next step.
+
+    Raises
+    ------
+    KlayerError
+
+    Examples
+    --------
+    >>> require_kind(3, str, "path", "a path", "name a file")
+    Traceback (most recent call last):
+        ...
+    klayer.errors.KlayerError: `path` must be a path, but got 3 (int): name a file.
+    """
+    if not isinstance(value, kinds):
+        said = f"`{name}` must be {wanted}, but got {value!r:.60} ({type(value).__name__})"
+        raise KlayerError(f"{said}: {hint}." if hint else f"{said}.")
 
 
 def located(where: str, message: str) -> KlayerError:

@@ -195,8 +195,9 @@ class Model(Told):
         place = self.standardiser.beyond(X, dtype)
         if place is not None:
             row, column = place
+            title = repr(self.encoder.feature_names[column]) if self.encoder else column
             raise KlayerError(
-                f"`X`, row {row}, column {column}: must be near enough to the rows of training to be "
+                f"`X`, row {row}, column {title}: must be near enough to the rows of training to be "
                 f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
                 f"{self.standardiser.mean[column]:g}."
             )
@@ -212,7 +213,8 @@ class Model(Told):
         for start in range(0, len(X), ROWS):
             rows = slice(start, start + ROWS)
             x = self.standardiser.transform(X[rows], dtype)
-            found[:, rows] = self.network.predict(self.params, x, self.running)
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                found[:, rows] = self.network.predict(self.params, x, self.running)
         wrong = ~np.isfinite(found).all(axis=-1)
         if wrong.any():
             network, row = (int(i) for i in np.argwhere(wrong)[0])

@@ -14,15 +14,18 @@ import time
 from types import TracebackType
 from typing import Any, Literal, Protocol, TextIO
 
+from klayer.printable import printable
 from klayer.shown import cell_len
 
-__all__ = ["EVERY", "Meter", "clock", "way_to_show"]
+__all__ = ["EVERY", "PATIENCE", "Meter", "clock", "unasked_way", "way_to_show"]
 
 Way = Literal["live", "notebook", "lines", "off"]
 
 # Seconds between two lines where nothing can be shown in place; and between two pictures where it can.
 EVERY, REFRESH = 30.0, 0.25
 BAR = 20
+# Seconds before a call shows progress that nobody asked for: what is over at once shows nothing.
+PATIENCE = 0.5
 
 
 def clock(seconds: float) -> str:
@@ -53,6 +56,12 @@ def way_to_show(file: TextIO | None = None) -> Way:
     terminal = hasattr(file, "isatty") and file.isatty()
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown", "")
     return "live" if terminal and (not dumb or os.name == "nt") else "lines"
+
+
+def unasked_way() -> Way:
+    """Return how a call shows progress if nobody said whether: a log is left alone."""
+    way = way_to_show()
+    return "off" if way == "lines" else way
 
 
 class _View(Protocol):
@@ -235,7 +244,7 @@ class Meter:
             self._view.show(self.lines(self._view.width))
 
     def _print(self, line: str) -> None:
-        print(line, file=self.file, flush=True)
+        print(printable(line), file=self.file, flush=True)
 
 
 def _fitted(what: str, done: float, total: float, spent: float, note: str, width: int) -> list[str]:
@@ -277,10 +286,10 @@ class _Terminal:
     def show(self, lines: list[str]) -> None:
         from rich.text import Text
 
-        self.live.update(Text("\n".join(lines)), refresh=True)
+        self.live.update(Text("\n".join(map(printable, lines))), refresh=True)
 
     def leave(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True)
+        self.console.print(printable(line), soft_wrap=True)
 
     def close(self) -> None:
         self.live.stop()

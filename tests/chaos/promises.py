@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chaos import company, damage, kills, refusals, soak
+from chaos import company, damage, foreign, kills, refusals, soak
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ PROMISES = [
     Promise("power", "written, flushed, renamed, folder flushed, in each save", refusals.in_order, 1, 1),
     Promise("damage", "flipped bits and lost ends are found", damage.is_found, 5000, 60),
     Promise("mending", "a damaged run that goes on ends as an unharmed one", damage.is_mended, 100, 4),
+    Promise("foreign", "of whole files that say strange things come errors of ours alone",
+            foreign.only_errors_of_ours, 3000, 40),
     Promise("lock", "never two hold a run", company.lock_holds_one, 10_000, 300),
     Promise("two", "two go on with one run: no record twice", company.two_go_on, 30, 1),
     Promise("second", "runs begun in one second have directories of their own",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
 from klayer.cli import data, runs
+from klayer.cli.echo import echo
 from klayer.cli.gradcheck import gradcheck
 from klayer.cli.grade import grade
 from klayer.cli.help import HelpedCommand, HelpedGroup
@@ -18,6 +20,7 @@ from klayer.cli.report import report
 from klayer.cli.search import search
 from klayer.cli.train import study, train
 from klayer.errors import KlayerError
+from klayer.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -47,7 +50,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib import metadata
 
-        typer.echo(f"klayer {metadata.version('klayer')}")
+        echo(f"klayer {metadata.version('klayer')}")
         raise typer.Exit
 
 
@@ -63,6 +66,9 @@ def _options(
 
 def main() -> None:
     """Run the command: a user's mistake becomes one message on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal can't write is escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(prog_name="klayer", standalone_mode=False)
         if isinstance(status, int):
@@ -79,7 +85,7 @@ def main() -> None:
     except KlayerError as error:
         if _state["debug"]:
             raise
-        print(f"klayer: {error}", file=sys.stderr)
+        print(f"klayer: {printable(error, keep=chr(10))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -91,5 +97,5 @@ def main() -> None:
         if _state["debug"]:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"klayer: {where}{error.strerror or error}.", file=sys.stderr)
+        print(f"klayer: {printable(f'{where}{error.strerror or error}')}.", file=sys.stderr)
         sys.exit(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data
+from klayer.cli.echo import echo
 from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.options import DataCommand, said
 from klayer.cli.output import terminal_width
@@ -52,9 +53,9 @@ def _print(*parts: str | ShownTable) -> None:
 
     for part in parts:
         if isinstance(part, str):
-            typer.echo(part)
+            echo(part)
         else:
-            typer.echo(f"\n{to_text([part], '', terminal_width())}\n")
+            echo(f"\n{to_text([part], '', terminal_width())}\n")
 
 
 @app.command("list", cls=HelpedCommand)
@@ -78,7 +79,7 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             lines.append(f"{source.shape}, {source.n_classes} classes, {sizes} samples")
         typer.secho(source.name, bold=True)
         for line in lines:
-            typer.echo(f"  {line}")
+            echo(f"  {line}")
         typer.secho(f"  {source.found or 'not found'}", fg="green" if source.found else "yellow")
     _print(
         "",

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ def range_test(
 ) -> None:
     """Test the networks of a study's only arm; draw, print and suggest."""
     from klayer.cli.progress import progress
-    from klayer.data import load
     from klayer.report.range_test import range_figure
     from klayer.train import find_lr
 
@@ -37,7 +35,7 @@ def range_test(
         raise KlayerError(f"`--out` must be a new or an empty folder, but {folder} is not empty.")
     settings = study.arms[0].settings
     with study.named(), progress(study.data, data_dir, quiet or as_json) as bars:
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         bars.meter.begin(f"range test on {dataset.name}", 1.0)
         test = find_lr(
             dataset,
@@ -46,6 +44,8 @@ def range_test(
             workers=workers,
             on_progress=bars.meter.move,
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     files = range_figure(test).save(folder)
     found = test.suggestion
     if as_json:
@@ -60,14 +60,14 @@ def range_test(
             ],
             "files": [str(path) for path in files],
         }
-        typer.echo(json.dumps(plain, indent=1))
+        echo(json.dumps(plain, indent=1))
         return
     if math.isfinite(found):
         spread = sorted(s for s in test.suggestions.tolist() if math.isfinite(s))
         several = f" ({spread[0]:.2g} to {spread[-1]:.2g})" if len(spread) > 1 else ""
-        typer.echo(f"--lr-max {found:g}{several}")
+        echo(f"--lr-max {found:g}{several}")
     else:
-        typer.echo("no learning rate from 1e-6 to 10 lowers the loss of these networks.")
+        echo("no learning rate from 1e-6 to 10 lowers the loss of these networks.")
     if not quiet:
         for path in files:
-            typer.echo(str(path))
+            echo(str(path))

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klayer.cli.echo import echo
+
 if TYPE_CHECKING:
     from klayer.shown import ShownColumn
     from klayer.study import Run
@@ -21,6 +23,7 @@ __all__ = [
     "print_table",
     "require_one_alive",
     "terminal_width",
+    "written_score",
 ]
 
 
@@ -41,23 +44,33 @@ def percent(mean: float | None, sd: float | None = None) -> str:
     return f"{mean:.2%}" if sd is None else f"{100 * mean:.2f} ± {sd:.2%}"
 
 
+def written_score(row: Mapping[str, Any], split: str) -> str:
+    """Write what trials or finalists are judged by, with its standard deviation where there is one."""
+    from klayer.study.search.tables import measure_in, score_in
+
+    mean, sd = score_in(row, split), row[f"{split}_sd"]
+    if measure_in([row]).share:
+        return percent(mean, sd)
+    if mean is None:
+        return "-"
+    return f"{mean:.4g}" if sd is None else f"{mean:.4g} ± {sd:.2g}"
+
+
 def print_table(title: str, columns: Sequence[ShownColumn]) -> None:
     """Print a table that fits the terminal, under its title."""
-    import typer
 
     from klayer.shown import ShownTable, to_text
 
     rows = len(columns[0].cells)
     table = ShownTable(columns, [title] * rows, [False] * rows, announced=True)
-    typer.echo(to_text([table], "", terminal_width()) + "\n")
+    echo(to_text([table], "", terminal_width()) + "\n")
 
 
 def print_files(paths: Sequence[Path]) -> None:
     """Name the files that were written, a line each."""
-    import typer
 
     for path in paths:
-        typer.echo(str(path))
+        echo(str(path))
 
 
 def print_summary(run: Run) -> None:
@@ -72,7 +85,7 @@ def print_summary(run: Run) -> None:
     rows = list(arms)
     if single:
         rows = [arms[0].alone(record) for record in arms[0].records]
-        rows += [replace(arms[0], name="mean")] if len(rows) > 1 else []
+        rows += [replace(arms[0], name="mean", label="mean")] if len(rows) > 1 else []
     if not any(one.word == "state" and one.plain(arm) for one in shown for arm in rows):
         shown = [one for one in shown if one.word != "state"]
     print_table(
@@ -111,15 +124,16 @@ def require_one_alive(run: Run) -> None:
 
 def print_search(run: Run, results: Mapping[str, Any]) -> None:
     """Print the end of a search: what mattered, and the finalists beside what was published."""
-    import typer
 
     from klayer.shown import ShownColumn
+    from klayer.study.search.tables import measure_in, score_in
 
     if results["stopped"]:
-        typer.echo(f"no further stage: {results['stopped']}")
+        echo(f"no further stage: {results['stopped']}")
     if results["importance"]:
         parts = [f"{name} {value:.0%}" for name, value in results["importance"].items()]
-        typer.echo(f"importance for the validation accuracy: {', '.join(parts)}")
+        word = measure_in(results["trials"]).word
+        echo(f"importance for the validation {word}: {', '.join(parts)}")
     if not results["finalists"]:
         return
     names = [name for name in results["trials"][0] if name in results["stages"][0]["space"]]
@@ -127,7 +141,7 @@ def print_search(run: Run, results: Mapping[str, Any]) -> None:
     splits = [
         split
         for split in ("train", "validation", "test")
-        if any(row[f"{split}_accuracy"] is not None for row in finalists)
+        if any(score_in(row, split) is not None for row in finalists)
     ]
 
     def column(head: str, own: list[str], others: list[str], **about: Any) -> ShownColumn:
@@ -160,7 +174,7 @@ def print_search(run: Run, results: Mapping[str, Any]) -> None:
             *(
                 column(
                     split,
-                    [percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for row in finalists],
+                    [written_score(row, split) for row in finalists],
                     [percent(row.get(split)) for row in published],
                     rank=_RANKS.get(split, 0),
                 )

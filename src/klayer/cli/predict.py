@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
+from klayer.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +69,15 @@ def predict(
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
     if out is not None and not out.parent.is_dir():
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
+    if out is not None and any(one.resolve() == out.resolve() for one in files):
+        raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
     stored = Run(run)
     model = stored.model(stored.best(arm, seed))
     about = stored.info["data"]
     shape = about["image_shape"]
     if shape:
         for note in _unlike(files, tuple(shape), about.get("background", "white")):
-            typer.echo(f"{note}.", err=True)
+            echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
@@ -86,19 +90,19 @@ def predict(
         warnings.simplefilter("always")
         values = model.predict(X)[0]
     for hint in hints:
-        typer.echo(str(hint.message), err=True)
+        echo(str(hint.message), err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
             write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
         else:
             head, rows = _table(model, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
-        typer.echo(f"{out}: {len(names):,} rows", err=as_json)
+        echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        typer.echo(json_text(_records(model, names, values), indent=1))
+        echo(json_text(_records(model, names, values), indent=1))
     elif out is None:
         for line in _lines(model, names, values):
-            typer.echo(line)
+            echo(line)
 
 
 def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
@@ -157,10 +161,10 @@ def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str
     lines = []
     for one in _records(model, names, values):
         if model.task == "classification":
-            answer = f"{one['class']}\t{one['probability']:.3f}"
+            answer = f"{printable(one['class'])}\t{one['probability']:.3f}"
         elif model.task == "multilabel":
-            answer = ", ".join(one["labels"]) or "none"
+            answer = printable(", ".join(one["labels"])) or "none"
         else:
             answer = "\t".join(f"{value:.6g}" for value in one["values"].values())
-        lines.append(f"{one['input']}\t{answer}")
+        lines.append(f"{printable(one['input'])}\t{answer}")
     return lines

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
 __all__ = ["report"]
@@ -41,28 +42,36 @@ def report(
 
     Example: klayer report runs/monday runs/tuesday --out both.html
     """
-    from klayer.report import compare_runs, write_report
-    from klayer.study import Run
+    from klayer.progress import Meter
 
     if len(runs) > 2:
         raise KlayerError(f"a report shows one run or compares two, but got {len(runs)}.")
-    if len(runs) == 1:
-        if out:
-            raise KlayerError(
-                "`--out` is for comparing two runs: the page of one run lies in its directory."
-            )
-        written = write_report(Run(runs[0]), pdf=pdf, png=png)
-    else:
-        if png:
-            raise KlayerError("`--png` draws the figures of one run, but got two: leave it away.")
-        names = [run.resolve().name for run in runs]
-        target = out or Path(f"compare-{names[0]}-{names[1]}.html")
-        written = [compare_runs(runs[0], runs[1], target)]
-        if pdf:
-            from klayer.report.pdf import print_pdf
-
-            written.append(print_pdf(target))
+    if len(runs) == 1 and out:
+        raise KlayerError(
+            "`--out` is for comparing two runs: the page of one run lies in its directory."
+        )
+    if len(runs) == 2 and png:
+        raise KlayerError("`--png` draws the figures of one run, but got two: leave it away.")
+    with Meter() as meter:
+        meter.phase("writing the page")
+        written = _write(runs, out, pdf, png)
     for path in written:
-        typer.echo(str(path))
+        echo(str(path))
     if show:
         typer.launch(str(written[0]))
+
+
+def _write(runs: list[Path], out: Path | None, pdf: bool, png: bool) -> list[Path]:
+    from klayer.report import compare_runs, write_report
+    from klayer.study import Run
+
+    if len(runs) == 1:
+        return write_report(Run(runs[0]), pdf=pdf, png=png)
+    names = [run.resolve().name for run in runs]
+    target = out or Path(f"compare-{names[0]}-{names[1]}.html")
+    written = [compare_runs(runs[0], runs[1], target)]
+    if pdf:
+        from klayer.report.pdf import print_pdf
+
+        written.append(print_pdf(target))
+    return written

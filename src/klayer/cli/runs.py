@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_runs
+from klayer.cli.echo import echo
 from klayer.cli.help import HelpedCommand, HelpedGroup
 from klayer.cli.output import print_table, terminal_width
 from klayer.errors import KlayerError
@@ -57,12 +58,10 @@ def _list(folder: Path, as_json: bool) -> None:
     found = find_runs(folder) if folder != USUAL or folder.exists() else []
     lines = [run_line(path) for path in found]
     if as_json:
-        typer.echo(json.dumps([{**asdict(one), "path": str(one.path)} for one in lines], indent=1))
+        echo(json.dumps([{**asdict(one), "path": str(one.path)} for one in lines], indent=1))
         return
     if not lines:
-        typer.echo(
-            f"no run directories in {folder}: `klayer train`, `study` and `search` make them."
-        )
+        echo(f"no run directories in {folder}: `klayer train`, `study` and `search` make them.")
         return
     print_table(
         f"{len(lines)} run{'s' * (len(lines) > 1)} in {folder}",
@@ -78,7 +77,7 @@ def _list(folder: Path, as_json: bool) -> None:
     )
     for one in lines:
         if one.problem:
-            typer.echo(one.problem)
+            echo(one.problem)
 
 
 @app.command(cls=HelpedCommand)
@@ -98,10 +97,10 @@ def compare(several: Several, as_json: AsJson = False) -> None:
     notes, rows = compare_lines([Run(path) for path in several])
     if as_json:
         plain = [{k: v for k, v in row.items() if k != "shown"} for row in rows]
-        typer.echo(json.dumps({"notes": notes, "rows": plain}, indent=1))
+        echo(json.dumps({"notes": notes, "rows": plain}, indent=1))
         return
     for note in notes:
-        typer.echo(note)
+        echo(note)
     splits = [
         split for split in ("train", "validation", "test")
         if any(row[split] is not None for row in rows)
@@ -158,11 +157,11 @@ def remove(
                     f"removing {about} needs a yes, and nobody can be asked here: say --yes."
                 )
             if not typer.confirm(f"Remove {about}?"):
-                typer.echo(f"{path}: kept")
+                echo(f"{path}: kept")
                 continue
         left = remove_run(path)
         rest = f", but not what klayer didn't write: {', '.join(left)}" if left else ""
-        typer.echo(f"{path}: removed{rest}")
+        echo(f"{path}: removed{rest}")
 
 
 @app.command(cls=HelpedCommand)
@@ -184,13 +183,13 @@ def check(
     found = check_run(run)
     damaged = [one for one in found if one.damage]
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+        echo(json.dumps([asdict(one) for one in found], indent=1))
     elif damaged:
         facts = [(one.path, f"{one.damage} {one.again}".strip()) for one in damaged]
         lead = f"{len(damaged)} of {len(found)} files of {run} are damaged."
-        typer.echo(to_text([Facts(facts, lead)], "", terminal_width()))
+        echo(to_text([Facts(facts, lead)], "", terminal_width()))
     else:
-        typer.echo(f"{run}: {len(found)} files, all whole.")
+        echo(f"{run}: {len(found)} files, all whole.")
     if damaged:
         raise typer.Exit(1)
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
-from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
+from klayer.cli.echo import echo
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, placed, said
 from klayer.cli.output import (
     number,
-    percent,
     print_files,
     print_search,
     print_table,
     require_one_alive,
+    written_score,
 )
 from klayer.errors import KlayerError
 
@@ -179,7 +180,7 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, placed(where, data))
     return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 
@@ -264,7 +265,7 @@ def _run(
     if as_json:
         from klayer.files import json_text
 
-        typer.echo(json_text({"run": str(run.path), **results}, indent=1))
+        echo(json_text({"run": str(run.path), **results}, indent=1))
     elif not quiet:
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])
@@ -280,21 +281,21 @@ class _Printer:
     def stage_begins(self, stage: Any) -> None:
         """Say what is drawn, and why."""
         self.meter.pause()
-        typer.echo(f"Stage {stage.stage}: {stage.wanted} trials, {stage.space}")
+        echo(f"Stage {stage.stage}: {stage.wanted} trials, {stage.space}")
         if stage.reason != "given":
-            typer.echo(f"because {stage.reason}")
+            echo(f"because {stage.reason}")
 
     def stage_ends(self, stage: Any, rows: list[dict[str, Any]]) -> None:
         """Print the trials, the best last."""
         from klayer.shown import ShownColumn
-        from klayer.study.search.tables import sorted_rows
+        from klayer.study.search.tables import measure_in, sorted_rows
 
         self.meter.pause()
         rows = sorted_rows(rows)
         several = any(row["validation_sd"] is not None for row in rows)
         states = [row["state"] + (f": {row['failure']}" if row["failure"] else "") for row in rows]
         print_table(
-            f"stage {stage.stage}, sorted by validation accuracy",
+            f"stage {stage.stage}, sorted by validation {measure_in(rows).word}",
             [
                 ShownColumn("trial", [str(row["trial"]) for row in rows]),
                 *(
@@ -304,7 +305,7 @@ class _Printer:
                 *(
                     ShownColumn(
                         split,
-                        [percent(row[f"{split}_accuracy"], row[f"{split}_sd"]) for row in rows],
+                        [written_score(row, split) for row in rows],
                         rank=rank,
                     )
                     for split, rank in (("validation", 0), ("train", 2))

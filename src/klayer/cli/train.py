@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_settings, complete_studies
+from klayer.cli.echo import echo
 from klayer.cli.options import (
     DataDir,
     Json,
@@ -20,6 +21,7 @@ from klayer.cli.options import (
     Seed,
     Seeds,
     Workers,
+    placed,
     said,
     with_seeds,
 )
@@ -141,7 +143,7 @@ def train(
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    study = Study.from_values(chosen, where)
+    study = Study.from_values(chosen, placed(where, data))
     if find_lr:
         from klayer.cli.find_lr import range_test
 
@@ -219,7 +221,7 @@ def study(
     values |= said(ctx)
     if not search:
         values["search"] = None
-    found = Study.from_values(values, where)
+    found = Study.from_values(values, placed(where, data))
     if dry_run:
         return _print_plan(found, data_dir, workers, as_json, quiet)
     return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf)
@@ -268,7 +270,7 @@ def _run(
     if as_json:
         from klayer.files import json_text
 
-        typer.echo(json_text({"run": str(run.path), **summary}, indent=1))
+        echo(json_text({"run": str(run.path), **summary}, indent=1))
     elif not quiet:
         print_summary(run)
         if run.study.search:
@@ -312,7 +314,7 @@ def _print_plan(
         }
         from klayer.files import json_text
 
-        typer.echo(json_text(plan, indent=1))
+        echo(json_text(plan, indent=1))
     elif not quiet:
         many = f"{len(study.arms)} arms" if len(study.arms) > 1 else "1 arm"
         seeds = f"seeds {', '.join(map(str, study.seeds))}"
@@ -327,7 +329,7 @@ def _print_plan(
                 ShownColumn("about", [_about(one.seconds) for one in found]),
             ],
         )
-        typer.echo(f"about {_about(total)} of training on this machine; nothing was trained.")
+        echo(f"about {_about(total)} of training on this machine; nothing was trained.")
 
 
 def _about(seconds: float) -> str:

@@ -22,6 +22,7 @@ from klayer.data.oddities import oddities
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.errors import KlayerError, unknown_name
+from klayer.printable import printable
 from klayer.shown import Facts, Part, ShownColumn, ShownTable, Told
 
 __all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_rows"]
@@ -182,6 +183,8 @@ class Dataset(Told):
         that were mapped, rows that were cut, a class that a split lacks. The last kind is found here.
     background : {"white", "black"}
         What was put behind transparent pixels, and is again when the networks label images.
+    split_by : str
+        The column that decided about the splits, by groups or by time: they are not drawn anew.
     task : {"classification", "regression", "multilabel"}
         What is to be learnt of a row: its class, a number or several, or for each label whether the
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
@@ -217,15 +220,18 @@ class Dataset(Told):
     encoder: Encoder | None = None
     notes: tuple[str, ...] = ()
     background: str = "white"
+    split_by: str = ""
 
     def __post_init__(self) -> None:
+        for field in ("name", "source"):
+            object.__setattr__(self, field, printable(getattr(self, field)))
         where = f"data set {self.name!r}" + (f" ({self.source})" if self.source else "")
         if "train" not in self.splits or not set(self.splits) <= set(SPLITS):
             raise KlayerError(
                 f"{where}: the splits must be train and, if there are any, validation and test, "
                 f"but got {', '.join(self.splits) or 'none'}."
             )
-        names = tuple(str(name) for name in self.class_names)
+        names = tuple(printable(name) for name in self.class_names)
         few, what = {
             "classification": (2, "two classes"),
             "regression": (1, "one target"),
@@ -264,7 +270,7 @@ class Dataset(Told):
             object.__setattr__(self, "image_shape", shape)
         tables = {name: (split.features, split.labels) for name, split in self.splits.items()}
         odd = [one for one in oddities(tables, names, self.task) if one not in self.notes]
-        object.__setattr__(self, "notes", (*map(str, self.notes), *odd))
+        object.__setattr__(self, "notes", (*map(printable, self.notes), *odd))
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +79,18 @@ class ColumnCode:
             names = [self.name]
         return [*names, f"{self.name}: missing"] if self.marks_gaps else names
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The column of each level, also as another format would write it, where that is clear."""
+        common = [_in_common(level) for level in self.levels]
+        times = Counter(common)
+        places = {one: index for index, one in enumerate(common) if times[one] == 1}
+        return places | {level: index for index, level in enumerate(self.levels)}
+
+    def _place(self, level: str) -> int:
+        rest = len(self.levels) if self.other else -1
+        return self._places.get(level, self._places.get(_in_common(level), rest))
+
     def put(self, column: DataColumn, out: NDArray[Any]) -> None:
         """Write the numbers of a column of this kind, (N,) -> (N, width)."""
         missing = column.missing
@@ -87,9 +101,7 @@ class ColumnCode:
         if self.kind == "category":
             out[...] = 0
             width = len(self.levels) + self.other
-            place = {level: index for index, level in enumerate(self.levels)}
-            rest = len(self.levels) if self.other else -1
-            to = np.array([place.get(level, rest) for level in column.levels], np.int64)
+            to = np.array([self._place(level) for level in column.levels], np.int64)
             codes = to[column.values] if len(to) else np.full(len(column), -1)
             if missing is not None:
                 codes = np.where(missing, -1, codes)
@@ -290,8 +302,16 @@ class Encoder:
         of each column, and nothing overflows or vanishes. Else they are float64.
         """
         from klayer.data.tables.columns import as_kind
+        from klayer.data.tables.packed import memory_bound
 
         dtype = self._dtype(table)
+        size = sum(map(len, rows.values())) * self.n_features * np.dtype(dtype).itemsize
+        if size > memory_bound():
+            raise KlayerError(
+                f"{table.where}: features must fit into half of the memory, but these "
+                f"{self.n_features:,} take {size:,} bytes: allow fewer levels of categories "
+                "(--max-levels), or leave columns out (--drop)."
+            )
         out = {
             split: np.empty((len(index), self.n_features), dtype) for split, index in rows.items()
         }
@@ -391,6 +411,17 @@ class Encoder:
                 raise KlayerError(f"the columns of a model are damaged ({error}).") from None
             codes.append(code)
         return cls(tuple(codes))
+
+
+def _in_common(level: str) -> str:
+    """Write a level as all formats do: 7, 7.0 and 007 are one number, True and TRUE one word."""
+    if level.lower() in ("true", "false"):
+        return level.lower()
+    try:
+        number = float(level)
+    except ValueError:
+        return level
+    return f"{number:.17g}"
 
 
 def _fits_float32(values: NDArray[Any]) -> bool:

@@ -191,6 +191,8 @@ def _array(values: Any, where: str) -> NDArray[Any]:
             f"{type(values).__name__}."
         )
     try:
+        if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+            values = np.ma.filled(values.astype(float), np.nan)
         found = np.asarray(values)
     except ValueError as error:
         raise KlayerError(f"`{where}` must be an array with equal rows: {error}.") from None

@@ -90,6 +90,7 @@ OPTIONS: Mapping[str, DataOption] = {
         ),
         DataOption("group_by", "name", "COLUMN", "Rows that agree here stay in one split."),
         DataOption("time", "name", "COLUMN", "The latest rows test, those before them validate."),
+        DataOption("weights", "name", "COLUMN", "How much each row counts in the loss, >= 0."),
         DataOption("validation_data", "name", "FILE", "A table of its own to validate."),
         DataOption("test_data", "name", "FILE", "A table of its own to test."),
         DataOption(
@@ -127,6 +128,8 @@ class DataOptions:
     missing : {"error", "mean"}
     split, group_by, time : str, optional
         Columns that decide about the splits.
+    weights : str, optional
+        Column that says how much each row counts in the loss.
     validation_data, test_data : str, optional
         Files.
     heading : {"auto", "yes", "no"}
@@ -140,7 +143,7 @@ class DataOptions:
     >>> DataOptions.from_values({"targe": "price"})
     Traceback (most recent call last):
     klayer.errors.KlayerError: unknown option of the data 'targe': did you mean 'target'? Known: \
-target, task, drop, category, max_levels, missing, split, group_by, time, validation_data, \
+target, task, drop, category, max_levels, missing, split, group_by, time, weights, validation_data, \
 test_data, heading, background.
     """
 
@@ -153,6 +156,7 @@ test_data, heading, background.
     split: str | None = None
     group_by: str | None = None
     time: str | None = None
+    weights: str | None = None
     validation_data: str | None = None
     test_data: str | None = None
     heading: str = "auto"

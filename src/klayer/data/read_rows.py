@@ -99,7 +99,7 @@ def _read(
     ending = path.suffix.lower()
     if ending in ENDINGS:
         return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
-    if is_table(path):
+    if is_table(path) and not (ending == ".npy" and (encoder is None or encoder.plain)):
         table = read_table(path, texts=encoder.texts if encoder else ())
         rows = rows_of(table, n_features, encoder)
         return rows, [f"{path}, row {row}" for row in range(len(rows))]

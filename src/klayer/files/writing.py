@@ -43,8 +43,8 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 _NEXT_STEPS = {
-    errno.ENOSPC: "Free some space on its disk, then give the command again.",
-    errno.EDQUOT: "Free some of your quota, then give the command again.",
+    errno.ENOSPC: "Free some space on its disk.",
+    errno.EDQUOT: "Free some of your quota.",
     errno.EACCES: "Choose a folder that you may write to.",
     errno.EPERM: "Choose a folder that you may write to.",
     errno.EROFS: "Choose a folder that can be written to.",

@@ -120,7 +120,7 @@ class Grades(Shown):
             ),
             ShownColumn("arrays", [", ".join(one.arrays) or "-" for one in rows], words=True),
             ShownColumn("cause", [one.cause or "-" for one in rows], words=True),
-            ShownColumn("seconds", [f"{one.seconds:.1f}" for one in rows]),
+            ShownColumn("seconds", [f"{one.seconds:.1f}" for one in rows], rank=1),
         )
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items() if count)
         caption = "Gradient checks, a row for each submission"

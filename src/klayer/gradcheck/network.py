@@ -29,7 +29,7 @@ from klayer.nn import (
 )
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
-from klayer.nn.pieces.dropout import kept
+from klayer.nn.pieces.dropout import Draws
 from klayer.nn.plan import Use
 
 __all__ = ["check_network", "generic_params"]
@@ -215,8 +215,8 @@ class _NetworkObjective:
             if network.drops_hidden if layer else network.drops_inputs:
                 out = np.empty((len(x), width), np.bool_)
                 rate = numbers["dropout" if layer else "input_dropout"]
-                bits = np.random.Philox(key=self.numbers["dropout_key"][p])
-                masks[layer] = kept(bits, rate, 0, layer, out) * out
+                draws = Draws(self.numbers["dropout_key"][p], rate, layer, out)
+                masks[layer] = draws.draw(0) * out
         return Reference(network, x, self.labels, l2, numbers, masks)
 
     def losses(self, params: Params) -> Array:

@@ -284,16 +284,18 @@ class Check(Shown):
         columns = [
             ShownColumn("term", [row.term for row in rows], words=True),
             ShownColumn("array", [row.name for row in rows], words=True, header=True),
-            ShownColumn("layer", [row.layer or "-" for row in rows], words=True),
-            ShownColumn("kind", [row.kind for row in rows], words=True),
-            ShownColumn("checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)]),
+            ShownColumn("layer", [row.layer or "-" for row in rows], words=True, rank=6),
+            ShownColumn("kind", [row.kind for row in rows], words=True, rank=5),
+            ShownColumn(
+                "checked", [f"{row.checked:,}{of[i]}" for i, row in enumerate(rows)], rank=2
+            ),
             ShownColumn("scaled", [number(row.scaled_error) for row in rows]),
-            ShownColumn("direction", [number(row.direction_error) for row in rows]),
-            ShownColumn("norm", [number(row.norm_error) for row in rows]),
-            ShownColumn("sum", [number(row.report_error) for row in rows]),
-            ShownColumn("worst at", worst, words=True),
-            ShownColumn("analytic", [f"{row.analytic:.5g}" for row in rows]),
-            ShownColumn("numeric", [f"{row.numeric:.5g}" for row in rows]),
+            ShownColumn("direction", [number(row.direction_error) for row in rows], rank=3),
+            ShownColumn("norm", [number(row.norm_error) for row in rows], rank=4),
+            ShownColumn("sum", [number(row.report_error) for row in rows], rank=7),
+            ShownColumn("worst at", worst, words=True, rank=1),
+            ShownColumn("analytic", [f"{row.analytic:.5g}" for row in rows], rank=1),
+            ShownColumn("numeric", [f"{row.numeric:.5g}" for row in rows], rank=1),
             ShownColumn("verdict", [row.told_verdict for row in rows], words=True),
         ]
         if len({row.term for row in rows}) == 1:

@@ -140,10 +140,10 @@ class ReportSection(Shown):
             ShownColumn("BN", [row.batch_norm for row in rows], words=True, text_only=True),
             ShownColumn("array", [row.name for row in rows], words=True, header=True),
             ShownColumn("published", [number(row.published) for row in rows]),
-            ShownColumn("central", [number(row.central) for row in rows]),
+            ShownColumn("central", [number(row.central) for row in rows], rank=2),
             ShownColumn("complex", [number(row.measured) for row in rows]),
-            ShownColumn("norm", [number(row.norm_error) for row in rows]),
-            ShownColumn("scaled", [number(row.scaled_error) for row in rows]),
+            ShownColumn("norm", [number(row.norm_error) for row in rows], rank=3),
+            ShownColumn("scaled", [number(row.scaled_error) for row in rows], rank=1),
             ShownColumn("verdict", [row.told for row in rows], words=True),
         )
         captions = [

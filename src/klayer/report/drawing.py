@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import base64
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
+from klayer.printable import printable
 from klayer.report import chart_worker
 
 __all__ = ["NotDrawn", "javascript_bundle", "newest_version", "pdf", "png", "svg"]
@@ -121,6 +123,24 @@ _WORKER = _Worker()
 atexit.register(_WORKER.end)
 
 
+def _drawable(value: Any) -> Any:
+    """Return a specification without what the chart library ends the process on.
+
+    Control characters in a text, whole numbers that no float holds, numbers that are not finite.
+    """
+    if isinstance(value, dict):
+        return {printable(key): _drawable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drawable(item) for item in value]
+    if isinstance(value, str):
+        return printable(value, keep="\n")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return float(value) if abs(value) < 10**300 else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 @cache
 def newest_version() -> str:
     """Return the newest Vega-Lite release that there is to render with."""
@@ -138,7 +158,7 @@ def svg(spec: dict[str, Any]) -> str:
     NotDrawn
         If the library ends or refuses it.
     """
-    return _WORKER.ask("svg", spec=spec, version=newest_version())
+    return _WORKER.ask("svg", spec=_drawable(spec), version=newest_version())
 
 
 def png(svg: str, scale: float) -> bytes:

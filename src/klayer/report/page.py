@@ -13,7 +13,9 @@ from typing import Any
 
 import jinja2
 
-from klayer.files import json_text, own_folder, write_bytes, write_text
+from klayer.errors import require_kind
+from klayer.files import NotWritten, json_text, own_folder, write_bytes, write_text
+from klayer.printable import printable
 from klayer.report.overview import overview
 from klayer.report.pdf import print_pdf
 from klayer.report.prose import answer, overall
@@ -21,6 +23,7 @@ from klayer.report.results import results
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.search import headline as search_headline
+from klayer.report.sections.search import picture as search_picture
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.sections.variance import said as spread_said
 from klayer.report.table import network_table
@@ -53,11 +56,18 @@ def write_report(run: Run | str | Path, *, pdf: bool = False, png: bool = False)
     KlayerError
         If there is no run at the path, or it can't be read.
     """
+    hint = "of a population, population.report(out) writes the page"
+    require_kind(run, (Run, str, Path), "run", "a run or the path of one", hint)
     run = run if isinstance(run, Run) else Run(run)
     try:
         return _write(run, pdf, png)
     except KeyboardInterrupt as error:
         error.args = (f"the page isn't written: `klayer report {run.path}` writes it",)
+        raise
+    except NotWritten as error:
+        error.args = (
+            f"{error} The results are stored: `klayer report {run.path}` writes the page.",
+        )
         raise
 
 
@@ -82,6 +92,8 @@ class Page:
         self.view = view
         self.material = Material(view)
         picture = overview(view)
+        if picture is None and view.run.kind == "search":
+            picture = search_picture(view)
         shown = [self.material.figure(picture, narrow=len(picture.panels) == 1)] if picture else []
         self.parts: list[Part] = []
         numbers, letters = count(1), iter(ascii_uppercase)
@@ -171,6 +183,13 @@ def _unfinished(view: RunView) -> str:
     )
 
 
+def _fit_for_markup(value: Any) -> Any:
+    """Escape what a page can't hold, or would hide, in a text; what is markup already stays."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value, keep="\n\t")
+    return value
+
+
 @cache
 def _template() -> jinja2.Template:
     """Return the page's template, style sheet and scripts in it."""
@@ -180,6 +199,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_fit_for_markup,
     )
     environment.policies["json.dumps_function"] = json_text
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from klayer.printable import printable
 from klayer.study.factors import labels, slug
 from klayer.train import Member, Settings
 
@@ -31,6 +32,9 @@ class Arm:
     name: str
     settings: Settings
     named: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,8 @@ class Factor:
 
     @property
     def reference(self) -> Level:
-        """The level that others are compared with: the usual one if it is there, else the first."""
-        usual = _REFERENCE.get(self.name)
+        """The level that others are compared with: the usual one or none if there, else the first."""
+        usual = _REFERENCE.get(self.name, "none")
         return usual if usual in self.levels else self.levels[0]
 
     def label(self, level: Level) -> str:
@@ -250,9 +250,10 @@ def _beside(name: str, short: str) -> str:
         return f"{short}-layer"
     if name in ("hidden", "batch_norm", "init", "optimiser", "activation", "arm"):
         return short
-    if name in _BESIDE:
-        return _BESIDE[name].format(short)
-    return f"{_WORDS[name][0] if name in _WORDS else setting_title(name)} {short}"
+    title = _WORDS[name][0] if name in _WORDS else setting_title(name)
+    if short == "none":
+        return f"no {title}"
+    return _BESIDE[name].format(short) if name in _BESIDE else f"{title} {short}"
 
 
 def describe_level(name: str, level: Level) -> str:

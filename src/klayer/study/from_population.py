@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.data import Dataset
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.study.arms import pack
 from klayer.study.execute import open_executor
 from klayer.study.factors import labels
@@ -41,6 +41,7 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
         If the population isn't trained to its end, its data aren't there, or seeds differ between its
         settings; and as :meth:`Run.create`.
     """
+    require_kind(population, Population, "population", "what kl.fit returned")
     dataset = population.feed.original.dataset
     if not isinstance(dataset, Dataset):
         raise KlayerError(

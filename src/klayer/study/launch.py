@@ -16,22 +16,23 @@ import numpy as np
 from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
-from klayer.files import Damaged
+from klayer.files import Damaged, NotWritten
 from klayer.study.execute import Executor, open_executor
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_mirror import reach
 from klayer.study.search.stages import Watcher, search_stages
 from klayer.study.secrets import HIDDEN, without_passwords
-from klayer.study.study import Study
+from klayer.study.study import Study, as_study
 from klayer.study.summary import summarise
 from klayer.study.training import Reporter, Silent, train_jobs
+from klayer.study.watch import heard
 
 __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
 
 def run_study(
-    study: Study,
+    study: Study | str | Path,
     *,
     out: str | Path | None = None,
     kind: str = "study",
@@ -44,7 +45,8 @@ def run_study(
 
     Parameters
     ----------
-    study : Study
+    study : Study, str or Path
+        Also a TOML file, or the name of a study that comes with klayer.
     out : path, optional
         The run directory, new or empty; by default ``runs/DATE-TIME-KIND``.
     kind : {"study", "train"}
@@ -53,6 +55,7 @@ def run_study(
     workers : int, optional
         Threads; by default all cores.
     reporter : Reporter, optional
+        By default a notebook and a terminal show how it goes, a log doesn't.
     executor : str
         Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
 
@@ -61,6 +64,7 @@ def run_study(
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
+    study = as_study(study)
     with study.named():
         dataset = study.load_data(data_dir)
         if study.search:
@@ -105,7 +109,7 @@ def resume_study(
 
 
 def run_search(
-    study: Study,
+    study: Study | str | Path,
     *,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -118,7 +122,7 @@ def run_search(
 
     Parameters
     ----------
-    study : Study
+    study : Study, str or Path
         With a search; its arms are left alone.
     watcher : Watcher, optional
         Hears of stages as they begin and end.
@@ -136,6 +140,7 @@ def run_search(
     KlayerError
         If the study has no search, or the data no validation split.
     """
+    study = as_study(study)
     url = study.require_search().storage
     with study.named():
         dataset = study.load_data(data_dir)
@@ -221,6 +226,8 @@ def _begin(
 ) -> Run:
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
+    except NotWritten:
+        raise  # it says how to go on
     except KlayerError:
         with contextlib.suppress(KlayerError):
             discard(run)  # the same command works again once the mistake is mended
@@ -235,21 +242,22 @@ def _go_on(
     watcher: Watcher | None = None,
     storage: str | None = None,
 ) -> Run:
-    started, reporter = time.monotonic(), reporter or Silent()
-    with run, run.resumable():
+    started = time.monotonic()
+    with run, run.resumable(), heard(reporter) as reporter:
         for sentence in executor.dataset.notes:
             reporter.note(f"{executor.dataset.name}: {sentence}")
         for damage in [*run.faults, *mend(run, executor.dataset)]:
             reporter.note(damage)
         if run.kind != "search":
             if study.gradcheck:
+                reporter.phase("checking gradients")
                 _check_gradients(run, executor.dataset)
             train_jobs(run, executor, study.jobs, reporter=reporter)
         if study.search:
             search_stages(
                 run, study.search, executor, storage=storage, reporter=reporter, watcher=watcher
             )
-        run.clear_checkpoints()
+        run.checkpoints.clear()
         summarise(run, time.monotonic() - started)
     return run
 

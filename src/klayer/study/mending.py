@@ -8,7 +8,7 @@ from klayer.data import Dataset
 from klayer.files import Damaged, read_json, remove
 from klayer.study.record import Key
 from klayer.study.run_dir import Run
-from klayer.study.run_folder import BEFORE
+from klayer.study.run_folder import BEFORE, OWN_FOLDERS
 
 __all__ = ["discard", "mend"]
 
@@ -75,8 +75,9 @@ def discard(run: Run) -> None:
     with run:
         if run.networks or any((run.path / "checkpoints").glob("*")):
             return
-        with contextlib.suppress(OSError):
-            (run.path / "checkpoints").rmdir()
+        for folder in OWN_FOLDERS:
+            with contextlib.suppress(OSError):  # it isn't there, or holds something
+                (run.path / folder).rmdir()
         # `run.json` goes last: what is left by a kill in between is still a run.
         for name in (*BEFORE, "search.db", "run.json"):
             remove(run.path / name)

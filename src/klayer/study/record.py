@@ -137,6 +137,12 @@ class NetworkRecord:
         return self.scores.get(split, Score()).main
 
     @property
+    def score_name(self) -> str:
+        """The name of the main score: that of its task, whose curve it has even if it diverged."""
+        names = (main_metric(metric.task) for metric in METRICS.values())
+        return next((name for name in names if f"train_{name}" in self.history), "accuracy")
+
+    @property
     def updates(self) -> int:
         """How many updates were done."""
         return int(self.history["update"][-1])

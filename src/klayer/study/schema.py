@@ -86,9 +86,18 @@ class _Info(Stored):
     machine: _Machine
 
 
+class _Line(Stored):
+    """What is read of a network's line in ``summary.json``."""
+
+    part: str
+    arm: str
+    seed: int
+
+
 class _Summary(Stored):
     """What is read of ``summary.json``."""
 
+    networks: list[_Line] = Field(default=[])
     seconds: float | None = None
     network_seconds: float | None = None
     peak_memory_bytes: int | None = None

@@ -15,22 +15,26 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from klayer.data import DataOptions, Dataset, load
 from klayer.data.options import OPTIONS
-from klayer.errors import KlayerError, located, unknown_name
+from klayer.errors import KlayerError, located, require_kind, unknown_name
+from klayer.printable import printable
 from klayer.study.arms import SOURCES, Arm, Job, describe, jobs
 from klayer.study.factors import labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import anchored, read_toml, validate
-from klayer.train import Settings
+from klayer.train import OPTIMISERS, Settings
 from klayer.train.other_names import unknown_setting
 from klayer.train.seeds import seeds_of
 from klayer.train.settings import SETTINGS, current_names, has_effect
 
-__all__ = ["Published", "Study", "preset_names", "read_document", "read_study"]
+__all__ = ["Published", "Study", "as_study", "preset_names", "read_document", "read_study"]
+
+# A text that is shown wherever results are.
+Name = Annotated[str, AfterValidator(printable)]
 
 MOST_ARMS, MOST_NETWORKS = 10_000, 200_000
 
@@ -48,11 +52,11 @@ class Published(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     where: dict[str, Any]
-    source: str
+    source: Name
     train: float | None = Field(default=None, ge=0, le=1)
     validation: float | None = Field(default=None, ge=0, le=1)
     test: float | None = Field(default=None, ge=0, le=1)
-    note: str = ""
+    note: Name = ""
 
     def matches(self, settings: Settings) -> bool:
         """Whether an arm with these settings is what was published."""
@@ -73,8 +77,8 @@ class _Keys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = "study"
-    title: str = "A study of fully connected networks"
+    name: Name = "study"
+    title: Name = "A study of fully connected networks"
     data: str = "digits"
     seeds: int | list[int] = Field(default=5)
     seed: int | None = None
@@ -168,6 +172,7 @@ class Study:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
             DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
+            _one_data_set(document)
             document = _renamed(document)
             _check_size(document)
             search = document.search
@@ -246,7 +251,8 @@ class Study:
         Returns
         -------
         notes : list of str
-            What is not refused, but should be said: mini-batches that are larger than the split.
+            What is not refused, but should be said: mini-batches that are larger than the split, rates
+            that are rarely meant.
 
         Raises
         ------
@@ -266,6 +272,13 @@ class Study:
                 notes[
                     f"the last mini-batch of an epoch would have {batches.dropped} row, which batch "
                     "normalisation can't normalise: it is dropped, another row in each epoch."
+                ] = None
+        for arm in self.arms if arms else ():
+            settings = arm.settings
+            if settings.lr_max > OPTIMISERS[settings.optimiser].greatest_rate:
+                notes[
+                    f"lr_max is {settings.lr_max:g}, but with {settings.optimiser} 0.001 to 0.01 is "
+                    "usual: `klayer train --find-lr` suggests one."
                 ] = None
         return list(notes)
 
@@ -298,6 +311,16 @@ def _renamed(document: _Keys) -> _Keys:
             "arms": [current_names(arm, "arms") for arm in document.arms],
         }
     )
+
+
+def _one_data_set(document: _Keys) -> None:
+    """Refuse arms on other data: all networks of a study see the same rows."""
+    if any("data" in one for one in (document.settings, document.grid, *document.arms)):
+        raise KlayerError(
+            "a study has one data set, `data` at its top, so `data` can't differ among its arms: run it "
+            "on each (`klayer study FILE --data NAME`), and set the runs side by side by `klayer report "
+            "RUN OTHER` or `klayer runs compare`."
+        )
 
 
 def _varied(document: _Keys) -> tuple[str, ...]:
@@ -426,6 +449,7 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
     values, where : dict, str
         What :meth:`Study.from_values` takes, after any changes; keys and kinds are checked.
     """
+    require_kind(source, (str, Path), "source", "a TOML file or the name of a study")
     if str(source) in preset_names():
         text = resources.files("klayer.study") / "presets" / f"{source}.toml"
         values, where = tomllib.loads(text.read_text(encoding="utf-8")), f"preset {source}"
@@ -435,6 +459,13 @@ def read_document(source: str | Path) -> tuple[dict[str, Any], str]:
         raise unknown_name("study", source, [*preset_names(), "FILE.toml"])
     validate(_Document, values, where)
     return values, where
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """Return the study that is given, or named: by its file, or as one that comes with klayer."""
+    hint = "kl.read_study reads one"
+    require_kind(study, (Study, str, Path), "study", "a Study, a TOML file or a name", hint)
+    return study if isinstance(study, Study) else read_study(study)
 
 
 def read_study(source: str | Path, **changes: Any) -> Study:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
-from klayer.progress import Meter, clock
+from klayer.progress import PATIENCE, Meter, clock, unasked_way
 from klayer.study.arms import Pack
 from klayer.study.factors import labels
 from klayer.study.record import NetworkRecord
+from klayer.study.training import Reporter
 from klayer.train import TrainingState
 from klayer.train.told import standing
 
-__all__ = ["Bars"]
+__all__ = ["Bars", "heard"]
+
+
+@contextlib.contextmanager
+def heard(reporter: Reporter | None) -> Iterator[Reporter]:
+    """Give the reporter, or where there is none one that shows progress where that suits the place."""
+    if reporter is not None:
+        yield reporter
+        return
+    with Meter(unasked_way(), patience=PATIENCE) as meter:
+        yield Bars(meter)
 
 
 class Bars:
@@ -43,6 +55,10 @@ class Bars:
     def note(self, text: str) -> None:
         """Say what the user should know."""
         self.meter.leave(text)
+
+    def phase(self, what: str) -> None:
+        """Say what begins."""
+        self.meter.phase(what)
 
     def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
         """Say what is to be trained."""

@@ -190,6 +190,11 @@ class Feed:
     def __init__(
         self, dataset: Data, dtype: DTypeLike = np.float32, augment: Augment | None = None
     ) -> None:
+        if not hasattr(dataset, "splits"):
+            raise KlayerError(
+                f"`dataset` must be a data set, but got {dataset!r:.60} ({type(dataset).__name__}): "
+                "kl.load returns one."
+            )
         self.dataset, self.dtype, self.augment = dataset, np.dtype(dtype), augment
         self.n_features, self.n_classes = dataset.n_features, dataset.n_classes
         self._rows: dict[str, Rows] = {}
@@ -211,8 +216,10 @@ class Feed:
         place = standardiser.beyond(features, self.dtype)
         if place is not None:
             row, column = place
+            encoder = self.dataset.encoder
+            title = repr(encoder.feature_names[column]) if encoder else column
             raise KlayerError(
-                f"split {name!r}, row {row}, column {column}: a feature must be near enough to those "
+                f"split {name!r}, row {row}, column {title}: a feature must be near enough to those "
                 f"of training to be calculated with in {self.dtype}, but got {features[place]:g}, "
                 f"where training has a mean of {standardiser.mean[column]:g} and a deviation of "
                 f"{standardiser.scale[column]:g}: correct the row or leave it away."

@@ -10,7 +10,7 @@ from typing import Any
 
 from klayer.data import Dataset
 from klayer.errors import KlayerError, unknown_name
-from klayer.progress import Meter, way_to_show
+from klayer.progress import PATIENCE, Meter, unasked_way
 from klayer.train.engine import Engine
 from klayer.train.feed import Augment, Feed
 from klayer.train.other_names import unknown_setting
@@ -21,9 +21,6 @@ from klayer.train.told import standing
 from klayer.train.trainer import Trainer
 
 __all__ = ["as_dataset", "fit"]
-
-# Seconds of training before progress is shown at all: what is over at once shows nothing.
-PATIENCE = 0.5
 
 
 _ARGUMENTS = (
@@ -204,8 +201,7 @@ def as_dataset(data: Any, y: Any = None, **said: Any) -> Dataset:
 
 def _way(progress: bool | None) -> Any:
     if progress is None:
-        way = way_to_show()
-        return "off" if way == "lines" else way
+        return unasked_way()
     return None if progress else "off"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.model import Model
 from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
@@ -52,6 +52,7 @@ class Member:
     seed: int
 
     def __post_init__(self) -> None:
+        require_kind(self.settings, Settings, "settings", "kl.Settings(...)")
         if not isinstance(self.seed, int | np.integer) or self.seed < 0:
             raise KlayerError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
 
@@ -108,6 +109,9 @@ class Population(Told):
         state: TrainingState | None = None,
         chunk: int | None = None,
     ) -> None:
+        require_kind(feed, Feed, "feed", "a Feed", "make one of the data, Feed(data)")
+        for one in members:
+            require_kind(one, Member, "members", "a list of Member", "Member(settings, seed)")
         if not members:
             raise KlayerError("a population needs at least one network, but got none.")
         self.settings = settings = members[0].settings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from klayer.train.metrics import METRICS
 from klayer.train.population import Population
 
-__all__ = ["note_point", "restore_best"]
+__all__ = ["carry_best", "note_point", "restore_best"]
 
 Array = NDArray[Any]
 
@@ -47,6 +47,17 @@ def note_point(population: Population, values: Mapping[str, Array]) -> None:
     done = [p for p in lanes if waited[p] >= settings.patience and state.update > 0]
     state.marks["stopped"][done] = state.update
     restore_best(population, done)
+
+
+def carry_best(population: Population, values: Mapping[str, Array]) -> None:
+    """Give the curves of networks that have stopped the values of the weights that they ended with."""
+    state = population.state
+    if not state.marks:
+        return
+    for p in np.flatnonzero(state.marks["stopped"] >= 0):
+        best = state.recorded.index(int(state.marks["best_update"][p]))
+        for curve, value in values.items():
+            value[p] = state.history[curve][p, best]
 
 
 def restore_best(population: Population, lanes: list[int]) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.encoder import Encoder
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.files import Damaged, plain, read_arrays, write_arrays
 from klayer.train.feed import Data, Feed
 from klayer.train.fitting import as_dataset
@@ -78,6 +78,7 @@ class AbsentData:
 
 def save_population(population: Population, path: str | Path) -> Path:
     """Write a population: see :meth:`Population.save`."""
+    require_kind(path, (str, Path), "path", "a path")
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".safetensors")
     arrays, state = population.state.packed()
@@ -142,10 +143,11 @@ def load_population(path: str | Path, data: Any = None, y: Any = None, **said: A
     >>> bool((again.evaluate("test")["accuracy"] == population.evaluate("test")["accuracy"]).all())
     True
     """
+    require_kind(path, (str, Path), "path", "a path")
     path = Path(path)
     if not path.exists():
         raise KlayerError(f"no such file: {path}. Population.save says where it wrote.")
-    arrays, about = read_arrays(path)
+    arrays, about = read_arrays(path, sealed=True)
     if about.get("format") != FORMAT:
         raise KlayerError(
             f"{path} must be a population that Population.save wrote ({FORMAT}), but says "

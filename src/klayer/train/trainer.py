@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, require_kind
 from klayer.nn import Workspace
 from klayer.nn.backends import require
 from klayer.nn.lanes import slices
@@ -30,7 +30,7 @@ from klayer.train.engine import Engine
 from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
-from klayer.train.stopping import note_point, restore_best
+from klayer.train.stopping import carry_best, note_point, restore_best
 
 __all__ = ["Trainer"]
 
@@ -111,6 +111,7 @@ class Trainer:
     """
 
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
+        require_kind(population, Population, "population", "a Population")
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
         self._rate: float | None = None  # updates of all networks per second, where that is known
@@ -366,6 +367,7 @@ class Trainer:
         for p in population.training:
             if not np.isfinite(values["train_cost"][p]):
                 state.failures[p] = Failure(state.update, 0)
+        carry_best(population, values)
         state.record(values)
         note_point(population, values)
         if state.update == population.total_updates and "best" in state.copies:

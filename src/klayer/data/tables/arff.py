@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from klayer.data.tables.dialect import Dialect
+from klayer.data.tables.dialect import Dialect, lines_of
 from klayer.data.tables.packed import read_all
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.text_table import parse, polars
@@ -52,7 +52,7 @@ def read_arff(path: Path) -> DataTable:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise KlayerError(f"{path}, line {line}: texts must be UTF-8: save the file so.") from None
-    lines = text.splitlines()
+    lines = lines_of(text)
     header = _header(path, lines)
     body = lines[header.lines :]
     if next((line for line in body if line.strip() and line[0] != "%"), "").lstrip()[:1] == "{":

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Dataset, Split
 from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.splitting import check_seed
-from klayer.data.tables.columns import DataColumn, join_columns, shown
+from klayer.data.tables.columns import DataColumn, as_kind, join_columns, shown
 from klayer.data.tables.splits import Parts, Rows, by_class, by_column, by_group, by_time
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
@@ -58,11 +59,13 @@ def dataset_of(
     """
     check_seed(seed)
     table, given = _joined(tables)
+    if not len(table):
+        raise KlayerError(f"{table.where}: must hold rows, but holds none.")
     notes = list(table.notes)
     target = _target(table, options, notes)
     roles = {
         option: table.find(column, f"`{option}`")
-        for option in ("split", "group_by", "time")
+        for option in ("split", "group_by", "time", "weights")
         if (column := getattr(options, option)) and (option, column) != ("split", "none")
     }
     dropped = [table.find(column, "`drop`") for column in options.drop]
@@ -90,8 +93,11 @@ def dataset_of(
         parts, note = _split(table, given, roles, options, strata, seed)
     notes.append(f"split: {note}")
     for option, column in roles.items():
-        if option != "split":
+        if option in ("group_by", "time"):
             notes.append(f"{shown(column)} decides about the split and is no feature")
+    weights = _weights(table, roles["weights"]) if "weights" in roles else None
+    if weights is not None:
+        notes.append(f"{shown(roles['weights'])} says how much each row counts in the loss")
 
     encoder = Encoder.fit(
         table,
@@ -103,17 +109,61 @@ def dataset_of(
     )
     notes += encoder.notes
     features = encoder.encode(table, parts)
-    splits = {part: Split(features[part], labels[rows]) for part, rows in parts.items()}
-    return Dataset(
+    splits = {
+        part: Split(features[part], labels[rows], None if weights is None else weights[rows])
+        for part, rows in parts.items()
+    }
+    # Columns without names that all stay what they are need nothing to go with the networks.
+    stays = encoder.plain and list(encoder.columns) == [
+        column for column in table.names if column not in target
+    ]
+    dataset = Dataset(
         name,
         splits,
         classes,
         image_shape,
         source,
         task,
-        encoder=encoder if table.named or table.zeros or not encoder.plain else None,
+        encoder=encoder if table.named or table.zeros or not stays else None,
         notes=tuple(notes),
+        split_by=roles.get("group_by") or roles.get("time") or "",
     )
+    _require_near(table, dataset, encoder, parts)
+    return dataset
+
+
+def _weights(table: DataTable, name: str) -> NDArray[np.float64]:
+    """Return what each row counts."""
+    with table.naming():
+        column = as_kind(table.column(name), "number")
+        column.require_whole("a row must have a weight: fill the gap, 0 leaves the row out")
+        column.require_finite()
+        values = np.asarray(column.values, np.float64)
+        if (values < 0).any():
+            row = int((values < 0).argmax())
+            raise KlayerError(
+                f"column {shown(name)}, {column.place(row)}: a weight must be >= 0, but got "
+                f"{values[row]:g}."
+            )
+    return values
+
+
+def _require_near(
+    table: DataTable, dataset: Dataset, encoder: Encoder, parts: Mapping[str, Rows]
+) -> None:
+    """Refuse a number too far from those of training, naming it as the user's table does."""
+    for part, split in dataset.splits.items():
+        if split.features.dtype != np.float64:
+            continue
+        place = dataset.standardiser.beyond(split.features)
+        if place is not None:
+            row, column = place
+            raise KlayerError(
+                f"{table.where}, column {encoder.feature_names[column]!r}, "
+                f"{table.place(int(parts[part][row]))}: must be near enough to the rows of training "
+                f"to be calculated with, but got {split.features[place]:g}, where training has a mean "
+                f"of {dataset.standardiser.mean[column]:g}: mend the cell, or empty it (a gap)."
+            )
 
 
 def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]]:
@@ -122,6 +172,12 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
         return tables[""], {}
     first = tables["train"]
     order = [split for split in SPLITS if split in tables]
+    widths = {split: len(tables[split].raw) - len(tables[split].target) for split in order}
+    if not first.named and not first.zeros and len(set(widths.values())) > 1:
+        found = ", ".join(f"{width} in {split}" for split, width in widths.items())
+        raise KlayerError(
+            f"{first.where}: without names every split must have as many columns, but there are {found}."
+        )
     parts, start = {}, 0
     for split in order:
         parts[split] = np.arange(start, start + len(tables[split]))
@@ -175,7 +231,7 @@ def _counts_rows(table: DataTable) -> str | None:
     first = "__index_level_0__" if "__index_level_0__" in table.raw else table.names[0]
     if first not in ("column_1", "", "Unnamed: 0", "__index_level_0__"):
         return None
-    if not table.named and first == "column_1" and len(table.raw) < 3:
+    if not table.named and first == "column_1":
         return None
     values = table.column(first)
     if values.kind != "number" or values.gaps:

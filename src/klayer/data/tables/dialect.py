@@ -9,7 +9,7 @@ from pathlib import Path
 
 from klayer.errors import KlayerError
 
-__all__ = ["GAPS", "Dialect", "sniff"]
+__all__ = ["BLANKS", "GAPS", "Dialect", "lines_of", "sniff"]
 
 # Cells that mean that nothing is there, as spreadsheets and statistics programs write it.
 GAPS = (
@@ -17,6 +17,7 @@ GAPS = (
     *("NULL", "null", "None", "NaT"),
 )
 _SEPARATORS = ",;\t|"
+BLANKS = " "  # one or more, also tabs
 _SAMPLE_LINES = 100
 
 
@@ -33,6 +34,11 @@ class Dialect:
     gaps: bool = True  # whether the first lines have gaps that are written somehow
 
 
+def lines_of(text: str) -> list[str]:
+    """Cut a text at its line ends, and nowhere else: a form feed may stand in a cell."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+
+
 def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> Dialect:
     """Find out how a text file writes a table, from its first lines."""
     skip = 0
@@ -45,6 +51,8 @@ def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> 
         raise KlayerError(f"{path}: must hold a table, but is empty.")
     if separator is None:
         separator = _separator(body)
+    if separator == BLANKS:
+        body = [BLANKS.join(line.split()) for line in body]
     rows = [row for row in _cells(body[:_SAMPLE_LINES], separator) if any(map(str.strip, row))]
     if not rows:
         raise KlayerError(f"{path}: must hold a table, but its first lines are empty.")
@@ -75,7 +83,17 @@ def _separator(lines: list[str]) -> str:
         alike = sum(len(row) == width for row in rows) / max(1, len(rows))
         if width > 1 and (alike, width) > most:
             best, most = one, (alike, width)
+    if most[0] < 1 and _is_spaced(lines[:_SAMPLE_LINES]):
+        return BLANKS
     return best
+
+
+def _is_spaced(lines: list[str]) -> bool:
+    """Say whether blanks cut the lines into equally many cells, most of them numbers."""
+    rows = [row for line in lines if (row := line.split())]
+    cells = [cell for row in rows for cell in row]
+    numbers = sum(map(_is_number, cells))
+    return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 and 2 * numbers > len(cells)
 
 
 def _is_number(cell: str, comma: bool = False) -> bool:
@@ -95,11 +113,16 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 
 
 def _is_heading(rows: list[list[str]], comma: bool) -> bool:
-    """Say whether the first row names the columns: it has no number, or a text over numbers."""
+    """Say whether the first row names the columns.
+
+    It does if it has no number and few of its texts come again below, or if it has a text over numbers.
+    """
     first, below = rows[0], rows[1:]
     texts = [i for i, cell in enumerate(first) if not _is_number(cell, comma) and cell not in GAPS]
     if len(texts) == sum(cell.strip() not in GAPS for cell in first):
-        return bool(texts)
+        # Names of columns are hardly ever among their values.
+        again = sum(any(row[i : i + 1] == [first[i]] for row in below) for i in texts)
+        return 2 * again < len(texts)
     for index in texts:
         cells = [row[index] for row in below if index < len(row) and row[index].strip() not in GAPS]
         if cells and all(_is_number(cell, comma) for cell in cells):
@@ -109,11 +132,12 @@ def _is_heading(rows: list[list[str]], comma: bool) -> bool:
 
 def _names(cells: list[str]) -> list[str]:
     """Give each column a name of its own: the heading's, else its position."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    times: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        stem = cell.strip() or f"column_{index + 1}"
-        name, again = stem, 2
+        stem = name = cell.strip() or f"column_{index + 1}"
         while name in names:
-            name, again = f"{stem} ({again})", again + 1
-        names.append(name)
-    return names
+            times[stem] = times.get(stem, 1) + 1
+            name = f"{stem} ({times[stem]})"
+        names[name] = None
+    return list(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,7 @@ from klayer.errors import KlayerError
 
 __all__ = ["looks_like_libsvm", "read_libsvm", "table_of_sparse"]
 
-_LINE = re.compile(
-    rb"[+-]?[\d.eE+-]+(?:,[+-]?[\d.eE+-]+)*(?:\s+qid:\d+)?(?:\s+\d+:\S+)+\s*(?:#.*)?"
-)
+_FEATURE = re.compile(rb"(?:\d+|qid):[^\s:]+")
 _INDEX = re.compile(rb"\s(\d+):")
 _SEVERAL = re.compile(rb"[^\s:,]*,")
 
@@ -26,7 +25,13 @@ def looks_like_libsvm(head: bytes) -> bool:
     """Say whether a file begins like LibSVM: ``1 3:0.5 7:2``."""
     lines = (line.strip() for line in head.splitlines()[:-1] or head.splitlines())
     first = next((line for line in lines if line and not line.startswith(b"#")), b"")
-    return _LINE.fullmatch(first) is not None
+    label, *features = first.partition(b"#")[0].split() or [b""]
+    if not features or not all(map(_FEATURE.fullmatch, features)):
+        return False
+    try:
+        return all(math.isfinite(float(one)) for one in label.split(b","))
+    except ValueError:
+        return False
 
 
 def read_libsvm(path: Path) -> DataTable:

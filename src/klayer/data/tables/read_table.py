@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from klayer.data.array_files import read_npy
 from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
 from klayer.data.tables.arrow_table import read_feather, read_parquet
@@ -45,6 +46,17 @@ def _text(separator: str | None = None) -> Reader:
     return read
 
 
+def _rows_of_array(path: Path) -> DataTable:
+    values = read_npy(path)
+    if values.ndim != 2 or 0 in values.shape:
+        raise KlayerError(
+            f"{path}: a table must have shape (N, D) with at least one row and one column, but got "
+            f"{values.shape}."
+        )
+    raw = {f"column_{i + 1}": values[:, i] for i in range(values.shape[1])}
+    return DataTable(str(path), raw, named=False)
+
+
 # A new format is a reader and its endings.
 ENDINGS: dict[str, Reader] = {
     ".csv": _text(),
@@ -58,6 +70,7 @@ ENDINGS: dict[str, Reader] = {
     ".feather": lambda path, _: read_feather(path),
     ".arrow": lambda path, _: read_feather(path),
     ".ipc": lambda path, _: read_feather(path),
+    ".npy": lambda path, _: _rows_of_array(path),
     ".arff": lambda path, _: read_arff(path),
     ".libsvm": lambda path, _: read_libsvm(path),
     ".svmlight": lambda path, _: read_libsvm(path),
@@ -73,7 +86,7 @@ def is_table(path: Path) -> bool:
     known = ending(path)
     if known in ENDINGS:
         return not path.is_dir()
-    if known in (".npz", ".npy", ".png", ".toml", ".json") or not path.is_file():
+    if known in (".npz", ".png", ".toml", ".json") or not path.is_file():
         return False
     try:
         head = read_head(path, 2**12)

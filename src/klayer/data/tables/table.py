@@ -62,9 +62,14 @@ class DataTable:
         if isinstance(series, DataColumn):
             return series
         with self.naming():
-            if hasattr(series, "to_native"):
+            if not hasattr(series, "to_native"):
+                return column_of_array(name, series, self.place)
+            try:
                 return column_of_series(series, self.place)
-            return column_of_array(name, series, self.place)
+            except KlayerError:
+                raise
+            except Exception as error:  # each library has errors of its own
+                raise KlayerError(f"column {shown(name)}: can't be read ({error}).") from None
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
@@ -120,7 +125,10 @@ def is_frame(data: Any) -> bool:
         return False
     import narwhals as nw
 
-    found = nw.from_native(data, pass_through=True)
+    try:
+        found = nw.from_native(data, pass_through=True)
+    except nw.exceptions.NarwhalsError:  # a frame, but not a good one: `frame_of` says why
+        return True
     return isinstance(found, nw.DataFrame | nw.LazyFrame)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from klayer.data.tables.columns import float32_serves
-from klayer.data.tables.dialect import GAPS, Dialect, sniff
+from klayer.data.tables.dialect import BLANKS, GAPS, Dialect, lines_of, sniff
 from klayer.data.tables.packed import is_packed, read_all, read_head
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.text_lines import TextLines
@@ -57,10 +58,10 @@ def read_text_table(
     exact : sequence of str
         Columns that stay float64 also in a large file, by name or position: those that decide.
     separator : str, optional
-        By default what cuts the first lines into equal numbers of cells, of comma, semicolon, tab
-        and bar.
+        By default what cuts the first lines into equal numbers of cells, of comma, semicolon, tab,
+        bar and, between numbers, blanks.
     """
-    head = read_head(path)
+    head = _head(path)
     content: bytes | None = None
     if is_packed(path) or head[:2] in (b"\xff\xfe", b"\xfe\xff") or _old_line_ends(head):
         content = _plain(path, read_all(path))
@@ -69,6 +70,9 @@ def read_text_table(
         raise KlayerError(f"{path}: must hold a table, but is empty.")
     lines = _sample(path, head)
     dialect = sniff(path, lines, heading, separator)
+    if dialect.separator == BLANKS:
+        blanks = re.sub(rb"[ \t]+", b" ", read_all(path) if content is None else content)
+        content = re.sub(rb"(?m)^ | (?=\r?$)", b"", blanks)
     source = path if content is None else content
     return parse(path, source, dialect, texts, exact=[*exact, *_positions(dialect.names, exact)])
 
@@ -77,6 +81,14 @@ def _positions(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """The names of columns that are given by position: from 1, or from the end by -1."""
     places = [int(one) for one in wanted if one.lstrip("-").isdecimal() and len(one) < 6]
     return [names[at - (at > 0)] for at in places if 0 < abs(at) <= len(names)]
+
+
+def _head(path: Path) -> bytes:
+    """Return the beginning of a file, with two whole lines at least as far as it has them."""
+    size = 2**16
+    while len(head := read_head(path, size)) == size and head.count(b"\n") < 2 and size < 2**26:
+        size *= 4
+    return head
 
 
 def _old_line_ends(head: bytes) -> bool:
@@ -99,9 +111,10 @@ def _sample(path: Path, head: bytes) -> list[str]:
         raise KlayerError(
             f"{path}: must be a table in text, but has bytes of value 0: it is of another kind."
         )
-    text = head.decode("utf-8-sig", errors="replace")
-    lines = text.splitlines()
-    return lines[:_SAMPLE_LINES] if len(lines) > 1 else lines
+    lines = lines_of(head.decode("utf-8-sig", errors="replace"))
+    if len(lines) > 2 and not head.endswith((b"\n", b"\r")):
+        lines.pop()  # it may be half a line
+    return lines[:_SAMPLE_LINES]
 
 
 def parse(

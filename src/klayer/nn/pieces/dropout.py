@@ -12,6 +12,7 @@ rate to 32 bits; what is kept is divided by the share that is kept in that very 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from klayer.nn.gradients import Gradient
 from klayer.nn.pieces.piece import Param, Site
 
-__all__ = ["Dropout", "DropoutPass", "dropout_keys", "kept"]
+__all__ = ["Draws", "Dropout", "DropoutPass", "dropout_keys"]
 
 Array = NDArray[Any]
 
@@ -40,41 +41,51 @@ def dropout_keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
     return np.array(keys, np.uint64).reshape(-1, 2)
 
 
-def kept(
-    bits: np.random.Philox, rate: float, update: int, layer: int, out: NDArray[np.bool_]
-) -> float:
-    """Decide which units of one network an update keeps; return what to multiply them by.
+class Draws:
+    """What one network drops in one layer, update by update.
 
     Parameters
     ----------
-    bits : Philox
-        With the network's key; its counter is set here.
+    key : uint64 array, shape (2,)
+        Of the network.
     rate : float, 0 <= rate < 1
         Share to be dropped.
-    update : int, >= 0
     layer : int, >= 0
         0 for the inputs.
     out : bool array, C order
-        Becomes True where a unit is kept.
+        Where :meth:`draw` writes which units are kept.
 
     Examples
     --------
     >>> out = np.empty(10_000, bool)
-    >>> bits = np.random.Philox(key=dropout_keys([7])[0])
-    >>> factor = kept(bits, 0.25, update=3, layer=1, out=out)
+    >>> factor = Draws(dropout_keys([7])[0], 0.25, layer=1, out=out).draw(update=3)
     >>> round(factor, 3), bool(abs(out.mean() - 0.75) < 0.02)
     (1.333, True)
     """
-    state: Any = bits.state
-    state["state"]["counter"][:] = 0, update, layer, 0
-    state["buffer_pos"] = 4  # nothing left of the block before
-    bits.state = state
-    words = bits.random_raw(1 + -(-out.size // 8)).astype("<u8", copy=False)
-    # The first word rounds the threshold: rate * 256 + a number from 0 to 1, in fixed point.
-    threshold = min(255, (round(rate * 2**32) + (int(words[0]) >> 40)) >> 24)
-    bytes_ = words[1:].view(np.uint8)[: out.size]
-    np.greater_equal(bytes_, np.uint8(threshold), out=out.reshape(-1))
-    return 256 / (256 - threshold)
+
+    def __init__(
+        self, key: NDArray[np.uint64], rate: float, layer: int, out: NDArray[np.bool_]
+    ) -> None:
+        self._bits = np.random.Philox(key=key)
+        self._state: Any = self._bits.state
+        self._counter = self._state["state"]["counter"]
+        self._counter[:] = 0, 0, layer, 0
+        self._state["buffer_pos"] = 4  # nothing left of a block before
+        self._out, self._words = out.reshape(-1), 1 + -(-out.size // 8)
+        self._rate = round(float(rate) * 2**32)
+
+    def draw(self, update: int) -> float:
+        """Decide which units an update keeps; return what to multiply them by."""
+        self._counter[1] = update
+        self._bits.state = self._state
+        words = self._bits.random_raw(self._words)
+        if sys.byteorder == "big":
+            words = words.astype("<u8")
+        # The first word rounds the threshold: rate * 256 + a number from 0 to 1, in fixed point.
+        threshold = min(255, (self._rate + (int(words[0]) >> 40)) >> 24)
+        numbers = words.view(np.uint8)[8 : 8 + self._out.size]
+        np.greater_equal(numbers, threshold, out=self._out)
+        return 256 / (256 - threshold)
 
 
 @dataclass(frozen=True)
@@ -120,21 +131,24 @@ class DropoutPass:
         self.piece, self.site, self.x = piece, site, x
         layer, width = piece.layer, piece.width
         self.y, self.mask = site.array(f"d{layer}", width), site.array(f"mask{layer}", width)
-        self.keep = site.ws.array("keep", self.y.shape[1:], np.bool_)
+        self.keep = site.ws.array("keep", self.y.shape, np.bool_)
+        self.factor = np.empty((site.networks, 1, 1), site.real)
         rates = site.exact("dropout" if layer else "input_dropout")
         keys = site.numbers.get("dropout_key")
         if keys is None:
             keys = dropout_keys(range(site.networks))
-        self.networks = [
-            (float(rate), np.random.Philox(key=key), mask)
-            for rate, key, mask in zip(rates, keys, self.mask, strict=True)
+        self.draws = [
+            Draws(key, rate, layer, keep)
+            for key, rate, keep in zip(keys, rates, self.keep, strict=True)
         ]
 
     def forward(self) -> None:
         """``y = m x / (1 - r)``."""
-        update, layer, keep = self.site.batch.update, self.piece.layer, self.keep
-        for rate, bits, mask in self.networks:
-            np.multiply(keep, kept(bits, rate, update, layer, keep), out=mask)
+        update, factor = self.site.batch.update, self.factor
+        for p, one in enumerate(self.draws):
+            factor[p] = one.draw(update)
+        np.copyto(self.mask, self.keep)
+        np.multiply(self.mask, factor, out=self.mask)
         np.multiply(self.x, self.mask, out=self.y)
 
     def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002

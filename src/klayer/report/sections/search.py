@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,17 @@ from klayer.report.run_view import SPLITS, RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
-from klayer.study.search.tables import finalist_table, stage_table, trial_table
+from klayer.study.search.tables import (
+    finalist_table,
+    measure_in,
+    score_in,
+    stage_table,
+    trial_table,
+)
 from klayer.study.statistics import Comparison, compare, estimate, holm, percent
 from klayer.train.settings import setting_title
 
-__all__ = ["build", "headline"]
+__all__ = ["build", "headline", "picture"]
 
 Row = dict[str, Any]
 
@@ -28,16 +35,16 @@ def build(material: Material) -> list[Part]:
         return []
     names, search = run.asked.names, run.study.search
     blocks = [block("text", text=line) for line in _lines(trials, names)]
-    done = [row for row in trials if row["validation_accuracy"] is not None]
-    if done:
-        blocks.append(material.figure(_figure(done, names)))
+    drawn = None if run.kind == "search" else picture(material.view)
+    if drawn:
+        blocks.append(material.figure(drawn))
     importance = (run.result("trials.json") or {}).get("importance")
     if importance:
         shares = sorted(importance.items(), key=lambda pair: -pair[1])
         told = ", ".join(f"{setting_title(name)} {percent(share, 0)}" for name, share in shares)
         text = (
-            "Share of the variance of the validation accuracy that each parameter explains "
-            f"(functional analysis of variance): {told}."
+            f"Share of the variance of the validation {material.view.measure.word} that each "
+            f"parameter explains (functional analysis of variance): {told}."
         )
         blocks.append(block("text", text=text))
     tables = [_finalist_table(found, names)] if (found := finalist_table(run)) else []
@@ -57,17 +64,23 @@ def build(material: Material) -> list[Part]:
     return [Part(blocks)]
 
 
+def picture(view: RunView) -> Figure | None:
+    """Draw all trials; of a search this is the picture of the first screen."""
+    rows = [row for row in trial_table(view.run) if score_in(row) is not None]
+    return _figure(rows, view.run.asked.names) if rows else None
+
+
 def headline(view: RunView) -> list[str]:
-    """Say what the finalist with the best validation accuracy reaches, and whether it stands alone."""
-    done = [row for row in finalist_table(view.run) if row["validation_accuracy"] is not None]
+    """Say what the finalist that is best in validation reaches, and whether it stands alone."""
+    done = [row for row in finalist_table(view.run) if score_in(row) is not None]
     if not done:
         return []
-    best, split, names = max(done, key=_accuracy), view.judge, view.run.asked.names
-    sd = best[f"{split}_sd"]
-    spread = "" if sd is None else f" ± {100 * sd:.1f}"
+    best, split, names = max(done, key=_score), view.judge, view.run.asked.names
+    measure = view.measure
+    reached = measure.mean_sd(score_in(best, split), best[f"{split}_sd"])
     lines = [
-        f"The search ends at {_point(best, names)}, with {percent(best[f'{split}_accuracy'])}{spread} "
-        f"{split} accuracy (n = {best['n']}, {best['cycles']:g} cycles)."
+        f"The search ends at {_point(best, names)}, with {reached} {split} {measure.word} "
+        f"(n = {best['n']}, {best['cycles']:g} cycles)."
     ]
     others = [row for row in done if row is not best]
     if others and best["n"] > 1:
@@ -88,8 +101,9 @@ def _compared(view: RunView, a: Row, b: Row) -> Comparison:
     return compare(first, second, view.judge)
 
 
-def _accuracy(row: Row) -> float:
-    return -1.0 if row["validation_accuracy"] is None else float(row["validation_accuracy"])
+def _score(row: Row) -> float:
+    found = score_in(row)
+    return -math.inf if found is None else found
 
 
 def _point(row: Row, names: Sequence[str]) -> str:
@@ -130,24 +144,30 @@ def _lines(trials: list[Row], names: Sequence[str]) -> list[str]:
         f"{', '.join(map(setting_title, names))}: {told}. Trials are judged on the "
         "validation split alone."
     ]
-    done = [row for row in trials if row["validation_accuracy"] is not None]
+    done = [row for row in trials if score_in(row) is not None]
     if done:
-        best = max(done, key=_accuracy)
-        near = [row for row in done if _accuracy(best) - _accuracy(row) <= 0.005]
+        best = max(done, key=_score)
+        near = [row for row in done if _score(best) - _score(row) <= 0.005]
+        measure = measure_in(done)
+        close = "half a point" if measure.share else "0.005"
         lines.append(
-            f"The best trial reached {percent(best['validation_accuracy'], 2)} at "
-            f"{_point(best, names)}; {len(near) - 1} others came within half a point of it. The best "
+            f"The best trial reached {measure.show(_score(best), 2)} at "
+            f"{_point(best, names)}; {_others(len(near) - 1)} came within {close} of it. The best "
             "of many trials is partly luck: only the finalists, trained again with new seeds, say "
             "how good it is."
         )
     return lines
 
 
+def _others(n: int) -> str:
+    return "no other" if n == 0 else "1 other" if n == 1 else f"{n} others"
+
+
 def _figure(done: list[Row], names: Sequence[str]) -> Figure:
     stages = [f"stage {n}" for n in dict.fromkeys(row["stage"] for row in done)]
     caption = (
-        "Validation accuracy of every trial against what was searched. Filled: run to the end; "
-        "hollow: stopped early or never left chance."
+        f"Validation {measure_in(done).word} of every trial against what was searched. Filled: run to "
+        "the end; hollow: stopped early or never left chance."
     )
     return Figure(
         "trials",
@@ -159,14 +179,17 @@ def _figure(done: list[Row], names: Sequence[str]) -> Figure:
 
 
 def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
-    """Draw the validation accuracy against one parameter."""
+    """Draw the validation score against one parameter."""
+    measure = measure_in(done)
+    shown = {"format": ".2%"} if measure.share else {"format": ".4~g"}
+    axis_format = "~%" if measure.share else "~g"
     title = setting_title(name)
     numeric = all(isinstance(row[name], int | float) for row in done)
     values = [
         {
             "x": row[name] if numeric else _value(row[name]),
-            "v": row["validation_accuracy"],
-            "t": row["train_accuracy"],
+            "v": score_in(row),
+            "t": score_in(row, "train"),
             "g": f"stage {row['stage']}",
             "n": row["trial"],
             "state": row["state"],
@@ -187,7 +210,7 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
     number = {"format": ".4~g"} if numeric else {}
     encoding = {
         "x": x,
-        "y": channel("v:Q", title=None, scale={"zero": False}, axis={"format": "~%"}),
+        "y": channel("v:Q", title=None, scale={"zero": False}, axis={"format": axis_format}),
         "stroke": channel("g:N", scale=colours, legend=None),
         "fill": channel("g:N", scale=colours, legend=None),
         "fillOpacity": channel("fill:Q", scale=None, legend=None),
@@ -195,38 +218,39 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
             channel("n:Q", title="trial"),
             channel("g:N", title="stage"),
             channel("x:Q" if numeric else "x:N", title=title, **number),
-            channel("v:Q", title="validation", format=".2%"),
-            channel("t:Q", title="train", format=".2%"),
+            channel("v:Q", title="validation", **shown),
+            channel("t:Q", title="train", **shown),
             channel("state:N", title="state"),
         ],
     }
     points = mark("point", encoding, filled=False, size=48, strokeWidth=1.5)
     spec: Spec = {"name": "points", "data": {"values": values}, **points}
-    best, span = max(done, key=_accuracy), estimate(map(_accuracy, done))
+    best, span = max(done, key=_score), estimate(map(_score, done))
     alt = (
-        f"Validation accuracy of {len(done)} trials against {title}, from {percent(span.least)} to "
-        f"{percent(span.greatest)}; the best at {_value(best[name])}."
+        f"Validation {measure.word} of {len(done)} trials against {title}, from "
+        f"{measure.show(span.least)} to {measure.show(span.greatest)}; the best at {_value(best[name])}."
     )
     return Panel(title, 260, alt, spec, [zoom("points")] if numeric else [])
 
 
 def _stage_table(number: int, space: str, rows: list[Row], names: Sequence[str]) -> Table:
-    rows = sorted(rows, key=lambda row: -_accuracy(row))
+    rows, measure = sorted(rows, key=lambda row: -_score(row)), measure_in(rows)
     body = [
         [
             str(row["trial"]),
             *(_value(row[name]) for name in names),
-            percent(row["validation_accuracy"], 2),
-            percent(row["train_accuracy"], 2),
+            measure.show(score_in(row), 2),
+            measure.show(score_in(row, "train"), 2),
             ", ".join(map(str, row["seeds"])),
             row["state"] if not row["failure"] else f"{row['state']}: {row['failure']}",
         ]
         for row in rows
     ]
-    keys = ["stage", "trial", *names, "validation_accuracy", "train_accuracy", "state"]
+    scores = (f"validation_{measure.name}", f"train_{measure.name}")
+    keys = ["stage", "trial", *names, *scores, "state"]
     return Table(
         f"search-stage-{number}",
-        f"Stage {number}, sorted by validation accuracy. Drawn from {space}.",
+        f"Stage {number}, sorted by validation {measure.word}. Drawn from {space}.",
         ["Trial", *map(_heading, names), "Validation", "Train", "Seeds", "State"],
         body,
         keys,
@@ -236,13 +260,11 @@ def _stage_table(number: int, space: str, rows: list[Row], names: Sequence[str])
 
 
 def _finalist_table(found: list[Row], names: Sequence[str]) -> Table:
-    splits = [
-        split for split in SPLITS if any(row[f"{split}_accuracy"] is not None for row in found)
-    ]
+    splits = [split for split in SPLITS if any(score_in(row, split) is not None for row in found)]
 
     def shown(row: Row, split: str) -> str:
-        mean, sd = row[f"{split}_accuracy"], row[f"{split}_sd"]
-        return percent(mean, 2) + (f" ± {100 * sd:.2f}" if sd is not None else "")
+        sd: float | None = row[f"{split}_sd"]
+        return measure_in(found).mean_sd(score_in(row, split), sd, 2)
 
     body = [
         [

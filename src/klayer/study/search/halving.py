@@ -28,6 +28,7 @@ from klayer.study.training import (
     updates_per_epoch,
 )
 from klayer.train import TrainingState
+from klayer.train.metrics import main_metric
 
 __all__ = ["survivors", "train_halving"]
 
@@ -111,7 +112,7 @@ def train_halving(
                 run, executor, one, state, reporter, _end(dataset, one, cycle)
             )
             _spend(seconds, one, spent)
-            run.save_state(one.name, state)
+            run.checkpoints.save(one.name, state)
             now.append(_Rung(one, state))
         kept = survivors(_values(executor, now), keep)
         for rung in now:
@@ -154,19 +155,20 @@ def _state(
     run: Run, one: Pack, before: Sequence[_Rung], reporter: Reporter
 ) -> TrainingState | None:
     """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    state = run.state(one.name, reporter.note)
+    state = run.checkpoints.load(one.name, reporter.note)
     if state:
         return state
     return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)
 
 
 def _values(executor: Executor, now: Sequence[_Rung]) -> dict[str, float]:
-    """Return the mean validation accuracy of each arm; NaN if one of its seeds diverged."""
+    """Return the mean score of each arm on the validation split; NaN if one of its seeds diverged."""
     seeds: dict[str, list[float]] = {}
     for rung in now:
         part = part_of(rung.pack, executor.dataset)
-        accuracy = executor.evaluate_part(part, rung.state, "validation")["accuracy"]
-        for job, value in zip(rung.pack.jobs, accuracy, strict=True):
+        scores = executor.evaluate_part(part, rung.state, "validation")
+        score = scores[main_metric(executor.dataset.task)]
+        for job, value in zip(rung.pack.jobs, score, strict=True):
             seeds.setdefault(job.arm, []).append(float(value))
     return {arm: float(np.mean(values)) for arm, values in seeds.items()}
 

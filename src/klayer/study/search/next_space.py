@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from klayer.study.search.space import Range, Space
+from klayer.study.search.tables import measure_in
 
 __all__ = ["next_space"]
 
@@ -50,7 +51,8 @@ def next_space(
     done = [row for row in rows if row["state"] in ("trained", "at chance")]
     if len(done) < 2:
         return None
-    done.sort(key=lambda row: -row["validation_accuracy"])
+    measure = measure_in(rows)
+    done.sort(key=lambda row: -row[f"validation_{measure.name}"])
     best = done[: max(2, math.ceil(quantile * len(rows)))]
     ranges: dict[str, Range] = {}
     categories: dict[str, list[Any]] = {}
@@ -67,10 +69,12 @@ def next_space(
     for name, choices in space.categories.items():
         categories[name] = [choice for choice in choices if choice in [row[name] for row in best]]
         found.append(f"{name} in {categories[name]}")
+    least = best[-1][f"validation_{measure.name}"]
+    worst = f"{100 * least:.2f} %" if measure.share else measure.show(least)
     reason = (
-        f"the best {len(best)} of {len(rows)} trials of stage {stage} (validation accuracy >= "
-        f"{best[-1]['validation_accuracy']:.2%}) have {', '.join(found)}"
-    ).replace("%)", " %)")
+        f"the best {len(best)} of {len(rows)} trials of stage {stage} (validation {measure.word} >= "
+        f"{worst}) have {', '.join(found)}"
+    )
     if ranges:
         reason += "; the mean distance between two trials was added on either side"
     return Space(ranges, categories), reason

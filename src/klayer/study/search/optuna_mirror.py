@@ -247,23 +247,24 @@ def _hurry(engine: sqlalchemy.Engine) -> None:
 def _result(
     trial: Trial, records: Sequence[NetworkRecord]
 ) -> tuple[Any, float | None, dict[str, Any], dict[int, float]]:
-    """Return a finished trial's state, value, user attributes and curve {update: mean accuracy}."""
+    """Return a finished trial's state, value, user attributes and curve {update: mean score}."""
     from optuna.trial import TrialState
 
     row = trial_row(trial, records)
     state = {"pruned": TrialState.PRUNED, "diverged": TrialState.FAIL}.get(
         row["state"], TrialState.COMPLETE
     )
-    names = ("validation_accuracy", "validation_sd", "train_accuracy", "train_sd", "failure")
-    attributes = {name: row[name] for name in names if row[name] is not None}
+    name = records[0].score_name
+    names = (f"validation_{name}", "validation_sd", f"train_{name}", "train_sd", "failure")
+    attributes = {key: row[key] for key in names if row[key] is not None}
     attributes["state"] = row["state"]
     updates = records[0].history["update"]
     curves = np.array(
-        [record.history["validation_accuracy"] for record in records], dtype=float
+        [record.history[f"validation_{name}"] for record in records], dtype=float
     )  # (seeds, T); None, where a network had diverged, becomes NaN
     means = curves.mean(axis=0)
     curve = {int(t): float(y) for t, y in zip(updates, means, strict=False) if np.isfinite(y)}
-    value = row["validation_accuracy"]
+    value = row[f"validation_{name}"]
     if state == TrialState.PRUNED:
         value = curve[max(curve)]  # which is what Optuna takes for a pruned trial's value
     return state, value, attributes, curve

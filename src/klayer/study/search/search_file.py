@@ -128,7 +128,7 @@ class SearchFile:
         ----------
         run : Path
         id : str, optional
-            Of the run: what makes the name of its study unique.
+            Of the run, which becomes the name of its study.
         sealed : bool
             Whether the file must have a digest.
 
@@ -141,7 +141,7 @@ class SearchFile:
         try:
             stored = read_json(path, sealed=sealed)
         except FileNotFoundError:
-            return cls(path, f"{run.resolve().name}-{id or uuid.uuid4().hex[:8]}")
+            return cls(path, id or f"{run.resolve().name}-{uuid.uuid4().hex[:8]}")
         what = damage(_File, stored)
         if not what:
             finalists = stored["finalists"]

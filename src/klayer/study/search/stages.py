@@ -14,7 +14,7 @@ from klayer.study.search.options import Search
 from klayer.study.search.optuna_mirror import OptunaMirror
 from klayer.study.search.samplers import SAMPLERS, draw
 from klayer.study.search.search_file import Finalist, SearchFile, Stage, Trial
-from klayer.study.search.tables import trial_table, write_tables
+from klayer.study.search.tables import score_in, trial_table, write_tables
 from klayer.study.training import Reporter, train_jobs
 
 __all__ = ["Watcher", "search_stages"]
@@ -132,14 +132,14 @@ def _train_stage(
             train_halving(run, executor, jobs, keep=search.keep, reporter=reporter, prefix=prefix)
         else:
             train_jobs(run, executor, jobs, reporter=reporter, prefix=prefix, test=False)
-        run.clear_checkpoints(prefix)
+        run.checkpoints.clear(prefix)
         mirror.follow()
 
 
 def _history(run: Run) -> list[tuple[dict[str, Any], float]]:
     """Return points and values for the samplers to learn from; a diverged one is like the worst."""
     rows = trial_table(run)
-    values = [row["validation_accuracy"] for row in rows]
+    values = [score_in(row) for row in rows]
     worst = min((value for value in values if value is not None), default=0.0)
     return [
         (row, worst if value is None else value) for row, value in zip(rows, values, strict=True)
@@ -168,7 +168,7 @@ def _finalists(
     """Return the best different settings among the trials that ran to their end."""
     params = {trial.number: trial.params for trial in trials}
     done = [row for row in rows if row["state"] in ("trained", "at chance")]
-    done.sort(key=lambda row: (-row["validation_accuracy"], row["trial"]))
+    done.sort(key=lambda row: (-(score_in(row) or 0.0), row["trial"]))
     chosen: list[Finalist] = []
     seeds = tuple(range(search.finalists.seeds))
     for row in done:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from klayer.files import plain, write_csv, write_text
+from klayer.study.measure import MEASURES, Measure
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
 from klayer.study.search.search_file import FINALISTS, Trial
 from klayer.study.summary import spread
+from klayer.train.metrics import METRICS, main_metric
 
 __all__ = [
     "finalist_table",
     "importance",
+    "measure_in",
+    "score_in",
     "sorted_rows",
     "stage_table",
     "trial_row",
@@ -33,11 +38,12 @@ def trial_table(run: Run) -> list[dict[str, Any]]:
     -------
     rows : list of dict
         ``stage`` (from 1), ``trial`` (from 0, over all stages), a key for each searched parameter
-        (``l2``, ...), ``validation_accuracy`` and ``train_accuracy`` (means over seeds, 0 to 1;
-        None if the trial diverged), ``validation_sd`` and ``train_sd`` (None for one seed),
-        ``state`` (``trained``, ``at chance``, ``pruned``, ``diverged``), ``failure`` (the reason,
-        or None), ``seeds``, ``updates`` (done before the end or the pruning) and ``arm``, its name
-        in the run. Empty if the run has no search.
+        (``l2``, ...), ``validation_accuracy`` and ``train_accuracy`` (means over seeds, 0 to 1; None
+        if the trial diverged; of another task its main score, as ``validation_r2``),
+        ``validation_sd`` and ``train_sd`` (None for one seed), ``state`` (``trained``, ``at chance``,
+        ``pruned``, ``diverged``), ``failure`` (the reason, or None), ``seeds``, ``updates`` (done
+        before the end or the pruning) and ``arm``, its name in the run. Empty if the run has no
+        search.
     """
     rows = []
     for trial in run.asked.trials:
@@ -54,7 +60,7 @@ def trial_row(trial: Trial, records: Sequence[NetworkRecord]) -> dict[str, Any]:
     for split in ("validation", "train"):
         values = spread([record.score(split) for record in records])
         whole = state != "diverged"
-        accuracies[f"{split}_accuracy"] = values["mean"] if whole else None
+        accuracies[f"{split}_{records[0].score_name}"] = values["mean"] if whole else None
         accuracies[f"{split}_sd"] = values["sd"] if whole else None
     return {
         "stage": trial.stage,
@@ -84,12 +90,33 @@ def _state(records: Sequence[NetworkRecord]) -> tuple[str, str | None]:
     return states[0], None
 
 
+def measure_in(rows: Sequence[Mapping[str, Any]]) -> Measure:
+    """Return what the trials, or finalists, of these rows are judged by: their columns name it.
+
+    Examples
+    --------
+    >>> measure_in([{"trial": 0, "validation_r2": 0.5}]).word
+    'R²'
+    """
+    names = (main_metric(metric.task) for metric in METRICS.values())
+    keys = rows[0] if rows else {}
+    return MEASURES[next((one for one in names if f"validation_{one}" in keys), "accuracy")]
+
+
+def score_in(row: Mapping[str, Any], split: str = "validation") -> float | None:
+    """Return the main score of a row on a split; None if it diverged."""
+    found: float | None = row[f"{split}_{measure_in([row]).name}"]
+    return found
+
+
 def sorted_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort trials by validation accuracy, the best last as in the report, the diverged first."""
-    return sorted(
-        rows,
-        key=lambda row: -1 if row["validation_accuracy"] is None else row["validation_accuracy"],
-    )
+    """Sort trials by validation score, the best last as in the report, the diverged first."""
+
+    def key(row: dict[str, Any]) -> float:
+        found = score_in(row)
+        return -math.inf if found is None else found
+
+    return sorted(rows, key=key)
 
 
 def stage_table(run: Run) -> list[dict[str, Any]]:
@@ -136,7 +163,7 @@ def finalist_table(run: Run) -> list[dict[str, Any]]:
                 **{
                     f"{split}_{name}": value[key]
                     for split, value in values.items()
-                    for name, key in (("accuracy", "mean"), ("sd", "sd"))
+                    for name, key in ((records[0].score_name, "mean"), ("sd", "sd"))
                 },
                 "seeds": list(one.seeds),
                 "arm": one.arm,
@@ -165,7 +192,7 @@ def importance(run: Run) -> dict[str, float]:
                 optuna.trial.create_trial(
                     params={name: to_choice(row[name]) for name in wanted},
                     distributions=wanted,
-                    value=row["validation_accuracy"],
+                    value=score_in(row),
                 )
             )
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

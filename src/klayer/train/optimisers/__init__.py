@@ -27,8 +27,10 @@ OPTIMISERS: dict[str, Optimiser] = {
     "sgd": Optimiser(slots_of(), sgd, by_products=True),
     "momentum": Optimiser(slots_of("velocity"), by_parts(momentum)),
     "nesterov": Optimiser(slots_of("velocity"), by_parts(nesterov)),
-    "adam": Optimiser(slots_of("mean", "square"), by_parts(adam), adam_rates),
-    "adamw": Optimiser(slots_of("mean", "square"), by_parts(adamw), adamw_rates),
-    "rmsprop": Optimiser(slots_of("square"), by_parts(rmsprop), rmsprop_rates),
-    "muon": Optimiser(muon_slots, by_parts(muon, whole=True), muon_rates),
+    "adam": Optimiser(slots_of("mean", "square"), by_parts(adam), adam_rates, greatest_rate=0.05),
+    "adamw": Optimiser(
+        slots_of("mean", "square"), by_parts(adamw), adamw_rates, greatest_rate=0.05
+    ),
+    "rmsprop": Optimiser(slots_of("square"), by_parts(rmsprop), rmsprop_rates, greatest_rate=0.05),
+    "muon": Optimiser(muon_slots, by_parts(muon, whole=True), muon_rates, greatest_rate=0.1),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -84,12 +85,15 @@ class Optimiser:
     by_products : bool
         Whether weights move by ``keep W + c x^T g`` alone, so that updates of a large first layer may be
         carried out several at a time.
+    greatest_rate : float
+        A learning rate above that is rarely meant.
     """
 
     init: Callable[[Mapping[str, Array]], Slots]
     prepare: Prepare
     rates: MakeRates = no_rates
     by_products: bool = False
+    greatest_rate: float = math.inf
 
 
 def slots_of(*names: str) -> Callable[[Mapping[str, Array]], Slots]:

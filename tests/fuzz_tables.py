@@ -1,10 +1,11 @@
 """Damaged tables: nothing but a `KlayerError` may come of them, and no more memory than they need.
 
-    python benchmarks/fuzz_tables.py --minutes 10
+    python tests/fuzz_tables.py --minutes 10
 
-Every reader of tables gets files whose bytes were flipped, cut, doubled and mixed. A child process
-reads them, so that a reader that kills its process is found too; the parent names the seed, and
-``--seed N --cases 1`` does that case again.
+Every reader of tables gets files whose bytes were flipped, cut, doubled and mixed. A process started
+anew reads them (not a fork: polars has threads), so that a reader that kills its process is found too;
+the parent names the seed, and ``--seed N --cases 1`` does that case again. `tests/test_fuzz_tables.py`
+is the short form; `tests/fuzz_readers.py` has the other readers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,10 @@
+"""scikit-learn's door to the same engine: a classifier and a regressor, each a lockstep ensemble.
+
+The classes are estimators as scikit-learn's own are: they can be cloned, pickled, searched and put
+into pipelines. What they take is the table of settings, under the same names.
+"""
+
+from klayer.estimator.classifier import KLayerClassifier
+from klayer.estimator.regressor import KLayerRegressor
+
+__all__ = ["KLayerClassifier", "KLayerRegressor"]

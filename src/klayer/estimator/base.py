@@ -1,0 +1,321 @@
+"""What the estimators share: arrays to a data set, a data set to a population, its predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from klayer.data import Dataset, Split
+from klayer.errors import KlayerError
+from klayer.estimator.parameters import of_settings
+from klayer.model import Model
+from klayer.progress import Meter
+from klayer.train import (
+    SETTINGS,
+    Engine,
+    Feed,
+    Member,
+    Population,
+    Settings,
+    Trainer,
+    TrainingState,
+)
+
+__all__ = ["Estimator"]
+
+Array = NDArray[Any]
+Rows = tuple[Array, Array]
+
+
+def in_double(model: Model) -> Model:
+    """Return the model in float64: what it answers then depends on no row but the one it is asked."""
+    params, running = (
+        {key: value.astype(np.float64) for key, value in group.items()}
+        for group in (model.params, model.running)
+    )
+    return Model(
+        model.network, params, running, model.standardiser, model.class_names, model.targets
+    )
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
+
+    _task: str
+    n_networks: Any
+    epochs: Any
+    batch_size: Any
+    early_stopping: Any
+    validation_fraction: Any
+    random_state: Any
+    n_jobs: Any
+    time_limit: Any
+    warm_start: Any
+    callback: Any
+    verbose: Any
+    n_features_in_: int
+    model_: Model
+    history_: dict[str, Array]
+    n_iter_: int
+    _state: TrainingState
+    _epochs_done: float
+    _own_seeds: Array
+
+    # Fitting.
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            float32 stays float32.
+        y : array, shape (N,) or (N, K)
+        sample_weight : array, shape (N,), optional
+            How much each row counts in the loss; any scale.
+        X_val, y_val : array, optional
+            Rows of your own for the validation curves and early stopping.
+
+        Returns
+        -------
+        self : Estimator
+            With ``model_``, ``history_``, ``n_iter_`` (updates done), ``n_features_in_``.
+
+        Raises
+        ------
+        ValueError
+            For rows or parameters that can't be, in scikit-learn's words or as a ``KlayerError``.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, go_on=bool(self.warm_start))
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **more: Any
+    ) -> Self:
+        """Train for ``epochs`` more, from where the last call ended: weights, optimiser, order of rows.
+
+        With the same rows and ``schedule="constant"``, two calls give bit for bit what one with twice
+        the ``epochs`` gives; other schedules begin a new cycle with each call.
+        """
+        return self._fit(X, y, sample_weight, None, None, go_on=True, **more)
+
+    def _fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        *,
+        go_on: bool,
+        **more: Any,
+    ) -> Self:
+        going_on = go_on and hasattr(self, "model_")
+        rows, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=not going_on,
+            dtype=(np.float64, np.float32),
+            order="C",
+            multi_output=True,
+            y_numeric=self._task == "regression",
+        )
+        targets = self._encoded(labels, going_on, **more)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+            counts = weights > 0
+            if not counts.any():
+                raise ValueError("`sample_weight` must not be all zero.")
+            rows, targets, weights = rows[counts], targets[counts], weights[counts]
+        if (X_val is None) != (y_val is None):
+            raise ValueError("`X_val` and `y_val` must be given together.")
+        validation = None
+        if X_val is not None:
+            X_val, y_val = validate_data(
+                self, X_val, y_val, reset=False, dtype=(np.float64, np.float32), multi_output=True
+            )
+            validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
+        self._train(rows, targets, weights, validation, going_on)
+        return self
+
+    def _train(
+        self,
+        rows: Array,
+        targets: Array,
+        weights: Array | None,
+        validation: Rows | None,
+        going_on: bool,
+    ) -> None:
+        settings = self._settings()
+        seeds = self._seeds(going_on)
+        if settings.early_stopping != "none" and validation is None:
+            rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
+        splits = {"train": Split(rows, targets, weights)}
+        if validation is not None:
+            splits["validation"] = Split(*validation)
+        names = tuple(self._output_names(targets.shape[-1]))
+        dataset = Dataset("fit", splits, names, task=self._data_task)
+        state: TrainingState | None = self._state if going_on else None
+        done = self._epochs_done if going_on else 0.0
+        settings = Settings.from_values(
+            {
+                **settings.as_dict(),
+                "cycles": (done + self._length) / self._length,
+                "half_cycle": max(
+                    1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
+                ),
+                "order_seed": int(seeds[0]),
+            }
+        )
+        members = [Member(settings, int(seed)) for seed in seeds]
+        population = Population(Feed(dataset, settings.dtype), members, state)
+        self._run(population)
+        if not population.alive:
+            raise KlayerError(
+                f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
+                "lr_max."
+            )
+        self._state, self._epochs_done = population.state, done + self._length
+        self._own_seeds = seeds
+        self.model_ = in_double(population.model(population.alive))
+        self.history_ = population.curves()
+        self.n_iter_ = int(population.state.update)
+
+    def _run(self, population: Population) -> None:
+        started, state = time.monotonic(), population.state
+        trainer = Trainer(population, Engine(self._workers()))
+        with Meter(None if self.verbose else "off") as meter:
+            meter.begin(
+                f"{type(self).__name__}: {len(population)} networks", population.total_updates
+            )
+            for point in population.record_points():
+                if point < state.update or point in state.recorded:
+                    continue
+                trainer.train(point, on_progress=meter.move)
+                late = self.time_limit and time.monotonic() - started >= self.time_limit
+                stop = self.callback is not None and self.callback(self, self._point(population))
+                if late or stop is True or not population.training:
+                    break
+
+    @staticmethod
+    def _point(population: Population) -> dict[str, Any]:
+        """Return the newest point of the curves: a value for each network."""
+        state = population.state
+        latest = {
+            name: values[:, len(state.recorded) - 1] for name, values in state.history.items()
+        }
+        return {"update": state.update, **latest}
+
+    def _settings(self) -> Settings:
+        """Return the settings that the parameters ask for; a wrong one is named as it is."""
+        for name, least in (("epochs", 0), ("validation_fraction", 0), ("time_limit", 0)):
+            value = getattr(self, name)
+            ok = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if value is not None and not (ok and value > least):
+                raise KlayerError(f"`{name}` must be a number > {least}, but got {value!r}.")
+        if not isinstance(self.n_networks, int | np.integer) or self.n_networks < 1:
+            raise KlayerError(
+                f"`n_networks` must be a whole number >= 1, but got {self.n_networks!r}."
+            )
+        values = {name: getattr(self, name) for name in of_settings(self._task)}
+        values |= self._more_settings()
+        whole = Settings()
+        asked = SimpleNamespace(**{**whole.as_dict(), **values})
+        # A parameter at its default may have no effect beside the others.
+        defaults = type(self)().get_params()
+        values = {
+            name: value
+            for name, value in values.items()
+            if SETTINGS[name].has_effect(asked) or value != defaults.get(name, object())
+        }
+        return Settings.from_values({k: v for k, v in values.items() if v is not None})
+
+    def _more_settings(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def _length(self) -> float:
+        return float(self.epochs)
+
+    @staticmethod
+    def _per_epoch(settings: Settings, samples: int) -> int:
+        return settings.batches(samples).per_epoch
+
+    def _seeds(self, going_on: bool) -> Array:
+        if going_on:
+            return self._own_seeds
+        random = check_random_state(self.random_state)
+        return np.asarray(random.randint(2**31 - 1, size=int(self.n_networks)))
+
+    def _workers(self) -> int:
+        return int(effective_n_jobs(self.n_jobs))
+
+    def _cut(
+        self, rows: Array, targets: Array, weights: Array | None, seed: int
+    ) -> tuple[Array, Array, Array | None, Rows]:
+        classes = targets if self._task == "classification" and targets.ndim == 1 else None
+        if classes is not None and np.bincount(classes)[np.unique(classes)].min() < 2:
+            classes = None
+        where = np.arange(len(rows))
+        train, held = train_test_split(
+            where, test_size=float(self.validation_fraction), random_state=seed, stratify=classes
+        )
+        train.sort()
+        kept = None if weights is None else weights[train]
+        return rows[train], targets[train], kept, (rows[held], targets[held])
+
+    # What the two kinds say for themselves.
+
+    def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
+        raise NotImplementedError
+
+    def _output_names(self, columns: int) -> Sequence[str]:
+        raise NotImplementedError
+
+    @property
+    def _data_task(self) -> str:
+        return self._task
+
+    # Predictions.
+
+    def members(self, X: ArrayLike) -> Array:
+        """Return what each network answers: probabilities, or values in the target's unit.
+
+        Returns
+        -------
+        values : array, shape (P, N, K)
+            Of the networks that did not diverge.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        return self.model_.predict(rows)
+
+    def _mean(self, X: ArrayLike) -> Array:
+        mean: Array = self.members(X).mean(axis=0)
+        return mean
+
+    def predict_std(self, X: ArrayLike) -> Array:
+        """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
+        std: Array = self.members(X).std(axis=0)
+        return std
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")

@@ -1,0 +1,147 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+from klayer.estimator.base import Estimator
+from klayer.estimator.parameters import documented, initialiser
+
+__all__ = ["KLayerClassifier"]
+
+Array = NDArray[Any]
+
+
+class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
+    """A classifier: one fully connected network, or an ensemble trained in lockstep.
+
+    Several labels at once are a ``y`` of zeros and ones, (N, K).
+
+    Attributes
+    ----------
+    classes_ : array, shape (K,)
+        The labels, sorted; of several labels at once their numbers.
+    model_ : Model
+        The trained networks.
+    history_ : dict of array
+        The curves, a row for each network and recorded point: see ``Population.curves``.
+    n_iter_ : int
+        Updates done.
+    n_features_in_, feature_names_in_
+        As in all of scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = KLayerClassifier(n_networks=4, epochs=30, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9, model.predict_proba(X).shape, model.members(X).shape
+    (True, (150, 3), (4, 150, 3))
+    """
+
+    _task = "classification"
+    classes_: Array
+    class_weight: Any
+
+    __init__ = initialiser("classification")
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        **more: Any,
+    ) -> KLayerClassifier:
+        """Train for ``epochs`` more; ``classes`` names all labels at the first call."""
+        return super().partial_fit(X, y, sample_weight, classes=classes, **more)
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Return probabilities, the mean over the networks, shape (N, K)."""
+        return self._mean(X)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return labels, shape (N,); of several labels at once 0 or 1, shape (N, K)."""
+        probs = self.predict_proba(X)
+        if self._several:
+            return (probs > 0.5).astype(int)
+        found: Array = self.classes_[probs.argmax(axis=1)]
+        return found
+
+    def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
+        check_classification_targets(labels)
+        kind = type_of_target(labels)
+        if not going_on:
+            self._several = kind == "multilabel-indicator"
+            if kind == "multiclass-multioutput":
+                raise ValueError(
+                    "`y` must have one column of labels, or columns of zeros and ones, but got "
+                    f"{labels.shape[1]} columns of labels: fit one classifier for each."
+                )
+            if self._several:
+                self.classes_ = np.arange(labels.shape[1])
+            else:
+                self.classes_ = np.unique(classes if classes is not None else labels)
+        if self._several:
+            return np.asarray(labels, np.uint8)
+        if labels.ndim == 2:
+            if labels.shape[1] != 1:
+                raise ValueError(f"`y` should be a 1d array, got an array of shape {labels.shape}.")
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected. Please change the shape of "
+                "y to (n_samples, ), for example using ravel().",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+            labels = labels.ravel()
+        unknown = np.setdiff1d(unique_labels(labels), self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"`y` must hold the classes {list(self.classes_)}, but got {list(unknown)} too."
+            )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"`y` must hold at least two classes, but got one class: {self.classes_[0]!r}."
+            )
+        return np.searchsorted(self.classes_, labels)
+
+    def _output_names(self, columns: int) -> Sequence[str]:
+        return [str(k) for k in range(columns if self._several else len(self.classes_))]
+
+    @property
+    def _data_task(self) -> str:
+        return "multilabel" if self._several else "classification"
+
+    def _more_settings(self) -> dict[str, Any]:
+        if self.class_weight is None:
+            return {}
+        if isinstance(self.class_weight, dict):
+            unknown = set(self.class_weight) - set(self.classes_.tolist())
+            if unknown:
+                raise ValueError(
+                    f"`class_weight` must name classes of `y`, but got {sorted(map(str, unknown))}."
+                )
+            weights = [float(self.class_weight.get(one, 1.0)) for one in self.classes_.tolist()]
+            return {"class_weights": ",".join(map(repr, weights))}
+        return {"class_weights": self.class_weight}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+KLayerClassifier.__doc__ = f"{KLayerClassifier.__doc__}".replace(
+    "    Attributes\n",
+    "    Parameters\n    ----------\n" + documented("classification") + "\n    Attributes\n",
+    1,
+)

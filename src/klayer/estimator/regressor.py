@@ -1,0 +1,79 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+
+from klayer.estimator.base import Estimator
+from klayer.estimator.parameters import documented, initialiser
+
+__all__ = ["KLayerRegressor"]
+
+Array = NDArray[Any]
+
+
+class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+    """A regressor: one fully connected network, or an ensemble trained in lockstep.
+
+    Several targets are a ``y`` of shape (N, K). Targets are standardised for training and given back in
+    their own unit.
+
+    Attributes
+    ----------
+    model_ : Model
+        The trained networks.
+    history_ : dict of array
+        The curves, a row for each network and recorded point: see ``Population.curves``.
+    n_iter_ : int
+        Updates done.
+    n_features_in_, feature_names_in_
+        As in all of scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = KLayerRegressor(hidden=(16,), n_networks=4, epochs=20, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.4, model.predict(X).shape, model.predict_std(X).shape
+    (True, (442,), (442,))
+    """
+
+    _task = "regression"
+
+    __init__ = initialiser("regression")
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the mean of the networks' answers, shape (N,), or (N, K) for several targets."""
+        return self._like_y(self._mean(X))
+
+    def predict_std(self, X: ArrayLike) -> Array:
+        """Return the standard deviation of the networks' answers, of the shape of :meth:`predict`."""
+        return self._like_y(super().predict_std(X))
+
+    def _like_y(self, values: Array) -> Array:
+        return values[:, 0] if self._one_column and values.shape[1] == 1 else values
+
+    def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:  # noqa: ARG002
+        if not going_on:
+            self._one_column = labels.ndim == 1
+        return np.asarray(labels, float).reshape(len(labels), -1)
+
+    def _output_names(self, columns: int) -> Sequence[str]:
+        return [f"target {k + 1}" for k in range(columns)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+KLayerRegressor.__doc__ = f"{KLayerRegressor.__doc__}".replace(
+    "    Attributes\n",
+    "    Parameters\n    ----------\n" + documented("regression") + "\n    Attributes\n",
+    1,
+)

@@ -1,0 +1,227 @@
+"""scikit-learn's door: its own checks, and what klayer promises beyond them."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from klayer.errors import KlayerError
+from klayer.estimator import KLayerClassifier, KLayerRegressor
+from klayer.estimator.parameters import defaults_of
+
+BRIEF = {"hidden": (8,), "epochs": 4, "random_state": 0}
+LINEAR = LogisticRegression(max_iter=1000)
+LONGER = {"hidden": (16,), "epochs": 60, "lr_max": 0.01, "random_state": 0}
+MINI_BATCHES = (
+    "rows are drawn into mini-batches: a row that is there twice is in other batches than one with "
+    "twice the weight, so only the expected loss is the same"
+)
+
+
+@parametrize_with_checks(
+    [KLayerClassifier(), KLayerRegressor()],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": MINI_BATCHES,
+        "check_sample_weight_equivalence_on_sparse_data": MINI_BATCHES,
+    },
+)
+def test_scikit_learn_s_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda one: make_pipeline(StandardScaler(), one),
+        lambda one: GridSearchCV(one, {"hidden": [(4,), (8,)], "dropout": [0.0, 0.1]}, cv=2),
+        lambda one: CalibratedClassifierCV(one, cv=2),
+        lambda one: StackingClassifier(
+            [("a", one), ("b", LogisticRegression(max_iter=1000))], cv=2
+        ),
+        lambda one: VotingClassifier(
+            [("a", one), ("b", LogisticRegression(max_iter=1000))], voting="soft"
+        ),
+        lambda one: BaggingClassifier(one, n_estimators=2, random_state=0),
+    ],
+    ids=["pipeline", "grid", "calibrated", "stacking", "voting", "bagging"],
+)
+def test_it_works_in_scikit_learn_s_tools(iris, wrap):
+    model = wrap(KLayerClassifier(**LONGER)).fit(*iris)
+    assert model.score(*iris) > 0.85
+
+
+def test_it_is_judged_by_scikit_learn_s_tools(iris):
+    model = KLayerClassifier(**LONGER)
+    assert cross_val_score(model, *iris, cv=3).mean() > 0.85
+    found = permutation_importance(model.fit(*iris), *iris, n_repeats=2, random_state=0)
+    assert found.importances_mean.argmax() in (2, 3)  # the petals
+
+
+def test_columns_of_a_frame_go_through_a_column_transformer():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"town": rng.choice(["Ur", "Kish"], 200), "age": rng.normal(size=200)})
+    y = (frame["town"] == "Ur") ^ (frame["age"] > 0)
+    columns = ColumnTransformer(
+        [("town", OneHotEncoder(), ["town"]), ("age", "passthrough", ["age"])]
+    )
+    model = make_pipeline(columns, KLayerClassifier(**LONGER))
+    assert model.fit(frame, y).score(frame, y) > 0.9
+
+
+def test_an_ensemble_is_the_mean_of_its_members_each_as_alone(iris):
+    X, y = iris
+    many = KLayerClassifier(n_networks=3, **BRIEF).fit(X, y)
+    members = many.members(X)
+    assert members.shape == (3, 150, 3)
+    np.testing.assert_allclose(many.predict_proba(X), members.mean(axis=0))
+    np.testing.assert_allclose(many.predict_std(X), members.std(axis=0))
+    assert (members[0] != members[1]).any()
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [-1, 4, 9], [2.0, 3.0, 7.0]], ids=str)
+def test_any_class_labels_come_back(iris, labels):
+    X, y = iris
+    named = np.array(labels)[y]
+    model = KLayerClassifier(**LONGER).fit(X, named)
+    assert model.classes_.tolist() == labels
+    assert (model.predict(X) == named).mean() > 0.85
+    assert model.predict(X).dtype == named.dtype
+
+
+def test_several_labels_and_several_targets():
+    X, Y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
+    model = KLayerClassifier(**LONGER).fit(X, Y)
+    assert model.predict(X).shape == Y.shape
+    assert (model.predict(X) == Y).mean() > 0.8
+    X, y = load_diabetes(return_X_y=True)
+    both = KLayerRegressor(**LONGER).fit(X, np.c_[y, -y])
+    assert both.predict(X).shape == (len(X), 2)
+    assert both.score(X, np.c_[y, -y]) > 0.4
+
+
+def test_early_stopping_watches_the_users_own_rows(iris):
+    X, y = iris
+    own = {"early_stopping": "accuracy", "patience": 2, "points_per_cycle": 20}
+    model = KLayerClassifier(hidden=(16,), epochs=60, random_state=0, **own)
+    model.fit(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2])
+    assert "validation_accuracy" in model.history_
+    whole = KLayerClassifier(hidden=(16,), epochs=60, random_state=0).fit(X[::2], y[::2])
+    assert model.n_iter_ < whole.n_iter_
+    assert "validation_accuracy" not in whole.history_
+    held = clone(model).fit(X, y)  # a part of the rows
+    assert "validation_accuracy" in held.history_
+
+
+def test_weights_of_rows_and_classes_move_the_answer(iris):
+    X, y = iris
+    X, y = X[50:], y[50:]  # the two that overlap
+    plain = KLayerClassifier(**LONGER).fit(X, y).predict_proba(X)[:, 1].mean()
+    by_row = KLayerClassifier(**LONGER).fit(X, y, sample_weight=np.where(y == 2, 9.0, 1.0))
+    by_class = KLayerClassifier(class_weight={1: 1, 2: 9}, **LONGER).fit(X, y)
+    for heavier in (by_row, by_class):
+        assert heavier.predict_proba(X)[:, 1].mean() > plain + 0.02
+    with pytest.raises(ValueError, match="must name classes of `y`, but got"):
+        KLayerClassifier(class_weight={"virginica": 2}, **BRIEF).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [KLayerClassifier, KLayerRegressor])
+@pytest.mark.parametrize(
+    "settings", [{}, {"optimiser": "sgd", "lr_max": 0.05}, {"dropout": 0.2}], ids=str
+)
+def test_going_on_is_what_training_longer_is(iris, kind, settings):
+    X, y = iris
+    brief = {**BRIEF, **settings, "schedule": "constant"}
+    whole = kind(**{**brief, "epochs": 8}).fit(X, y)
+    twice = kind(**brief).fit(X, y).partial_fit(X, y)
+    warm = kind(**brief, warm_start=True).fit(X, y).fit(X, y)
+    for other in (twice, warm):
+        assert other.n_iter_ == whole.n_iter_
+        assert (other.members(X) == whole.members(X)).all()
+
+
+def test_going_on_in_a_new_process_changes_no_bit(iris, tmp_path):
+    X, y = iris
+    brief = {**BRIEF, "schedule": "constant", "n_networks": 2}
+    with (tmp_path / "half").open("wb") as file:
+        pickle.dump(KLayerClassifier(**brief).fit(X, y), file)
+    code = (
+        "import pickle, sys, numpy as np\n"
+        "from sklearn.datasets import load_iris\n"
+        "X, y = load_iris(return_X_y=True)\n"
+        "model = pickle.load(open(sys.argv[1], 'rb')).partial_fit(X, y)\n"
+        "np.save(sys.argv[2], model.members(X))\n"
+    )
+    source = str(Path(__file__).parent.parent / "src")
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "half", tmp_path / "out.npy"],
+        check=True,
+        env=os.environ | {"PYTHONPATH": source},
+    )
+    whole = KLayerClassifier(**{**brief, "epochs": 8}).fit(X, y)
+    assert (np.load(tmp_path / "out.npy") == whole.members(X)).all()
+
+
+def test_limits_are_kept(iris):
+    X, y = iris
+    limited = KLayerClassifier(hidden=(8,), epochs=1000, random_state=0, time_limit=1e-6).fit(X, y)
+    assert limited.n_iter_ < 1000
+    heard = []
+
+    def stop_at_third(model, point):
+        heard.append((point["update"], point["train_loss"].shape))
+        return len(heard) == 3
+
+    model = KLayerClassifier(**{**BRIEF, "epochs": 100}, n_networks=2, callback=stop_at_third)
+    assert model.fit(X, y).n_iter_ == heard[-1][0]
+    assert [shape for _, shape in heard] == [(2,)] * 3
+
+
+def test_random_state_decides_and_threads_do_not(iris):
+    X, y = iris
+    one, same = (KLayerClassifier(n_networks=3, **BRIEF, n_jobs=n).fit(X, y) for n in (1, 2))
+    assert (one.members(X) == same.members(X)).all()
+    other = KLayerClassifier(n_networks=3, **{**BRIEF, "random_state": 1}).fit(X, y)
+    assert (one.members(X) != other.members(X)).any()
+
+
+@pytest.mark.parametrize("kind", [KLayerClassifier, KLayerRegressor])
+def test_a_wrong_parameter_is_named_with_its_rule(iris, kind):
+    for values, rule in (
+        ({"epochs": 0}, "`epochs` must be a number > 0, but got 0"),
+        ({"n_networks": 0}, "`n_networks` must be a whole number >= 1, but got 0"),
+        ({"activation": "rellu"}, "unknown activation 'rellu': did you mean 'relu'"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"momentum": 0.5, "optimiser": "rmsprop"}, "`momentum` has an effect with"),
+    ):
+        with pytest.raises(KlayerError, match=rule):
+            kind(**values).fit(*iris)
+    with pytest.raises(TypeError, match="has no parameter 'max_iter'"):
+        kind(max_iter=3)
+
+
+def test_every_parameter_is_documented_and_at_its_default():
+    for kind, task in ((KLayerClassifier, "classification"), (KLayerRegressor, "regression")):
+        assert kind().get_params() == defaults_of(task)
+        for name in defaults_of(task):
+            assert f"    {name} : " in kind.__doc__
