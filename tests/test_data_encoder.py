@@ -693,3 +693,35 @@ def test_a_test_file_without_the_target_is_for_predict(tmp_path):
         f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
     ):
         load(tmp_path, target="y")
+
+
+WRITTEN = {
+    "texts": lambda X: X.astype(str),
+    "bytes": lambda X: X.astype(bytes),
+    "objects": lambda X: X.astype(object),
+    "texts as objects": lambda X: X.astype(str).astype(object),
+    "lists, as the csv module reads them": lambda X: X.astype(str).tolist(),
+    "pandas": lambda X: pd.DataFrame(X.astype(str)),
+    "polars": lambda X: pl.DataFrame({f"c{i}": x for i, x in enumerate(X.T.astype(str).tolist())}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_texts_that_say_numbers_are_these_numbers(kind):
+    rng = np.random.default_rng(3)
+    X = np.round(rng.normal(size=(60, 3)), 2)
+    y = X[:, 0] > 0
+    wanted, found = from_arrays(X, y), from_arrays(WRITTEN[kind](X), y)
+    for split, rows in wanted.splits.items():
+        np.testing.assert_array_equal(found.splits[split].features, rows.features)
+
+
+@pytest.mark.parametrize("kind", list(WRITTEN)[:5])
+def test_a_model_takes_what_fit_takes(kind):
+    import klayer as kl
+
+    X = np.round(np.random.default_rng(3).normal(size=(60, 3)), 2)
+    given = WRITTEN[kind](X)
+    short = {"hidden": (3,), "batch_size": 10, "cycles": 1, "half_cycle": "1 epoch"}
+    model = kl.fit(given, X[:, 0] > 0, **short).model()
+    np.testing.assert_array_equal(model.predict_probs(given), model.predict_probs(X))
