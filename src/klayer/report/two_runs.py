@@ -104,10 +104,10 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         by different measures.
     """
     one, other = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
-    # Two searches are compared by their finalists: only these have seen the test split.
-    part = "finalists" if one.kind == other.kind == "search" else "arms"
-    b = RunView(other, RunView(one).splits, part)
-    views = RunView(one, b.splits, part), b
+    # A search stands by its finalists: only these have seen the test split.
+    parts = ["finalists" if run.kind == "search" else "arms" for run in (one, other)]
+    b = RunView(other, RunView(one).splits, parts[1])
+    views = RunView(one, b.splits, parts[0]), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
