@@ -95,7 +95,8 @@ def _top(view: RunView) -> list[str]:
     if len(view.with_results) == 1:
         line = _capital(view.judged)
     elif len(ties) > 1:
-        line = f"{_number(len(ties))} of {len(arms)} arms tie for the highest mean {view.judged}"
+        tied = f"{_number(len(ties))} of {len(view.with_results)} arms tie"
+        line = f"{tied} for the highest mean {view.judged}"
         if len(ties) <= MOST_NAMED:
             line += f" ({_list([arm.label for arm in ties])})"
     else:
