@@ -20,6 +20,7 @@ from klayer.report.overview import MOST_ROWS
 from klayer.report.page import Page
 from klayer.report.prose import answer, conclusion
 from klayer.report.run_view import RunView
+from klayer.report.sections.search import _figure
 from klayer.report.two_runs import pairs
 from klayer.study import Run, Study
 from klayer.study.launch import resume_study, run_search, run_study
@@ -352,10 +353,25 @@ def test_r2_without_bounds_is_written_short_and_drawn_at_the_edge(tmp_path, monk
     scale = figure.panels[0].spec["layer"][-1]["encoding"]["y"]["scale"]
     assert scale["domain"][0] == -1
     assert scale["clamp"]
-    assert "What lies below \u22121.000 is drawn there." in figure.caption
+    assert "What lies below \u22121 is drawn there." in figure.caption
     table = next(one for one in page.material.tables if one.name == "arms")
     assert all(len(cell) < 60 for row in table.body for cell in row)
     assert "\u22122.18e+20" in " ".join(table.body[0])
+    assert page.view.measure.show(-0.0001) == "0.000", "without a minus"
+    assert "3 features, 1 target" in text_of(page.html())
+
+
+def test_a_trial_that_grew_without_bounds_leaves_the_picture_of_a_search_as_it_is():
+    rows = [
+        {"trial": i, "stage": 1, "lr_max": 10.0**i, "validation_r2": r2, "train_r2": r2,
+         "state": "trained"}
+        for i, r2 in enumerate((0.9, 0.5, -3e6))
+    ]  # fmt: skip
+    figure = _figure(rows, ["lr_max"])
+    points = figure.panels[0].spec["data"]["values"]
+    assert [one["d"] for one in points] == [0.9, 0.5, -1]
+    assert [one["v"] for one in points] == [0.9, 0.5, -3e6]
+    assert "below \u22121 is drawn there" in figure.caption
 
 
 def test_a_search_and_a_study_are_said_to_share_no_arm(search, widths, tmp_path):

@@ -70,7 +70,8 @@ def _against(view: RunView, x: Factor) -> Figure | None:
     outer = [factor for factor in others if factor != colour]
     keys = list(itertools.product(*(factor.levels for factor in outer)))
     drawn = [arm for arm in view.with_results if arm.levels.get(x.name) is not None]
-    heights = _heights(view, drawn)
+    seen = [value for arm in drawn for value in _values(arm)]
+    scale = view.measure.axis(seen)  # one for all panels: they are there to be compared
     panels: list[Panel] = []
     for key in keys:
         arms = [
@@ -78,7 +79,7 @@ def _against(view: RunView, x: Factor) -> Figure | None:
         ]
         if arms:
             title = ", ".join(f.label(level) for f, level in zip(outer, key, strict=True))
-            panels.append(_course(view, x, colour, arms, title, heights))
+            panels.append(_course(view, x, colour, arms, title, scale))
     if len(panels) > MOST_PANELS or not panels:
         return None
     series = list(colour.labels) if colour else []
@@ -88,9 +89,7 @@ def _against(view: RunView, x: Factor) -> Figure | None:
         f"{judged} against {x.title}: a dot is a seed, hollow where it never left chance; lines join "
         "the means, with their 95\u202f% intervals over seeds."
     )
-    floor = view.measure.floor
-    if any(value < floor for arm in drawn for value in _values(arm)):
-        caption += f" What lies below {view.measure.show(floor)} is drawn there."
+    caption += view.measure.beyond(seen)
     left = [arm for arm in view.with_results if arm.levels.get(x.name) is None]
     if left:
         caption += f" Without {x.title}, and so in the table alone: {left[0].label}" + (
@@ -107,20 +106,13 @@ def _values(arm: ArmView) -> list[float]:
     return [value for value in (*found, *ends) if value is not None]
 
 
-def _heights(view: RunView, arms: Sequence[ArmView]) -> list[float]:
-    """Return the ends of the vertical axis, one for all panels: they are there to be compared."""
-    floor = view.measure.floor
-    values = [max(floor, value) for arm in arms for value in _values(arm)] or [floor]
-    return [min(values), max(*values, min(values) + 0.01)]
-
-
 def _course(
     view: RunView,
     x: Factor,
     colour: Factor | None,
     arms: Sequence[ArmView],
     title: str,
-    heights: Sequence[float],
+    heights: Spec,
 ) -> Panel:
     series = list(colour.labels) if colour else ["all"]
     colours = [series_colour(series, name) for name in series] if colour else ["#1c6bb0"]
@@ -159,8 +151,7 @@ def _course(
     scale |= {} if log else {"zero": False}
     across = channel("x:Q", title=x.title, scale=scale, axis=ticks)
     axis = {"format": "~%" if measure.share else ".6~g", "title": None, "tickCount": 6}
-    scale_up = {"domain": list(heights), "nice": True, "clamp": True}
-    up = channel("v:Q", scale=scale_up, axis=axis)
+    up = channel("v:Q", scale=heights, axis=axis)
     tint = channel("g:N", scale={"domain": series, "range": colours}, legend=None)
     tips = [
         channel("arm:N", title="arm"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from klayer.study.statistics import percent
 from klayer.train.metrics import METRICS, main_metric, metrics_of
@@ -60,7 +62,25 @@ class Measure:
         """
         fixed = self.bounds[1] == 1 and abs(value) < LARGE
         shown = f"{value:.{digits + 2}f}" if fixed else f"{value:.{digits + 3}g}"
-        return shown.replace("-", MINUS)
+        return shown.replace("-", MINUS) if float(shown) else shown.lstrip("-")
+
+    def axis(self, values: Iterable[float | None]) -> dict[str, Any]:
+        """Return the scale of a chart of such values: as far as they go, and no lower than the floor.
+
+        Examples
+        --------
+        >>> MEASURES["r2"].axis([0.5, -2e20, None])["domain"]
+        [-1.0, 0.5]
+        """
+        found = [max(self.floor, value) for value in values if value is not None] or [self.floor]
+        ends = [min(found), max(*found, min(found) + 0.01)]
+        return {"domain": ends, "nice": True, "clamp": True}
+
+    def beyond(self, values: Iterable[float | None]) -> str:
+        """Return the sentence of a caption on values below the floor; empty where there are none."""
+        low = any(value is not None and value < self.floor for value in values)
+        floor = f"{self.floor:g}".replace("-", MINUS)
+        return f" What lies below {floor} is drawn there." if low else ""
 
     def spread(self, sd: float, digits: int = 1) -> str:
         """Write a standard deviation, without a unit."""
