@@ -326,6 +326,19 @@ def test_a_level_at_chance_is_not_what_the_others_are_compared_with(tmp_path):
     assert [one.reference for one in RunView(run).factors] == [0.0, 0.1]
 
 
+def test_an_interval_without_0_that_shows_nothing_says_why(tmp_path):
+    def reached(record):
+        # Widths 8 to 64 all gain 2 points, give or take a little less than that.
+        luck = [0.0, 0.014, -0.014][record.seed] * (record.settings.hidden[0] > 4)
+        return 0.9 + 0.04 * (record.settings.hidden[0] > 4) + luck
+
+    grid = {"hidden": [[4], [8], [16], [32], [64]]}
+    said = text_of(Page(RunView(a_run(tmp_path / "run", reached, seeds=3, grid=grid))).html())
+    found = re.search(r"No difference in test accuracy to width 4 is shown for .*?\.\s", said)
+    assert "interval +0.5 to +7.5" in found[0]
+    assert re.search(r"after Holm's correction for all of them \(p = 0\.15", found[0])
+
+
 def test_all_panels_of_a_picture_have_one_axis(tmp_path):
     def reached(record):
         return 0.2 * record.settings.l2 + record.settings.lr_max / 2 + noise(record)
