@@ -143,7 +143,7 @@ def test_a_network_whose_outputs_are_not_finite_has_no_score(value):
 
 def test_a_network_without_an_answer_gives_none():
     model = broken(dataset()).model()
-    with refuses("network 1 gives outputs that are not finite for row 0 of `X`"):
+    with refuses("network 1 gives outputs that are not finite for row"):
         model.predict_labels(table()[0])
 
 
@@ -433,6 +433,29 @@ def test_a_toml_file_may_begin_with_a_byte_order_mark_and_hold_dots(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('title = "' + "a.b. " * 200 + '" # ' + "a." * 200, encoding="utf-8-sig")
     assert len(read_toml(path)["title"]) == 1000
+
+
+@pytest.mark.parametrize("text", ["0^-1:1", "0^0:1", "-2^0.5:1", "10^400:1", "1e400:2"])
+def test_a_range_of_no_number_is_refused(text):
+    from klayer.study.search.space import Range
+
+    with pytest.raises(KlayerError, match="a range must"):
+        Range.parse(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "a/" * 3000, "a\0b", "~nobody-by-this-name/x", "\ud800"]
+)
+def test_a_name_that_no_file_can_have_is_refused(name, tmp_path):
+    from klayer.study.study import read_study
+
+    with pytest.raises(KlayerError):
+        kl.load(name)
+    path = tmp_path / "a.toml"
+    path.write_text('data = "' + "".join(f"\\U{ord(c):08x}" for c in name if c != "\ud800") + 'z"')
+    if name[0] == "x":
+        with pytest.raises(KlayerError, match="a data set must be a name or a path"):
+            read_study(path)
 
 
 def test_a_pipe_is_no_study(tmp_path):
