@@ -78,6 +78,17 @@ def assert_same_bits(one, p, other, q):
             assert value[p].tobytes() == theirs[name][key][q].tobytes(), (name, key)
 
 
+def assert_the_same_to_rounding(found, expected):
+    """Hold all that a training leaves behind to 1e-12 of each array's largest entry."""
+    right = dict(groups(expected.state))
+    for name, group in groups(found.state):
+        for key, value in group.items():
+            scale = max(np.abs(right[name][key]).max(), 1e-2)  # what stays at 0 is rounding alone
+            np.testing.assert_allclose(
+                value, right[name][key], rtol=0, atol=1e-12 * scale, err_msg=f"{name} {key}"
+            )
+
+
 def test_every_backend_makes_chunks():
     assert CHUNKS.keys() == BACKENDS.keys()
 
@@ -97,11 +108,7 @@ def test_twenty_updates_are_those_of_numpy(
         for name in (backend, "numpy")
     )
     assert found.state.backend == backend
-    right = dict(groups(expected.state))
-    for name, group in groups(found.state):
-        for key, value in group.items():
-            scale = np.abs(right[name][key]).max()
-            np.testing.assert_allclose(value, right[name][key], rtol=0, atol=1e-12 * scale)
+    assert_the_same_to_rounding(found, expected)
 
 
 @every_backend
@@ -335,11 +342,7 @@ def test_twenty_updates_of_any_piece_are_those_of_numpy(digits, brief, pieces):
         trained(feed, members(replace(settings, backend=name), 3), until=20)
         for name in ("compiled", "numpy")
     )
-    for (name, group), (_, wanted) in zip(groups(found.state), groups(expected.state), strict=True):
-        for key, value in group.items():
-            np.testing.assert_allclose(
-                value, wanted[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}"
-            )
+    assert_the_same_to_rounding(found, expected)
 
 
 @needs_numba
@@ -354,11 +357,7 @@ def test_twenty_updates_of_any_loss_are_those_of_numpy(rng, brief, loss):
         trained(Feed(data, np.float64), members(replace(settings, backend=name), 3), until=20)
         for name in ("compiled", "numpy")
     )
-    for (name, group), (_, wanted) in zip(groups(found.state), groups(expected.state), strict=True):
-        for key, value in group.items():
-            np.testing.assert_allclose(
-                value, wanted[key], rtol=1e-9, atol=1e-12, err_msg=f"{name} {key}"
-            )
+    assert_the_same_to_rounding(found, expected)
 
 
 @needs_numba
@@ -397,9 +396,8 @@ def test_the_kernel_drops_what_numpy_drops(rate, update, layer):
     [
         ("exp", lambda x: kernel.exp(x)),
         ("tanh", lambda x: kernel.tanh(x)),
-        ("erf", lambda x: kernel.erf(x)),
     ],
-    ids=["exp", "tanh", "erf"],
+    ids=["exp", "tanh"],
 )
 def test_float32_functions_are_exact_to_rounding(function, ours):
     import numba
@@ -407,9 +405,20 @@ def test_float32_functions_are_exact_to_rounding(function, ours):
     ours = numba.vectorize(ours)
     x = np.concatenate([np.linspace(-87, 20, 20001), np.geomspace(1e-30, 5, 2001)])
     x = np.concatenate([x, -x[x < 87]]).astype(np.float32)
-    expected = getattr(special if function == "erf" else np, function)(x.astype(float))
+    expected = getattr(np, function)(x.astype(float))
     found = ours(x).astype(float)
     assert np.abs(found / expected - 1)[expected != 0].max() < 3e-7
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(ours(np.float32("nan")))
+
+
+@needs_numba
+def test_the_normal_distribution_in_float32_is_right_to_its_last_places():
+    import numba
+
+    ours = numba.vectorize(lambda x: kernel.normal(x))
+    x = np.concatenate([np.linspace(-40, 40, 20001), [0.0]]).astype(np.float32)
+    assert np.abs(ours(x) - special.ndtr(x.astype(float))).max() < 2e-7
     with np.errstate(invalid="ignore"):
         assert np.isnan(ours(np.float32("nan")))
 

@@ -220,6 +220,12 @@ def test_values_of_a_chart_are_reached_by_a_tap(opened, study):
     assert "test accuracy" in found.page.locator("#vg-tooltip-element").inner_text()
 
 
+BEYOND = """() => [...document.querySelectorAll(
+    'p, caption, figcaption, h1, h2, h3, h4, li, summary, dt, dd, pre, button')].filter(e => {
+        const at = e.getBoundingClientRect();
+        return at.width && (at.right > window.innerWidth + 1 || e.scrollWidth > e.clientWidth + 1)
+            && getComputedStyle(e).display !== 'inline' && !e.closest('.skip, .away');
+    }).map(e => e.tagName + ' ' + e.innerText.slice(0, 60))"""
 CUT = """() => [...document.querySelectorAll('.table')].filter(
     t => t.offsetWidth && t.scrollWidth > t.clientWidth + 1).map(t => t.ariaLabel)"""
 
@@ -228,6 +234,7 @@ CUT = """() => [...document.querySelectorAll('.table')].filter(
 def test_no_table_is_cut(opened, study, width):
     found = opened(study.path / "report.html", viewport={"width": width, "height": 900})
     found.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert found.page.evaluate(BEYOND) == []
     cut = found.page.evaluate(CUT)
     if width in (390, 500, 1280):
         assert cut == []

@@ -120,10 +120,7 @@ def test_several_labels_are_written_side_by_side(houses, run):
     frame = pl.DataFrame({"x": rng.normal(size=60), "wet": [0, 1] * 30, "cold": [1, 1, 0] * 20})
     frame.write_csv("weather.csv")
     said = ["--target", "wet", "--target", "cold"]
-    assert (
-        run("train", "--data", "weather.csv", *said, "--out", "run", "-q", "--no-report", *BRIEF)[0]
-        == 0
-    )
+    assert run("train", "--data", "weather.csv", *said, "--out", "run", "-q", *BRIEF)[0] == 0
     assert run("predict", "run", "weather.csv", "--out", "p.csv")[0] == 0
     first = cells(houses / "p.csv")[0]
     assert list(first) == ["input", "wet", "cold", "probability of wet", "probability of cold"]
@@ -134,9 +131,9 @@ def test_several_labels_are_written_side_by_side(houses, run):
 
 def test_flags_toml_and_python_say_the_same_of_a_table(houses, run):
     common = ["--out", "a", "-q", *BRIEF]
-    said = ["--target", "garden", "--drop", "area", "--group-by", "built", "--category", "rooms"]
+    said = ["--target", "price", "--drop", "area", "--group-by", "built", "--category", "rooms"]
     assert run("train", "--data", "houses.csv", *said, *common)[0] == 0
-    told = 'data = "houses.csv"\ntarget = "garden"\ndrop = ["area"]\n'
+    told = 'data = "houses.csv"\ntarget = "price"\ndrop = ["area"]\n'
     told += 'group_by = "built"\ncategory = "rooms"\n'
     (houses / "train.toml").write_text(told + TOML)
     assert run("train", "--config", "train.toml", "--out", "b", "-q")[0] == 0
@@ -149,7 +146,7 @@ def test_flags_toml_and_python_say_the_same_of_a_table(houses, run):
     )
     status, _, err = run("search", "search.toml", "--out", "d", "-q")
     assert status == 0, err
-    data = kl.load("houses.csv", target="garden", drop="area", group_by="built", category="rooms")
+    data = kl.load("houses.csv", target="price", drop="area", group_by="built", category="rooms")
     for name in "abcd":
         found = kl.Run(name)
         assert found.info["data"]["fingerprint"] == data.fingerprint
@@ -262,6 +259,9 @@ def test_where_predictions_go_is_checked_before_anything_is_read(trained, tmp_pa
     assert (status, "--out must end in .csv, .tsv or .json" in err) == (2, True)
     status, _, err = run("predict", path, "gone.csv", "--out", tmp_path / "no" / "p.csv")
     assert (status, "there is no folder" in " ".join(err.split())) == (2, True)
+    (tmp_path / "p.csv").write_text("a")
+    status, _, err = run("predict", path, tmp_path / "p.csv", "--out", tmp_path / "p.csv")
+    assert (status, "would replace a file to be read" in " ".join(err.split())) == (2, True)
     status, _, err = run("predict", path, tmp_path / "gone.csv")
     assert (status, "no such file" in " ".join(err.split())) == (2, True)
 

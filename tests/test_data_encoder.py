@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 from klayer.data import Dataset, Encoder, from_arrays, load
+from klayer.data.redraw import redrawn
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 
@@ -116,6 +117,24 @@ def test_numbers_may_be_names():
     encoder, rows = encoded([10, 2, 10], np.array([2.0, 7.0, 10.0]), category=["x"])
     assert encoder.feature_names == ("x=2", "x=10")
     assert rows.tolist() == [[1, 0], [0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["7", "12", "a"], ["7.0", "12.0", "a"]),
+        (["007", "12", "a"], ["7", "12", "a"]),
+        (["True", "False", "?!"], ["true", "FALSE", "?!"]),
+        (["7.50", "1e3", "x"], ["7.5", "1000", "x"]),
+    ],
+)
+def test_levels_are_known_again_as_another_format_writes_them(old, new):
+    assert encoded(old, new)[1].tolist() == encoded(old)[1].tolist()
+
+
+def test_levels_that_are_written_apart_stay_apart():
+    _, rows = encoded(["7", "007"], ["7", "007", "7.0"], category=["x"])
+    assert rows.tolist() == [[0, 1], [1, 0], [0, 1]]  # 7.0 is 7, not 007
 
 
 def test_a_date_is_days_and_cycles():
@@ -643,3 +662,34 @@ def test_masked_values_are_gaps():
     with refuses("X, column 'column_1', row 5: a value must be there"):
         from_arrays(X, np.arange(40) % 2)
     assert from_arrays(X, np.arange(40) % 2, missing="mean").n_features == 4
+
+
+def test_splits_by_groups_or_time_are_not_drawn_anew():
+    said = [{"group_by": "who"}, {"time": "when"}]
+    for one in said:
+        data = load(split_frame(), target="y", drop="part", **one)
+        with refuses("`split_seed` draws training and validation anew by chance, but 'wh"):
+            redrawn(data, split_seed=1, train_samples="all")
+    data = load(split_frame(), target="y", drop="part")
+    assert redrawn(data, split_seed=1, train_samples="all").encoder == data.encoder
+
+
+def test_more_features_than_fit_into_memory_are_refused(monkeypatch):
+    frame = pl.DataFrame({"id": [f"k{i}" for i in range(600)], "y": ["a", "b"] * 300})
+    said = {"target": "y", "category": "id", "max_levels": 600}
+    assert load(frame, **said).n_features == 420
+    monkeypatch.setattr("klayer.data.tables.packed.memory_bound", lambda: 10**6)
+    with refuses(
+        "X: features must fit into half of the memory, but these 420 take 1,008,000 bytes"
+    ):
+        load(frame, **said)
+
+
+def test_a_test_file_without_the_target_is_for_predict(tmp_path):
+    frame = split_frame().drop("part", "when")
+    frame.write_csv(tmp_path / "train.csv")
+    frame.drop("y").write_csv(tmp_path / "test.csv")
+    with refuses(
+        f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
+    ):
+        load(tmp_path, target="y")

@@ -102,6 +102,16 @@ def test_command_compares_two_runs(runs, command, tmp_path):
     assert (tmp_path / "x.html").exists()
 
 
+def test_command_draws_pngs_on_request(runs, command, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(runs[0].path, copy)
+    assert command(copy, "--png").exit_code == 0
+    pictures = {path.stem for path in (copy / "figures").glob("*.png")}
+    assert {"curves", "confusion"} <= pictures
+    with pytest.raises(KlayerError, match="`--png` draws the figures of one run"):
+        raise command(copy, copy, "--png").exception
+
+
 def test_command_refuses_three_runs_and_out_for_one(runs, command, tmp_path):
     paths = [run.path for run in runs]
     with pytest.raises(KlayerError, match="one run or compares two, but got 3"):

@@ -3,13 +3,17 @@
 import csv
 import json
 import re
+import shutil
 import zlib
 from html import unescape
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from klayer.cli.app import app
 from klayer.data import from_arrays
+from klayer.errors import KlayerError
 from klayer.report import compare_runs, write_report
 from klayer.report.comparisons import Comparisons
 from klayer.report.overview import MOST_ROWS
@@ -18,7 +22,7 @@ from klayer.report.prose import answer, conclusion
 from klayer.report.run_view import RunView
 from klayer.report.two_runs import pairs
 from klayer.study import Run, Study
-from klayer.study.launch import run_search, run_study
+from klayer.study.launch import resume_study, run_search, run_study
 from run_files import store_lines
 
 TINY = {
@@ -78,7 +82,7 @@ def test_the_page_answers_what_width_buys_before_the_picture(widths):
     first = page[: page.index('<figure id="overview"')]
     said = text_of(first)
     assert "What does width buy?" in said
-    assert "Width 16 raises test accuracy by 4.0 points against width 4" in said
+    assert "With width 16, test accuracy is 4.0 points higher than with width 4" in said
     assert "No difference in test accuracy to rate 0.05 is shown for rate 0.1" in said
     assert "would have shown differences from" in said
 
@@ -143,7 +147,9 @@ def test_whatever_varies_is_compared_drawn_and_concluded(tmp_path, settings, gri
     found = page.material.comparisons
     assert len(found.arms) == len(levels) - 1
     claims = [one.text for one in conclusion(page.view, found) if one.carried]
-    assert any(f"{words} raises test accuracy".lower() in claim.lower() for claim in claims)
+    assert any(
+        f"with {words}, test accuracy is" in claim.replace("With", "with") for claim in claims
+    )
     assert page.material.figures[0].name == "overview"
     said = text_of(page.html())
     assert re.search(rf"highest mean test accuracy has {re.escape(words)}:", said)
@@ -350,6 +356,17 @@ def test_what_each_source_contributes_is_said(tmp_path):
     assert "3 networks: 1 arm, 3 seeds each" in said
 
 
+def test_an_arm_is_found_by_what_the_page_calls_it(widths):
+    best = widths.best("width 8, rate 0.1")
+    assert (best.settings.hidden, best.settings.lr_max) == ((8,), 0.1)
+    assert widths.best(best.arm).key == best.key
+
+
+def test_networks_that_part_the_variance_are_not_chosen(tmp_path):
+    run = a_run(tmp_path / "run", seeds=2, vary=["init", "order"])
+    assert run.best().part == RunView(run).best.part == "arms"
+
+
 # Two runs.
 
 
@@ -375,6 +392,10 @@ def test_a_comparison_says_first_what_differs(tmp_path):
     other = a_run(tmp_path / "b", grid={"hidden": [[4], [8]]}, seeds=2, settings={"l2": 0.01})
     said = text_of(compare_runs(one, other, tmp_path / "x.html").read_text(encoding="utf-8"))
     assert "The runs differ in settings.l2 (– / 0.01)." in said
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    found = json.loads(re.search(r'id="results">(.*?)</script>', html, re.DOTALL)[1])
+    assert found["differing"] == [{"what": "settings.l2", "values": ["–", "0.01"]}]
+    assert [one["label"] for one in found["arms"]] == ["width 4", "width 8"]
 
 
 # Searches.
@@ -523,3 +544,42 @@ def test_the_best_network_of_another_task_is_shown_with_what_it_answers(task):
     assert ("predicted" if name == "regression" else "per-label") in figures
     assert "confusion" not in figures
     assert "can't be read here" not in text_of(page.html())
+
+
+# What is written.
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--data", "digits", "--hidden", "4", "--cycles", "1", "--half-cycle", "2 updates"],
+        ["search", "--l2", "1e-4:1e-2", "--trials", "2", "--hidden", "4", "--cycles", "1",
+         "--half-cycle", "2 updates", "--final-cycles", "1"],
+    ],
+)  # fmt: skip
+def test_without_a_report_there_is_no_page_until_it_is_asked_for(tmp_path, words):
+    done = CliRunner().invoke(app, [*words, "--no-report", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert not (tmp_path / "run" / "figures").exists()
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "run")]).exit_code == 0
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_study_cannot_print_the_page_that_it_does_not_write():
+    with pytest.raises(KlayerError, match="`--pdf` prints the page"):
+        raise CliRunner().invoke(app, ["study", "--pdf", "--no-report"]).exception
+
+
+def test_a_study_that_varies_more_goes_on_to_the_same_bits(tmp_path):
+    run = a_run(tmp_path / "whole", seeds=2, vary=["init", "order", "split"])
+    copy = tmp_path / "half"
+    shutil.copytree(run.path, copy)
+    (copy / "summary.json").unlink()
+    store_lines(copy / "networks.jsonl", run.networks[:2])
+    half = resume_study(copy, workers=1)
+    assert half.networks[0].population == run.networks[0].population
+    assert {one.key: one.scores for one in half.networks} == {
+        one.key: one.scores for one in run.networks
+    }

@@ -147,6 +147,14 @@ def test_what_has_no_effect_anywhere_is_still_refused():
         Study.from_values({"settings": {"bn_eps": 1e-5}, "grid": {"hidden": [[8], [9]]}})
 
 
+@pytest.mark.parametrize(
+    "values", [{"grid": {"data": ["digits", "x.npz"]}}, {"arms": [{"data": "digits"}]}]
+)
+def test_arms_on_other_data_are_answered_with_the_way_to_do_it(values):
+    with pytest.raises(KlayerError, match=r"one data set.*klayer report RUN OTHER"):
+        Study.from_values(values)
+
+
 def test_arms_without_a_name_are_told_apart_by_what_they_set():
     arms = [{"optimiser": "sgd"}, {"optimiser": "adam", "lr_max": 0.01}]
     study = Study.from_values({"arms": arms})

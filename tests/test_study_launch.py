@@ -111,6 +111,40 @@ def test_after_ctrl_c_a_study_resumes_to_the_same_results(finished, tmp_path):
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("harmed", [[""], ["", ".before"]], ids=["the last", "both"])
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_or_by_training(
+    finished, tmp_path, monkeypatch, harmed
+):
+    class Stop(Silent):
+        points = 0
+        notes = ()
+
+        def record(self, pack, state):
+            self.points += 1
+            if self.points == 4:
+                raise KeyboardInterrupt
+
+        def note(self, text):
+            self.notes = (*self.notes, text)
+
+    monkeypatch.setattr("klayer.study.training.CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(Study.from_values(CONFIG), out=tmp_path / "run", reporter=Stop())
+    folder = tmp_path / "run" / "checkpoints"
+    (now,) = [one for one in folder.iterdir() if ".before" not in one.name]
+    for which in harmed:
+        path = now.with_name(f"{now.stem}{which}{now.suffix}")
+        content = bytearray(path.read_bytes())
+        content[-5] ^= 4
+        path.write_bytes(content)
+    told = Stop()
+    told.points = 99
+    assert results(resume_study(tmp_path / "run", reporter=told)) == results(finished)
+    assert "go on from the checkpoint before" in told.notes[0]
+    assert len(told.notes) == len(harmed)
+    assert not list(folder.iterdir())
+
+
 def test_a_finished_run_resumes_to_itself(finished):
     before = (finished.path / "networks.jsonl").read_bytes()
     resume_study(finished.path)

@@ -14,7 +14,8 @@ def asked():
     project = PROJECT["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     groups += [PROJECT["dependency-groups"][name] for name in ("test", "lint")]
-    return [Requirement(text) for group in groups for text in group]
+    # What a group includes is a group of its own, or asked for by another one.
+    return [Requirement(text) for group in groups for text in group if isinstance(text, str)]
 
 
 def pinned():

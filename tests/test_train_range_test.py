@@ -111,7 +111,7 @@ def test_the_figure_shows_each_network_and_the_suggestion(digits, settings, tmp_
     assert figure.save(tmp_path)[0].read_text().startswith("<svg")
     empty = RangeTest(test.rates, np.full_like(test.loss, np.nan), test.members)
     assert "no rate lowers the loss" in range_figure(empty).panels[0].alt
-    range_figure(empty).save(tmp_path / "empty")
+    range_figure(empty).save(tmp_path)
 
 
 BRIEF = ["--hidden", "16", "--batch-size", "50"]
@@ -141,3 +141,15 @@ def test_the_command_gives_its_numbers_as_json(tmp_path):
     again = CliRunner().invoke(app, ["train", "--find-lr", *BRIEF, "--out", str(out)])
     assert isinstance(again.exception, KlayerError)
     assert "must be a new or an empty folder" in str(again.exception)
+
+
+def test_the_command_reads_tables_as_training_does(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "rows.csv"
+    rows = rng.standard_normal((120, 2))
+    lines = [f"{a},{b},{3 * a - b}" for a, b in rows]
+    path.write_text("\n".join(["a,b,y", *lines]))
+    args = ["train", "--find-lr", "--data", str(path), "--target", "y", "--hidden", "8"]
+    result = CliRunner().invoke(app, [*args, "--out", str(tmp_path / "test"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["lr_max"] > 0

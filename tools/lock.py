@@ -12,6 +12,7 @@ import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -38,8 +39,15 @@ def declared() -> dict[str, list[str]]:
     asked = {"klayer": list(project["project"]["dependencies"])}
     for extra, needed in project["project"]["optional-dependencies"].items():
         asked[f"klayer[{extra}]"] = list(needed)
-    asked |= {group: list(project["dependency-groups"][group]) for group in GROUPS}
-    return asked
+    return asked | {group: of_group(project["dependency-groups"], group) for group in GROUPS}
+
+
+def of_group(groups: dict[str, list[Any]], name: str) -> list[str]:
+    """Return what a dependency group asks for, those that it includes too."""
+    found = []
+    for one in groups[name]:
+        found += [one] if isinstance(one, str) else of_group(groups, one["include-group"])
+    return found
 
 
 def closure(asked: dict[str, list[str]]) -> dict[str, str]:

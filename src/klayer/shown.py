@@ -11,6 +11,8 @@ from html import escape
 from itertools import groupby
 from typing import Any, ClassVar
 
+from klayer.printable import printable
+
 __all__ = [
     "Facts",
     "Part",
@@ -168,7 +170,7 @@ GAP, READABLE, NARROWEST = 2, 24, 12
 def _text_table(table: ShownTable, width: int) -> list[str]:
     """Return the lines of a table that fits: columns are left out or wrapped, no cell is cut."""
     columns = [
-        replace(one, head=visible(one.head), cells=list(map(visible, one.cells)))
+        replace(one, head=printable(one.head), cells=list(map(printable, one.cells)))
         for one in table.columns
     ]
     widths = [_width(column) for column in columns]
@@ -216,21 +218,6 @@ def _wrapped(cell: str, width: int) -> list[str]:
         return [cell]
     room = max(1, width * len(cell) // cells)
     return textwrap.wrap(cell, room, subsequent_indent="  " if room > 4 else "")
-
-
-def visible(text: str) -> str:
-    """Write what can't be printed as an escape: a name may not move the cursor or end the line.
-
-    Examples
-    --------
-    >>> visible("a\\tb"), visible("π")
-    ('a\\\\tb', 'π')
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
 
 
 def cell_len(text: str) -> int:

@@ -68,8 +68,9 @@ def costs_seconds(folder, size):
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed = time.time()
-        kept = list((path / "checkpoints").glob("*.safetensors"))
-        age = min((killed - one.stat().st_mtime for one in kept), default=float("inf"))
+        kept = [*path.glob("run.json"), *(path / "checkpoints").glob("*.safetensors")]
+        age = min((killed - one.stat().st_mtime for one in kept), default=0.0)
+        outcome.most("checkpoints kept", len(kept) - 1)
         outcome.most("seconds lost at the most", age)
         outcome.check(age <= 10, f"{age:.1f} s lost")
     return outcome

@@ -27,7 +27,6 @@ def range_test(
 ) -> None:
     """Test the networks of a study's only arm; draw, print and suggest."""
     from klayer.cli.progress import progress
-    from klayer.data import load
     from klayer.report.range_test import range_figure
     from klayer.train import find_lr
 
@@ -36,7 +35,7 @@ def range_test(
         raise KlayerError(f"`--out` must be a new or an empty folder, but {folder} is not empty.")
     settings = study.arms[0].settings
     with study.named(), progress(study.data, data_dir, quiet or as_json) as bars:
-        dataset = load(study.data, data_dir=data_dir)
+        dataset = study.load_data(data_dir)
         bars.meter.begin(f"range test on {dataset.name}", 1.0)
         test = find_lr(
             dataset,
@@ -45,6 +44,7 @@ def range_test(
             workers=workers,
             on_progress=bars.meter.move,
         )
+    folder.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     files = range_figure(test).save(folder)
     found = test.suggestion

@@ -183,6 +183,8 @@ class Dataset(Told):
         that were mapped, rows that were cut, a class that a split lacks. The last kind is found here.
     background : {"white", "black"}
         What was put behind transparent pixels, and is again when the networks label images.
+    split_by : str
+        The column that decided about the splits, by groups or by time: they are not drawn anew.
     task : {"classification", "regression", "multilabel"}
         What is to be learnt of a row: its class, a number or several, or for each label whether the
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
@@ -218,6 +220,7 @@ class Dataset(Told):
     encoder: Encoder | None = None
     notes: tuple[str, ...] = ()
     background: str = "white"
+    split_by: str = ""
 
     def __post_init__(self) -> None:
         for field in ("name", "source"):

@@ -29,7 +29,7 @@ def in_one_form(labels: NDArray[Any], task: str) -> NDArray[Any]:
     -------
     labels : array
         Classification: int64 (N,). Regression: float64 (N, K), where (N,) is taken as (N, 1).
-        Multilabel: uint8 (N, K). Anything else as it was.
+        Multilabel: uint8 (N, K), likewise. Anything else as it was.
 
     Raises
     ------
@@ -50,7 +50,8 @@ def in_one_form(labels: NDArray[Any], task: str) -> NDArray[Any]:
         numbers = labels.astype(np.float64, copy=False) if real else labels
         return numbers[:, None] if numbers.ndim == 1 else numbers
     truths = real and bool(np.isin(labels, (0, 1)).all())
-    return labels.astype(np.uint8, copy=False) if truths else labels
+    labels = labels.astype(np.uint8, copy=False) if truths else labels
+    return labels[:, None] if labels.ndim == 1 else labels
 
 
 def check_labels(where: str, labels: NDArray[Any], rows: int, outputs: int, task: str) -> None:

@@ -69,6 +69,11 @@ def redrawn(
 
 
 def _drawn(dataset: Dataset, seed: int) -> dict[str, Split]:
+    if dataset.split_by:
+        raise KlayerError(
+            f"`split_seed` draws training and validation anew by chance, but {dataset.split_by!r} "
+            f"decides about the splits of {dataset.name!r}: leave it at 0."
+        )
     if "validation" not in dataset.splits:
         raise KlayerError(
             f"`split_seed` draws training and validation anew, but {dataset.name!r} has only "

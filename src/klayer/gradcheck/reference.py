@@ -172,9 +172,9 @@ class Reference:
 
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""
-        network = self.network
-        single = params["W1"].dtype == np.float32
-        x: Array = np.asarray(self.x, np.float32 if single else np.float64) * self.masks.get(0, 1.0)
+        network, single = self.network, params["W1"].dtype == np.float32
+        x: Array = np.asarray(self.x, np.float32 if single else np.float64)
+        x = x * self.masks.get(0, 1.0)
         layers: dict[int, Layer] = {}
         below, targets = x, self._targets()
         for layer in range(1, network.depth + 1):

@@ -217,11 +217,10 @@ def _level(factor: Factor) -> str:
 def _told(view: RunView, one: Effect) -> str:
     """Say what one level does."""
     result, measure = one.result, view.measure
-    verb = "raises" if result.verdict == "higher" else "lowers"
     by = measure.amount(result.difference.mean, sign=False)
     return (
-        f"{one.factor.label(one.level)} {verb} {view.judged} by {by} against {_level(one.factor)} "
-        f"{_numbers(result, measure)}"
+        f"with {one.factor.label(one.level)}, {view.judged} is {by} {result.verdict} than with "
+        f"{_level(one.factor)} {_numbers(result, measure)}"
     )
 
 

@@ -156,7 +156,7 @@ class RunView:
         """
         by = self.run.judged_by
         known = [one for one in self.networks if one.score(by) is not None]
-        chosen = [one for one in known if one.part != "search"] or known
+        chosen = [one for one in known if one.part in ("arms", "finalists")] or known
         return max(chosen, key=lambda one: one.score(by) or 0.0, default=None)
 
     @cached_property

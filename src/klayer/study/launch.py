@@ -257,7 +257,7 @@ def _go_on(
             search_stages(
                 run, study.search, executor, storage=storage, reporter=reporter, watcher=watcher
             )
-        run.clear_checkpoints()
+        run.checkpoints.clear()
         summarise(run, time.monotonic() - started)
     return run
 

@@ -23,9 +23,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import math
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ from klayer.files import (
     Damaged,
     Lock,
     NotWritten,
-    move,
     own_folder,
     plain,
     read_arrays,
@@ -54,14 +52,14 @@ from klayer.files import (
 from klayer.model import Model
 from klayer.nn import Network
 from klayer.shown import Part, Told
+from klayer.study.checkpoints import Checkpoints
 from klayer.study.lines import RecordLines
-from klayer.study.provenance import machine, versions
 from klayer.study.record import Key, NetworkRecord
 from klayer.study.run_folder import OWN_FOLDERS, drop_leftovers, new_folder, refuse_links
+from klayer.study.run_info import described, is_described_twice, read_info, write_info
 from klayer.study.run_told import run_curves, run_parts
-from klayer.study.schema import AGAIN, RESULTS, SCHEMA, Stored, damage, migrated, seal_all
+from klayer.study.schema import AGAIN, RESULTS, Stored, damage, seal_all
 from klayer.study.search.search_file import SearchFile
-from klayer.study.secrets import without_passwords
 from klayer.study.study import Study
 from klayer.study.weights import Weights, snapshot_name
 from klayer.train import TrainingState
@@ -88,6 +86,8 @@ class Run(Told):
         The finished networks, in the order of the lines.
     faults : list of str
         What is damaged, if it was opened to be mended.
+    checkpoints : Checkpoints
+        The states of populations under way.
     outdated : bool
         Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
@@ -107,11 +107,11 @@ class Run(Told):
 
     def _read(self) -> None:
         """Read everything that tells of the run; again under the lock, since others may have written."""
-        self.faults: list[str] = []
         self._results: dict[str, Any] = {}
         for name in ("study", "asked", "standardiser"):
             self.__dict__.pop(name, None)
-        self.info, self.outdated = self._read_info()
+        self.info, self.outdated, self.faults = read_info(self.path, mending=self._mending)
+        self.checkpoints = Checkpoints(self.path, sealed=not self.outdated)
         self._lines = RecordLines(self.path / "networks.jsonl", sealed=not self.outdated)
         self._networks = self._lines.read()
         again = f"{self.resume_command} trains again what is lost."
@@ -124,40 +124,6 @@ class Run(Told):
         if faults and not self._mending:
             raise Damaged(f"{faults[0]} {again}")
         self.faults += [f"{fault} What is lost is trained again." for fault in faults]
-
-    def _read_info(self) -> tuple[dict[str, Any], bool]:
-        path = self.path / "run.json"
-        try:
-            stored = read_json(path)
-            if isinstance(stored, dict) and stored.get("schema") == SCHEMA:
-                stored = read_json(path, sealed=True)
-        except (FileNotFoundError, NotADirectoryError):
-            raise KlayerError(
-                f"a run directory holds a file run.json, but {self.path} has none: "
-                "pass the folder that `klayer train`, `study` or `search` printed."
-            ) from None
-        except Damaged as error:
-            try:
-                stored = read_json(self.path / "run.json.copy", sealed=True)
-                info = migrated(stored, path)
-            except (FileNotFoundError, KlayerError):
-                raise Damaged(f"{error} {AGAIN}") from None
-            if not self._mending:
-                again = f"`klayer {info['kind']} --resume {self.path}`"
-                raise Damaged(f"{error} {again} puts it back from its copy.") from None
-            self.faults.append(f"{error} It is put back from its copy.")
-            return info, False
-        info = migrated(stored, path)
-        return info, info is not stored
-
-    def _is_described_twice(self) -> bool:
-        """Whether ``run.json`` and its copy are both there and whole."""
-        for name in ("run.json", "run.json.copy"):
-            try:
-                read_json(self.path / name, sealed=True)
-            except (FileNotFoundError, Damaged):
-                return False
-        return True
 
     def _lost(self) -> tuple[int, int] | None:
         """Return how many networks a finished run must have, and has of them; None if all are there."""
@@ -192,34 +158,7 @@ class Run(Told):
             Where the data set lies, if that was said.
         """
         now = datetime.datetime.now().astimezone()
-        found = sys.argv if "klayer" in Path(sys.argv[0]).name else None
-        command = found and ["klayer", *(without_passwords(word) for word in found[1:])]
-        info = {
-            "schema": SCHEMA,
-            "kind": kind,
-            "created": now.isoformat(timespec="seconds"),
-            "command": command,
-            "config": config,
-            "data": {
-                "name": dataset.name,
-                "data_dir": data_dir,
-                "n_features": dataset.n_features,
-                "task": dataset.task,
-                "class_names": dataset.class_names,
-                "targets": _stored_targets(dataset.targets),
-                "encoder": dataset.encoder and dataset.encoder.as_plain(),
-                "image_shape": dataset.image_shape,
-                "value_range": dataset.value_range,
-                "samples": {name: len(split) for name, split in dataset.splits.items()},
-                "source": dataset.source,
-                "class_counts": _class_counts(dataset),
-                "notes": dataset.notes,
-                "background": dataset.background,
-                "fingerprint": dataset.fingerprint,
-            },
-            "versions": versions(),
-            "machine": machine(),
-        }
+        info = described(kind, config, dataset, data_dir, now)
         path = new_folder(path, f"{now:%Y-%m-%d-%H%M%S}-{kind}")
         info["id"] = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}"  # which no renaming changes
         lock = Lock(path / "lock", str(path))
@@ -228,12 +167,10 @@ class Run(Told):
             drop_leftovers(path)
             try:
                 _write_standardiser(path, dataset.standardiser)
-                _write_info(path, info)  # from here on it is a run
+                write_info(path, info)  # from here on it is a run
             except NotWritten:
                 with contextlib.suppress(KlayerError):
-                    remove(
-                        path / "run.json"
-                    )  # it is there if its folder alone could not be flushed
+                    remove(path / "run.json")  # there, if its folder alone was not flushed
                     drop_leftovers(path)
                 raise
         finally:
@@ -261,7 +198,7 @@ class Run(Told):
                 self._lines.sealed = True
                 if self._networks:
                     self._lines.write(self.networks)
-            if self.outdated or not self._is_described_twice():
+            if self.outdated or not is_described_twice(self.path):
                 self.write_info()
         except BaseException:
             self._lock.release()
@@ -322,7 +259,7 @@ class Run(Told):
 
     def write_info(self) -> None:
         """Write ``run.json`` again, after a change of :attr:`info`."""
-        _write_info(self.path, self.info)
+        write_info(self.path, self.info)
         self.outdated = False
 
     # The data.
@@ -550,51 +487,6 @@ class Run(Told):
         """Return the weights of population ``name``; see :meth:`Weights.read` for what is refused."""
         return Weights.read(self._weights(name), sealed=not self.outdated)
 
-    def save_state(self, name: str, state: TrainingState) -> None:
-        """Keep the state of population ``name``, which is under way, beside the one kept before."""
-        now, before = self._checkpoints(name)
-        own_folder(self.path, "checkpoints")
-        if now.exists():
-            move(now, before)
-        state.save(now)
-
-    def state(self, name: str, damaged: Callable[[str], None]) -> TrainingState | None:
-        """Return the state of population ``name`` that was kept; None if there is none.
-
-        Parameters
-        ----------
-        name : str
-        damaged : callable
-            Hears of one that can't be read, and what is done about it: the one before is taken.
-        """
-        for path, instead in zip(
-            self._checkpoints(name),
-            ("Its networks go on from the checkpoint before.", "They are trained from the start."),
-            strict=True,
-        ):
-            try:
-                if path.exists():
-                    return TrainingState.load(path, sealed=not self.outdated)
-            except (Damaged, LookupError, TypeError, ValueError, AttributeError) as error:
-                known = isinstance(error, Damaged)
-                what = str(error) if known else f"{path} is damaged: {error!r}."
-                damaged(f"{what} {instead}")
-        return None
-
-    def forget_state(self, name: str) -> None:
-        """Remove what is kept of population ``name``, which is finished."""
-        for path in self._checkpoints(name):
-            remove(path)
-
-    def _checkpoints(self, name: str) -> tuple[Path, Path]:
-        folder = self.path / "checkpoints"
-        return folder / f"{name}.safetensors", folder / f"{name}.before.safetensors"
-
-    def clear_checkpoints(self, prefix: str = "") -> None:
-        """Remove the checkpoints of populations whose names begin with ``prefix``."""
-        for left in (self.path / "checkpoints").glob(f"{prefix}*"):
-            remove(left)
-
     @property
     def judged_by(self) -> str:
         """The split that the best network is chosen by: ``train`` where there is no validation."""
@@ -606,13 +498,15 @@ class Run(Told):
         Parameters
         ----------
         arm, seed : optional
-            Only among the networks with this arm, this seed.
+            Only among the networks with this arm (its name, or what the page calls it), this seed.
 
         Raises
         ------
         KlayerError
             If no such network is finished.
         """
+        if self.kind != "search" and arm not in {one.arm for one in self.networks}:
+            arm = {label: name for name, label in self.study.labels.items()}.get(arm or "", arm)
 
         def score(record: NetworkRecord) -> float:
             found = record.score(self.judged_by)
@@ -624,7 +518,8 @@ class Run(Told):
         found = [
             record
             for record in finished
-            if arm in (None, record.arm) and seed in (None, record.seed)
+            if seed in (None, record.seed)
+            and (record.arm == arm or (arm is None and record.part != "variance"))
         ]
         if not found:
             arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))
@@ -665,28 +560,6 @@ class Run(Told):
             raise KlayerError(f"{weights.path}: {error}") from None
 
 
-def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
-    write_json(folder / "run.json.copy", info)
-    write_json(folder / "run.json", info)
-
-
 def _write_standardiser(folder: Path, standardiser: Standardiser) -> None:
     arrays = {"mean": standardiser.mean, "scale": standardiser.scale}
     write_arrays(folder / "inputs.safetensors", arrays, {})
-
-
-def _stored_targets(targets: Standardiser | None) -> dict[str, list[float]] | None:
-    """Return mean and scale as JSON has them, to the last bit."""
-    if targets is None:
-        return None
-    return {"mean": targets.mean.tolist(), "scale": targets.scale.tolist()}
-
-
-def _class_counts(dataset: Dataset) -> dict[str, list[int]] | None:
-    """Return the rows of each class in each split; None where a row has no class."""
-    if dataset.task != "classification":
-        return None
-    return {
-        name: np.bincount(split.labels, minlength=dataset.n_classes).tolist()
-        for name, split in dataset.splits.items()
-    }

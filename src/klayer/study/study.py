@@ -172,6 +172,7 @@ class Study:
             if not document.data.strip():
                 raise KlayerError(f"`data` must name a data set, but got {document.data!r}.")
             DataOptions.from_values({name: getattr(document, name) for name in OPTIONS})
+            _one_data_set(document)
             document = _renamed(document)
             _check_size(document)
             search = document.search
@@ -310,6 +311,16 @@ def _renamed(document: _Keys) -> _Keys:
             "arms": [current_names(arm, "arms") for arm in document.arms],
         }
     )
+
+
+def _one_data_set(document: _Keys) -> None:
+    """Refuse arms on other data: all networks of a study see the same rows."""
+    if any("data" in one for one in (document.settings, document.grid, *document.arms)):
+        raise KlayerError(
+            "a study has one data set, `data` at its top, so `data` can't differ among its arms: run it "
+            "on each (`klayer study FILE --data NAME`), and set the runs side by side by `klayer report "
+            "RUN OTHER` or `klayer runs compare`."
+        )
 
 
 def _varied(document: _Keys) -> tuple[str, ...]:

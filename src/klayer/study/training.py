@@ -115,11 +115,11 @@ def train_jobs(
     ]
     reporter.start([one for one, _ in packs], [length for _, length in packs])
     for one, _ in packs:
-        state = run.state(one.name, reporter.note)
+        state = run.checkpoints.load(one.name, reporter.note)
         state, seconds = train_pack(run, executor, one, state, reporter)
         spent = [seconds / len(one.jobs)] * len(one.jobs)
         records = store(run, executor, one, state, spent, test=test)
-        run.forget_state(one.name)
+        run.checkpoints.forget(one.name)
         reporter.finish(one, records)
     return [record for job in jobs if (record := run.find(job.key))]
 
@@ -168,7 +168,7 @@ class _Watch:
             self.saved = time.monotonic()
 
     def interrupted(self, state: TrainingState) -> None:
-        self.run.save_state(self.pack.name, state)
+        self.run.checkpoints.save(self.pack.name, state)
 
 
 def train_pack(

@@ -25,6 +25,24 @@ from klayer.train.setting import rows_of, setting
 
 __all__ = ["Architecture"]
 
+# What other libraries call them.
+_LOSSES_ELSEWHERE = {
+    **dict.fromkeys(
+        ("cross_entropy", "crossentropy", "ce", "log_loss", "nll"), "softmax_cross_entropy"
+    ),
+    **dict.fromkeys(("mse", "l2", "mean_squared_error", "squared_error"), "squared"),
+    **dict.fromkeys(("mae", "l1", "mean_absolute_error", "absolute_error"), "absolute"),
+    **dict.fromkeys(("smooth_l1", "smoothl1"), "huber"),
+    **dict.fromkeys(("pinball", "quantile_loss"), "quantile"),
+    **dict.fromkeys(("bce", "bce_with_logits", "binary_crossentropy"), "binary_cross_entropy"),
+}
+_ACTIVATIONS_ELSEWHERE = {
+    **dict.fromkeys(("swish", "silu"), "silu"),
+    **dict.fromkeys(("leaky", "leakyrelu", "lrelu"), "leaky_relu"),
+    **dict.fromkeys(("gelu_new", "gelu_approximate", "gelutanh"), "gelu_tanh"),
+    "elu": "selu",
+}
+
 _NORMALISED = tuple(name for name in BATCH_NORM if name != "none")
 
 
@@ -38,7 +56,9 @@ def _activation(value: Any) -> str | tuple[str, ...]:
     found = tuple(name.strip() if isinstance(name, str) else name for name in names)
     for name in found:
         if name not in ACTIVATIONS:
-            raise unknown_name("activation", name, ACTIVATIONS)
+            meant = _ACTIVATIONS_ELSEWHERE.get(str(name).lower())
+            hint = f"did you mean {meant!r}?" if meant else None
+            raise unknown_name("activation", name, ACTIVATIONS, hint)
     if not found:
         raise KlayerError("`activation` must name one, or one for each hidden layer, but got none.")
     return found[0] if len(found) == 1 else found
@@ -200,6 +220,7 @@ class Architecture:
         "classes, squared for numbers, binary_cross_entropy for several labels).",
         choices=("auto", *LOSSES),
         search="choices",
+        elsewhere=_LOSSES_ELSEWHERE,
     )
     smoothing: float = setting(
         0.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -58,6 +58,8 @@ class Setting:
         Its title, and a shorter one for legends; by default the name in words.
     was : tuple of str
         Former names, which stored runs, files and flags may still use.
+    elsewhere : mapping of str to str, optional
+        What choices are called in other libraries, in small letters, for "did you mean".
     only_with : (str, tuple of str), optional
         Another setting and those values of it with which this one has an effect.
     stands_for : str
@@ -98,6 +100,7 @@ class Setting:
     label: str = ""
     symbol: str = ""
     was: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     only_with: tuple[str, tuple[str, ...]] | None = None
     stands_for: str = ""
     template: str = ""
@@ -194,7 +197,9 @@ class Setting:
         choices = tuple(self.choices)
         if choices:
             if value not in choices:
-                raise unknown_name(self.name, value, choices)
+                meant = self.elsewhere.get(str(value).lower())
+                hint = f"did you mean {meant!r}?" if meant else None
+                raise unknown_name(self.name, value, choices, hint)
             return value
         optional = value is None and type(None) in self._parts
         if self.kind is str or optional or (isinstance(value, str) and value in self.words):

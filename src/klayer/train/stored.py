@@ -147,7 +147,7 @@ def load_population(path: str | Path, data: Any = None, y: Any = None, **said: A
     path = Path(path)
     if not path.exists():
         raise KlayerError(f"no such file: {path}. Population.save says where it wrote.")
-    arrays, about = read_arrays(path)
+    arrays, about = read_arrays(path, sealed=True)
     if about.get("format") != FORMAT:
         raise KlayerError(
             f"{path} must be a population that Population.save wrote ({FORMAT}), but says "

@@ -49,6 +49,16 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
         tables[split] = read_table(file, heading=options.heading, texts=texts, exact=exact)
         if split == "train":
             texts = (*texts, *tables[split].texts)
+        elif gone := [
+            one
+            for one in options.target
+            if one in tables["train"].raw and one not in tables[split].raw
+        ]:
+            raise KlayerError(
+                f"{file}: rows to {'test' if split == 'test' else 'validate'} by must have the target, "
+                f"but there is no column {gone[0]!r}: name {files['train']} alone, and give this to "
+                "`klayer predict`."
+            )
     if len(tables) == 1:
         tables = {"": tables["train"]}
     name = path.resolve().name if path.is_dir() else _stem(path)

@@ -112,7 +112,7 @@ def train_halving(
                 run, executor, one, state, reporter, _end(dataset, one, cycle)
             )
             _spend(seconds, one, spent)
-            run.save_state(one.name, state)
+            run.checkpoints.save(one.name, state)
             now.append(_Rung(one, state))
         kept = survivors(_values(executor, now), keep)
         for rung in now:
@@ -155,7 +155,7 @@ def _state(
     run: Run, one: Pack, before: Sequence[_Rung], reporter: Reporter
 ) -> TrainingState | None:
     """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    state = run.state(one.name, reporter.note)
+    state = run.checkpoints.load(one.name, reporter.note)
     if state:
         return state
     return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)

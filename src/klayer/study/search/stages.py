@@ -132,7 +132,7 @@ def _train_stage(
             train_halving(run, executor, jobs, keep=search.keep, reporter=reporter, prefix=prefix)
         else:
             train_jobs(run, executor, jobs, reporter=reporter, prefix=prefix, test=False)
-        run.clear_checkpoints(prefix)
+        run.checkpoints.clear(prefix)
         mirror.follow()
 
 

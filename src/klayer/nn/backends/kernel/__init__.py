@@ -1,7 +1,7 @@
 """The compiled kernel's source; :mod:`klayer.nn.backends.compiled` prepares what it needs."""
 
 from klayer.nn.backends.kernel.dropout import SCHEDULE, schedule, words_for
-from klayer.nn.backends.kernel.functions import compiled_and_kept, erf, exp, numba, tanh
+from klayer.nn.backends.kernel.functions import compiled_and_kept, exp, normal, numba, tanh
 from klayer.nn.backends.kernel.losses import LOSSES
 from klayer.nn.backends.kernel.moves import OPTIMISERS, RATES
 from klayer.nn.backends.kernel.table import NUMBERS, PIECES
@@ -15,8 +15,8 @@ __all__ = [
     "RATES",
     "SCHEDULE",
     "compiled_and_kept",
-    "erf",
     "exp",
+    "normal",
     "numba",
     "schedule",
     "tanh",

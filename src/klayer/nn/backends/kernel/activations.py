@@ -6,12 +6,11 @@ respect to ``x``. Where the derivative doesn't follow from ``y``, the forward pa
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from numpy.typing import NDArray
 
-from klayer.nn.backends.kernel.functions import compiled, erf, exp, tanh
+from klayer.nn.backends.kernel.functions import DENSITY, compiled, exp, normal, tanh
 from klayer.nn.backends.kernel.table import GELU, GELU_TANH, LEAKY_RELU, RELU, SELU, TANH
 from klayer.nn.pieces.activations import GELU_CUBE, GELU_FACTOR, SELU_ALPHA, SELU_SCALE
 
@@ -19,7 +18,6 @@ __all__ = ["activate", "activate_backward"]
 
 Array = NDArray[Any]
 
-ROOT_HALF, DENSITY = math.sqrt(0.5), 1 / math.sqrt(2 * math.pi)
 SELU_LOW = SELU_SCALE * SELU_ALPHA
 
 
@@ -49,13 +47,12 @@ def activate(kind: int, x: Array, y: Array, leak: Any) -> None:
 
 @compiled
 def gelu(x: Array, y: Array) -> None:
-    half, one, density = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(DENSITY)
-    root_half = x.dtype.type(ROOT_HALF)
+    half, density = x.dtype.type(-0.5), x.dtype.type(DENSITY)
     for i in range(x.size):
         z = x[i]
-        share = half * (one + erf(z * root_half))
+        share = normal(z)
         y[i] = z * share
-        x[i] = share + z * density * exp(-half * z * z)
+        x[i] = share + z * density * exp(half * z * z)
 
 
 @compiled
