@@ -86,7 +86,7 @@ class Model:
         """Return the cost alone."""
         if self.single:
             params = {name: value.astype(np.float32) for name, value in params.items()}
-            return float(self.reference.cost(params))
+            return float(np.float32(self.reference.cost(params)))
         return self.reference.cost(params)
 
     def start(self):

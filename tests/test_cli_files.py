@@ -172,3 +172,12 @@ def test_a_batch_larger_than_the_data_is_said(tmp_path, command):
     said = "batch_size is 5,000, but there are 1,259 training rows: each update sees all of them."
     assert said in result.stderr
     assert json.loads(result.stdout)["arms"][0]["n"] == 1
+
+
+@pytest.mark.parametrize("command", [["train", "--config"], ["study"], ["search"]])
+def test_a_flag_is_not_blamed_on_the_file(tmp_path, fails, command):
+    path = tmp_path / "my.toml"
+    text = BRIEF + SEARCH if command == ["search"] else BRIEF
+    path.write_text(text.replace("[settings]\n", "") if command[0] == "train" else text)
+    err = fails(*command, path, "--data", "digitz", "--out", tmp_path / "run")
+    assert "my.toml with --data digitz: unknown data set 'digitz': did you mean 'digits'" in err

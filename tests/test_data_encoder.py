@@ -119,6 +119,24 @@ def test_numbers_may_be_names():
     assert rows.tolist() == [[1, 0], [0, 0], [0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["7", "12", "a"], ["7.0", "12.0", "a"]),
+        (["007", "12", "a"], ["7", "12", "a"]),
+        (["True", "False", "?!"], ["true", "FALSE", "?!"]),
+        (["7.50", "1e3", "x"], ["7.5", "1000", "x"]),
+    ],
+)
+def test_levels_are_known_again_as_another_format_writes_them(old, new):
+    assert encoded(old, new)[1].tolist() == encoded(old)[1].tolist()
+
+
+def test_levels_that_are_written_apart_stay_apart():
+    _, rows = encoded(["7", "007"], ["7", "007", "7.0"], category=["x"])
+    assert rows.tolist() == [[0, 1], [1, 0], [0, 1]]  # 7.0 is 7, not 007
+
+
 def test_a_date_is_days_and_cycles():
     days = np.array(["2020-03-01", "2020-03-02"], "datetime64[D]")
     encoder, rows = encoded(days, np.array(["2020-03-08"], "datetime64[D]"))

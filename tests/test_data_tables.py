@@ -13,7 +13,7 @@ import pytest
 pl = pytest.importorskip("polars")
 
 from klayer.data import load  # noqa: E402
-from klayer.data.tables.columns import as_kind  # noqa: E402
+from klayer.data.tables.kinds import as_kind  # noqa: E402
 from klayer.data.tables.libsvm import looks_like_libsvm  # noqa: E402
 from klayer.data.tables.read_table import is_table, read_table  # noqa: E402
 from klayer.errors import KlayerError  # noqa: E402

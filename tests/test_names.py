@@ -52,7 +52,7 @@ NASTY = {
     "a word of JSON": "null",
     "a smiley": ":warning:",
     "home": "~",
-    "dots": "...a",
+    "dots": "a...",
 }
 BYTES = "\udcff\udcfe"  # a file name that is not UTF-8
 ACTS = ["\x1b", "\x07", "\x9b", "\x7f", "\x85", "\u202e", "\ufeff", "\u2028", "\u200b", "\r"]
@@ -128,8 +128,6 @@ COMMANDS = {
 def answers(place):
     environment = {
         **os.environ,
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
         "PYTHONIOENCODING": "latin-1",
         "PYTHONPATH": str(Path(kl.__file__).parents[1]),
     }

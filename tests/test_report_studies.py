@@ -392,6 +392,10 @@ def test_a_comparison_says_first_what_differs(tmp_path):
     other = a_run(tmp_path / "b", grid={"hidden": [[4], [8]]}, seeds=2, settings={"l2": 0.01})
     said = text_of(compare_runs(one, other, tmp_path / "x.html").read_text(encoding="utf-8"))
     assert "The runs differ in settings.l2 (– / 0.01)." in said
+    html = (tmp_path / "x.html").read_text(encoding="utf-8")
+    found = json.loads(re.search(r'id="results">(.*?)</script>', html, re.DOTALL)[1])
+    assert found["differing"] == [{"what": "settings.l2", "values": ["–", "0.01"]}]
+    assert [one["label"] for one in found["arms"]] == ["width 4", "width 8"]
 
 
 # Searches.

@@ -149,3 +149,30 @@ def test_a_new_executor_is_a_row_and_changes_no_bit(tmp_path, monkeypatch):
         assert replace(one, seconds=0) == replace(other, seconds=0)
         ours, theirs = here.model(one).params, Run(there.path).model(other).params
         assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_study_is_timed_in_short_and_once_for_each_shape(digits, monkeypatch):
+    from klayer.study import Study, duration
+
+    asked = []
+    real = duration._seconds
+
+    def counted(one, executor, share):
+        asked.append((len(one.jobs), share))
+        return real(one, executor, share)
+
+    monkeypatch.setattr(duration, "_seconds", counted)
+    stages = [{"l2": "1e-4:1e-2"}, {"l2": "1e-3:1e-2"}]
+    study = Study.from_values(
+        {
+            "seeds": 2,
+            "settings": {"hidden": [4], "batch_size": 50},
+            "grid": {"batch_norm": ["none", "hidden"], "l2": [0.0, 0.1]},
+            "search": {"stages": stages, "trials": 3},
+        }
+    )
+    found = duration.durations(study, digits, workers=1)
+    assert [one.networks for one in found] == [4, 4, 3, 3, 6]
+    assert [n for n, _ in asked] == [4, 4, 3, 6], "both stages are of one shape"
+    assert sum(share for _, share in asked) <= duration.SAMPLE_SECONDS + 1e-9
+    assert found[2].seconds == found[3].seconds > 0

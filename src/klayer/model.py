@@ -213,7 +213,8 @@ class Model(Told):
         for start in range(0, len(X), ROWS):
             rows = slice(start, start + ROWS)
             x = self.standardiser.transform(X[rows], dtype)
-            found[:, rows] = self.network.predict(self.params, x, self.running)
+            with np.errstate(all="ignore"):  # what is not finite is refused below
+                found[:, rows] = self.network.predict(self.params, x, self.running)
         wrong = ~np.isfinite(found).all(axis=-1)
         if wrong.any():
             network, row = (int(i) for i in np.argwhere(wrong)[0])

@@ -10,7 +10,7 @@ __all__ = ["echo"]
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
-    """Print a text and a line end; what a terminal would act on is escaped, but for line ends.
+    """Print a text and a line end; what a terminal would act on is escaped, but for line ends and tabs.
 
     Parameters
     ----------
@@ -18,4 +18,4 @@ def echo(text: object = "", *, err: bool = False) -> None:
     err : bool
         Whether it goes to stderr.
     """
-    typer.echo(printable(text, keep="\n"), err=err)
+    typer.echo(printable(text, keep="\n\t"), err=err)

@@ -30,6 +30,7 @@ __all__ = [
     "Seeds",
     "TrainCommand",
     "Workers",
+    "placed",
     "said",
     "with_seeds",
 ]
@@ -77,6 +78,11 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing but mistakes, and what --json asks for."),
 ]
+
+
+def placed(where: str, data: str | None) -> str:
+    """Return how messages name a file whose data a flag replaced; nothing if there is no file."""
+    return f"{where} with --data {data}" if where and data is not None else where
 
 
 def with_seeds(values: Mapping[str, Any], seeds: str | None, seed: int | None) -> dict[str, Any]:

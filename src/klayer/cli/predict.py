@@ -11,6 +11,7 @@ import typer
 from klayer.cli.complete import complete_runs
 from klayer.cli.echo import echo
 from klayer.errors import KlayerError
+from klayer.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,10 +161,10 @@ def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str
     lines = []
     for one in _records(model, names, values):
         if model.task == "classification":
-            answer = f"{one['class']}\t{one['probability']:.3f}"
+            answer = f"{printable(one['class'])}\t{one['probability']:.3f}"
         elif model.task == "multilabel":
-            answer = ", ".join(one["labels"]) or "none"
+            answer = printable(", ".join(one["labels"])) or "none"
         else:
             answer = "\t".join(f"{value:.6g}" for value in one["values"].values())
-        lines.append(f"{one['input']}\t{answer}")
+        lines.append(f"{printable(one['input'])}\t{answer}")
     return lines

@@ -10,7 +10,7 @@ import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
 from klayer.cli.echo import echo
-from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, said
+from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, placed, said
 from klayer.cli.output import (
     number,
     print_files,
@@ -180,7 +180,7 @@ def search(
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 
-    study = Study.from_values({**values, **said(ctx), "search": changed}, where)
+    study = Study.from_values({**values, **said(ctx), "search": changed}, placed(where, data))
     return _run(study, out, None, data_dir, workers, as_json, quiet, page)
 
 

@@ -21,6 +21,7 @@ from klayer.cli.options import (
     Seed,
     Seeds,
     Workers,
+    placed,
     said,
     with_seeds,
 )
@@ -142,7 +143,7 @@ def train(
         "seeds": list(numbers),
         "arms": [{**current_names(file, where), **flags}],
     }
-    study = Study.from_values(chosen, where)
+    study = Study.from_values(chosen, placed(where, data))
     if find_lr:
         from klayer.cli.find_lr import range_test
 
@@ -220,7 +221,7 @@ def study(
     values |= said(ctx)
     if not search:
         values["search"] = None
-    found = Study.from_values(values, where)
+    found = Study.from_values(values, placed(where, data))
     if dry_run:
         return _print_plan(found, data_dir, workers, as_json, quiet)
     return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf)

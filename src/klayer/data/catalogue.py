@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +40,8 @@ __all__ = [
     "load",
     "source_names",
 ]
+
+_LONGEST, _LONGEST_PATH = 255, 4000  # bytes of a name, characters of a path
 
 # A new source is a module and a row.
 SOURCES: tuple[Source, ...] = (
@@ -274,8 +277,10 @@ def anchored_data(name_or_path: str, folder: Path) -> str:
     >>> anchored_data("digits", Path("/data")), anchored_data("mine/birds.npz", Path("/data"))
     ('digits', '/data/mine/birds.npz')
     """
-    path = Path(name_or_path).expanduser()
-    if not name_or_path.strip() or path.is_absolute() or _named(name_or_path):
+    if not name_or_path.strip() or _named(name_or_path):
+        return name_or_path
+    path = _path(name_or_path)
+    if path.is_absolute():
         return name_or_path
     place = folder.absolute() / path
     if len(path.parts) == 1 and not place.exists() and not path.suffix and ":" not in name_or_path:
@@ -286,6 +291,19 @@ def anchored_data(name_or_path: str, folder: Path) -> str:
 def source_names() -> list[str]:
     """Return the names of the data sets that have one."""
     return [source.name for source in SOURCES if source.recognises is None]
+
+
+def _path(text: str) -> Path:
+    """Make a path of a text that may be one: no part too long, no byte that no name has."""
+    try:
+        longest = max(len(os.fsencode(part)) for part in text.split("/"))
+        if longest > _LONGEST or len(text) > _LONGEST_PATH or "\0" in text:
+            raise ValueError("too long, or not a name")
+        return Path(text).expanduser()
+    except (ValueError, RuntimeError) as error:  # RuntimeError: the home of an unknown user
+        raise KlayerError(
+            f"a data set must be a name or a path that can be, but got {text!r:.80} ({error!s:.80})."
+        ) from None
 
 
 def _plain(name: str) -> str:
@@ -304,7 +322,7 @@ def _named(text: str) -> tuple[Source, Path, str | None] | None:
 
 def _of_path(text: str) -> tuple[Source, Path, str | None]:
     """Read ``path`` or ``path:options``."""
-    path = Path(text).expanduser()
+    path = _path(text)
     head, colon, behind = text.rpartition(":")
     readings: list[tuple[Path, str | None]] = [(path, None)]
     if colon and not path.exists():

@@ -11,107 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.column_code import ColumnCode
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
-    from klayer.data.tables.columns import DataColumn, Kind
+    from klayer.data.tables.columns import DataColumn
     from klayer.data.tables.table import DataTable
 
-__all__ = ["ColumnCode", "Encoder"]
+__all__ = ["Encoder"]
 
-# The cycles that a date is on, in days: of the year, of the week; of the day if it has a clock.
-_YEAR, _WEEK, _DAY = 365.2425, 7.0, 1.0
 # A text column with more levels than this share of its rows names rows; it is no category.
 _NAMES_ROWS, _ROWS_TO_TELL = 0.5, 20
-
-
-@dataclass(frozen=True)
-class ColumnCode:
-    """How one column of a table becomes columns of numbers.
-
-    Parameters
-    ----------
-    name : str
-        Of the table's column.
-    kind : {"number", "boolean", "date", "category"}
-        - number: as it is; boolean: 0 or 1;
-        - date: days since `origin`, then sine and cosine of the year, the week and, with a clock,
-          the day;
-        - category: 1 in the column of its level and 0 in the others. A level that training did not
-          see, or not often enough for a column of its own, is ``other`` if training had such rows,
-          else 0 everywhere.
-    fill : float or None
-        The mean of training, which stands for a missing value; None where gaps are refused.
-    marks_gaps : bool
-        Whether a last column says 1 where the value is missing, 0 elsewhere.
-    levels : tuple of str
-        Of a category, in the order of its columns.
-    other : bool
-        Whether a column after those of the levels collects the rest.
-    origin : float
-        Of a date, in days since 1970-01-01.
-    clock : bool
-        Whether dates have a time of day.
-    """
-
-    name: str
-    kind: Kind
-    fill: float | None = None
-    marks_gaps: bool = False
-    levels: tuple[str, ...] = ()
-    other: bool = False
-    origin: float = 0.0
-    clock: bool = False
-
-    @property
-    def feature_names(self) -> list[str]:
-        """A name for each column of numbers."""
-        if self.kind == "category":
-            names = [f"{self.name}={level}" for level in self.levels]
-            names += [f"{self.name}: other"] if self.other else []
-        elif self.kind == "date":
-            names = [f"{self.name}: days"]
-            for cycle in ("year", "week", *(["day"] if self.clock else [])):
-                names += [f"{self.name}: {cycle} sin", f"{self.name}: {cycle} cos"]
-        else:
-            names = [self.name]
-        return [*names, f"{self.name}: missing"] if self.marks_gaps else names
-
-    def put(self, column: DataColumn, out: NDArray[Any]) -> None:
-        """Write the numbers of a column of this kind, (N,) -> (N, width)."""
-        missing = column.missing
-        if missing is not None and self.fill is None:
-            column.require_whole(
-                "fill the gaps, leave the column out (--drop), or train with --missing mean"
-            )
-        if self.kind == "category":
-            out[...] = 0
-            width = len(self.levels) + self.other
-            place = {level: index for index, level in enumerate(self.levels)}
-            rest = len(self.levels) if self.other else -1
-            to = np.array([place.get(level, rest) for level in column.levels], np.int64)
-            codes = to[column.values] if len(to) else np.full(len(column), -1)
-            if missing is not None:
-                codes = np.where(missing, -1, codes)
-            rows = np.flatnonzero(codes >= 0)
-            out[rows, codes[rows]] = 1
-        elif self.kind == "date":
-            days = np.asarray(column.values, np.float64)
-            if missing is not None:
-                days = np.where(missing, self.fill or 0.0, days)
-            width = len(self.feature_names) - self.marks_gaps
-            out[:, 0] = days - self.origin
-            for index, cycle in enumerate((_YEAR, _WEEK, *([_DAY] if self.clock else []))):
-                angle = 2 * math.pi / cycle * days
-                out[:, 1 + 2 * index], out[:, 2 + 2 * index] = np.sin(angle), np.cos(angle)
-        else:
-            width = 1
-            column.require_finite()
-            out[:, 0] = column.values
-            if missing is not None:
-                out[missing, 0] = self.fill
-        if self.marks_gaps:
-            out[:, width] = 0 if missing is None else missing
 
 
 @dataclass(frozen=True)
@@ -202,7 +112,8 @@ class Encoder:
             For a gap, if those are refused; for a column that is neither numbers nor names; if no
             column is left.
         """
-        from klayer.data.tables.columns import as_kind, shown
+        from klayer.data.tables.columns import shown
+        from klayer.data.tables.kinds import as_kind
 
         codes, notes = [], []
         gaps = []
@@ -268,7 +179,7 @@ class Encoder:
         KlayerError
             If a column is missing or of another kind, or has a gap that training did not allow.
         """
-        from klayer.data.tables.columns import as_kind
+        from klayer.data.tables.kinds import as_kind
 
         names = self._names(table)
         out = np.empty((len(table), self.n_features), dtype)
@@ -289,7 +200,7 @@ class Encoder:
         The features are float32 where that does no harm: where rounding is small beside the spread
         of each column, and nothing overflows or vanishes. Else they are float64.
         """
-        from klayer.data.tables.columns import as_kind
+        from klayer.data.tables.kinds import as_kind
         from klayer.data.tables.packed import memory_bound
 
         dtype = self._dtype(table)

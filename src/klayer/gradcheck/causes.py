@@ -72,9 +72,8 @@ def explain(
     causes = _shared({name: best_repair(evidence, name) for name in wrong})
     notes = check.notes
     if term in references:
-        replayed, reason = _replayed(
-            references[term][p], params, evidence.analytic, float(point.base[t, p, 0])
-        )
+        cost, noise = (float(one[t, p, 0]) for one in (point.base, point.noise))
+        replayed, reason = _replayed(references[term][p], params, evidence.analytic, cost, noise)
         causes += replayed
         if reason:
             notes = (*notes, f"the reference was not used: {reason}.")
@@ -120,13 +119,13 @@ def _outputs(layers: list[str], names: dict[str, ArrayName], params: Params) -> 
 
 
 def _replayed(
-    reference: Reference, params: Params, analytic: Params, cost: float
+    reference: Reference, params: Params, analytic: Params, cost: float, noise: float
 ) -> tuple[list[Cause], str]:
     """Return the known mistakes that give the gradient; or why the reference can't tell."""
     costs = []
     for layout in layouts(reference.network, params):
         own = reference.cost(layout.aligned(params))
-        if abs(own - cost) <= 1e-8 * max(abs(own), abs(cost)):
+        if abs(own - cost) <= max(1e-8 * max(abs(own), abs(cost)), 2 * noise):
             found = find_known(reference, layout.aligned(params), layout.aligned(analytic))
             theirs = layout.names
             return [

@@ -76,6 +76,21 @@ class Derivative:
     below: Array  # one-sided slopes at that step
     above: Array
     kink: Array  # bool: the slopes differ, and don't approach each other as the step shrinks
+    levels: tuple[
+        Array, Array, Array
+    ]  # one-sided slopes and their noise at all steps, (levels, T, P)
+
+    def possible(self, slope: float, t: int, p: int) -> bool:
+        """Whether a slope lies between the one-sided ones at these steps, to their rounding.
+
+        So does the right one where a step crosses a kink on one side, which may look like agreement of
+        the larger steps where the smaller ones are rough.
+        """
+        lower, upper, noise = (one[:, t, p] for one in self.levels)
+        inside = (np.minimum(lower, upper) - noise <= slope) & (
+            slope <= np.maximum(lower, upper) + noise
+        )
+        return bool((inside | ~np.isfinite(lower + upper)).all())
 
     def between(self, slope: float, t: int, p: int, slack: float) -> bool:
         """Whether a slope lies between the one-sided ones."""
@@ -169,7 +184,8 @@ class Point:
         The step is chosen where steps agree best; the analytic gradient has no say.
         """
         # At first 16 times the step, but no move of more than a tenth of the parameters.
-        h = np.minimum(16, 0.1 / self.grain ** (1 / 3)) * self.step(line)
+        times = min(16, 0.1 / math.pow(self.grain, 1 / 3))
+        h = times * self.step(line)
         levels = []
         for _ in range(_LEVELS):
             above, up = self.at(line, h)
@@ -198,12 +214,14 @@ class Point:
             fine = np.maximum(best - back, 1)
             wide = pick(jump, fine) > 10 * pick(noise, fine)
             kink |= wide & (pick(jump, fine) > 0.6 * pick(jump, fine - 1))
+        small = next(k for k in range(_LEVELS) if times <= 4**k)  # no larger than the usual step
         return Derivative(
             value=pick(value, best)[..., 0],
             error=pick(change, best - 1)[..., 0],
             below=pick(lower, best)[..., 0],
             above=pick(upper, best)[..., 0],
             kink=kink[..., 0],
+            levels=(lower[small:, ..., 0], upper[small:, ..., 0], noise[small:, ..., 0]),
         )
 
     def curve(self, line: Lines) -> list[tuple[float, Array]]:

@@ -198,7 +198,9 @@ def _second_opinion(
     if method == "complex":
         return None
     found.numeric[t, p, i], found.noise[t, p, i] = value, doubt
-    return PLAIN if _close(a, value, floor, doubt) else None
+    if _close(a, value, floor, doubt):
+        return PLAIN
+    return LEFT_OUT if best.possible(a, t, p) else None
 
 
 def _has_steps(found: ArrayComparison, point: Point, line: Lines, t: int, p: int, i: int) -> bool:

@@ -172,8 +172,7 @@ class Reference:
 
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""
-        network = self.network
-        single = params["W1"].dtype == np.float32
+        network, single = self.network, params["W1"].dtype == np.float32
         x: Array = np.asarray(self.x, np.float32 if single else np.float64)
         x = x * self.masks.get(0, 1.0)
         layers: dict[int, Layer] = {}

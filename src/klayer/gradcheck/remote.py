@@ -318,5 +318,14 @@ class _RemoteObjective:
         }
         network = Network(**settings)
         return Reference(
-            network, arrays["reference x"], arrays["reference labels"], float(told["l2"])
+            network,
+            arrays["reference x"],
+            arrays["reference labels"],
+            float(told["l2"]),
+            {str(key): float(value) for key, value in told["numbers"].items()},
+            {
+                int(key.removeprefix("mask ")): value
+                for key, value in arrays.items()
+                if key.startswith("mask ")
+            },
         )

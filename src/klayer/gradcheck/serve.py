@@ -126,9 +126,14 @@ class _Model:
             told["reference"] = {
                 "network": {one.name: getattr(network, one.name) for one in fields(network)},
                 "l2": float(reference.l2),
+                "numbers": {key: float(one) for key, one in reference.numbers.items()},
             }
+            labels = np.asarray(reference.labels)
+            whole = labels.dtype.kind in "iub"
             arrays["reference x"] = np.asarray(reference.x, np.float64)
-            arrays["reference labels"] = np.asarray(reference.labels, np.int64)
+            arrays["reference labels"] = labels.astype(np.int64 if whole else np.float64)
+            for layer, mask in reference.masks.items():
+                arrays[f"mask {layer}"] = np.asarray(mask, np.float64)
         return told, arrays
 
     def answer(self, request: dict[str, Any], arrays: dict[str, Array]) -> Answer:

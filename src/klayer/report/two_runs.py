@@ -150,12 +150,38 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
             Part([what], "differences", "What differs", "1"),
             Part(training, "curves", "Training", "2"),
         ],
-        results=None,
+        results=_results(found, views, differing),
     )
     out = Path(out)
     make_folder(out.parent)
     write_text(out, html)
     return out
+
+
+def _results(
+    found: list[Pair], views: tuple[RunView, RunView], differing: list[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Return what the page shows, as plain values."""
+    return {
+        "runs": [view.path.resolve().name for view in views],
+        "measure": views[0].measure.name,
+        "split": views[0].judge,
+        "differing": [{"what": what, "values": [a, b]} for what, a, b in differing],
+        "arms": [
+            {
+                "label": pair.label,
+                "identical": pair.identical,
+                "estimates": [vars(arm.cell.estimate) for arm in (pair.a, pair.b)],
+                "seeds": pair.result.n,
+                "test": pair.result.test,
+                "difference": vars(pair.result.difference),
+                "p": pair.result.p,
+                "p_holm": pair.result.p_holm,
+                "verdict": pair.result.verdict,
+            }
+            for pair in found
+        ],
+    }
 
 
 def _data(views: tuple[RunView, RunView]) -> str:

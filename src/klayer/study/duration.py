@@ -19,6 +19,8 @@ __all__ = ["Duration", "durations"]
 SAMPLE_SECONDS, LEAST_SECONDS = 0.8, 0.03
 # Calls of a few updates, of which the fastest counts: what else runs on the machine only slows down.
 LEAST_CALLS = 3
+# An update costs about so many times what it costs to look at its rows: forward, back twice as much.
+UPDATE_TO_LOOK = 3.0
 
 
 @dataclass(frozen=True)
@@ -96,28 +98,44 @@ def _search(search: Search, executor: Executor) -> list[tuple[str, Pack, int]]:
 
 
 def _seconds(one: Pack, executor: Executor, share: float) -> float:
-    """Time a few updates and a point of the curves, and extrapolate."""
+    """Time a few updates, and extrapolate; the first call doesn't count: it prepares and compiles."""
     dataset, settings = executor.dataset, one.settings
-    total = updates(dataset, settings)
+    total, timed = updates(dataset, settings), _brief(one)
+    part = part_of(timed, dataset, 1)
     began = time.perf_counter()
-    part = part_of(one, dataset, 1)
     state = executor.train_part(part, executor.start_part(part), Unheard())
-    first = time.perf_counter() - began  # it prepares, and records a point
-    per_update, spent, calls, step = first, 0.0, 0, 1
+    per_update = first = time.perf_counter() - began
+    spent, calls, step = 0.0, 0, 1
     while state.update < total and (spent < share or calls < LEAST_CALLS):
         before = state.update
-        part = part_of(one, dataset, min(before + step, total))
+        part = part_of(timed, dataset, min(before + step, total))
         started = time.perf_counter()
         state = executor.train_part(part, state, Unheard())
         took = time.perf_counter() - started
-        per_update = min(per_update, took / max(1, state.update - before))
+        fastest = min(per_update, took / max(1, state.update - before))
+        per_update = fastest if calls else took / max(1, state.update - before)
         spent, calls, step = spent + took, calls + 1, 2 * step
+    if not calls:
+        return first
     sizes = [len(split) for split in dataset.splits.values()]
     curves = sum(
         min(len(split), settings.curve_samples)
         for name, split in dataset.splits.items()
         if name != "test"
     )
-    per_sample = max(0.0, first - per_update) / curves
     points = max(1, round(settings.cycles * settings.points_per_cycle)) + 1
-    return total * per_update + (points * curves + sum(sizes)) * per_sample
+    looked_at = (points * curves + sum(sizes)) / settings.batch_size
+    return per_update * (total + looked_at / UPDATE_TO_LOOK)
+
+
+def _brief(one: Pack) -> Pack:
+    """Return the same population with next to no points of its curves, which would take the time."""
+    jobs = tuple(
+        Job(
+            job.arm,
+            Member(replace(job.member.settings, curve_samples=1), job.member.seed),
+            job.part,
+        )
+        for job in one.jobs
+    )
+    return Pack(one.name, jobs)

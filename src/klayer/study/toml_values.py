@@ -21,7 +21,7 @@ __all__ = ["anchored", "read_toml", "validate"]
 # A study is a few tables of numbers and names.
 MOST_BYTES = 2_000_000
 MOST_PARTS = 50
-_TOKENS = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|[^\s.=\[\]{},#"\']+|[.=\[\]{},#\n]')
+_TOKENS = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|#[^\n]*|[^\s.=\[\]{},#"\']+|[.=\[\]{},\n]')
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -79,13 +79,14 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def _check_keys(path: Path, text: str) -> None:
     """Refuse a key of very many parts: each is a table in a table, and reading it takes for ever."""
-    parts, line = 0, 1
+    parts, line, before = 0, 1, ""
     for token in _TOKENS.findall(text):
         if token == ".":
-            parts += 1
+            parts += before not in ("", ".")
         elif token[0] in "=[]{},#\n":
             parts = 0
         line += token == "\n"
+        before = token
         if parts > MOST_PARTS:
             raise KlayerError(
                 f"{path}, line {line}: a key must have at most {MOST_PARTS} parts with dots between."

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from klayer.nn import Workspace, dropout_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
-from klayer.shown import Part, Told
 from klayer.train.augment import Augmentation
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
@@ -34,7 +32,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
-from klayer.train.told import curve_table, one_line, population_parts
+from klayer.train.told import Faces
 
 __all__ = ["Member", "Population"]
 
@@ -57,7 +55,7 @@ class Member:
             raise KlayerError(f"`seed` must be a whole number >= 0, but got {self.seed!r}.")
 
 
-class Population(Told):
+class Population(Faces):
     """P networks that share architecture, batches and schedule, and differ in all else.
 
     Parameters
@@ -295,95 +293,6 @@ class Population(Told):
 
     def __len__(self) -> int:
         return len(self.members)
-
-    def __repr__(self) -> str:
-        return one_line(self)
-
-    def parts(self) -> list[Part]:
-        """Return what a notebook shows: settings, and each network's scores so far."""
-        return population_parts(self)
-
-    def _heading(self) -> str:
-        return f"Population of {len(self)} network{'s' * (len(self) > 1)}"
-
-    def save(self, path: str | Path) -> Path:
-        """Write the population to one file, whole or not at all; the data are not written.
-
-        Parameters
-        ----------
-        path : str or Path
-            ``.safetensors`` is added where it has no ending.
-
-        Returns
-        -------
-        path : Path
-            What :func:`klayer.load_population` takes.
-
-        Raises
-        ------
-        KlayerError
-            If it can't be written.
-        """
-        from klayer.train.stored import save_population
-
-        return save_population(self, path)
-
-    def plot_curves(self, measure: str | None = None) -> Any:
-        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
-        import klayer
-
-        return klayer.plot_curves(self, measure)
-
-    def plot_accuracy(self, split: str | None = None) -> Any:
-        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
-        import klayer
-
-        return klayer.plot_accuracy(self, split)
-
-    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
-        """Write a run directory with a page, as ``klayer train`` does; return the page.
-
-        Parameters
-        ----------
-        out : path, optional
-            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
-        title : str, optional
-
-        Raises
-        ------
-        KlayerError
-            As :func:`klayer.study.run_of`.
-        """
-        import klayer
-
-        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
-        return page
-
-    def curves(self) -> dict[str, Array]:
-        """Return the recorded curves as a table, a row for each network and recorded update.
-
-        Returns
-        -------
-        columns : dict of array, shape (P * T,)
-            ``network`` (its place in the population, from 0), ``seed``, ``update``, ``epoch``, ``lr``
-            (the learning rate of the next update); and for each split that is recorded, ``train`` and
-            ``validation``, its curves: ``train_loss``, ``train_cost`` (with the penalty) and the scores
-            of the task, ``train_accuracy`` (0 to 1), or ``train_r2`` and ``train_rmse`` (in the
-            target's unit), or ``train_label_accuracy`` and ``train_exact_match``. NaN from where a
-            network diverged. ``pandas.DataFrame(columns)`` and ``polars.DataFrame(columns)`` take it
-            as it is.
-
-        Examples
-        --------
-        >>> import klayer as kl
-        >>> population = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
-        >>> curves = population.curves()
-        >>> list(curves)[:7]
-        ['network', 'seed', 'update', 'epoch', 'lr', 'train_cost', 'train_loss']
-        >>> curves["epoch"][[0, -1]].tolist(), len(curves["seed"]) // 2
-        ([0.0, 2.0], 11)
-        """
-        return curve_table(self)
 
     @property
     def alive(self) -> list[int]:

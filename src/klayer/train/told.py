@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.shown import Facts, Part, ShownColumn, ShownTable
+from klayer.shown import Facts, Part, ShownColumn, ShownTable, Told
 from klayer.train.metrics import METRICS
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState
@@ -15,7 +16,7 @@ from klayer.train.state import TrainingState
 if TYPE_CHECKING:
     from klayer.train.population import Population
 
-__all__ = ["curve_table", "layers", "one_line", "population_parts", "standing"]
+__all__ = ["Faces", "curve_table", "layers", "one_line", "population_parts", "standing"]
 
 Array = NDArray[Any]
 
@@ -137,3 +138,100 @@ def population_parts(population: Population) -> list[Part]:
 
 def _cell(name: str, value: float) -> str:
     return f"{value:.2%}" if METRICS[name].share else f"{value:.4g}"
+
+
+class Faces(Told):
+    """What a population shows and leaves behind: for a prompt, a notebook, a file, a page."""
+
+    @property
+    def _itself(self) -> Population:
+        return cast("Population", self)
+
+    def __repr__(self) -> str:
+        return one_line(self._itself)
+
+    def parts(self) -> list[Part]:
+        """Return what a notebook shows: settings, and each network's scores so far."""
+        return population_parts(self._itself)
+
+    def _heading(self) -> str:
+        return f"Population of {len(self._itself)} network{'s' * (len(self._itself) > 1)}"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the population to one file, whole or not at all; the data are not written.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.safetensors`` is added where it has no ending.
+
+        Returns
+        -------
+        path : Path
+            What :func:`klayer.load_population` takes.
+
+        Raises
+        ------
+        KlayerError
+            If it can't be written.
+        """
+        from klayer.train.stored import save_population
+
+        return save_population(self._itself, path)
+
+    def plot_curves(self, measure: str | None = None) -> Any:
+        """Draw loss and main score against epochs: see :func:`klayer.plot_curves`."""
+        import klayer
+
+        return klayer.plot_curves(self, measure)
+
+    def plot_accuracy(self, split: str | None = None) -> Any:
+        """Draw where each network ended: see :func:`klayer.plot_accuracy`."""
+        import klayer
+
+        return klayer.plot_accuracy(self, split)
+
+    def report(self, out: str | Path | None = None, *, title: str = "") -> Path:
+        """Write a run directory with a page, as ``klayer train`` does; return the page.
+
+        Parameters
+        ----------
+        out : path, optional
+            The run directory, new or empty; by default ``runs/DATE-TIME-train``.
+        title : str, optional
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.study.run_of`.
+        """
+        import klayer
+
+        page: Path = klayer.write_report(klayer.run_of(self, out, title))[0]
+        return page
+
+    def curves(self) -> dict[str, Array]:
+        """Return the recorded curves as a table, a row for each network and recorded update.
+
+        Returns
+        -------
+        columns : dict of array, shape (P * T,)
+            ``network`` (its place in the population, from 0), ``seed``, ``update``, ``epoch``, ``lr``
+            (the learning rate of the next update); and for each split that is recorded, ``train`` and
+            ``validation``, its curves: ``train_loss``, ``train_cost`` (with the penalty) and the scores
+            of the task, ``train_accuracy`` (0 to 1), or ``train_r2`` and ``train_rmse`` (in the
+            target's unit), or ``train_label_accuracy`` and ``train_exact_match``. NaN from where a
+            network diverged. ``pandas.DataFrame(columns)`` and ``polars.DataFrame(columns)`` take it
+            as it is.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
+        >>> curves = population.curves()
+        >>> list(curves)[:7]
+        ['network', 'seed', 'update', 'epoch', 'lr', 'train_cost', 'train_loss']
+        >>> curves["epoch"][[0, -1]].tolist(), len(curves["seed"]) // 2
+        ([0.0, 2.0], 11)
+        """
+        return curve_table(self._itself)

@@ -12,7 +12,8 @@ from klayer.data.dataset import SPLITS, Dataset, Split
 from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.splitting import check_seed
-from klayer.data.tables.columns import DataColumn, as_kind, join_columns, shown
+from klayer.data.tables.columns import DataColumn, shown
+from klayer.data.tables.kinds import as_kind, join_columns
 from klayer.data.tables.splits import Parts, Rows, by_class, by_column, by_group, by_time
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from klayer.data.tables.columns import DataColumn, as_kind, date_text
+from klayer.data.tables.columns import DataColumn, date_text
+from klayer.data.tables.kinds import as_kind
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 

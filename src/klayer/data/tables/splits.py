@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS
 from klayer.data.splitting import HELD_OUT, check_seed
-from klayer.data.tables.columns import DataColumn, as_kind, shown
+from klayer.data.tables.columns import DataColumn, shown
+from klayer.data.tables.kinds import as_kind
 from klayer.errors import KlayerError, unknown_name
 
 __all__ = ["SPELLINGS", "by_class", "by_column", "by_group", "by_time"]

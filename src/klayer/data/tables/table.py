@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from klayer.data.tables.columns import DataColumn, column_of_array, column_of_series, shown
+from klayer.data.tables.columns import DataColumn, shown
+from klayer.data.tables.make_columns import column_of_array, column_of_series
 from klayer.errors import KlayerError
 
 __all__ = ["DataTable", "frame_of", "is_frame"]

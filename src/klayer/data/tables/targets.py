@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.labels import TASKS
-from klayer.data.tables.columns import DataColumn, as_kind, shown
+from klayer.data.tables.columns import DataColumn, shown
+from klayer.data.tables.kinds import as_kind
 from klayer.errors import KlayerError
 
 __all__ = ["Target", "infer_task", "read_target"]

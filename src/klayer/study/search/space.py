@@ -72,7 +72,7 @@ class Range:
             if len(parts) not in (2, 3):
                 raise ValueError
             low, high = _number(parts[0]), _number(parts[1])
-        except (ValueError, OverflowError):
+        except (ValueError, ArithmeticError):
             raise KlayerError(
                 f"a range must read like 1e-5:1e-1, 10^-3:10^-1.7:log or 0.005:0.015:linear, "
                 f"but got {text!r}."
@@ -103,6 +103,8 @@ class Range:
 
 def _number(text: str) -> float:
     base, power, exponent = text.partition("^")
+    if power and float(base) <= 0:
+        raise ValueError("a power of a number that is not positive")
     return float(base) ** float(exponent) if power else float(text)
 
 
