@@ -21,7 +21,7 @@ class AsTheyAre:
 
     def beyond(self, features: NDArray, dtype: DTypeLike) -> None:  # noqa: ARG002
         """None of them is too far away to be calculated with."""
-        return None
+        return
 
 
 class Standard(Dataset):
