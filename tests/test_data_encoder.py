@@ -725,3 +725,14 @@ def test_a_model_takes_what_fit_takes(kind):
     short = {"hidden": (3,), "batch_size": 10, "cycles": 1, "half_cycle": "1 epoch"}
     model = kl.fit(given, X[:, 0] > 0, **short).model()
     np.testing.assert_array_equal(model.predict_probs(given), model.predict_probs(X))
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype"),
+    [(["1.5", "-2"], np.float32), (["1", "200"], np.float32), (["1e39", "0"], np.float64)],
+)
+def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(texts, dtype):
+    data = load(pd.DataFrame({"x": texts * 20, "y": ["a", "b"] * 20}), target="y")
+    rows = np.concatenate([part.features[:, 0] for part in data.splits.values()])
+    assert rows.dtype == dtype
+    assert set(rows.tolist()) == set(np.array(texts, float).astype(dtype).tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +118,11 @@ class Encoder:
         codes, notes = [], []
         gaps = []
         for name in names:
-            raw = table.column(name)
+            found = table.column(name)
             with table.naming():
-                column = as_kind(raw, "category" if name in category else None)
-            if column.kind in ("category", "date") or column is not raw:
-                table.raw[name] = column  # made once
+                column = as_kind(found, "category" if name in category else None)
+            if column is not found or column.kind in ("category", "date"):
+                table.raw[name] = column  # made once, of this kind from here on
             part = column.take(train)
             if not len(part.present):
                 notes.append(f"left out: {shown(name)}, which has no value in training")
@@ -226,17 +226,14 @@ class Encoder:
         return out
 
     def _dtype(self, table: DataTable) -> type[np.number[Any]]:
-        from klayer.data.tables.kinds import as_kind
-
-        def numbers() -> Iterator[DataColumn]:
-            """The columns as numbers: texts that say numbers are levels with codes until then."""
-            names = (code.name for code in self.codes if code.kind == "number")
-            return (as_kind(table.column(name), "number") for name in names)
-
-        if self.plain and all(map(_is_byte, numbers())):
+        if self.plain and all(_is_byte(table.column(name)) for name in self.columns):
             return np.uint8
-        fit = all(_fits_float32(np.asarray(one.present)) for one in numbers())
-        return np.float32 if fit else np.float64
+        for code in self.codes:
+            if code.kind != "number":
+                continue
+            if not _fits_float32(np.asarray(table.column(code.name).present)):
+                return np.float64
+        return np.float32
 
     def _names(self, table: DataTable) -> dict[str, str]:
         """Where each column stands in a table."""
