@@ -312,7 +312,7 @@ def test_a_mistake_is_one_message_and_exit_status_2(args, message, monkeypatch, 
 def test_predict_names_arms_and_seeds_if_there_is_no_such_network(trained, monkeypatch, capsys):
     code, err = fails(monkeypatch, capsys, "predict", trained[0], "x.npy", "--seed", 99)
     assert code == 2
-    assert "seed=99" in err
+    assert "has the seed 99" in err
     assert "Seeds: 5, 6, 7" in err
 
 

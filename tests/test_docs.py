@@ -120,6 +120,19 @@ def test_python_examples_on_pages_run(page):
         exec(block, {})
 
 
+def test_the_python_example_of_studies_runs(tmp_path):
+    small = tmp_path / "small.toml"
+    small.write_text(
+        'data = "digits"\n[settings]\nhidden = [4]\ncycles = 1\nhalf_cycle = "1 updates"\n'
+    )
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+    for name, path in (('"quick"', small), ('"runs/mine"', tmp_path / "run")):
+        assert name in block
+        block = block.replace(name, repr(str(path)))
+    exec(block, {})
+
+
 def test_no_public_name_is_that_of_a_sub_package():
     rooms = {path.parent.name for path in (ROOT / "src" / "klayer").glob("*/__init__.py")}
     assert not rooms & set(klayer.__all__)

@@ -147,6 +147,6 @@ def check_every_output_used(
         empty = int(counts.argmin())
         raise KlayerError(
             f"{where}, split 'train': every class must have a sample, but class {empty} "
-            f"({names[empty]!r}) has none: labels count from 0 without gaps; add samples or "
-            "drop the class."
+            f"({names[empty]!r}) has none: labels count from 0 without gaps; add samples, or leave the "
+            "class out of the other splits too."
         )
