@@ -188,6 +188,9 @@ def test_many_arms_make_a_picture_that_fits_and_a_table_of_all(tmp_path):
     )  # fmt: skip
     assert len({row["y"] for row in labels}) <= MOST_ROWS
     assert "all arms are in the table" in figure.caption
+    axis = figure.panels[0].spec["layer"][0]["encoding"]["y"]["axis"]
+    lifted = {one["value"] for one in axis["labelOffset"]["condition"]}
+    assert lifted <= {-7.0, -14.0}, "labels of several lines have their middle beside their row"
     table = next(one for one in page.material.tables if one.name == "arms")
     assert len(table.body) == 96
     assert sum(one.name.startswith("curves") for one in page.material.figures) <= 12

@@ -28,6 +28,8 @@ __all__ = ["overview"]
 
 # Of the grid: height of a row, space between blocks of rows, in pixels.
 ROW, GAP = 46, 18
+# Height of a line of a label.
+LINE = 14
 # What fits into a picture; the rest stands in the table of all arms.
 MOST_ROWS, MOST_COLUMNS, MOST_COLOURS, MOST_PANELS = 14, 6, 6, 6
 # So many numbers make a course that is worth a line.
@@ -301,9 +303,18 @@ def _chart(view: RunView, column: Factor | None, lines: Sequence[Line]) -> tuple
         axis=top_axis if column else None,
     )
     middle = {top + (ROW - 4) // 2: name for name, top, _ in lines}
-    label = "".join(f"datum.value=={at}?{_wrapped(text)}:" for at, text in middle.items())
+    written = {at: _wrapped(text) for at, text in middle.items()}
+    label = "".join(f"datum.value=={at}?{json.dumps(text)}:" for at, text in written.items())
+    # A label of several lines begins at its place: it is lifted, to have its middle there.
+    lifted = [
+        {"test": f"datum.value=={at}", "value": -LINE * (len(text) - 1) / 2}
+        for at, text in written.items()
+        if len(text) > 1
+    ]
     axis = {**plain, "values": list(middle), "labelExpr": f"{label}''", "labelLimit": 190,
             "grid": False, "title": None, "labelBaseline": "middle"}  # fmt: skip
+    if lifted:
+        axis["labelOffset"] = {"condition": lifted, "value": 0}
     scale = {"domain": [0, height], "reverse": True, "nice": False, "zero": False}
     slots = [str(i) for i in range(max(len(arm.records) for arm in view.with_results))]
     cells = {
@@ -333,13 +344,12 @@ def _chart(view: RunView, column: Factor | None, lines: Sequence[Line]) -> tuple
     return spec, height
 
 
-def _wrapped(text: str) -> str:
+def _wrapped(text: str) -> list[str]:
     """Return a label in as many lines as it needs, at most three."""
     lines = textwrap.wrap(text, 26)
-    lines = [*lines[:2], textwrap.shorten(" ".join(lines[2:]), 26, placeholder=" …")][:3] if (
+    return [*lines[:2], textwrap.shorten(" ".join(lines[2:]), 26, placeholder=" …")][:3] if (
         len(lines) > 3
     ) else lines  # fmt: skip
-    return json.dumps(lines if len(lines) > 1 else text)
 
 
 def _stripes(arm: ArmView, top: int, where: str, least: float, best: float) -> list[Spec]:
