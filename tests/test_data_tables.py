@@ -453,3 +453,12 @@ def test_a_form_feed_in_a_cell_ends_no_line(tmp_path):
         table = read_table(write(tmp_path, text, name))
         assert len(table) == 2
         assert table.column(table.names[1]).levels == ("x\x0cy", "z")
+
+
+@pytest.mark.parametrize("name", ["größe", "naïve", "°C", "Ø", "prix en £"])
+def test_a_heading_that_is_not_utf8_is_refused_like_a_row(tmp_path, name):
+    path = write(tmp_path, f"{name},y\n1,2\n3,4\n".encode("latin-1"))
+    with refuses(f"{path}, line 1: texts must be UTF-8"):
+        read_table(path)
+    assert next(iter(look(write(tmp_path, f"{name},y\n1,2\n3,4\n")))) == name
+    assert "a\ufffd" in look(write(tmp_path, "a\ufffd,y\n1,2\n3,4\n"))  # its own

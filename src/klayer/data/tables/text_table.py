@@ -143,6 +143,8 @@ def parse(
     pl = polars()
     kept = {name: pl.String for name in texts if name in dialect.names} | dict(kinds or {})
     lines = TextLines(path, source, dialect)
+    if any("\ufffd" in name for name in dialect.names):  # polars does not see the heading
+        lines.require_utf8_heading()
 
     def read(infer: int | None) -> Any:
         return _read_blocks(pl, source, dialect, kept, infer, exact)
@@ -224,10 +226,7 @@ def _first_that_reads(
                 f"{path}: must hold rows below its heading, but holds none."
             ) from None
         if "invalid utf-8" in str(error):
-            raise KlayerError(
-                f"{path}, {lines.not_utf8()}: texts must be UTF-8: save the file as UTF-8, for example "
-                "with `iconv -f latin1 -t utf-8`."
-            ) from None
+            raise lines.not_utf8() from None
         if "more fields" in str(error) or "new_columns" in str(error):
             raise lines.uneven() from None
     return read(None)
