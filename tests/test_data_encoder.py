@@ -441,6 +441,41 @@ def test_the_latest_rows_test():
         load(frame, target="y", time="part")
 
 
+@pytest.mark.parametrize("rows", [(3, 1, 1), (10,) * 6, (1, 1, 50), (50, 1, 1), (2, 30, 2, 30)])
+def test_times_that_rows_share_are_not_torn_and_fill_every_part(rows):
+    when = np.repeat(np.arange(len(rows)) + 2000, rows)
+    frame = pl.DataFrame({"when": when, "x": np.arange(len(when)), "y": 0.5 * np.arange(len(when))})
+    parts = members(load(frame, target="y", time="when"))
+    times = [set(when[parts[name]]) for name in ("train", "validation", "test")]
+    assert all(times)
+    assert max(times[0]) < min(times[1])
+    assert max(times[1]) < min(times[2])
+
+
+def test_a_target_of_texts_that_are_all_different_is_no_split_gone_empty():
+    frame = pl.DataFrame({"x": np.arange(12), "y": [f"${i}.50" for i in range(12)]})
+    with refuses(
+        "X, a class must have at least 3 rows to be cut into train, validation, test, but none of the "
+        "12 classes has: amounts are --task regression"
+    ):
+        load(frame, target="y")
+
+
+def test_a_column_that_is_left_out_shows_what_is_in_it():
+    frame = pl.DataFrame({"paid": [f"{i + 1} %" for i in range(40)], "x": np.arange(40)})
+    data = load(frame.with_columns(y=0.5 * pl.col("x")), target="y", split="none")
+    assert "left out: 'paid', 40 different texts in 40 rows, such as '1 %': more than" in " ".join(
+        data.notes
+    )
+
+
+def test_several_labels_may_be_sparse():
+    labels = np.stack([np.arange(40) % 2, np.arange(40) % 3 == 0], axis=1).astype(int)
+    data = from_arrays(np.arange(80.0).reshape(40, 2), scipy.sparse.csr_array(labels), split="none")
+    np.testing.assert_array_equal(data.splits["train"].labels, labels)
+    assert data.task == "multilabel"
+
+
 def test_a_column_says_the_splits_in_any_spelling():
     rows = members(load(split_frame(), target="y", split="part", drop="when"))
     assert {name: len(one) for name, one in rows.items()} == {
