@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import datetime
 import gzip
 import lzma
 import re
@@ -373,12 +374,13 @@ def test_binary_tables_are_read_and_damaged_ones_refused_quietly(tmp_path, name,
     assert capfd.readouterr().err == ""
 
 
-def test_columns_of_lists_are_refused_by_name(tmp_path):
-    pl.DataFrame({"a": [[1], [2]] * 10, "y": [0, 1] * 10}).write_parquet(tmp_path / "t.parquet")
-    with refuses(
-        f"{tmp_path / 't.parquet'}, column 'a': must hold numbers, yes or no, times or texts"
-    ):
-        load(tmp_path / "t.parquet", target="y")
+@pytest.mark.parametrize("value", [[1], {"k": 1}, b"x", datetime.time(9, 30)])
+def test_columns_of_other_things_are_refused_by_name_and_may_be_dropped(tmp_path, value):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"a": [value] * 20, "x": range(20), "y": [0, 1] * 10}).write_parquet(path)
+    with refuses(f"{path}, column 'a': must hold numbers, yes or no, dates or texts, but holds "):
+        load(path, target="y")
+    assert load(path, target="y", drop="a").n_features == 1
 
 
 def test_a_table_of_an_unknown_ending_and_a_folder_are_refused(tmp_path):
@@ -462,3 +464,18 @@ def test_a_heading_that_is_not_utf8_is_refused_like_a_row(tmp_path, name):
         read_table(path)
     assert next(iter(look(write(tmp_path, f"{name},y\n1,2\n3,4\n")))) == name
     assert "a\ufffd" in look(write(tmp_path, "a\ufffd,y\n1,2\n3,4\n"))  # its own
+
+
+@pytest.mark.parametrize("level", ["oldest", "newest"])
+def test_what_polars_writes_is_read_categories_too(tmp_path, level):
+    texts = ["é", "b", None, "é"]
+    frame = pl.DataFrame(
+        {
+            "c": pl.Series(texts, dtype=pl.Categorical),
+            "e": pl.Series(texts, dtype=pl.Enum(["b", "é"])),
+            "s": texts,
+        }
+    )
+    frame.write_ipc(tmp_path / "t.feather", compat_level=getattr(pl.CompatLevel, level)())
+    for name, (kind, values) in look(tmp_path / "t.feather").items():
+        assert (name in frame.columns, kind, values) == (True, "category", texts)

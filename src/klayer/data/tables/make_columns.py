@@ -52,7 +52,7 @@ def column_of_array(name: str, values: NDArray[Any], place: Place = row_place) -
     if kind == "O":
         return _of_objects(name, values, place)
     raise KlayerError(
-        f"column {shown(name)}: must hold numbers, yes or no, times or texts, but holds "
+        f"column {shown(name)}: must hold numbers, yes or no, dates or texts, but holds "
         f"{values.dtype}: leave it out, or turn it into numbers."
     )
 
@@ -90,9 +90,9 @@ def column_of_series(series: Any, place: Place = row_place) -> DataColumn:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if isinstance(dtype, nw.Date | nw.Datetime | nw.Duration):
         return column_of_array(name, np.asarray(series.to_numpy()), place)
-    if dtype in (nw.List, nw.Struct, nw.Array, nw.Binary):
+    if dtype in (nw.List, nw.Struct, nw.Array, nw.Binary, nw.Time):
         raise KlayerError(
-            f"column {shown(name)}: must hold numbers, yes or no, times or texts, but holds "
+            f"column {shown(name)}: must hold numbers, yes or no, dates or texts, but holds "
             f"{dtype}: leave it out with --drop, or spread it over columns of numbers."
         )
     values = np.asarray(series.to_numpy())
