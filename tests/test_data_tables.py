@@ -479,3 +479,14 @@ def test_what_polars_writes_is_read_categories_too(tmp_path, level):
     frame.write_ipc(tmp_path / "t.feather", compat_level=getattr(pl.CompatLevel, level)())
     for name, (kind, values) in look(tmp_path / "t.feather").items():
         assert (name in frame.columns, kind, values) == (True, "category", texts)
+
+
+@pytest.mark.parametrize("cell", ['5" disk', '"so-called" disk', '3.5"'])
+def test_a_quotation_mark_within_a_cell_is_refused_with_its_line(tmp_path, cell):
+    lines = [f"{i}\tdisk {i % 3}\t{i % 2}" for i in range(40)]
+    lines[20] = f"20\t{cell} or so\t0"
+    path = write(tmp_path, "\n".join(["a\tb\ty", *lines]) + "\n", "t.tsv")
+    with pytest.raises(
+        KlayerError, match=r"can't be read \(.*; line 22 has '\"' within a cell: such"
+    ):
+        load(path, target="y")

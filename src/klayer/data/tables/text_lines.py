@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -79,6 +80,19 @@ class TextLines:
                 except UnicodeDecodeError:
                     return number
         return 0
+
+    def stray_quote(self) -> str:
+        """Return a remedy, with the first line that has a quotation mark within a cell, if one has."""
+        separator = re.escape(self.dialect.separator)
+        within = re.compile(rf'[^{separator}"\s]\s*"[^{separator}"\r\n]')
+        with self._text() as text:
+            for number, line in enumerate(text, start=1):
+                if within.search(line):
+                    return (
+                        f"; line {number} has '\"' within a cell: such cells stand in quotes, with each "
+                        "'\"' in them doubled"
+                    )
+        return ""
 
     def uneven(self) -> KlayerError:
         """Name the first line with another number of cells than the first."""

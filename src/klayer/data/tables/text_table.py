@@ -149,10 +149,10 @@ def parse(
     def read(infer: int | None) -> Any:
         return _read_blocks(pl, source, dialect, kept, infer, exact)
 
-    frame = _without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
+    frame = _without_panic(lines, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = _without_panic(path, lambda: _tidied(pl, frame, kept, lines))
+    frame = _without_panic(lines, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
     lines.require_whole(frame)
@@ -175,7 +175,7 @@ def _table_of(
     return DataTable(str(path), raw, place, named, notes=notes)
 
 
-def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
+def _without_panic(lines: TextLines, read: Callable[[], Any]) -> Any:
     """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
         with _no_stderr():
@@ -188,7 +188,7 @@ def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
         if isinstance(error, Exception) and not _of_polars(error):
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise KlayerError(f"{path}: can't be read ({reason}).") from None
+        raise KlayerError(f"{lines.path}: can't be read ({reason}){lines.stray_quote()}.") from None
 
 
 @contextlib.contextmanager
