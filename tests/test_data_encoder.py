@@ -771,3 +771,14 @@ def test_a_test_file_without_the_target_is_for_predict(tmp_path):
         f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
     ):
         load(tmp_path, target="y")
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype"),
+    [(["1.5", "-2"], np.float32), (["1", "200"], np.float32), (["1e39", "0"], np.float64)],
+)
+def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(texts, dtype):
+    data = load(pd.DataFrame({"x": texts * 20, "y": ["a", "b"] * 20}), target="y")
+    rows = np.concatenate([part.features[:, 0] for part in data.splits.values()])
+    assert rows.dtype == dtype
+    assert set(rows.tolist()) == set(np.array(texts, float).astype(dtype).tolist())

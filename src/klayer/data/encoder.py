@@ -118,11 +118,11 @@ class Encoder:
         codes, notes = [], []
         gaps = []
         for name in names:
-            column = table.column(name)
+            found = table.column(name)
             with table.naming():
-                column = as_kind(column, "category" if name in category else None)
-            if column.kind in ("category", "date"):
-                table.raw[name] = column  # made once
+                column = as_kind(found, "category" if name in category else None)
+            if column is not found or column.kind in ("category", "date"):
+                table.raw[name] = column  # made once, of this kind from here on
             part = column.take(train)
             if not len(part.present):
                 notes.append(f"left out: {shown(name)}, which has no value in training")
