@@ -112,7 +112,7 @@ class Encoder:
             For a gap, if those are refused; for a column that is neither numbers nor names; if no
             column is left.
         """
-        from klayer.data.tables.columns import shown
+        from klayer.data.tables.columns import brief, shown
         from klayer.data.tables.kinds import as_kind
 
         codes, notes = [], []
@@ -132,6 +132,7 @@ class Encoder:
                 continue
             if column.kind == "category" and name not in category and _names_rows(part):
                 what = f"{len(np.unique(part.present)):,} different texts in {len(part):,} rows"
+                what += f", such as {brief(part.levels[part.present[0]])}"
                 notes.append(
                     f"left out: {shown(name)}, {what}: more than names of groups; keep it with "
                     f"--category {shown(name)}"
