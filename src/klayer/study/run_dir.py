@@ -513,6 +513,12 @@ class Run(Told):
             return -math.inf if found is None else found
 
         finished = [record for record in self.networks if math.isfinite(score(record))]
+        lost = [record for record in self.networks if record.state == "diverged"]
+        if lost and not finished:
+            raise KlayerError(
+                f"no network of {self.path} has an answer: {len(lost)} diverged ({lost[0].failure}). "
+                "Train again with a lower lr_max, or l2."
+            )
         if arm is None and seed is None and not finished:
             raise KlayerError(f"no network of {self.path} is finished yet: go on with --resume.")
         found = [
@@ -524,9 +530,12 @@ class Run(Told):
         if not found:
             arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))
             seeds = ", ".join(dict.fromkeys(str(record.seed) for record in self.networks))
+            asked = {"arm": arm, "seed": seed}
+            wanted = (
+                " and ".join(f"{k}={v!r}" for k, v in asked.items() if v is not None) or "an arm"
+            )
             raise KlayerError(
-                f"no finished network of {self.path} has arm={arm!r} and seed={seed}. "
-                f"Arms: {arms}. Seeds: {seeds}."
+                f"no finished network of {self.path} has {wanted}. Arms: {arms}. Seeds: {seeds}."
             )
         return max(found, key=score)
 
