@@ -794,6 +794,38 @@ def test_a_test_file_without_the_target_is_for_predict(tmp_path):
         load(tmp_path, target="y")
 
 
+WRITTEN = {
+    "texts": lambda X: X.astype(str),
+    "bytes": lambda X: X.astype(bytes),
+    "objects": lambda X: X.astype(object),
+    "texts as objects": lambda X: X.astype(str).astype(object),
+    "lists, as the csv module reads them": lambda X: X.astype(str).tolist(),
+    "pandas": lambda X: pd.DataFrame(X.astype(str)),
+    "polars": lambda X: pl.DataFrame({f"c{i}": x for i, x in enumerate(X.T.astype(str).tolist())}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_texts_that_say_numbers_are_these_numbers(kind):
+    rng = np.random.default_rng(3)
+    X = np.round(rng.normal(size=(60, 3)), 2)
+    y = X[:, 0] > 0
+    wanted, found = from_arrays(X, y), from_arrays(WRITTEN[kind](X), y)
+    for split, rows in wanted.splits.items():
+        np.testing.assert_array_equal(found.splits[split].features, rows.features)
+
+
+@pytest.mark.parametrize("kind", list(WRITTEN)[:5])
+def test_a_model_takes_what_fit_takes(kind):
+    import klayer as kl
+
+    X = np.round(np.random.default_rng(3).normal(size=(60, 3)), 2)
+    given = WRITTEN[kind](X)
+    short = {"hidden": (3,), "batch_size": 10, "cycles": 1, "half_cycle": "1 epoch"}
+    model = kl.fit(given, X[:, 0] > 0, **short).model()
+    np.testing.assert_array_equal(model.predict_probs(given), model.predict_probs(X))
+
+
 @pytest.mark.parametrize(
     ("texts", "dtype"),
     [(["1.5", "-2"], np.float32), (["1", "200"], np.float32), (["1e39", "0"], np.float64)],
@@ -803,3 +835,10 @@ def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(t
     rows = np.concatenate([part.features[:, 0] for part in data.splits.values()])
     assert rows.dtype == dtype
     assert set(rows.tolist()) == set(np.array(texts, float).astype(dtype).tolist())
+
+
+@pytest.mark.parametrize("role", ["group_by", "time", "weights", "split"])
+def test_a_column_that_can_not_be_read_is_named_once_whatever_it_is_for(role):
+    frame = pl.DataFrame({"x": range(20), "y": [0, 1] * 10, "odd": [[1, 2]] * 20})
+    with refuses("X, column 'odd': must hold numbers, yes or no, dates or texts, but holds List"):
+        load(frame, target="y", **{role: "odd"})

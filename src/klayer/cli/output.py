@@ -105,7 +105,15 @@ def print_summary(run: Run) -> None:
 
 
 # What goes first where a line is too short: the more, the sooner.
-_RANKS = {"n": 3, "train": 2, "validation": 1}
+_RANKS = {
+    "macro f1": 5,
+    "balanced": 4,
+    "exact match": 4,
+    "rmse": 4,
+    "n": 3,
+    "train": 2,
+    "validation": 1,
+}
 
 
 def require_one_alive(run: Run) -> None:

@@ -148,9 +148,9 @@ def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[
     if plain and not type(X).__module__.startswith("scipy.sparse"):
         values = _array(X, "X")
         width = values.shape[1] if values.ndim == 2 else None
-        if encoder is None or (values.dtype.kind in "buif" and width == n_features):
+        if values.dtype.kind in "buif" and (encoder is None or width == n_features):
             return _checked(values, n_features, encoder)
-        if width != len(encoder.codes):
+        if encoder is not None and width != len(encoder.codes):
             raise KlayerError(
                 f"`X` must have shape (N, {n_features}), or (N, {len(encoder.codes)}) with the columns "
                 f"of training, but got {values.shape}: pass samples as rows, or a frame."

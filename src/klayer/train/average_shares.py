@@ -25,16 +25,17 @@ def average_from(settings: Settings, course: Course) -> int:
     175
     """
     if settings.average != "cycle_end":
-        return 0
-    start = max((end for end in (0, *course.ends) if end < course.total), default=0)
+        return course.start
+    start = max(end for end in (course.start, *course.ends) if end < course.total)
     return round(course.total - settings.average_share * (course.total - start))
 
 
 def average_shares(settings: Settings, course: Course, ema_decay: Array, t: Array) -> Array:
     """Return how much updates count in the average ``a += c_t (W - a)``: ``c_t``, shape (T, P).
 
-    For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``: the beginning is soon forgotten. For
-    ``cycle_end``, ``1 / n`` at the n-th update of the average, which is then the mean.
+    For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``, ``t`` counted from the course's start:
+    the beginning is soon forgotten. For ``cycle_end``, ``1 / n`` at its n-th update: the average is then
+    the mean.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ def average_shares(settings: Settings, course: Course, ema_decay: Array, t: Arra
     [[0.0], [1.0], [0.5]]
     """
     if settings.average == "ema":
-        return np.asarray(1 - np.minimum(ema_decay, ((1 + t) / (10 + t))[:, None]))
+        since = t - course.start
+        return np.asarray(1 - np.minimum(ema_decay, ((1 + since) / (10 + since))[:, None]))
     n = t[:, None] + 1 - average_from(settings, course)
     share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
     return np.broadcast_to(share, (len(t), len(ema_decay)))

@@ -142,16 +142,19 @@ class Population(Faces):
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
         self._dropout_keys = dropout_keys([member.seed for member in members])
-        self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
+        start = state.start if state else 0
+        self.batches = settings.batches(len(feed.dataset.splits["train"].labels), start)
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
         self.updates_per_epoch = self.batches.per_epoch
-        self.course = settings.course(self.updates_per_epoch)
+        self.course = replace(settings.course(self.updates_per_epoch), start=start)
         self.total_updates = self.course.total
         require_measure(self)
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
+        if self.state.update == start:
+            self._watch()
         if state:
             require_fitting(self, state)
         self.seconds = 0.0
@@ -166,15 +169,19 @@ class Population(Faces):
             self.dtype,
         )
         running = self.network.init_running(len(self), self.dtype)
-        stops = self.settings.early_stopping != "none"
         return TrainingState(
             params,
             running,
             OPTIMISERS[self.settings.optimiser].init(params),
-            copies={"best": copied(params, running)} if stops else {},
-            marks={n: np.full(len(self), start) for n, start in MARKS.items() if stops},
             **self._strategy(params["W1"]),
         )
+
+    def _watch(self) -> None:
+        """Begin what early stopping remembers, at the start of a course."""
+        state = self.state
+        if self.settings.early_stopping != "none" and not state.marks:
+            state.copies["best"] = copied(state.params, state.running)
+            state.marks = {name: np.full(len(self), first) for name, first in MARKS.items()}
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -258,9 +265,10 @@ class Population(Faces):
         return min(self.total_updates, -(-round(t) // self.state.at_once) * self.state.at_once)
 
     def record_points(self) -> list[int]:
-        """Updates at which the curves are recorded: the start, then evenly to the end."""
+        """Updates at which the curves are recorded: the start of the course, then evenly to the end."""
         points = max(1, round(self.settings.cycles * self.settings.points_per_cycle))
-        return sorted({self.on_grid(t) for t in np.linspace(0, self.total_updates, points + 1)})
+        evenly = np.linspace(self.course.start, self.total_updates, points + 1)
+        return sorted({self.on_grid(t) for t in evenly})
 
     def take(self, lanes: Lanes) -> Population:
         """Return a population of the networks ``lanes`` alone: the others cost no more time."""
