@@ -347,3 +347,16 @@ def test_a_model_of_arrays_takes_frames_of_as_many_columns(digits, brief):
     np.testing.assert_allclose(found, model.predict_probs(rows), atol=1e-5)
     with pytest.raises(KlayerError, match="must have 64 columns|must have shape"):
         model.predict_probs(pl.DataFrame(rows[:, :5].astype(float)))
+
+
+def test_networks_that_all_diverged_have_no_answer_and_it_says_what_helps(houses, run):
+    status, _, _ = run(
+        *("train", "--data", "houses.csv", "--target", "price", "--missing", "mean"),
+        *("--out", "lost", "--seeds", "2", "--lr-max", "1e30", *BRIEF),
+    )
+    assert status == 1
+    for ask in ((), ("--seed", "1")):
+        status, _, err = run("predict", "lost", "new.csv", *ask)
+        assert status == 2
+        assert "no network of lost has an answer: 2 diverged (" in err
+        assert "Train again with a lower lr_max, or l2." in " ".join(err.split())

@@ -512,6 +512,27 @@ def test_weights_beyond_what_can_be_calculated_with_are_refused(weight):
     load(small, target="y", weights="w")  # beside others they count nothing
 
 
+@pytest.mark.parametrize(
+    ("mixed", "odd"),
+    [
+        ([1, "a"], "'a'"),
+        ([True, "a"], "'a'"),
+        (["a", 2.5], "2.5"),
+        (["1", 1], "1"),
+        (("a", 0), "0"),
+    ],
+)
+def test_lists_of_mixed_kinds_are_refused_with_the_row(mixed, odd):
+    X = np.arange(40.0).reshape(20, 2)
+    one_kind = f"row 1: a column must hold values of one kind, but this one is {odd} among "
+    with refuses(f"X, column 'target', {one_kind}"):
+        from_arrays(X, type(mixed)(mixed * 10))
+    with refuses(f"X, column 'column_1', {one_kind}"):
+        from_arrays([[value, 1.5] for value in mixed * 10], [0, 1] * 10)
+    data = from_arrays([["a", 1], ["b", 2]] * 10, ["u", "v"] * 10, split="none")
+    assert data.encoder.feature_names == ("column_1=a", "column_1=b", "column_2")
+
+
 def test_several_labels_may_be_sparse():
     labels = np.stack([np.arange(40) % 2, np.arange(40) % 3 == 0], axis=1).astype(int)
     data = from_arrays(np.arange(80.0).reshape(40, 2), scipy.sparse.csr_array(labels), split="none")
@@ -814,3 +835,10 @@ def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(t
     rows = np.concatenate([part.features[:, 0] for part in data.splits.values()])
     assert rows.dtype == dtype
     assert set(rows.tolist()) == set(np.array(texts, float).astype(dtype).tolist())
+
+
+@pytest.mark.parametrize("role", ["group_by", "time", "weights", "split"])
+def test_a_column_that_can_not_be_read_is_named_once_whatever_it_is_for(role):
+    frame = pl.DataFrame({"x": range(20), "y": [0, 1] * 10, "odd": [[1, 2]] * 20})
+    with refuses("X, column 'odd': must hold numbers, yes or no, dates or texts, but holds List"):
+        load(frame, target="y", **{role: "odd"})

@@ -194,6 +194,10 @@ def _array(values: Any, where: str) -> NDArray[Any]:
         if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
             values = np.ma.filled(values.astype(float), np.nan)
         found = np.asarray(values)
+        if found.dtype.kind == "U" and isinstance(values, list | tuple):
+            objects = np.array(values, object)
+            if not all(isinstance(one, str) for one in objects.ravel().tolist()):
+                found = objects  # NumPy makes texts of numbers beside texts
     except ValueError as error:
         raise KlayerError(f"`{where}` must be an array with equal rows: {error}.") from None
     except Exception as error:  # another library's array, which has errors of its own

@@ -536,6 +536,12 @@ class Run(Told):
             return -math.inf if found is None else found
 
         finished = [record for record in self.networks if math.isfinite(score(record))]
+        lost = [record for record in self.networks if record.state == "diverged"]
+        if lost and not finished:
+            raise KlayerError(
+                f"no network of {self.path} has an answer: {len(lost)} diverged ({lost[0].failure}). "
+                "Train again with a lower lr_max, or l2."
+            )
         if arm is None and seed is None and not finished:
             raise KlayerError(f"no network of {self.path} is finished yet: go on with --resume.")
         found = [

@@ -74,11 +74,12 @@ class DataTable:
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """Let errors about columns begin with the table's name."""
+        """Let errors about columns begin with the table's name, once."""
         try:
             yield
         except KlayerError as error:
-            raise KlayerError(f"{self.where}, {error}") from None
+            named = f"{self.where}, "
+            raise KlayerError(named + str(error).removeprefix(named)) from None
 
     @property
     def texts(self) -> tuple[str, ...]:
