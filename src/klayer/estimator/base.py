@@ -262,6 +262,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:
+            if len(self._own_seeds) != self.n_networks:
+                raise KlayerError(
+                    f"`n_networks` can't change while training goes on, but is {self.n_networks} after "
+                    f"{len(self._own_seeds)}: begin anew with warm_start=False."
+                )
             return self._own_seeds
         random = check_random_state(self.random_state)
         return np.asarray(random.randint(2**31 - 1, size=int(self.n_networks)))
