@@ -405,3 +405,32 @@ def test_every_known_mistake_is_planted():
     planted = {cause for mutant in mutants.MUTANTS for cause in mutant.causes}
     assert set(MISTAKES) <= planted
     assert {kind for _, _, kind, _ in PENALTIES} <= planted
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(0.5, "half of"), (-1, "the negative of"), (8, "division by n = 8 is missing"), (1.3, None)],
+)
+def test_a_scalar_has_a_cause_if_a_constant_fits_to_the_last_digits(factor, words):
+    x, y = np.random.default_rng(0).standard_normal((2, 8))
+
+    def function(p):
+        error = p["w"] * x + p["b"] - y
+        return (error**2).mean(), {"w": factor * (2 * error * x).mean(), "b": 2 * error.mean()}
+
+    check = check_gradients(function, {"w": np.array(0.5), "b": np.array(0.1)}, samples=8)
+    (cause,) = check.causes
+    assert cause.kind == ("place" if words is None else "factor")
+    assert (words or "only w is wrong") in cause.text
+
+
+def test_a_scalars_penalty_is_told_if_lambda_is_known():
+    x, y = np.random.default_rng(0).standard_normal((2, 8))
+
+    def function(p):
+        error = p["w"] * x - y
+        loss = (error**2).mean() + 0.1 * p["w"] ** 2
+        return loss, {"w": (2 * error * x).mean() + 0.1 * p["w"]}
+
+    check = check_gradients(function, {"w": np.array(0.5)}, samples=8, l2=0.1)
+    assert check.causes[0].kind == "l2-half"

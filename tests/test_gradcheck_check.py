@@ -186,6 +186,64 @@ def test_a_backward_pass_with_stale_activations_is_told_so():
     assert "Something stale is used" in check.causes[0].text
 
 
+def test_chance_that_agrees_at_first_is_not_called_stale():
+    """A function of two states, that happens to give the same twice before it gives another."""
+    states = iter([0, 0, 0, 1] + [0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1] * 40)
+
+    def function(params):
+        loss, grads = squares(params)
+        factor = 1 + next(states)
+        return loss * factor, {name: value * factor for name, value in grads.items()}
+
+    assert check_gradients(function, PARAMS).causes[0].kind == "random"
+
+
+@pytest.mark.parametrize("period", [2, 3, 4, 11])
+def test_batches_in_turn_are_state_and_not_chance(period):
+    calls = [0]
+
+    def function(params):
+        calls[0] += 1
+        rng = np.random.default_rng(calls[0] % period)
+        residual = params["W"] - rng.standard_normal(PARAMS["W"].shape)
+        return (residual**2).sum(), {"W": 2 * residual}
+
+    (cause,) = check_gradients(function, {"W": PARAMS["W"]}).causes
+    assert cause.kind == "state"
+    assert ("alternate" if period == 2 else f"again after {period} calls") in cause.text
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_constant_of_the_parameters_own_type_is_no_mistake(kind):
+    """The checker calculates a loss in float64 if it can: a float32 model's constants stay float32."""
+
+    def function(params, factor=1.0):
+        residual = X @ params["W"] - Y
+        loss = (residual * residual).sum() / len(X)
+        return loss, {"W": factor * (X.T @ residual) * kind(2 / len(X))}
+
+    W = PARAMS["W"].astype(kind)
+    assert check_gradients(function, {"W": W}).verdict == "right"
+    assert check_gradients(lambda p: function(p, 1.02), {"W": W}).verdict == "wrong"
+    (cause,) = check_gradients(lambda p: function(p, 1 + 3e-6), {"W": W.astype(float)}).causes
+    assert "of its size, in every entry" in cause.text or kind == np.float16
+
+
+def test_a_small_error_everywhere_is_told_to_be_small():
+    """A loss with log(p + eps) and the gradient without."""
+    labels = np.arange(9) % 3
+
+    def function(params):
+        z = X @ params["W"]
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        loss = -np.log(p[np.arange(9), labels] + 1e-9).mean()
+        return loss, {"W": X.T @ (p - np.eye(3)[labels]) / 9}
+
+    (cause,) = check_gradients(function, {"W": PARAMS["W"] / 2}).causes
+    assert cause.kind == "place"
+    assert "does the loss have an epsilon" in cause.text
+
+
 def test_repetition_up_to_rounding_is_a_note():
     flip = [1, -1]
 
@@ -284,7 +342,9 @@ def test_a_gradient_that_is_nan_is_wrong_and_located():
     [
         ([1.0], "`params` must map names to arrays, but got list"),
         ({}, "`params` must name at least one array, but it is empty"),
-        ({1: np.ones(2)}, "`params` must have text as keys, but got 1"),
+        ({1: np.ones(2), "1": np.ones(2)}, "`params` holds two arrays called '1'"),
+        ({"W": np.array([1.0, 2.0], dtype=object)}, "but got ndarray of dtype object"),
+        ({"W": np.ma.array([1.0, 2.0], mask=[0, 1])}, "but has masked entries"),
         ({"W": np.array([1, 2])}, r"`params\['W'\]` must hold floating-point numbers.* int64"),
         ({"W": np.ones((0, 3))}, r"must not be empty, but got shape \(0, 3\)"),
         ({"W": np.array([1.0, np.inf, np.nan])}, r"must be finite, but holds inf at \(1,\) and 1"),

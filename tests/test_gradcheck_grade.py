@@ -102,6 +102,23 @@ def test_gradients_of_zero_of_a_loss_of_nothing_are_not_right(tmp_path):
     assert "proves nothing" in " ".join(result.stdout.split())
 
 
+def test_a_sub_folder_with_several_files_is_no_submission_less(tmp_path):
+    (tmp_path / "bert").mkdir()
+    for name in ("a.py", "b.py"):
+        (tmp_path / "bert" / name).write_text("")
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert "1 submission: 1 failed." in result.stdout
+    assert "several Python files (a.py, b.py)" in " ".join(result.stdout.split())
+
+
+def test_what_a_submission_says_does_not_fill_the_table(tmp_path):
+    (tmp_path / "loud.py").write_text("def model(): raise ValueError('x\\n' * 100_000)\n")
+    result = run(tmp_path)
+    assert "x x x x" in " ".join(result.stdout.split())
+    assert len(result.stdout) < 2000
+
+
 def test_all_right_is_exit_status_0(tmp_path):
     (tmp_path / "one.py").write_text(submissions.RIGHT)
     assert run(tmp_path / "one.py").exit_code == 0
@@ -131,7 +148,7 @@ def test_submissions_are_found_in_files_folders_and_sub_folders(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("")
-    assert list(find_submissions([tmp_path])) == ["anna", "one"]
+    assert list(find_submissions([tmp_path])) == ["anna", "bert", "one"]
     assert list(find_submissions([tmp_path], "b.py")) == ["anna", "bert"]
     # Of two that have one name each is named by its path.
     (tmp_path / "bert" / "one.py").write_text("")

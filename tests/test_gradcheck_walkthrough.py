@@ -5,7 +5,7 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.gradcheck import walk_through
-from klayer.nn import ACTIVATIONS, Network
+from klayer.nn import ACTIVATIONS, LOSSES, Network
 
 
 @pytest.mark.parametrize("batch_norm", ["none", "hidden", "all"])
@@ -59,3 +59,10 @@ def test_too_many_numbers_are_refused():
     params = {key: np.ones((2, *shape)) for key, shape in network.shapes().items()}
     with pytest.raises(KlayerError, match="for one network"):
         walk_through(network, params)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_walk_draws_labels_for_every_loss(loss):
+    quantiles = (0.2, 0.8) if loss == "quantile" else ()
+    network = Network(2, (3,), 2, loss=loss, quantiles=quantiles)
+    assert walk_through(network).check.verdict == "right"

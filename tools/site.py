@@ -49,14 +49,9 @@ def reference() -> dict[str, list[str]]:
                 f"{thing.__module__}.{name}"
             )
     checks = rooms.setdefault("gradcheck", [])
-    for name in (
-        "Check",
-        "Cause",
-        "Row",
-        "Reference",
-        "GradientError",
-        "walk_through",
-        "Walkthrough",
-    ):
-        checks.append(f"{getattr(gradcheck, name).__module__}.{name}")
+    for name in gradcheck.__all__:
+        thing = getattr(gradcheck, name)
+        full = f"{getattr(thing, '__module__', '')}.{name}"
+        if callable(thing) and full not in checks:
+            checks.append(full)
     return rooms

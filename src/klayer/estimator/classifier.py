@@ -51,7 +51,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     classes_: Array
     class_weight: Any
 
-    __init__ = initialiser("classification")
+    __init__ = initialiser("classification", __module__, __qualname__)
 
     def partial_fit(
         self,

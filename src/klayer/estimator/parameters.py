@@ -112,8 +112,11 @@ def defaults_of(task: str) -> dict[str, Any]:
     return {name: every[name] for name in [*first, *(n for n in every if n not in first)]}
 
 
-def initialiser(task: str) -> Callable[..., None]:
-    """Return an ``__init__`` with a keyword for each parameter, as scikit-learn wants to read it."""
+def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
+    """Return an ``__init__`` with a keyword for each parameter, as scikit-learn wants to read it.
+
+    ``module`` and ``owner`` name its class: documentation looks a method up where it says it is.
+    """
     defaults = defaults_of(task)
 
     def __init__(self: Any, **given: Any) -> None:
@@ -133,6 +136,7 @@ def initialiser(task: str) -> Callable[..., None]:
         ]
     )
     __init__.__doc__ = None
+    __init__.__module__, __init__.__qualname__ = module, f"{owner}.__init__"
     return __init__
 
 

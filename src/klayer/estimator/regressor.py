@@ -45,7 +45,7 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     _task = "regression"
 
-    __init__ = initialiser("regression")
+    __init__ = initialiser("regression", __module__, __qualname__)
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the mean of the networks' answers, shape (N,), or (N, K) for several targets."""

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from klayer.gradcheck.array_names import ArrayName
-from klayer.gradcheck.factors import in_words
+from klayer.gradcheck.factors import FACTORS, in_words
 from klayer.gradcheck.objective import Array
 
 __all__ = ["PENALTIES", "Evidence", "Repair", "best_repair"]
 
 _REMAINDER = 0.02  # of the error may be left by a repair that counts
+_EXACT = 1e-7  # of it are left by chance in one of ten million cases
 _TRIM = 0.1  # of the entries may be off for another reason: a kink crossed by a difference
 
 _Times = Callable[[float], float]
@@ -123,10 +124,13 @@ def best_repair(evidence: Evidence, name: str) -> Repair | None:
     best, best_rank = None, np.inf
     for mended, fitted, repair in _hypotheses(evidence, name):
         scale = before if repair.kind in _ADDED else whole
-        if failing.sum() < fitted + 2 or (nothing and repair.kind not in _ADDED):
+        if nothing and repair.kind not in _ADDED:
             continue
         left = mended - n
         remainder = max(_trimmed_norm(left[known]), _trimmed_norm(left[failing])) / scale
+        # Where there is nothing to fit, digits are evidence as entries are.
+        if failing.sum() < (1 if not fitted and remainder <= _EXACT else fitted + 2):
+            continue
         # Each constant costs a factor 10: a simpler story with the same end is the better one.
         rank = max(remainder, 1e-12) * 10**fitted
         if remainder <= _REMAINDER and rank < best_rank:
@@ -157,13 +161,19 @@ def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
             text = f"{_THE} is found under {other}."
             yield value, 0, Repair("swapped", text, " ".join(sorted((name, other))))
     yield from _rearranged(a)
-    if (a >= 0).all() and (n[at] < 0).any():
+    if (a >= 0).all() and (n[at] < 0).any() and a.size > 1:
         signed = np.where(np.isfinite(n), np.copysign(a, n), a)
         yield signed, 0, Repair("absolute", f"{_THE} has lost its signs.", "")
     limit = np.abs(a).max()
     if (np.abs(a) == limit).sum() > 1:
         clipped = np.where((np.abs(a) == limit) & (np.abs(n) > limit) & (a * n > 0), n, a)
         yield clipped, 1, Repair("clipped", f"{_THE} is clipped at {limit:.6g}.", "")
+    few = at.sum() < 3  # too few to fit a constant: those that have a meaning are tried
+    for least, times, text in FACTORS if few else ():
+        if (samples := evidence.samples or 0) >= least:
+            c = times(samples)
+            said = f"{_THE} is {text.format(n=samples)}."
+            yield a / c, 0, Repair("factor", said, f"{c:.4g}")
     (r,) = _fit(n, [a], at)
     if abs(r) > 1e-300:
         yield (
@@ -171,6 +181,12 @@ def _hypotheses(evidence: Evidence, name: str) -> Iterator[_Hypothesis]:
             1,
             Repair("factor", f"{_THE} is {_words(evidence, name, r, r * a)}.", f"{1 / r:.4g}"),
         )
+    if few and evidence.l2:
+        theta = evidence.params[name]
+        for least, times, *_ in PENALTIES:
+            if (samples := evidence.samples or 0) >= least:
+                d = 2 * evidence.l2 * (1 - times(samples))
+                yield a + d * theta, 0, _penalty(evidence, name, d)
     if np.ptp(evidence.params[name]):
         yield from _penalised(evidence, name)
     if a.size > 1:

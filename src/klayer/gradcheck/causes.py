@@ -21,6 +21,8 @@ from klayer.gradcheck.result import Cause, Check, CurvePoint
 
 __all__ = ["explain"]
 
+_SMALL = 1e-4  # scaled errors below are hardly of a missing term
+
 
 def explain(
     check: Check,
@@ -83,6 +85,11 @@ def explain(
     causes = [cause for cause in causes if set(cause.arrays) & set(origin)]
     causes.sort(key=lambda cause: (cause.remainder > 1e-3, -len(set(cause.arrays) & set(wrong))))
     if not set(wrong) <= explained or not causes:
+        if (most := check.worst_row.scaled_error) < _SMALL:
+            place += (
+                f" The errors are small, {most:.1e} of an entry at most: does the loss have an epsilon "
+                "that the gradient leaves out, as in log(p + 1e-8), or is a constant rounded?"
+            )
         causes.append(Cause("place", origin, place, 1.0))
     if term != "cost":
         causes = [replace(one, text=f"in the {term} term: {one.text}") for one in causes]

@@ -237,7 +237,7 @@ def run_check(
     each = 0 if method == "direction" else each
     while True:
         grain = max(place.point.grain for place in places)
-        limit = tolerance or _tolerance(used, precision, grain)
+        limit = tolerance or _tolerance(used, precision, objective.given, grain)
         if progress is not None:
             planned = sum(min(each, objective.params[name][0].size) for name in names)
             planned = int(planned * len(places) * (1 if used == "complex" else 2))
@@ -375,8 +375,10 @@ def _most_telling(places: list[_At]) -> _At:
     return last if last.wrong and last.wrong >= given.wrong else given
 
 
-def _tolerance(method: str, precision: np.dtype[Any], grain: float) -> float:
-    least = TOLERANCES[method][precision.itemsize]
+def _tolerance(method: str, precision: np.dtype[Any], given: np.dtype[Any], grain: float) -> float:
+    # The loss of a float32 model may be calculated in float64 here; its own constants are float32.
+    own = 8 * float(np.finfo(given).eps) if given.itemsize < 8 else 0.0
+    least = max(TOLERANCES[method][precision.itemsize], own)
     if method == "complex":
         return least
     # As the errors of differences go with the grain: u^(2/3) for central ones, u^(1/2) for others.

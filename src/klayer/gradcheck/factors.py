@@ -52,6 +52,8 @@ def in_words(
     'half of what it should be: a factor 2 is missing'
     >>> in_words(36.0, samples=12, outputs=3)
     '36 = n K times what it should be: the loss is a mean over samples and outputs, this is not'
+    >>> in_words(3**0.5)
+    '1.73205 = sqrt(3) times what it should be, in every entry'
     >>> in_words(1.2345)
     '1.2345 times what it should be, in every entry'
     """
@@ -93,6 +95,14 @@ def in_words(
                 if near(sign * product(powers)):
                     told = f"{c:.{digits}g} = {_written(powers, sign)}"
                     return f"{told} times what it should be, in every entry"
+    square = round(max(c * c, 1 / (c * c)))
+    root = math.copysign(math.sqrt(square if abs(c) > 1 else 1 / square), c)
+    if doubt <= 1e-5 and square < 1000 and near(root):
+        told = f"{'-' * (c < 0)}{'1 / ' * (abs(c) < 1)}sqrt({square})"
+        return f"{c:.{digits}g} = {told} times what it should be, in every entry"
+    if abs(c - 1) < 5e-5:
+        side = "large" if c > 1 else "small"
+        return f"too {side} by {abs(c - 1):.1e} of its size, in every entry, as with a rounded constant"
     if doubt <= 1e-5:
         return f"{c:.8g} times what it should be, in every entry"
     return f"about {c:.{digits}g} times what it should be, in every entry"

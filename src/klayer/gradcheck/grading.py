@@ -26,6 +26,7 @@ from klayer.shown import Facts, Part, Shown, ShownColumn, ShownSentence, ShownTa
 __all__ = ["VERDICTS", "Grades", "Submission", "find_submissions", "grade"]
 
 VERDICTS = ("right", "wrong", "undecided", "failed")
+_LONGEST = 300  # characters of a cause
 _COLUMNS = ("submission", "verdict", "arrays", "cause", "seconds", "evaluations", "file")
 
 
@@ -125,7 +126,7 @@ class Grades(Shown):
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items() if count)
         caption = "Gradient checks, a row for each submission"
         return [
-            Facts([], f"{len(rows)} submissions: {counts}."),
+            Facts([], f"{len(rows)} submission{'s' * (len(rows) != 1)}: {counts}."),
             ShownTable(columns, [caption] * len(rows), [one.verdict != "right" for one in rows]),
             ShownSentence(
                 f"Each in a process of its own, {self.time_limit:g} s at most; {self.seconds:.0f} s in "
@@ -143,9 +144,10 @@ def _harmless(cell: str) -> str:
 def find_submissions(paths: Sequence[Path], file: str | None = None) -> dict[str, Path]:
     """Return submissions by name: files, and what folders hold.
 
-    Of a folder, each Python file is a submission, named by the file; each sub-folder, too, that has a
-    file of the given name, or one Python file only, named by the sub-folder. Names that begin with a
-    dot or an underscore are left out.
+    Of a folder, each Python file is a submission, named by the file; each sub-folder that has one,
+    too, named by the sub-folder: its file of the given name, or its only one. Where that leaves several,
+    the sub-folder itself stands for them, and fails. Names that begin with a dot or an underscore are
+    left out.
 
     Raises
     ------
@@ -176,8 +178,8 @@ def _in_folder(folder: Path, file: str | None) -> Iterator[tuple[str, Path]]:
         if path.is_dir():
             own = [one for one in sorted(path.glob("*.py")) if not one.name.startswith((".", "_"))]
             named = [one for one in own if one.name == file]
-            if named or len(own) == 1:
-                yield path.name, (named or own)[0]
+            if own:  # several, and none of the name: the folder itself, of which grade says so
+                yield path.name, (named or (own if len(own) == 1 else [path]))[0]
         elif path.suffix == ".py" and file in (None, path.name):
             yield path.stem, path
 
@@ -264,8 +266,11 @@ def _grade_one(
     start, file, path = time.monotonic(), str(path), path.resolve()
 
     def failed(cause: str) -> Submission:
-        return Submission(name, file, "failed", (), cause, time.monotonic() - start)
+        return Submission(name, file, "failed", (), _cut(cause), time.monotonic() - start)
 
+    if path.is_dir():
+        files = ", ".join(sorted(one.name for one in path.glob("*.py")))
+        return failed(f"holds several Python files ({files}): name the one to be checked (--file).")
     try:
         check = check_remote(
             f"{path.name}:{function}",
@@ -291,6 +296,12 @@ def _grade_one(
         check.evaluations,
         check.to_dict(),
     )
+
+
+def _cut(text: str) -> str:
+    """Shorten what a submission says: one that says a lot would fill the table."""
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
 
 
 def _arrays(check: Check) -> tuple[str, ...]:

@@ -95,7 +95,8 @@ def _located(
             "two places, it seems."
         )
     if len(layers) == 1:
-        return origin, f"every array is wrong: {listed(origin)}."
+        every = "every array" if len(origin) > 1 else "the only array"
+        return origin, f"{every} is wrong: {listed(origin)}."
     if flooded == len(layers):
         return origin, (
             "everything is wrong from the last layer on: look at the gradient of the loss with "

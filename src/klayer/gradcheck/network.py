@@ -32,7 +32,7 @@ from klayer.nn.pieces.affine import AffinePass
 from klayer.nn.pieces.dropout import Draws
 from klayer.nn.plan import Use
 
-__all__ = ["check_network", "generic_params"]
+__all__ = ["check_network", "drawn_labels", "generic_params"]
 
 # Copies of a small network that are perturbed side by side may take so much memory.
 STACK_BYTES = 1 << 21
@@ -182,6 +182,7 @@ class _NetworkObjective:
     """A population on one batch; terms and gradients by a :class:`klayer.nn.Plan`."""
 
     loss_dtype: np.dtype[Any] = np.dtype(np.float64)
+    given: np.dtype[Any] = np.dtype(np.float64)
 
     def __init__(
         self,
@@ -410,7 +411,7 @@ def _batch(
         if samples < 1:
             raise KlayerError(f"`samples` must be >= 1, but got {samples}.")
         x = rng.standard_normal((samples, network.n_features))
-        labels = _drawn_labels(network, samples, rng)
+        labels = drawn_labels(network, samples, rng)
     x, labels = np.asarray(x), np.asarray(labels)
     if x.ndim != 2 or x.shape[1] != network.n_features or not len(x):
         hint = ": pass samples as rows" if x.ndim == 2 and x.shape[0] == network.n_features else ""
@@ -438,7 +439,7 @@ def _batch(
     return np.array(x, np.float64), labels
 
 
-def _drawn_labels(network: Network, samples: int, rng: np.random.Generator) -> Array:
+def drawn_labels(network: Network, samples: int, rng: np.random.Generator) -> Array:
     """Draw labels as the network's loss takes them."""
     if network.task == "classification":
         return rng.integers(network.n_classes, size=samples)

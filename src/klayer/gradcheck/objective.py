@@ -37,6 +37,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def given(self) -> np.dtype[Any]:
+        """The coarsest type of the parameters, as they were given."""
+        ...
+
+    @property
     def evaluations(self) -> int:
         """How often the loss has been computed."""
         ...
@@ -136,6 +141,8 @@ class FunctionObjective:
         self.terms = tuple(functions)
         self.params = {name: array[None] for name, array in as_params(params).items()}
         self.structure = Structure(params)
+        types = [np.asarray(value).dtype for value in flatten(params).values()]
+        self.given: np.dtype[Any] = min(types, key=lambda one: one.itemsize)
         self.notes: list[str] = []
         self.watch: Callable[[], None] = lambda: None
         self.loss_dtype: np.dtype[Any] = np.dtype(np.float64)
@@ -277,6 +284,9 @@ def _array(value: Any, what: str) -> Array:
             f"{must} {kind} could not be converted ({error}): for a PyTorch tensor, pass "
             "`.detach().numpy()`."
         ) from error
+    if np.ma.is_masked(value):
+        raise KlayerError(f"{must} has masked entries: pass `.filled(...)`.")
     if array.dtype.kind in "OSUV":
-        raise KlayerError(f"{must} got {kind}.")
+        of = f" of dtype {array.dtype}" if isinstance(value, np.ndarray) else ""
+        raise KlayerError(f"{must} got {kind}{of}.")
     return array

@@ -32,6 +32,9 @@ SMALL = 1e-10
 _NEARBY, _AWAY = 1e-6, 1e-2
 _NEARBY_POINTS = 8
 
+# More calls of a function that doesn't repeat itself, to find a cycle; and results that must agree.
+_CALLS, _AGREE = 36, 8
+
 _RANDOM = (
     "two evaluations at the same parameters differ: {where} by {change} relative, without a pattern "
     "from call to call. Fix the seed of whatever is random (dropout, noise, the choice of samples) "
@@ -48,6 +51,7 @@ _STATE = (
 )
 _FIRST = "the first call differs from all later ones, which agree"
 _ALTERNATES = "the results alternate"
+_RECURS = "each result comes again after {period} calls, as with batches taken in turn"
 _DRIFTS = "it moves on in the same direction each time, as momentum or a running average does"
 _REMEMBERS = (
     "an evaluation depends on the call before it: {where} differs by {change} relative after a call "
@@ -90,7 +94,14 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
     tolerance = 1e-12 if objective.loss_dtype.itemsize >= 8 else 1e-4
     if _largest_change((losses, grads), again)[0] > tolerance:
         calls = [(losses, grads), again, objective.evaluate(params), objective.evaluate(params)]
-        return Repeat(grads, {}, _unrepeatable(calls, tolerance), ())
+        cause = _unrepeatable(calls, tolerance)
+        if cause.kind == "random":
+            calls += [objective.evaluate(params) for _ in range(_CALLS)]
+            if period := _period(calls, tolerance):
+                change, name = _largest_change(calls[0], again)
+                how = _ALTERNATES if period == 2 else _RECURS.format(period=period)
+                cause = _cause("state", _STATE, name, change, how)
+        return Repeat(grads, {}, cause, ())
     scale = {name: np.sqrt(np.mean(np.square(value))) or 1.0 for name, value in params.items()}
 
     def gradients_at(distance: float) -> dict[str, Params]:
@@ -115,7 +126,13 @@ def repeat(objective: Objective, rng: np.random.Generator) -> Repeat:
     changes = [_largest_change((losses, grads), other) for other in (again, last)]
     change, name = changes[1]
     if change > tolerance:
-        return Repeat(grads, steady, _cause("remembers", _REMEMBERS, name, change), ())
+        cause = _cause("remembers", _REMEMBERS, name, change)
+        # What is random may have agreed at first; what is stale agrees from the second call on.
+        calls = [objective.evaluate(params) for _ in range(_AGREE + 1)][1:]
+        differences = [_largest_change(calls[0], other) for other in calls[1:]]
+        if max(differences)[0] > tolerance:
+            cause = _cause("random", _RANDOM, name, max(differences)[0])
+        return Repeat(grads, steady, cause, ())
     notes: tuple[str, ...] = ()
     if max(changes)[0] > 0:
         notes = (
@@ -165,8 +182,6 @@ def _unrepeatable(calls: list[Evaluation], tolerance: float) -> Cause:
         return Cause("accumulates", tuple(some), _ACCUMULATES.format(where=where), 0.0)
     if sizes[1] <= slack * sizes[0] and sizes[2] <= slack * sizes[0]:
         return _cause("state", _STATE, name, change, _FIRST)
-    if near(first, -second, slack) and near(first, third, slack):
-        return _cause("state", _STATE, name, change, _ALTERNATES)
     cosines = [
         float(a @ b) / (float(np.linalg.norm(a) * np.linalg.norm(b)) or 1.0)
         for a, b in ((first, second), (second, third))
@@ -177,6 +192,15 @@ def _unrepeatable(calls: list[Evaluation], tolerance: float) -> Cause:
     if min(cosines) > 0.9 and (even or first.size - T >= 20):
         return _cause("state", _STATE, name, change, _DRIFTS)
     return _cause("random", _RANDOM, name, change)
+
+
+def _period(calls: list[Evaluation], tolerance: float) -> int | None:
+    """Return after how many calls the results come again, as often as chance does not explain."""
+    for period in range(2, len(calls) - _AGREE + 1):
+        pairs = zip(calls, calls[period:], strict=False)
+        if all(_largest_change(one, other)[0] <= tolerance for one, other in pairs):
+            return period
+    return None
 
 
 def _steady(here: Array, nearby: Array) -> Array:

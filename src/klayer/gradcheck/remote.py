@@ -30,6 +30,7 @@ __all__ = ["ModelEnded", "ModelFailed", "TimeLimit", "check_remote"]
 
 _SLICE = 0.1  # seconds between two looks at whether the process still lives
 _PORTION = 0.25  # seconds that one question of many losses may take, so that progress is told
+_GIVEN = {2: "f2", 4: "f4"}  # the parameters' own type, by its bytes, if less than float64
 _ROOM = 1 << 24  # bytes that an answer may have beyond what is asked for
 
 
@@ -233,6 +234,7 @@ class _RemoteObjective:
                 for key, value in arrays.items()
                 if key.startswith("params ")
             }
+            self.given: np.dtype[Any] = np.dtype(_GIVEN.get(self.told["given"], "f8"))
             self.reference = self._read_reference(arrays)
         except (KeyError, TypeError) as error:
             raise ModelEnded(f"{process.target} gave no model ({error}).") from error

@@ -36,6 +36,11 @@ class MovedObjective:
         return self.whole.loss_dtype
 
     @property
+    def given(self) -> np.dtype[Any]:
+        """As of the whole."""
+        return self.whole.given
+
+    @property
     def evaluations(self) -> int:
         """As of the whole."""
         return self.whole.evaluations

@@ -120,6 +120,7 @@ class _Model:
             "samples": None if known["samples"] is None else int(known["samples"]),
             "l2": None if known["l2"] is None else float(known["l2"]),
             "kinks": self._kinks is not None,
+            "given": self._objective.given.itemsize,
         }
         if reference is not None:
             network = reference.network

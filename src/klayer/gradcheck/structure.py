@@ -46,6 +46,12 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from zip(names, value, strict=True)
 
 
+def _joined(path: str, key: Any) -> str:
+    """Return the path of an entry; a key may be a number, or several: ``("W", 1)`` is ``W.1``."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return ".".join([*([path] if path else []), *map(str, parts)])
+
+
 def flatten(value: Any, what: str = "params", path: str = "") -> dict[str, Any]:
     """Return the leaves of a structure by their path.
 
@@ -57,15 +63,13 @@ def flatten(value: Any, what: str = "params", path: str = "") -> dict[str, Any]:
     Raises
     ------
     KlayerError
-        For a mapping with keys that are no text, and for two leaves of one name.
+        For two leaves of one name.
     """
     if not is_container(value):
         return {path or ONE_ARRAY: value}
     leaves: dict[str, Any] = {}
     for key, one in _items(value):
-        if isinstance(value, Mapping) and not isinstance(key, str):
-            raise KlayerError(f"`{what}` must have text as keys, but got {key!r}.")
-        for name, leaf in flatten(one, what, f"{path}.{key}" if path else str(key)).items():
+        for name, leaf in flatten(one, what, _joined(path, key)).items():
             if name in leaves:
                 raise KlayerError(f"`{what}` holds two arrays called {name!r}: rename one.")
             leaves[name] = leaf
@@ -97,10 +101,7 @@ class Structure:
     def _build(self, like: Any, arrays: Mapping[str, Any], path: str) -> Any:
         if not is_container(like):
             return arrays[path or ONE_ARRAY]
-        parts = {
-            key: self._build(one, arrays, f"{path}.{key}" if path else str(key))
-            for key, one in _items(like)
-        }
+        parts = {key: self._build(one, arrays, _joined(path, key)) for key, one in _items(like)}
         if isinstance(like, Mapping):
             return parts
         if hasattr(like, "_fields"):  # a named tuple

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.network import check_network, generic_params
+from klayer.gradcheck.network import check_network, drawn_labels, generic_params
 from klayer.gradcheck.result import Check
 from klayer.nn import Batch, Network
 from klayer.nn.gradients import Gradient
@@ -162,11 +162,9 @@ def walk_through(
         params = {key: value.round(2) for key, value in drawn.items()}
     if x is None and labels is None:
         x = rng.standard_normal((5, network.n_features)).round(1)
-        labels = np.arange(5) % network.n_classes
-        if network.loss == "squared":
-            labels = rng.standard_normal((5, network.n_classes)).round(1)
-        elif network.loss == "binary_cross_entropy":
-            labels = rng.integers(0, 2, (5, network.n_classes))
+        labels = drawn_labels(network, 5, rng).round(1)
+        if network.task == "classification":
+            labels = np.arange(5) % network.n_classes
     check = check_network(network, params, x, labels, l2=l2, seed=seed)
     values = {key: np.asarray(value, float) for key, value in params.items()}
     batch = Batch(np.asarray(x, float), np.asarray(labels))

@@ -547,8 +547,10 @@ class Run(Told):
         if not found:
             arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))
             seeds = ", ".join(dict.fromkeys(str(record.seed) for record in self.networks))
+            wanted = [f"the arm {arm!r}"] * (arm is not None)
+            wanted += [f"the seed {seed}"] * (seed is not None)
             raise KlayerError(
-                f"no finished network of {self.path} has arm={arm!r} and seed={seed}. "
+                f"no finished network of {self.path} has {' and '.join(wanted)}. "
                 f"Arms: {arms}. Seeds: {seeds}."
             )
         return max(found, key=score)
