@@ -201,6 +201,15 @@ def test_networks_that_stopped_early_can_be_gone_on_with(iris):
     assert model.set_params(early_stopping="none", patience=5).partial_fit(X, y).n_iter_ > done
 
 
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1000])
+def test_weights_of_rows_may_have_any_scale(iris, scale):
+    X, y = iris
+    weights = np.linspace(0.5, 2, len(y))
+    plain = KLayerClassifier(**BRIEF).fit(X, y, sample_weight=weights)
+    scaled = KLayerClassifier(**BRIEF).fit(X, y, sample_weight=weights * scale)
+    assert (scaled.members(X) == plain.members(X)).all()
+
+
 def test_what_can_not_change_while_training_goes_on_is_named(iris):
     X, y = iris
     model = KLayerClassifier(**BRIEF).fit(X, y)

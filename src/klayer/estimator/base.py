@@ -144,6 +144,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             if not counts.any():
                 raise ValueError("`sample_weight` must not be all zero.")
             rows, targets, weights = rows[counts], targets[counts], weights[counts]
+            weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # about 1, to the same bits
         if (X_val is None) != (y_val is None):
             raise ValueError("`X_val` and `y_val` must be given together.")
         validation = None
