@@ -500,7 +500,7 @@ def test_a_piece_that_the_kernel_does_not_know_is_trained_by_numpy(digits32, bri
 @needs_numba
 def test_what_the_kernel_does_not_know_is_trained_by_numpy(digits32, brief):
     for change, what in (
-        ({"clip_norm": 1.0}, "sort of number 'clip_norm'"),
+        ({"clip_norm": 1.0}, "clip_norm: choose"),
         ({"optimiser": "muon"}, "optimiser 'muon'"),
     ):
         settings = replace(brief, half_cycle=5000, **change)

@@ -166,11 +166,16 @@ def test_each_call_trains_for_its_epochs_whatever_the_rows_of_the_last(iris, kin
     X, y = iris
     model = kind(batch_size=10, epochs=2, n_networks=2, schedule=schedule, random_state=0).fit(X, y)
     done = model.n_iter_
+    assert model.history_["lr"].max() <= model.get_params()["lr_max"]
     for rows in (30, 90, 10):
         before = model.members(X)
         model.partial_fit(X[-rows:], y[-rows:])
         assert model.n_iter_ - done == 2 * rows / 10
         assert (model.members(X) != before).any()
+        known = model.history_["update"] >= done
+        rates = model.history_["lr"]
+        assert np.isnan(rates[~known]).all()
+        assert (rates[known] <= model.get_params()["lr_max"]).all()
         done = model.n_iter_
 
 
@@ -194,6 +199,27 @@ def test_networks_that_stopped_early_can_be_gone_on_with(iris):
     assert model.fit(X, y).n_iter_ > done
     done = model.n_iter_
     assert model.set_params(early_stopping="none", patience=5).partial_fit(X, y).n_iter_ > done
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1000])
+def test_weights_of_rows_may_have_any_scale(iris, scale):
+    X, y = iris
+    weights = np.linspace(0.5, 2, len(y))
+    plain = KLayerClassifier(**BRIEF).fit(X, y, sample_weight=weights)
+    scaled = KLayerClassifier(**BRIEF).fit(X, y, sample_weight=weights * scale)
+    assert (scaled.members(X) == plain.members(X)).all()
+
+
+def test_what_can_not_change_while_training_goes_on_is_named(iris):
+    X, y = iris
+    model = KLayerClassifier(**BRIEF).fit(X, y)
+    with pytest.raises(ValueError, match="`n_networks` can't change while training goes on"):
+        model.set_params(n_networks=3).partial_fit(X, y)
+    with pytest.raises(ValueError, match="go on with the data and settings"):
+        model.set_params(n_networks=1, hidden=(3,)).partial_fit(X, y)
+    several = KLayerClassifier(**BRIEF).fit(X, np.column_stack([y == 1, y == 2]))
+    with pytest.raises(ValueError, match=r"zeros and ones of shape \(N, 2\), but got shape"):
+        several.partial_fit(X, y)
 
 
 def test_a_part_of_the_rows_may_lack_a_class(iris):

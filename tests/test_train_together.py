@@ -264,7 +264,7 @@ def test_models_that_do_not_fit_and_wrong_choices_are_refused(trained, digits, r
     model = kl.fit(other, replace(brief, cycles=0.1), seeds=1).model()
     with pytest.raises(KlayerError, match="must have the same output names"):
         Ensemble([trained.model(), model])
-    with pytest.raises(KlayerError, match="at least one model, but got none"):
+    with pytest.raises(KlayerError, match="at least one network, but got none"):
         Ensemble([])
     with pytest.raises(KlayerError, match="`size` must be a whole number >= 1, but got 0"):
         Ensemble.select([trained.model()], X, labels, size=0)
@@ -278,3 +278,27 @@ def test_models_that_do_not_fit_and_wrong_choices_are_refused(trained, digits, r
             replace(brief, cycles=0.1),
             seeds=1,
         ).ensemble(mirror=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "said"),
+    [
+        (6, lambda y: y.astype(str), "labels must be whole numbers"),
+        (6, lambda y: y + 100, "a label must be 0 to"),
+        (6, lambda y: y[:4], "one label per row, but got 6 rows and 4 labels"),
+        (0, lambda y: y, "at least one row"),
+    ],
+)
+def test_an_ensemble_judges_by_nothing_but_labels_of_its_data(trained, rows, labels, said):
+    data = trained.feed.dataset.splits["test"]
+    X, y = data.features[:rows], labels(data.labels[:rows])
+    model = trained.model()
+    with pytest.raises(KlayerError, match=said):
+        Ensemble.select(model, X, y)
+    with pytest.raises(KlayerError, match=said):
+        Ensemble([model]).scores(X, y)
+
+
+def test_an_ensemble_of_no_network_says_so(trained):
+    with pytest.raises(KlayerError, match="at least one network"):
+        Ensemble([trained.model([])])

@@ -144,6 +144,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             if not counts.any():
                 raise ValueError("`sample_weight` must not be all zero.")
             rows, targets, weights = rows[counts], targets[counts], weights[counts]
+            weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # about 1, to the same bits
         if (X_val is None) != (y_val is None):
             raise ValueError("`X_val` and `y_val` must be given together.")
         validation = None
@@ -262,6 +263,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:
+            if len(self._own_seeds) != self.n_networks:
+                raise KlayerError(
+                    f"`n_networks` can't change while training goes on, but is {self.n_networks} after "
+                    f"{len(self._own_seeds)}: begin anew with warm_start=False."
+                )
             return self._own_seeds
         random = check_random_state(self.random_state)
         return np.asarray(random.randint(2**31 - 1, size=int(self.n_networks)))

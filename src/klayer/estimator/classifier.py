@@ -92,6 +92,11 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             else:
                 self.classes_ = np.unique(classes if classes is not None else labels)
         if self._several:
+            if kind != "multilabel-indicator" or labels.shape[1] != len(self.classes_):
+                raise ValueError(
+                    f"`y` must be zeros and ones of shape (N, {len(self.classes_)}), but got shape "
+                    f"{labels.shape}, {kind}."
+                )
             return np.asarray(labels, np.uint8)
         if labels.ndim == 2:
             if labels.shape[1] != 1:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from klayer.data.labels import check_labels, in_one_form
 from klayer.errors import KlayerError, unknown_name
 from klayer.model import Model
 from klayer.train.metrics import METRICS, main_metric, metrics_of
@@ -61,8 +62,11 @@ class Ensemble:
         weights: Sequence[float] | Array | None = None,
         mirror: tuple[int, int, int] | None = None,
     ) -> None:
-        if not models:
-            raise KlayerError("an ensemble needs at least one model, but got none.")
+        models = [models] if isinstance(models, Model) else list(models)
+        if not sum(map(len, models)):
+            raise KlayerError(
+                "an ensemble needs at least one network, but got none: have all of them diverged?"
+            )
         first = models[0]
         for name in ("task", "output_names"):
             for model in models:
@@ -132,7 +136,8 @@ class Ensemble:
         labels : array, shape (N,) or (N, K)
             As a data set has them.
         """
-        answers, labels = self.predict(X)[None], _labels(labels, self.task)
+        answers = self.predict(X)[None]
+        labels = self._labels(labels, answers.shape[1])
         network = self.models[0].network
         return {
             name: float(_score(name, _decided(answers, self.task, network), labels)[0])
@@ -176,13 +181,9 @@ class Ensemble:
         if name not in known:
             raise unknown_name("metric", name, known)
         sign = 1 if METRICS[name].greater_is_better else -1
+        models = all_of_them.models
         answers = np.concatenate([_answers(model, X, mirror) for model in models]).astype(float)
-        labels, network = _labels(labels, task), models[0].network
-        if len(labels) != answers.shape[1]:
-            raise KlayerError(
-                f"there must be one label per row, but got {answers.shape[1]} rows and {len(labels)} "
-                "labels."
-            )
+        labels, network = all_of_them._labels(labels, answers.shape[1]), models[0].network
         counts, total = np.zeros(len(answers)), np.zeros(answers.shape[1:])
         best, chosen = -np.inf, counts
         for taken in range(1, size + 1):
@@ -197,6 +198,14 @@ class Ensemble:
         if not chosen.any():
             raise KlayerError(f"no network has a {name} on these rows: all have diverged.")
         return cls(models, chosen, mirror)
+
+    def _labels(self, labels: ArrayLike, rows: int) -> Array:
+        """Return labels as scores take them, checked."""
+        if not rows:
+            raise KlayerError("there must be at least one row to judge by, but got none.")
+        found = in_one_form(np.asarray(labels), self.task)
+        check_labels("the rows to judge by", found, rows, len(self.class_names), self.task)
+        return found if self.task == "classification" else found.astype(float)
 
     def _networks(self) -> list[tuple[float, Model, int]]:
         lanes = [(model, lane) for model in self.models for lane in range(len(model))]
@@ -223,11 +232,3 @@ def _decided(answers: Array, task: str, network: Any) -> Array:
 def _score(name: str, answers: Array, labels: Array) -> Array:
     metric = METRICS[name]
     return metric.result(metric.block(answers, labels), labels, np.ones(1))
-
-
-def _labels(labels: ArrayLike, task: str) -> Array:
-    """Return labels as scores take them."""
-    found = np.asarray(labels)
-    if task == "classification":
-        return found
-    return found.reshape(len(found), -1).astype(float)

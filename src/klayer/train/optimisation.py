@@ -72,7 +72,7 @@ class Optimisation:
     optimiser_eps: float = setting(
         1e-8,
         "Added to the root of that mean square.",
-        above=0,
+        at_least=1e-30,  # what float32 still tells from 0, and from infinity one over it
         below=1,
         scope="network",
         search="log",

@@ -58,7 +58,8 @@ def require_fitting(population: Population, state: TrainingState) -> None:
             key = next(k for k in [*wanted, *have] if wanted.get(k) != have.get(k))
             raise KlayerError(
                 f"a state must be that of the population's networks, but its {name} have "
-                f"{key} of shape {have.get(key, 'none')} instead of {wanted.get(key, 'none')}."
+                f"{key} of shape {have.get(key, 'none')} instead of {wanted.get(key, 'none')}: go on "
+                "with the data and settings that it was trained with, or begin anew."
             )
         for key, value in arrays.items():
             if value.dtype != population.dtype:

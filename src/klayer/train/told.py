@@ -75,7 +75,8 @@ def curve_table(population: Population) -> dict[str, Array]:
         "seed": np.repeat(np.array([int(one.seed) for one in population.members]), T),
         "update": np.tile(at, P),
         "epoch": np.tile(at / population.updates_per_epoch, P),
-        "lr": rates.T.ravel(),
+        # Of a course before this one nothing is known.
+        "lr": np.where(at < population.course.start, np.nan, rates.T).ravel(),
         **{name: np.asarray(curve, float).ravel() for name, curve in state.history.items()},
     }
 

@@ -66,11 +66,12 @@ def refusal(network: Network, optimiser: str, needs: Sequence[str] = ()) -> str 
         ("piece", kinds, source.PIECES),
         ("loss", [network.loss], source.LOSSES),
         ("optimiser", [optimiser], source.OPTIMISERS),
-        ("sort of number", needs, ("none",)),
     ):
         for name in names:
             if name not in known:
                 return f"it knows no {what} {name!r}, only {', '.join(known)}: choose 'numpy'"
+    if needs:
+        return f"it knows no {' and no '.join(needs)}: choose 'numpy', or leave it away"
     return None
 
 
