@@ -42,6 +42,8 @@ def said(monkeypatch, capsys, tmp_path):
         (["study", "--pdff"], "unknown option '--pdff': did you mean '--pdf'?"),
         (["train", "-x"], "unknown option '-x'. `klayer train --help` shows what there is."),
         (["trian"], "unknown command 'trian': did you mean 'train'? Known: study, train"),
+        (["compare"], "unknown command 'compare': did you mean `klayer runs compare`?"),
+        (["runs", "."], "unknown command '.': did you mean `klayer runs list .`?"),
         (["data", "inof"], "unknown command 'inof': did you mean 'info'?"),
         (["train", "--workers", "0"], "`--workers` must be >= 1, but got '0'."),
         (["train", "--cycles", "x"], "`--cycles` must be a number, but got 'x'."),

@@ -80,6 +80,7 @@ def test_a_regression_goes_from_file_to_page_and_predictions(houses, run):
         "left out: 'id', 62 different texts in 62 rows",
     ):
         assert note in err
+    assert "train on houses, R²:" in out
     assert (houses / "run" / "report.html").exists()
     status, out, err = run("predict", "run", "new.csv", "--out", "p.csv")
     assert (status, out) == (0, "p.csv: 90 rows\n")

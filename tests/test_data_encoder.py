@@ -441,6 +441,84 @@ def test_the_latest_rows_test():
         load(frame, target="y", time="part")
 
 
+@pytest.mark.parametrize("rows", [(3, 1, 1), (10,) * 6, (1, 1, 50), (50, 1, 1), (2, 30, 2, 30)])
+def test_times_that_rows_share_are_not_torn_and_fill_every_part(rows):
+    when = np.repeat(np.arange(len(rows)) + 2000, rows)
+    frame = pl.DataFrame({"when": when, "x": np.arange(len(when)), "y": 0.5 * np.arange(len(when))})
+    parts = members(load(frame, target="y", time="when"))
+    times = [set(when[parts[name]]) for name in ("train", "validation", "test")]
+    assert all(times)
+    assert max(times[0]) < min(times[1])
+    assert max(times[1]) < min(times[2])
+
+
+def test_a_target_of_texts_that_are_all_different_is_no_split_gone_empty():
+    frame = pl.DataFrame({"x": np.arange(12), "y": [f"${i}.50" for i in range(12)]})
+    with refuses(
+        "X, a class must have at least 3 rows to be cut into train, validation, test, but none of the "
+        "12 classes has: amounts are --task regression"
+    ):
+        load(frame, target="y")
+
+
+def test_a_column_that_is_left_out_shows_what_is_in_it():
+    frame = pl.DataFrame({"paid": [f"{i + 1} %" for i in range(40)], "x": np.arange(40)})
+    data = load(frame.with_columns(y=0.5 * pl.col("x")), target="y", split="none")
+    assert "left out: 'paid', 40 different texts in 40 rows, such as '1 %': more than" in " ".join(
+        data.notes
+    )
+
+
+@pytest.mark.parametrize("wrong", ["2020-02-30", "01/02/2020", "soon", "2020-13-01", "20-01-02"])
+def test_a_column_of_dates_with_a_mistake_is_refused_like_one_of_numbers(wrong):
+    dates = [f"2020-01-{1 + i % 28:02}" for i in range(60)]
+    dates[7] = wrong
+    frame = pl.DataFrame({"d": dates, "x": np.arange(60), "y": 0.5 * np.arange(60)})
+    with refuses(
+        f"X, column 'd', row 7: must be a date like 98.3% of the column, but got '{wrong}'"
+    ):
+        load(frame, target="y")
+    load(frame, target="y", category="d")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:{:02}:00+05:00", "9999-12-31T23:{:02}:00-05:00"])
+def test_moments_beyond_the_calendar_are_texts(moment):
+    frame = pl.DataFrame({"d": [moment.format(i) for i in range(60)], "x": np.arange(60)})
+    data = load(frame.with_columns(y=0.5 * pl.col("x")), target="y")
+    assert "left out: 'd', 42 different texts" in " ".join(data.notes)
+
+
+def test_a_number_far_away_is_named_by_the_file_that_holds_it(tmp_path):
+    frame = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20) % 2})
+    frame.write_csv(tmp_path / "a.csv")
+    far = pl.when(pl.col("x") == 9).then(1e39).otherwise(pl.col("x")).alias("x")
+    frame.with_columns(far).write_csv(tmp_path / "b.csv")
+    with refuses(
+        f"{tmp_path / 'a.csv'}, column 'x', {tmp_path / 'b.csv'}, line 11: must be near enough"
+    ):
+        load(tmp_path / "a.csv", target="y", test_data=tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("weight", [1e308, 1e30, 1e-30, 1e-308])
+def test_weights_beyond_what_can_be_calculated_with_are_refused(weight):
+    x = np.arange(40.0)
+    frame = pl.DataFrame({"x": x, "y": x % 2, "w": np.full(40, weight)})
+    with refuses(
+        f"data set 'table' (arrays), split 'train', row 0: the largest weight must be from 1e-15 to "
+        f"1e+15, but is {weight:g}: divide all by one number."
+    ):
+        load(frame, target="y", weights="w")
+    small = frame.with_columns(w=pl.when(pl.col("x") % 3 == 0).then(1e-200).otherwise(1.0))
+    load(small, target="y", weights="w")  # beside others they count nothing
+
+
+def test_several_labels_may_be_sparse():
+    labels = np.stack([np.arange(40) % 2, np.arange(40) % 3 == 0], axis=1).astype(int)
+    data = from_arrays(np.arange(80.0).reshape(40, 2), scipy.sparse.csr_array(labels), split="none")
+    np.testing.assert_array_equal(data.splits["train"].labels, labels)
+    assert data.task == "multilabel"
+
+
 def test_a_column_says_the_splits_in_any_spelling():
     rows = members(load(split_frame(), target="y", split="part", drop="when"))
     assert {name: len(one) for name, one in rows.items()} == {
@@ -693,3 +771,46 @@ def test_a_test_file_without_the_target_is_for_predict(tmp_path):
         f"{tmp_path / 'test.csv'}: rows to test by must have the target, but there is no column 'y'"
     ):
         load(tmp_path, target="y")
+
+
+WRITTEN = {
+    "texts": lambda X: X.astype(str),
+    "bytes": lambda X: X.astype(bytes),
+    "objects": lambda X: X.astype(object),
+    "texts as objects": lambda X: X.astype(str).astype(object),
+    "lists, as the csv module reads them": lambda X: X.astype(str).tolist(),
+    "pandas": lambda X: pd.DataFrame(X.astype(str)),
+    "polars": lambda X: pl.DataFrame({f"c{i}": x for i, x in enumerate(X.T.astype(str).tolist())}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_texts_that_say_numbers_are_these_numbers(kind):
+    rng = np.random.default_rng(3)
+    X = np.round(rng.normal(size=(60, 3)), 2)
+    y = X[:, 0] > 0
+    wanted, found = from_arrays(X, y), from_arrays(WRITTEN[kind](X), y)
+    for split, rows in wanted.splits.items():
+        np.testing.assert_array_equal(found.splits[split].features, rows.features)
+
+
+@pytest.mark.parametrize("kind", list(WRITTEN)[:5])
+def test_a_model_takes_what_fit_takes(kind):
+    import klayer as kl
+
+    X = np.round(np.random.default_rng(3).normal(size=(60, 3)), 2)
+    given = WRITTEN[kind](X)
+    short = {"hidden": (3,), "batch_size": 10, "cycles": 1, "half_cycle": "1 epoch"}
+    model = kl.fit(given, X[:, 0] > 0, **short).model()
+    np.testing.assert_array_equal(model.predict_probs(given), model.predict_probs(X))
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype"),
+    [(["1.5", "-2"], np.float32), (["1", "200"], np.float32), (["1e39", "0"], np.float64)],
+)
+def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(texts, dtype):
+    data = load(pd.DataFrame({"x": texts * 20, "y": ["a", "b"] * 20}), target="y")
+    rows = np.concatenate([part.features[:, 0] for part in data.splits.values()])
+    assert rows.dtype == dtype
+    assert set(rows.tolist()) == set(np.array(texts, float).astype(dtype).tolist())

@@ -108,6 +108,7 @@ def test_hidden_files_and_those_of_file_managers_are_passed_over(tmp_path):
     for name in (".DS_Store", "cat/.hidden", "cat/Thumbs.db", "readme.txt"):
         (tmp_path / name).touch()
     (tmp_path / ".git").mkdir()
+    (tmp_path / "__MACOSX" / "cat").mkdir(parents=True)  # from an archive
     assert load(tmp_path).n_classes == 2
 
 

@@ -301,7 +301,7 @@ MISTAKES = {
     "fractions": (
         {"X": X, "y": Y / 2},
         ", y, row 1: a class label must be a whole number, but got 0.5. If they are numbers to be "
-        "predicted, the task is regression.",
+        "predicted, the task is regression (--task regression).",
     ),
     "missing labels": (
         {"X": X, "y": np.where(np.arange(20) == 7, np.nan, Y)},
@@ -397,3 +397,38 @@ def test_a_damaged_archive_is_refused(tmp_path):
 def test_a_file_that_does_not_exist_is_refused(tmp_path):
     with refuses(f"{tmp_path / 'gone.npz'}: no such file."):
         load(tmp_path / "gone.npz")
+
+
+@pytest.mark.parametrize("parts", [("",), ("_train", "_val", "_test"), ("_train", "_test")])
+@pytest.mark.parametrize(
+    ("task", "y", "names"),
+    [
+        ("regression", Y * 1.5 + 0.25, ("target",)),
+        ("regression", np.stack([Y * 1.5, -Y], axis=1), ("target_1", "target_2")),
+        ("multilabel", np.stack([Y, 1 - Y], axis=1), ("target_1", "target_2")),
+        ("multilabel", np.stack([Y > 0, Y >= 0], axis=1), ("target_1", "target_2")),
+    ],
+)
+def test_numbers_and_several_labels_are_learnt_where_the_task_says_so(
+    tmp_path, parts, task, y, names
+):
+    arrays = {f"X{part}": X for part in parts} | {f"y{part}": y for part in parts}
+    data = load(save(tmp_path, **arrays), task=task)
+    assert (data.task, data.class_names, set(data.splits)) == (
+        task,
+        names,
+        {"train", "validation", "test"},
+    )
+    for split in data.splits.values():
+        rows = (split.features[:, 0] / 4).astype(int)
+        np.testing.assert_array_equal(split.labels, y.reshape(20, -1)[rows])
+
+
+def test_a_target_that_the_task_can_not_have_is_refused_by_file_and_row(tmp_path):
+    path = save(tmp_path, X=X, y=np.where(Y > 0, np.nan, 1.5))
+    with refuses(f"{path}, X, column 'target', row 1: a value must be there"):
+        load(path, task="regression")
+    path = save(tmp_path, images=np.zeros((20, 2, 3, 3)), y=Y * 0.5, class_names=np.array(["a"]))
+    data = load(path, task="regression")
+    assert data.image_shape == (2, 3, 3)
+    assert "not used: class_names" in data.notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import datetime
 import gzip
 import lzma
 import re
@@ -373,12 +374,13 @@ def test_binary_tables_are_read_and_damaged_ones_refused_quietly(tmp_path, name,
     assert capfd.readouterr().err == ""
 
 
-def test_columns_of_lists_are_refused_by_name(tmp_path):
-    pl.DataFrame({"a": [[1], [2]] * 10, "y": [0, 1] * 10}).write_parquet(tmp_path / "t.parquet")
-    with refuses(
-        f"{tmp_path / 't.parquet'}, column 'a': must hold numbers, yes or no, times or texts"
-    ):
-        load(tmp_path / "t.parquet", target="y")
+@pytest.mark.parametrize("value", [[1], {"k": 1}, b"x", datetime.time(9, 30)])
+def test_columns_of_other_things_are_refused_by_name_and_may_be_dropped(tmp_path, value):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"a": [value] * 20, "x": range(20), "y": [0, 1] * 10}).write_parquet(path)
+    with refuses(f"{path}, column 'a': must hold numbers, yes or no, dates or texts, but holds "):
+        load(path, target="y")
+    assert load(path, target="y", drop="a").n_features == 1
 
 
 def test_a_table_of_an_unknown_ending_and_a_folder_are_refused(tmp_path):
@@ -453,3 +455,38 @@ def test_a_form_feed_in_a_cell_ends_no_line(tmp_path):
         table = read_table(write(tmp_path, text, name))
         assert len(table) == 2
         assert table.column(table.names[1]).levels == ("x\x0cy", "z")
+
+
+@pytest.mark.parametrize("name", ["größe", "naïve", "°C", "Ø", "prix en £"])
+def test_a_heading_that_is_not_utf8_is_refused_like_a_row(tmp_path, name):
+    path = write(tmp_path, f"{name},y\n1,2\n3,4\n".encode("latin-1"))
+    with refuses(f"{path}, line 1: texts must be UTF-8"):
+        read_table(path)
+    assert next(iter(look(write(tmp_path, f"{name},y\n1,2\n3,4\n")))) == name
+    assert "a\ufffd" in look(write(tmp_path, "a\ufffd,y\n1,2\n3,4\n"))  # its own
+
+
+@pytest.mark.parametrize("level", ["oldest", "newest"])
+def test_what_polars_writes_is_read_categories_too(tmp_path, level):
+    texts = ["é", "b", None, "é"]
+    frame = pl.DataFrame(
+        {
+            "c": pl.Series(texts, dtype=pl.Categorical),
+            "e": pl.Series(texts, dtype=pl.Enum(["b", "é"])),
+            "s": texts,
+        }
+    )
+    frame.write_ipc(tmp_path / "t.feather", compat_level=getattr(pl.CompatLevel, level)())
+    for name, (kind, values) in look(tmp_path / "t.feather").items():
+        assert (name in frame.columns, kind, values) == (True, "category", texts)
+
+
+@pytest.mark.parametrize("cell", ['5" disk', '"so-called" disk', '3.5"'])
+def test_a_quotation_mark_within_a_cell_is_refused_with_its_line(tmp_path, cell):
+    lines = [f"{i}\tdisk {i % 3}\t{i % 2}" for i in range(40)]
+    lines[20] = f"20\t{cell} or so\t0"
+    path = write(tmp_path, "\n".join(["a\tb\ty", *lines]) + "\n", "t.tsv")
+    with pytest.raises(
+        KlayerError, match=r"can't be read \(.*; line 22 has '\"' within a cell: such"
+    ):
+        load(path, target="y")

@@ -160,6 +160,62 @@ def test_going_on_is_what_training_longer_is(iris, kind, settings):
         assert (other.members(X) == whole.members(X)).all()
 
 
+@pytest.mark.parametrize("kind", [KLayerClassifier, KLayerRegressor])
+@pytest.mark.parametrize("schedule", ["triangular", "linear", "one_cycle", "constant"])
+def test_each_call_trains_for_its_epochs_whatever_the_rows_of_the_last(iris, kind, schedule):
+    X, y = iris
+    model = kind(batch_size=10, epochs=2, n_networks=2, schedule=schedule, random_state=0).fit(X, y)
+    done = model.n_iter_
+    for rows in (30, 90, 10):
+        before = model.members(X)
+        model.partial_fit(X[-rows:], y[-rows:])
+        assert model.n_iter_ - done == 2 * rows / 10
+        assert (model.members(X) != before).any()
+        done = model.n_iter_
+
+
+def test_going_on_after_an_early_end_trains_a_whole_course(iris):
+    X, y = iris
+    ends = iter([False, True, False, False, False, False])
+    model = KLayerClassifier(
+        batch_size=10, epochs=2, points_per_cycle=5, callback=lambda *_: next(ends), random_state=0
+    ).fit(X, y)
+    assert 0 < model.n_iter_ < 30
+    done = model.n_iter_
+    assert model.set_params(callback=None).partial_fit(X, y).n_iter_ == done + 30
+
+
+def test_networks_that_stopped_early_can_be_gone_on_with(iris):
+    X, y = iris
+    model = KLayerClassifier(
+        **{**BRIEF, "epochs": 30}, early_stopping="loss", patience=1, average="ema", warm_start=True
+    ).fit(X, y)
+    done = model.n_iter_
+    assert model.fit(X, y).n_iter_ > done
+    done = model.n_iter_
+    assert model.set_params(early_stopping="none", patience=5).partial_fit(X, y).n_iter_ > done
+
+
+def test_a_part_of_the_rows_may_lack_a_class(iris):
+    X, y = iris
+    model = KLayerClassifier(**BRIEF, class_weight="balanced")
+    for label in np.unique(y):
+        model.partial_fit(X[y == label], y[y == label], classes=np.unique(y))
+    model.partial_fit(X[:1], y[:1])
+    assert model.predict_proba(X).shape == (len(X), len(np.unique(y)))
+    unweighted = KLayerClassifier(**BRIEF).fit(X, y, sample_weight=(y == y[0]).astype(float))
+    assert (unweighted.classes_ == np.unique(y)).all()
+
+
+@pytest.mark.parametrize("kind", [KLayerClassifier, KLayerRegressor])
+def test_later_rows_do_not_change_what_the_weights_mean(iris, kind):
+    X, y = iris
+    model = kind(**{**BRIEF, "epochs": 20}).fit(X, y)
+    before = model.members(X)
+    model.set_params(lr_max=1e-9, lr_min=0).partial_fit(X[-1:], y[-1:])
+    assert np.allclose(model.members(X), before, rtol=1e-4, atol=1e-4)
+
+
 def test_going_on_in_a_new_process_changes_no_bit(iris, tmp_path):
     X, y = iris
     brief = {**BRIEF, "schedule": "constant", "n_networks": 2}

@@ -311,6 +311,7 @@ def _enter(path, times, seconds, inside, overlaps):
 
 
 @posix
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_lock_never_lets_two_in(tmp_path):
     context = multiprocessing.get_context("fork")
     inside, overlaps, entries = (context.Value("i", 0) for _ in range(3))

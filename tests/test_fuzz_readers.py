@@ -6,6 +6,9 @@ import pytest
 
 import fuzz_readers
 
+# The child reads files and nothing else: other tests' threads are no danger to it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
+
 READERS = {reader.name: reader for reader in fuzz_readers._readers()}
 
 

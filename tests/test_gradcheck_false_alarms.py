@@ -54,7 +54,7 @@ def test_the_same_models_with_a_mistake_do_raise_an_alarm(kind):
         class Wrong(type(case)):
             def __call__(self, params):
                 loss, grads = super().__call__(params)
-                return loss, {**grads, "W1": 1.01 * grads["W1"]}
+                return loss, {**grads, "W1": 1.05 * grads["W1"]}
 
         wrong = Wrong(**vars(case))
         if np.abs(case({k: v[0] for k, v in case.params.items()})[1]["W1"]).max() < 1e-6:

@@ -89,3 +89,15 @@ def test_parameters_and_running_statistics_must_fit_the_network(model):
     fewer = {key: value for key, value in model.params.items() if key != "b2"}
     with pytest.raises(KlayerError, match="`params` must fit the network"):
         Model(parts[0], fewer, *parts[2:])
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "squared"])
+def test_outputs_that_are_not_finite_are_no_answer_in_any_task(rows, loss):
+    network = Network(5, (4,), 3, loss=loss)
+    params = network.init("he", [0, 1], np.float64)
+    params["b2"][1] = -np.inf, 0, 0
+    targets = Standardiser.fit(np.eye(3)) if loss == "squared" else None
+    model = Model(network, params, {}, Standardiser.fit(rows), ["a", "b", "c"], targets)
+    assert np.isfinite(model.take([0]).predict(rows)).all()
+    with pytest.raises(KlayerError, match="^network 1 gives outputs that are not finite for row 0"):
+        model.predict(rows)

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 import klayer as kl
-from klayer.data import Dataset, Split
+from klayer.data import Dataset, Split, from_arrays
 from klayer.errors import KlayerError
 from klayer.files import json_text
 from klayer.study import Run, Study
@@ -174,6 +174,23 @@ def test_json_never_holds_what_is_not_a_number(value):
 )
 def test_chance_is_the_majority_and_its_sampling_error(accuracy, share, rows, state):
     assert ("trained" if accuracy > least_learnt(share, rows) else "at chance") == state
+
+
+@pytest.mark.parametrize(("rate", "state"), [(0.3, "trained"), (1e-12, "at chance")])
+def test_weighted_classes_are_not_judged_by_the_accuracy_that_they_give_away(
+    tmp_path, monkeypatch, rate, state
+):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [270, 15, 15])
+    data = from_arrays(rng.normal(size=(300, 2)) + 1.2 * y[:, None], y, name="uneven")
+    monkeypatch.setattr(Study, "load_data", lambda *_, **__: data)
+    settings = {"hidden": [8], "batch_size": 20, "cycles": 1, "half_cycle": "20 epochs",
+                "lr_max": rate, "lr_min": 0, "class_weights": "balanced"}  # fmt: skip
+    study = Study.from_values({"data": "uneven", "seeds": 3, "settings": settings})
+    found = run_study(study, out=tmp_path / "run", workers=1).networks
+    assert {one.state for one in found} == {state}
+    if state == "trained":
+        assert all(one.score("train") < 0.93 for one in found)
 
 
 def states(tmp_path, data, **settings):

@@ -20,6 +20,7 @@ from klayer.report.overview import MOST_ROWS
 from klayer.report.page import Page
 from klayer.report.prose import answer, conclusion
 from klayer.report.run_view import RunView
+from klayer.report.sections.search import _figure
 from klayer.report.two_runs import pairs
 from klayer.study import Run, Study
 from klayer.study.launch import resume_study, run_search, run_study
@@ -116,7 +117,7 @@ def test_a_number_that_varies_is_the_axis_of_the_picture(widths):
     assert {row["x"] for row in values} == {4, 8, 16}
     assert len(values) == 30
     axis = layers[-1]["encoding"]["y"]
-    assert axis["scale"]["zero"] is False, "the axis follows the data"
+    assert 0.88 < axis["scale"]["domain"][0] < 0.92, "the axis follows the data"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +311,85 @@ def test_a_study_of_which_nothing_trained_says_so(tmp_path, state):
     line = answer(view, Comparisons(view))[0]
     assert line.startswith("None of the 15 networks")
     assert Page(view).html()
+
+
+def test_a_level_at_chance_is_not_what_the_others_are_compared_with(tmp_path):
+    reached = {0.01: ("at chance", 0.1), 0.1: 0.5, 1.0: 0.9}
+
+    def luck(record):
+        found = reached[record.settings.lr_max]
+        return found if isinstance(found, tuple) else found + noise(record)
+
+    run = a_run(tmp_path / "run", luck, grid={"lr_max": list(reached), "l2": [0.0, 0.01]})
+    said = text_of(Page(RunView(run)).html())
+    assert "With rate 1, test accuracy is 40.1 points higher than with rate 0.1" in said
+    assert [one.reference for one in RunView(run).factors] == [0.0, 0.1]
+
+
+def test_an_interval_without_0_that_shows_nothing_says_why(tmp_path):
+    def reached(record):
+        # Widths 8 to 64 all gain 2 points, give or take a little less than that.
+        luck = [0.0, 0.014, -0.014][record.seed] * (record.settings.hidden[0] > 4)
+        return 0.9 + 0.04 * (record.settings.hidden[0] > 4) + luck
+
+    grid = {"hidden": [[4], [8], [16], [32], [64]]}
+    said = text_of(Page(RunView(a_run(tmp_path / "run", reached, seeds=3, grid=grid))).html())
+    found = re.search(r"No difference in test accuracy to width 4 is shown for .*?\.\s", said)
+    assert "interval +0.5 to +7.5" in found[0]
+    assert re.search(r"after Holm's correction for all of them \(p = 0\.15", found[0])
+
+
+def test_all_panels_of_a_picture_have_one_axis(tmp_path):
+    def reached(record):
+        return 0.2 * record.settings.l2 + record.settings.lr_max / 2 + noise(record)
+
+    grid = {"hidden": [[4], [8], [16]], "lr_max": [0.5, 1.0], "l2": [0.0, 1.0]}
+    panels = Page(RunView(a_run(tmp_path / "run", reached, grid=grid))).material.figures[0].panels
+    axes = [panel.spec["layer"][-1]["encoding"]["y"]["scale"]["domain"] for panel in panels]
+    assert len(axes) == 2
+    assert axes[0] == axes[1]
+
+
+def test_r2_without_bounds_is_written_short_and_drawn_at_the_edge(tmp_path, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    data = from_arrays(X, X @ [1.0, 2.0, 3.0], name="slopes")
+    monkeypatch.setattr(Study, "load_data", lambda *_, **__: data)
+    run = a_run(tmp_path / "run", seeds=2, grid={"hidden": [[4], [8], [16]]}, data="slopes")
+    lines = []
+    for one in run.networks:
+        grew = one.settings.hidden[0] == 4
+        state, value = ("at chance", -2.18e20) if grew else ("trained", 0.9 + noise(one))
+        lines.append({**one.to_json(), "state": state, "test_r2": value})
+    store_lines(run.path / "networks.jsonl", lines)
+    page = Page(RunView(Run(run.path)))
+    figure = page.material.figures[0]
+    scale = figure.panels[0].spec["layer"][-1]["encoding"]["y"]["scale"]
+    assert scale["domain"][0] == -1
+    assert scale["clamp"]
+    assert "What lies below \u22121 is drawn there." in figure.caption
+    table = next(one for one in page.material.tables if one.name == "arms")
+    assert all(len(cell) < 60 for row in table.body for cell in row)
+    assert "\u22122.18e+20" in " ".join(table.body[0])
+    assert page.view.measure.show(-0.0001) == "0.000", "without a minus"
+    assert "3 features, 1 target" in text_of(page.html())
+
+
+def test_a_trial_that_grew_without_bounds_leaves_the_picture_of_a_search_as_it_is():
+    rows = [
+        {"trial": i, "stage": 1, "lr_max": 10.0**i, "validation_r2": r2, "train_r2": r2,
+         "state": "trained"}
+        for i, r2 in enumerate((0.9, 0.5, -3e6))
+    ]  # fmt: skip
+    figure = _figure(rows, ["lr_max"])
+    points = figure.panels[0].spec["data"]["values"]
+    assert [one["d"] for one in points] == [0.9, 0.5, -1]
+    assert [one["v"] for one in points] == [0.9, 0.5, -3e6]
+    assert "below \u22121 is drawn there" in figure.caption
+
+
+def test_a_search_and_a_study_are_said_to_share_no_arm(search, widths, tmp_path):
+    with pytest.raises(KlayerError, match="no arm with the same settings"):
+        compare_runs(search, widths, tmp_path / "both.html")
 
 
 def test_the_page_carries_its_results_as_json(widths):

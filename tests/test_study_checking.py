@@ -140,6 +140,32 @@ def test_a_missing_weights_file_is_found_and_trained_again(copy):
     assert lost.read_bytes() == whole
 
 
+def test_what_was_kept_at_the_ends_of_cycles_is_checked_and_made_again(tmp_path):
+    values = {"settings": {**BRIEF, "cycles": 3, "snapshots": "cycles"}, "seeds": 2}
+    path = run_study(Study.from_values(values), out=tmp_path / "run").path
+    whole = {one: one.read_bytes() for one in (path / "weights").iterdir()}
+    assert len(whole) == 3
+    first, second, last = sorted(whole)
+    for harm in (first.unlink, lambda: last.write_bytes(whole[second])):
+        harm()
+        assert len(damaged(path)) == 1
+        _, notes = go_on(path)
+        assert len(notes) == 1
+        assert {one: one.read_bytes() for one in (path / "weights").iterdir()} == whole
+
+
+def test_a_lost_run_json_is_put_back_from_its_copy(copy):
+    expected, whole = results(Run(copy)), (copy / "run.json").read_bytes()
+    (copy / "run.json").unlink()
+    assert set(damaged(copy)) == {"run.json"}
+    with pytest.raises(KlayerError, match="puts it back from its copy"):
+        look_at(copy)
+    run, notes = go_on(copy)
+    assert notes
+    assert results(run) == expected
+    assert (copy / "run.json").read_bytes() == whole
+
+
 def test_a_run_without_any_description_is_lost(copy):
     for name in ("run.json", "run.json.copy"):
         (copy / name).write_bytes(b"x")

@@ -19,6 +19,10 @@ def write(tmp_path, text):
             "[settings]\nbatchnorm = 'all'",
             r"my\.toml: settings: unknown setting 'batchnorm': did you mean 'batch_norm'",
         ),
+        (
+            "[grid]\nl2 = [0, 0.0]",
+            "grid: a list must have each value once, but two arms have the same",
+        ),
         ("[settings]\nl2 = 'much'", "settings: `l2` must be a number >= 0, but got l2='much'"),
         ("[settings]\nl2 = '0.01'", "settings: `l2` must be a number >= 0, but got l2='0.01'"),
         ("[settings]\nbatch_size = '20'", "`batch_size` must be a whole number >= 1, .*='20'"),

@@ -1,5 +1,6 @@
 """One call from data to networks: every form of the data, and every wrong call a message."""
 
+import re
 import warnings
 
 import numpy as np
@@ -128,6 +129,10 @@ WRONG = {
     "no function": (lambda X, y: kl.fit(X, y, augment=3), "`augment` must be a function"),
     "no yes or no": (lambda X, y: kl.fit(X, y, progress="bar"), "`progress` must be True, False"),
     "no pair": (lambda X, y: kl.fit(X, y, test=X), "`test` must be a pair (X, y)"),
+    "pairs where files go": (
+        lambda X, y: kl.fit(X, y, validation_data=(X, y)),
+        "`validation_data` must be a text, but got a tuple; arrays are `validation=(X, y)`",
+    ),
     "a width alone": (lambda X, y: kl.fit(X, y, hidden=5), "must be a list of whole numbers"),
 }
 
@@ -138,6 +143,14 @@ def test_every_wrong_call_is_a_klayer_error_that_says_what_is_wrong(rows, case):
     with pytest.raises(kl.KlayerError) as refused:
         call(*rows)
     assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], [["a"], ["b", "c"]]])
+def test_a_message_ends_with_one_full_stop(rows):
+    with pytest.raises(kl.KlayerError) as refused:
+        kl.fit(rows, [0, 1])
+    assert re.search(r"[^.]\.$", str(refused.value))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +161,7 @@ def test_every_wrong_call_is_a_klayer_error_that_says_what_is_wrong(rows, case):
         (lambda p: p.model([9]), "`lanes` must be numbers from 0 to 0"),
         (lambda p: p.model().predict(np.ones((2, 5))), "`X` must have shape (N, 3)"),
         (lambda p: p.model().predict(None), "`X` must be an array"),
-        (lambda p: p.model().predict_names([["a", "b", "c"]]), "`X` must hold real numbers"),
+        (lambda p: p.model().predict_names([["a", "b", "c"]]), "must be a number as in training"),
         (lambda p: p.model().predict_values(np.ones((2, 3))), "is for regression"),
     ],
 )

@@ -118,3 +118,17 @@ def test_a_warm_up_of_nothing_is_none_and_lengths_follow_the_epoch():
     settings = Settings(warm_up="0 epochs", half_cycle="2 epochs", cycles=1)
     assert settings.course(per_epoch=10).warm_up == 0
     assert Settings(warm_up="1.5 epochs").course(per_epoch=10).warm_up == 15
+
+
+def test_a_course_that_begins_later_is_the_same_course():
+    t = np.arange(41)
+    for name in SCHEDULES:
+        for more in ({}, {"cycles": 2.5, "growth": 1.5, "warm_up": 3}):
+            first, later = Course(8, **more), Course(8, **more, start=17)
+            assert later.total == first.total + 17
+            assert later.ends == tuple(end + 17 for end in first.ends)
+            assert [later.end(c) for c in (1, 2)][: len(first.ends)] == list(later.ends[:2])
+            rates = [
+                learning_rates(name, t + one.start, 0.01, 0.5, one, 0.7) for one in (first, later)
+            ]
+            assert (rates[0] == rates[1]).all()

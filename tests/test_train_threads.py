@@ -55,7 +55,7 @@ def test_joblib_gives_the_same_bits(digits, backend):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_process_forked_in_the_middle_of_a_training_can_train(digits):
     alone, started, go_on = bits(digits, SMALL), threading.Event(), threading.Event()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from klayer.data import Dataset, Split
 from klayer.train import Engine, Feed, Member, Population, Trainer
@@ -18,6 +18,10 @@ class AsTheyAre:
     def transform(self, features: NDArray, dtype=np.float32) -> NDArray:
         """Return the features as they are."""
         return features.astype(dtype, copy=False)
+
+    def beyond(self, features: NDArray, dtype: DTypeLike) -> None:  # noqa: ARG002
+        """None of them is too far away to be calculated with."""
+        return
 
 
 class Standard(Dataset):

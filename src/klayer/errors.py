@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ __all__ = ["KlayerError", "broken_rule", "invalid", "located", "require_kind", "
 class KlayerError(ValueError):
     """A mistake that the user can mend: the message names the rule, the value and the next step.
 
-    The command prints the message alone, without a traceback, and exits with status 2.
+    The command prints the message alone, without a traceback, and exits with status 2. A message that
+    ends with another library's words, which may have a full stop of their own, still ends with one.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(re.sub(r"(?<!\.)\.\.$", ".", message))
 
 
 def unknown_name(

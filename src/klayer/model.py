@@ -215,6 +215,11 @@ class Model(Told):
             x = self.standardiser.transform(X[rows], dtype)
             with np.errstate(all="ignore"):  # what is not finite is refused below
                 found[:, rows] = self.network.predict(self.params, x, self.running)
+        if self.targets is not None:
+            each = max(1, len(self.network.quantiles))
+            with np.errstate(over="ignore"):  # as above
+                found *= np.repeat(self.targets.scale, each)
+                found += np.repeat(self.targets.mean, each)
         wrong = ~np.isfinite(found).all(axis=-1)
         if wrong.any():
             network, row = (int(i) for i in np.argwhere(wrong)[0])
@@ -222,10 +227,6 @@ class Model(Told):
                 f"network {network} gives outputs that are not finite for row {row} of `X`: it has no "
                 "answer for it. Its weights or the row are too large."
             )
-        if self.targets is not None:
-            each = max(1, len(self.network.quantiles))
-            found *= np.repeat(self.targets.scale, each)
-            found += np.repeat(self.targets.mean, each)
         return found
 
     def predict_values(self, X: Any) -> NDArray[np.float64]:

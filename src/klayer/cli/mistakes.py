@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -28,7 +29,8 @@ def told(error: Any) -> str:
         message = _bad_value(error)
     elif str(error.message).startswith("No such command"):
         wrong = str(error.message).partition("'")[2].partition("'")[0]
-        message = str(unknown_name("command", wrong, context.command.commands))
+        meant = _meant(wrong, context)
+        message = str(unknown_name("command", wrong, context.command.commands, meant))
     elif kind == "BadOptionUsage":
         lacks = "requires" in str(error.message)
         rule = "must be given a value" if lacks else "takes no value"
@@ -41,6 +43,18 @@ def told(error: Any) -> str:
     else:
         message = str(error.format_message()).rstrip(".") + "."
     return f"{message} `{command} --help` shows what there is."
+
+
+def _meant(wrong: str, context: Any) -> str | None:
+    """Say the command that a word is of another group, or the argument of what lists."""
+    commands = context.command.commands
+    for name, one in commands.items():
+        if wrong in getattr(one, "commands", ()):
+            return f"did you mean `{context.command_path} {name} {wrong}`?"
+    takes = [one.param_type_name for one in getattr(commands.get("list"), "params", ())]
+    if "argument" in takes and Path(wrong).exists():
+        return f"did you mean `{context.command_path} list {wrong}`?"
+    return None
 
 
 def _name(parameter: Any) -> str:

@@ -88,8 +88,10 @@ def print_summary(run: Run) -> None:
         rows += [replace(arms[0], name="mean", label="mean")] if len(rows) > 1 else []
     if not any(one.word == "state" and one.plain(arm) for one in shown for arm in rows):
         shown = [one for one in shown if one.word != "state"]
+    title = f"{run.info['kind']} on {run.info['data']['name']}"
+    measure = arms[0].measure
     print_table(
-        f"{run.info['kind']} on {run.info['data']['name']}",
+        title if measure.share else f"{title}, {measure.word}",
         [
             ShownColumn(
                 "seed" if single and one.word == "arm" else one.word,
@@ -103,7 +105,15 @@ def print_summary(run: Run) -> None:
 
 
 # What goes first where a line is too short: the more, the sooner.
-_RANKS = {"n": 3, "train": 2, "validation": 1}
+_RANKS = {
+    "macro f1": 5,
+    "balanced": 4,
+    "exact match": 4,
+    "rmse": 4,
+    "n": 3,
+    "train": 2,
+    "validation": 1,
+}
 
 
 def require_one_alive(run: Run) -> None:

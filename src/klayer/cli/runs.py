@@ -149,7 +149,8 @@ def remove(
     for path in several:
         line = run_line(path)
         size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
-        what = f"{line.kind or 'damaged'}, {line.data or 'data unknown'}, {line.networks} networks"
+        what = f"{line.kind or 'damaged'}, {line.data or 'data unknown'}, "
+        what += f"{line.networks} network{'s' * (line.networks != 1)}"
         about = f"{path} ({what}, {line.created or 'no date'}, {size / 1e6:.1f} MB)"
         if not yes:
             if not sys.stdin.isatty():

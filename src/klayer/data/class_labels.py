@@ -15,7 +15,7 @@ __all__ = ["Classes", "class_indices"]
 
 _SHOWN = 6  # labels named in a sentence
 _OWN_LABELS = 20  # so many rows with a label each are numbers to be predicted, not classes
-_REGRESSION = "If they are numbers to be predicted, the task is regression"
+_REGRESSION = "If they are numbers to be predicted, the task is regression (--task regression)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def class_indices(
     >>> class_indices({"y": [0.0, 0.5]})
     Traceback (most recent call last):
     klayer.errors.KlayerError: y, row 1: a class label must be a whole number, but got 0.5. If they \
-are numbers to be predicted, the task is regression.
+are numbers to be predicted, the task is regression (--task regression).
     """
     columns = {where: _column(where, values) for where, values in tables.items()}
     widths = {array.shape[1] if array.ndim == 2 else 0 for array in columns.values()}
@@ -234,7 +234,7 @@ def _one_hot(columns: dict[str, NDArray[Any]], class_names: Sequence[str] | None
             raise KlayerError(
                 f"{where}, row {row}: labels of shape {array.shape} must be one-hot, one 1 among "
                 f"zeros in each row, but got {_listed(array[row].tolist())}. Several labels in a row "
-                "are the task multilabel, several numbers the task regression."
+                "are --task multilabel, several numbers --task regression."
             )
     if names is not None and len(names) != K:
         raise KlayerError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -188,6 +189,8 @@ class Dataset(Told):
     task : {"classification", "regression", "multilabel"}
         What is to be learnt of a row: its class, a number or several, or for each label whether the
         row has it. ``Split.labels`` are then int64 (N,), float64 (N, K), or uint8 (N, K) of 0 and 1.
+    every_class : bool
+        Whether the training split must have a row of each class; rows that come in parts needn't.
     encoder : Encoder, optional
         What made the features of a table's columns; it goes with the networks.
 
@@ -221,6 +224,7 @@ class Dataset(Told):
     notes: tuple[str, ...] = ()
     background: str = "white"
     split_by: str = ""
+    every_class: bool = True
 
     def __post_init__(self) -> None:
         for field in ("name", "source"):
@@ -259,7 +263,8 @@ class Dataset(Told):
                     f"{where}, split {name!r}: every split must have as many features as 'train', "
                     f"{self.n_features}, but got {split.features.shape[1]}."
                 )
-        check_every_output_used(where, self.splits["train"].labels, names, self.task)
+        if self.every_class:
+            check_every_output_used(where, self.splits["train"].labels, names, self.task)
         if self.image_shape is not None:
             shape = tuple(int(size) for size in self.image_shape)
             if len(shape) != 3 or min(shape) < 1 or np.prod(shape) != self.n_features:
@@ -319,6 +324,12 @@ class Dataset(Told):
     def n_classes(self) -> int:
         """K, the number of classes, targets or labels."""
         return len(self.class_names)
+
+    def measured_as(self, inputs: Standardiser, targets: Standardiser | None) -> Dataset:
+        """Return the same rows with a mean and scale that were measured before, on other rows."""
+        known = copy(self)
+        known.__dict__.update(standardiser=inputs, targets=targets)
+        return known
 
     @cached_property
     def standardiser(self) -> Standardiser:

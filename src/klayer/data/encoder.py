@@ -112,17 +112,17 @@ class Encoder:
             For a gap, if those are refused; for a column that is neither numbers nor names; if no
             column is left.
         """
-        from klayer.data.tables.columns import shown
+        from klayer.data.tables.columns import brief, shown
         from klayer.data.tables.kinds import as_kind
 
         codes, notes = [], []
         gaps = []
         for name in names:
-            column = table.column(name)
+            found = table.column(name)
             with table.naming():
-                column = as_kind(column, "category" if name in category else None)
-            if column.kind in ("category", "date"):
-                table.raw[name] = column  # made once
+                column = as_kind(found, "category" if name in category else None)
+            if column is not found or column.kind in ("category", "date"):
+                table.raw[name] = column  # made once, of this kind from here on
             part = column.take(train)
             if not len(part.present):
                 notes.append(f"left out: {shown(name)}, which has no value in training")
@@ -132,6 +132,7 @@ class Encoder:
                 continue
             if column.kind == "category" and name not in category and _names_rows(part):
                 what = f"{len(np.unique(part.present)):,} different texts in {len(part):,} rows"
+                what += f", such as {brief(part.levels[part.present[0]])}"
                 notes.append(
                     f"left out: {shown(name)}, {what}: more than names of groups; keep it with "
                     f"--category {shown(name)}"

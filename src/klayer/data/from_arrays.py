@@ -15,7 +15,7 @@ from klayer.data.options import DataOptions
 from klayer.data.tables.table import DataTable, frame_of, is_frame
 from klayer.errors import KlayerError
 
-__all__ = ["from_arrays", "rows_of", "table_of"]
+__all__ = ["add_target", "from_arrays", "rows_of", "table_of"]
 
 ImageShape = tuple[int, int, int]
 
@@ -78,7 +78,7 @@ def from_arrays(
         tables[split], shapes[split] = table_of(rows, "X" if len(parts) == 1 else f"X of {split}")
         if labels is not None:
             where = "y" if len(parts) == 1 else f"y of {split}"
-            _add_target(tables[split], labels, where, options.task in (None, "classification"))
+            add_target(tables[split], labels, where, options.task in (None, "classification"))
     if len(set(shapes.values())) > 1:
         raise KlayerError(f"images must have one shape in all splits, but got {shapes}.")
     if len(tables) == 1:
@@ -148,9 +148,9 @@ def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[
     if plain and not type(X).__module__.startswith("scipy.sparse"):
         values = _array(X, "X")
         width = values.shape[1] if values.ndim == 2 else None
-        if encoder is None or (values.dtype.kind in "buif" and width == n_features):
+        if values.dtype.kind in "buif" and (encoder is None or width == n_features):
             return _checked(values, n_features, encoder)
-        if width != len(encoder.codes):
+        if encoder is not None and width != len(encoder.codes):
             raise KlayerError(
                 f"`X` must have shape (N, {n_features}), or (N, {len(encoder.codes)}) with the columns "
                 f"of training, but got {values.shape}: pass samples as rows, or a frame."
@@ -207,12 +207,12 @@ def _is_one_hot(values: NDArray[Any]) -> bool:
     return bool((values.sum(axis=1) == 1).all())
 
 
-def _add_target(table: DataTable, y: Any, where: str, one_hot: bool) -> None:
+def add_target(table: DataTable, y: Any, where: str, one_hot: bool) -> None:
     """Put what is to be predicted beside the features, under names of its own."""
     if is_frame(y):
         columns = {str(name): values for name, values in frame_of(y, where).raw.items()}
     else:
-        values = _array(y, where)
+        values = _array(y.toarray() if type(y).__module__.startswith("scipy.sparse") else y, where)
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim not in (1, 2) or not values.size:

@@ -13,6 +13,8 @@ from klayer.errors import KlayerError, unknown_name
 __all__ = ["TASKS", "check_every_output_used", "check_labels", "check_weights", "in_one_form"]
 
 # What networks may learn: one class of each row; a number, or several; for each label yes or no.
+# The largest weight of a split is at most so much, and at least one over it.
+_HEAVY = 1e15
 TASKS = ("classification", "regression", "multilabel")
 
 
@@ -128,6 +130,14 @@ def check_weights(where: str, weights: NDArray[Any], rows: int) -> None:
         )
     if not weights.any():
         raise KlayerError(f"{where}: one weight at least must be > 0, but all are 0.")
+    row = int(weights.argmax())
+    if (
+        not 1 / _HEAVY <= weights[row] <= _HEAVY
+    ):  # only ratios matter, and these must fit into float32
+        raise KlayerError(
+            f"{where}, row {row}: the largest weight must be from {1 / _HEAVY:g} to {_HEAVY:g}, but is "
+            f"{weights[row]:g}: divide all by one number."
+        )
 
 
 def check_every_output_used(

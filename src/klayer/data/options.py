@@ -221,7 +221,11 @@ def _name(option: DataOption, value: Any) -> str:
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         value = int(value)
     elif not hasattr(value, "__fspath__") and not isinstance(value, str):
-        raise KlayerError(f"`{option.name}` must be a text, but got {value!r}.")
+        pairs = option.name in ("validation_data", "test_data") and isinstance(value, Sequence)
+        arrays = f"; arrays are `{option.name.removesuffix('_data')}=(X, y)`" if pairs else ""
+        raise KlayerError(
+            f"`{option.name}` must be a text, but got a {type(value).__name__}{arrays}."
+        )
     if not str(value):
         raise KlayerError(f"`{option.name}` must be a text of at least one character.")
     return str(value)

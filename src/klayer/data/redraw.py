@@ -62,7 +62,9 @@ def redrawn(
     try:
         found = replace(dataset, splits=splits)
     except KlayerError as error:
-        raise KlayerError(f"{error} (`train_samples` is {train_samples}.)") from None
+        raise KlayerError(
+            f"{error} Here `train_samples` is {train_samples}, which leaves too few: raise it."
+        ) from None
     for name in ("standardiser", "targets", "value_range"):
         found.__dict__[name] = getattr(dataset, name)  # where cached_property keeps what it found
     return found

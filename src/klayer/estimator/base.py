@@ -68,7 +68,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     history_: dict[str, Array]
     n_iter_: int
     _state: TrainingState
-    _epochs_done: float
     _own_seeds: Array
 
     # Fitting.
@@ -172,13 +171,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             splits["validation"] = Split(*validation)
         names = tuple(self._output_names(targets.shape[-1]))
-        dataset = Dataset("fit", splits, names, task=self._data_task)
-        state: TrainingState | None = self._state if going_on else None
-        done = self._epochs_done if going_on else 0.0
+        dataset = Dataset("fit", splits, names, task=self._data_task, every_class=False)
+        state: TrainingState | None = None
+        if going_on:
+            # What the weights mean hangs on the rows of the first call.
+            dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
+            state = self._state.going_on()
         settings = Settings.from_values(
             {
                 **settings.as_dict(),
-                "cycles": (done + self._length) / self._length,
+                "cycles": 1,
                 "half_cycle": max(
                     1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
                 ),
@@ -193,8 +195,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
                 "lr_max."
             )
-        self._state, self._epochs_done = population.state, done + self._length
-        self._own_seeds = seeds
+        self._state, self._own_seeds = population.state, seeds
         self.model_ = in_double(population.model(population.alive))
         self.history_ = population.curves()
         self.n_iter_ = int(population.state.update)

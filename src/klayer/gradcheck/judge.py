@@ -31,6 +31,8 @@ __all__ = ["Nearby", "NotComplexSafe", "judge"]
 _CONFIRM = 2
 # Of an array at a point nearby so many entries are compared; of a larger one as many, and a direction.
 _ENTRIES = 500
+# Beyond this grain larger steps may agree across a kink, since smaller ones are too rough to object.
+_ROUGH = 1e-10
 # How far a point nearby is, relative to the size of the parameters.
 _NEARBY = 1e-3
 # What a difference quotient can be trusted to, against a complex step.
@@ -162,7 +164,7 @@ def judge(
             best = point.derivative(line)
             for t, p in np.argwhere(open_cases):
                 t, p, i = int(t), int(p), int(i)
-                state = _second_opinion(found, best, method, t, p, i)
+                state = _second_opinion(found, best, method, point.grain > _ROUGH, t, p, i)
                 if state is None and method != "complex" and best.value[t, p] == 0:
                     state = LEFT_OUT if _has_steps(found, point, line, t, p, i) else None
                 if state is None:
@@ -185,7 +187,7 @@ def judge(
 
 
 def _second_opinion(
-    found: ArrayComparison, best: Derivative, method: str, t: int, p: int, i: int
+    found: ArrayComparison, best: Derivative, method: str, rough: bool, t: int, p: int, i: int
 ) -> int | None:
     """Return the entry's state, or None if it still looks wrong."""
     a, floor = found.analytic[t, p, i], found.floor[t, p, 0]
@@ -200,7 +202,7 @@ def _second_opinion(
     found.numeric[t, p, i], found.noise[t, p, i] = value, doubt
     if _close(a, value, floor, doubt):
         return PLAIN
-    return LEFT_OUT if best.possible(a, t, p) else None
+    return LEFT_OUT if rough and best.possible(a, t, p) else None
 
 
 def _has_steps(found: ArrayComparison, point: Point, line: Lines, t: int, p: int, i: int) -> bool:

@@ -468,13 +468,18 @@ class Network:
     ) -> NDArray[Any]:
         """What a trained population answers to standardised rows (N, D), shape (P, N, outputs).
 
-        Probabilities of classes or labels; of a regression the standardised targets.
+        Probabilities of classes or labels; of a regression the standardised targets. NaN in the rows for
+        which a network's outputs are not finite: a sigmoid would make sure answers of them.
         """
         ws = ws or Workspace()
         plan = self.plan(
             params, Batch(x, np.zeros(len(x), int)), running=running, training=False, ws=ws
         )
-        return self.in_order(LOSSES[self.loss].predict(plan.forward(), ws))
+        outputs = plan.forward()
+        lost = ~np.isfinite(outputs).all(axis=-1)
+        answers = LOSSES[self.loss].predict(outputs, ws)
+        answers[lost] = np.nan
+        return self.in_order(answers)
 
     def point(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return one number for each target, (..., K), of outputs (..., outputs).

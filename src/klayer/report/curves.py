@@ -125,7 +125,7 @@ def _scale(rows: list[Spec], share: bool) -> Spec:
         return {"zero": True}
     low, high = min(row["a"] for row in later), max(row["b"] for row in later)
     if share or low < 0:
-        begin = max(low, -0.25)  # R² may be far below 0 at first
+        begin = max(low, -0.25) if high > 0 else low  # R² may be far below 0 at first
         margin = 0.04 * (high - begin) or 0.01
         top = min(1.0, high + margin) if high <= 1 else high + margin
         return {"domain": [_short(max(0.0, begin - margin) if share else begin - margin), _short(top)],

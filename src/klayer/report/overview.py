@@ -69,17 +69,17 @@ def _against(view: RunView, x: Factor) -> Figure | None:
     colour = max(few, key=lambda one: len(one.levels), default=None)
     outer = [factor for factor in others if factor != colour]
     keys = list(itertools.product(*(factor.levels for factor in outer)))
+    drawn = [arm for arm in view.with_results if arm.levels.get(x.name) is not None]
+    seen = [value for arm in drawn for value in _values(arm)]
+    scale = view.measure.axis(seen)  # one for all panels: they are there to be compared
     panels: list[Panel] = []
     for key in keys:
         arms = [
-            arm
-            for arm in view.with_results
-            if tuple(arm.levels.get(factor.name) for factor in outer) == key
-            and arm.levels.get(x.name) is not None
+            arm for arm in drawn if tuple(arm.levels.get(factor.name) for factor in outer) == key
         ]
         if arms:
             title = ", ".join(f.label(level) for f, level in zip(outer, key, strict=True))
-            panels.append(_course(view, x, colour, arms, title))
+            panels.append(_course(view, x, colour, arms, title, scale))
     if len(panels) > MOST_PANELS or not panels:
         return None
     series = list(colour.labels) if colour else []
@@ -89,6 +89,7 @@ def _against(view: RunView, x: Factor) -> Figure | None:
         f"{judged} against {x.title}: a dot is a seed, hollow where it never left chance; lines join "
         "the means, with their 95\u202f% intervals over seeds."
     )
+    caption += view.measure.beyond(seen)
     left = [arm for arm in view.with_results if arm.levels.get(x.name) is None]
     if left:
         caption += f" Without {x.title}, and so in the table alone: {left[0].label}" + (
@@ -98,8 +99,20 @@ def _against(view: RunView, x: Factor) -> Figure | None:
     return Figure("overview", caption, panels, legend, width)
 
 
+def _values(arm: ArmView) -> list[float]:
+    """Return what a picture shows of an arm: its networks, the ends of its mean's interval."""
+    found = [arm.value(record) for record in arm.records]
+    ends = [arm.cell.result.low, arm.cell.result.high]
+    return [value for value in (*found, *ends) if value is not None]
+
+
 def _course(
-    view: RunView, x: Factor, colour: Factor | None, arms: Sequence[ArmView], title: str
+    view: RunView,
+    x: Factor,
+    colour: Factor | None,
+    arms: Sequence[ArmView],
+    title: str,
+    heights: Spec,
 ) -> Panel:
     series = list(colour.labels) if colour else ["all"]
     colours = [series_colour(series, name) for name in series] if colour else ["#1c6bb0"]
@@ -138,7 +151,7 @@ def _course(
     scale |= {} if log else {"zero": False}
     across = channel("x:Q", title=x.title, scale=scale, axis=ticks)
     axis = {"format": "~%" if measure.share else ".6~g", "title": None, "tickCount": 6}
-    up = channel("v:Q", scale={"zero": False, "nice": True}, axis=axis)
+    up = channel("v:Q", scale=heights, axis=axis)
     tint = channel("g:N", scale={"domain": series, "range": colours}, legend=None)
     tips = [
         channel("arm:N", title="arm"),

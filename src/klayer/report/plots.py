@@ -26,6 +26,7 @@ from klayer.report.vega import (
 )
 from klayer.study import Run
 from klayer.study.factors import labels
+from klayer.study.measure import MEASURES
 from klayer.study.statistics import estimate
 from klayer.train import Population
 from klayer.train.metrics import METRICS
@@ -175,7 +176,8 @@ def plot_accuracy(source: Source, split: str | None = None) -> Chart:
     kinds = list(dict.fromkeys(kind for kind, _, _ in points))
     title = metric.title[0].upper() + metric.title[1:]
     axis = {"format": "~%" if metric.share else ".6~g", "tickCount": 6}
-    x = channel("v:Q", title=None, scale={"zero": False, "nice": True}, axis=axis)
+    scale = MEASURES[name].axis(value for _, _, value in points)
+    x = channel("v:Q", title=None, scale=scale, axis=axis)
     y = channel("k:N", title=None, sort=kinds, axis={"labelLimit": 400})
     tips = [
         channel("k:N", title="what"),

@@ -95,7 +95,8 @@ def _top(view: RunView) -> list[str]:
     if len(view.with_results) == 1:
         line = _capital(view.judged)
     elif len(ties) > 1:
-        line = f"{_number(len(ties))} of {len(arms)} arms tie for the highest mean {view.judged}"
+        tied = f"{_number(len(ties))} of {len(view.with_results)} arms tie"
+        line = f"{tied} for the highest mean {view.judged}"
         if len(ties) <= MOST_NAMED:
             line += f" ({_list([arm.label for arm in ties])})"
     else:
@@ -257,6 +258,12 @@ def _not_shown(view: RunView, factor: Factor, rest: list[Effect], *, alone: bool
             "; the difference is the same with every seed, so there is no spread to judge it by."
         )
         return Sentence(text, carried=False, short=text if alone else "")
+    if any(
+        (one.result.difference.low or 0) * (one.result.difference.high or 0) > 0 for one in rest
+    ):
+        # An interval is of one comparison alone, and this one leaves 0 out.
+        least = min((one.result for one in rest), key=lambda one: 1.0 if one.p is None else one.p)
+        text += f", after Holm's correction for all of them ({_p(least)} at the least)"
     smallest = max((one.result.smallest_shown or 0.0 for one in rest), default=0.0)
     n = rest[0].result.n
     if smallest:

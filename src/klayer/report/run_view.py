@@ -186,7 +186,21 @@ class RunView:
 
     @cached_property
     def factors(self) -> list[Factor]:
-        """What varies among the arms; where no two differ in one factor alone, the arm itself."""
+        """What varies among the arms; where no two differ in one factor alone, the arm itself.
+
+        A level of which no arm left chance with every network tells nothing of the others' scores, so
+        the first one that has such an arm is the reference, where there is no usual one.
+        """
+        trained = [arm.levels for arm in self.with_results if arm.cell.kind == "trained"]
+        return [
+            replace(one, first=next((x for x in one.levels if x in reached), None))
+            for one, reached in (
+                (one, {levels[one.name] for levels in trained}) for one in self._varied
+            )
+        ]
+
+    @property
+    def _varied(self) -> list[Factor]:
         if len(self.arms) < 2:
             return []
         found = factors([arm.settings for arm in self.arms])

@@ -79,10 +79,13 @@ def p_text(p: float | None) -> str:
     --------
     >>> p_text(0.0312), p_text(1e-5), p_text(None)
     ('0.031', '< 0.001', '–')
+    >>> p_text(0.0496), p_text(0.0503)  # on either side of what is called shown
+    ('0.0496', '0.0503')
     """
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+    digits = 3 if 0.045 < p < 0.055 else 2
+    return "< 0.001" if p < 0.001 else f"{p:.{digits}g}" if p < 0.1 else f"{p:.2f}"
 
 
 def share_text(value: float | None) -> str:

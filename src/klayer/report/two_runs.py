@@ -104,10 +104,10 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         by different measures.
     """
     one, other = (run if isinstance(run, Run) else Run(run) for run in (run_a, run_b))
-    # Two searches are compared by their finalists: only these have seen the test split.
-    part = "finalists" if one.kind == other.kind == "search" else "arms"
-    b = RunView(other, RunView(one).splits, part)
-    views = RunView(one, b.splits, part), b
+    # A search stands by its finalists: only these have seen the test split.
+    parts = ["finalists" if run.kind == "search" else "arms" for run in (one, other)]
+    b = RunView(other, RunView(one).splits, parts[1])
+    views = RunView(one, b.splits, parts[0]), b
     for view in views:
         if not view.with_results:
             raise KlayerError(
@@ -273,9 +273,10 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     axis = {"title": None, "domain": False, "ticks": False, "labelColor": INK, "labelLimit": 190,
             "grid": True, "gridDash": [2, 3], "labelPadding": 10}  # fmt: skip
     marks = {"format": "~%" if measure.share else ".6~g", "title": None}
+    seen = [pair.a.value(one) for pair in found for one in (*pair.a.records, *pair.b.records)]
     encoding = {
         # Room on both sides, so that no dot lies on a label.
-        "x": channel("v:Q", scale={"zero": False, "nice": True, "padding": 14}, axis=marks),
+        "x": channel("v:Q", scale={**measure.axis(seen), "padding": 14}, axis=marks),
         "y": channel("l:N", sort=order, axis=axis),
         "tooltip": [
             channel("run:N", title="run"),
@@ -301,7 +302,8 @@ def _dots(found: list[Pair], names: tuple[str, str]) -> Figure:
     )
     panel = Panel(judged, 38 * len(order) + 14, f"{judged}. {spoken}.", layers(*drawn_runs))
     legend = [Key(name, colour, dot=True) for name, colour in zip(names, SERIES, strict=False)]
-    return Figure("compare", f"{judged} of every network, a dot a seed.", [panel], legend, 640)
+    caption = f"{judged} of every network, a dot a seed.{measure.beyond(seen)}"
+    return Figure("compare", caption, [panel], legend, 640)
 
 
 def _curves(pair: Pair, names: tuple[str, str], number: int) -> Figure:

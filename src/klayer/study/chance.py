@@ -8,7 +8,7 @@ import numpy as np
 
 from klayer.data import Dataset
 
-__all__ = ["BESIDE_ACCURACY", "constant_score", "least_learnt", "uneven"]
+__all__ = ["BESIDE_ACCURACY", "constant_score", "least_balanced", "least_learnt", "uneven"]
 
 # Standard errors above guessing from which on a score counts as learnt.
 ERRORS = 2.0
@@ -70,6 +70,24 @@ def least_learnt(
         return base + 4 / rows
     error = math.sqrt(max(0.0, base * (1 - base)) / rows)
     return min(base + ERRORS * error, 1 - 1 / (2 * rows))
+
+
+def least_balanced(dataset: Dataset, split: str = "train") -> float:
+    """Return the balanced accuracy that a network with weighted classes must exceed to have left chance.
+
+    Whoever lets small classes count more gives accuracy away, down to below the majority's share. Any
+    constant answer has the balanced accuracy 1 / K; two standard errors come to that.
+
+    Examples
+    --------
+    >>> from klayer.data import load
+    >>> round(least_balanced(load("digits")), 3)
+    0.117
+    """
+    counts = np.bincount(dataset.splits[split].labels, minlength=dataset.n_classes)
+    guessed = 1 / len(counts)
+    error = math.sqrt(float(np.sum(guessed * (1 - guessed) / counts))) / len(counts)
+    return guessed + ERRORS * error
 
 
 def uneven(counts: list[int] | None) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from klayer.errors import KlayerError
 from klayer.files import Damaged, is_part, read_arrays, read_json
 from klayer.study.run_dir import Run
 from klayer.study.schema import RESULTS
@@ -86,16 +85,11 @@ def _lines(run: Run) -> Iterator[Finding]:
 
 def _weights(run: Run) -> Iterator[Finding]:
     for name in dict.fromkeys(record.population for record in run.networks):
-        members = [record for record in run.networks if record.population == name]
-        path = f"weights/{name}.safetensors"
-        try:
-            stored = run.weights(name)
-            for record in members:
-                stored.of(record)
-            yield Finding(path)
-        except KlayerError as error:
-            again = f"{run.resume_command} trains its networks ({len(members)}) again."
-            yield Finding(path, str(error), again if isinstance(error, Damaged) else "")
+        members = sum(record.population == name for record in run.networks)
+        again = f"{run.resume_command} trains its networks ({members}) again."
+        for path, fault in run.read_all_weights(name):
+            mended = again if isinstance(fault, Damaged) else ""
+            yield Finding(path, str(fault or ""), mended)
 
 
 def _results(run: Run) -> Iterator[Finding]:

@@ -63,6 +63,8 @@ class Factor:
         A level beside the factor's title, on an axis: ``"50"``.
     beside : tuple of str
         Other settings that vary along with it, each level with one of theirs.
+    first : level, optional
+        The reference where there is no usual one; by default the first level.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class Factor:
     labels: tuple[str, ...]
     shorts: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    first: Level = None
 
     @property
     def title(self) -> str:
@@ -100,7 +103,8 @@ class Factor:
     def reference(self) -> Level:
         """The level that others are compared with: the usual one or none if there, else the first."""
         usual = _REFERENCE.get(self.name, "none")
-        return usual if usual in self.levels else self.levels[0]
+        first = self.levels[0] if self.first is None else self.first
+        return usual if usual in self.levels else first
 
     def label(self, level: Level) -> str:
         """Say a level by itself."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from klayer.study.statistics import percent
 from klayer.train.metrics import METRICS, main_metric, metrics_of
@@ -11,6 +13,8 @@ __all__ = ["MEASURES", "Measure", "measure_of", "others_of"]
 
 INFINITY = float("inf")
 MINUS = "\u2212"
+# From here on decimals say nothing.
+LARGE = 1000
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Measure:
         Between which it lies.
     apart : float
         Seeds with a standard deviation above it are not repetitions of one result.
+    floor : float
+        Lower values say nothing more: a picture has them there.
 
     Examples
     --------
@@ -43,15 +49,38 @@ class Measure:
     share: bool = True
     bounds: tuple[float, float] = (0.0, 1.0)
     apart: float = 0.05
+    floor: float = 0.0
 
     def show(self, value: float | None, digits: int = 1) -> str:
         """Write a value; a dash where there is none."""
         return percent(value, digits) if value is None or self.share else self._plain(value, digits)
 
     def _plain(self, value: float, digits: int) -> str:
-        """Write a number that is no share: R² to its last places, others to their first."""
-        shown = f"{value:.{digits + 2}f}" if self.bounds[1] == 1 else f"{value:.{digits + 3}g}"
-        return shown.replace("-", MINUS)
+        """Write a number that is no share: R² to its last places, others to their first.
+
+        Of a network that grew without bounds R² has any size, and is written as short as others.
+        """
+        fixed = self.bounds[1] == 1 and abs(value) < LARGE
+        shown = f"{value:.{digits + 2}f}" if fixed else f"{value:.{digits + 3}g}"
+        return shown.replace("-", MINUS) if float(shown) else shown.lstrip("-")
+
+    def axis(self, values: Iterable[float | None]) -> dict[str, Any]:
+        """Return the scale of a chart of such values: as far as they go, and no lower than the floor.
+
+        Examples
+        --------
+        >>> MEASURES["r2"].axis([0.5, -2e20, None])["domain"]
+        [-1.0, 0.5]
+        """
+        found = [max(self.floor, value) for value in values if value is not None] or [self.floor]
+        ends = [min(found), max(*found, min(found) + 0.01)]
+        return {"domain": ends, "nice": True, "clamp": True}
+
+    def beyond(self, values: Iterable[float | None]) -> str:
+        """Return the sentence of a caption on values below the floor; empty where there are none."""
+        low = any(value is not None and value < self.floor for value in values)
+        floor = f"{self.floor:g}".replace("-", MINUS)
+        return f" What lies below {floor} is drawn there." if low else ""
 
     def spread(self, sd: float, digits: int = 1) -> str:
         """Write a standard deviation, without a unit."""
@@ -80,7 +109,8 @@ class Measure:
         """
         if value is None:
             return "–"
-        shown = f"{100 * value:+.1f}" if self.share else f"{value:+.3f}"
+        digits = ".3f" if abs(value) < LARGE else ".4g"
+        shown = f"{100 * value:+.1f}" if self.share else f"{value:+{digits}}"
         if not float(shown):
             return shown[1:]
         return shown.replace("-", MINUS)
@@ -101,7 +131,12 @@ def _bounds(name: str, *, share: bool) -> tuple[float, float]:
 # Every score of the table of training.
 MEASURES = {
     name: Measure(
-        name, row.title, row.share, _bounds(name, share=row.share), 0.05 if row.share else 0.15
+        name,
+        row.title,
+        row.share,
+        _bounds(name, share=row.share),
+        0.05 if row.share else 0.15,
+        -1.0 if name == "r2" else 0.0,
     )
     for name, row in METRICS.items()
 }

@@ -52,14 +52,14 @@ def mend(run: Run, dataset: Dataset) -> list[str]:
         remove(run.path / "search.json")
         found.append(f"{error} The same trials are drawn again.")
     for name in dict.fromkeys(record.population for record in run.networks):
-        members = [record for record in run.networks if record.population == name]
-        try:
-            weights = run.weights(name)
-            for record in members:
-                weights.of(record)
-        except Damaged as error:
-            found.append(f"{error} Its networks ({len(members)}) are trained again.")
-            lost += [record.key for record in members]
+        members = [record.key for record in run.networks if record.population == name]
+        faults = [fault for _, fault in run.read_all_weights(name) if fault]
+        for fault in faults:
+            if not isinstance(fault, Damaged):
+                raise fault
+            found.append(f"{fault} Its networks ({len(members)}) are trained again.")
+        if faults:
+            lost += members
     run.drop(lost)
     return found
 

@@ -487,6 +487,29 @@ class Run(Told):
         """Return the weights of population ``name``; see :meth:`Weights.read` for what is refused."""
         return Weights.read(self._weights(name), sealed=not self.outdated)
 
+    def read_all_weights(self, name: str) -> Iterator[tuple[str, KlayerError | None]]:
+        """Read what is stored of population ``name``: at its end, and at those of its cycles.
+
+        Yields
+        ------
+        path : str
+            Inside the run directory.
+        fault : KlayerError or None
+            What is wrong with the file.
+        """
+        names = [name]
+        for one in names:
+            fault = None
+            try:
+                stored = self.weights(one)
+                for record in self.networks:
+                    if record.population == name:
+                        stored.of(record)
+                names += [snapshot_name(name, cycle) for cycle in stored.cycles]
+            except KlayerError as error:
+                fault = error
+            yield f"weights/{one}.safetensors", fault
+
     @property
     def judged_by(self) -> str:
         """The split that the best network is chosen by: ``train`` where there is no validation."""
@@ -524,8 +547,10 @@ class Run(Told):
         if not found:
             arms = ", ".join(dict.fromkeys(repr(record.arm) for record in self.networks))
             seeds = ", ".join(dict.fromkeys(str(record.seed) for record in self.networks))
+            wanted = [f"the arm {arm!r}"] * (arm is not None)
+            wanted += [f"the seed {seed}"] * (seed is not None)
             raise KlayerError(
-                f"no finished network of {self.path} has arm={arm!r} and seed={seed}. "
+                f"no finished network of {self.path} has {' and '.join(wanted)}. "
                 f"Arms: {arms}. Seeds: {seeds}."
             )
         return max(found, key=score)

@@ -101,14 +101,16 @@ def read_info(folder: Path, *, mending: bool) -> tuple[dict[str, Any], bool, lis
     """
     path = folder / "run.json"
     try:
+        if not path.exists():
+            if (folder / "run.json.copy").exists():
+                raise Damaged(f"{path} is missing.")
+            raise KlayerError(
+                f"a run directory holds a file run.json, but {folder} has none: "
+                "pass the folder that `klayer train`, `study` or `search` printed."
+            )
         stored = read_json(path)
         if isinstance(stored, dict) and stored.get("schema") == SCHEMA:
             stored = read_json(path, sealed=True)
-    except (FileNotFoundError, NotADirectoryError):
-        raise KlayerError(
-            f"a run directory holds a file run.json, but {folder} has none: "
-            "pass the folder that `klayer train`, `study` or `search` printed."
-        ) from None
     except Damaged as error:
         try:
             info = migrated(read_json(folder / "run.json.copy", sealed=True), path)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.shown import Facts, Part, ShownColumn, ShownTable
+from klayer.study.measure import MEASURES
 from klayer.study.record import NetworkRecord
 from klayer.train.metrics import METRICS
 
@@ -43,7 +44,10 @@ def run_curves(run: Run) -> dict[str, NDArray[Any]]:
 
 
 def told_score(records: Sequence[NetworkRecord], split: str) -> str:
-    """Write the main score of some networks on a split: mean, and spread where there are several."""
+    """Write the main score of some networks on a split: mean, and spread where there are several.
+
+    What is no share says what it is: runs of different tasks stand in one table.
+    """
     scores = [one.scores[split] for one in records if split in one.scores]
     values = [score.main for score in scores if score.main is not None]
     if not values:
@@ -55,7 +59,8 @@ def told_score(records: Sequence[NetworkRecord], split: str) -> str:
     mean, sd = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
     if name and METRICS[name].share:
         return f"{mean:.2%}" if sd is None else f"{100 * mean:.2f} ± {sd:.2%}"
-    return f"{mean:.4f}" if sd is None else f"{mean:.4f} ± {sd:.4f}"
+    measure = MEASURES.get(name)
+    return f"{measure.word} {measure.mean_sd(mean, sd, 2)}" if measure else f"{mean:.6g}"
 
 
 def run_parts(run: Run) -> list[Part]:

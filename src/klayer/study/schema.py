@@ -164,6 +164,8 @@ def migrated(info: dict[str, Any], path: Path) -> dict[str, Any]:
     found = info
     if schema < SCHEMA:
         found = {**(_from_first(info) if schema == 1 else info), "schema": SCHEMA, "id": None}
+        if isinstance(found["data"], dict):
+            found["data"] = {"task": "classification", "notes": [], **found["data"]}
     what = damage(_Info, found)
     if what:
         raise Damaged(f"{path}: {what}. {AGAIN}")

@@ -329,7 +329,8 @@ class Cell:
 
 def _range(values: Estimate, show: Callable[[float | None], str]) -> str:
     low, high = show(values.least), show(values.greatest)
-    return low if low == high else f"{low.removesuffix(chr(0x202F) + '%')}–{high}"
+    to = " to " if "\u2212" in low + high else "–"  # no dash beside a minus
+    return low if low == high else f"{low.removesuffix(chr(0x202F) + '%')}{to}{high}"
 
 
 def cell(

@@ -388,6 +388,11 @@ def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
             settings = make(chosen, where)
             if settings in made and len(point) < len(grid):
                 continue  # it differs from another in a setting that has no effect on it
+            if settings in made:  # 0 and 0.0
+                raise KlayerError(
+                    f"{where}: a list must have each value once, but two arms have the same "
+                    f"settings, {point!r:.200}: leave one away."
+                )
             made.add(settings)
             yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
     shared = _effective(document.settings, arms)

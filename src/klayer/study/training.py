@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
-from klayer.study.chance import constant_score, least_learnt
+from klayer.study.chance import constant_score, least_balanced, least_learnt
 from klayer.study.execute import Executor, PartSpec
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
@@ -254,7 +254,10 @@ def _records(
         failure = state.failures[p] or _not_finite(scores, score_name, p)
         first = state.history[f"train_{score_name}"][p][0] if state.recorded[0] == 0 else None
         least = least_learnt(guessed, rows, first, dataset.task)
-        learned = "trained" if scores["train"][score_name][p] > least else "at chance"
+        learnt = scores["train"][score_name][p] > least or _learnt_evenly(
+            one.settings, state, dataset, scores["train"], p
+        )
+        learned = "trained" if learnt else "at chance"
         score = {
             split: Score(
                 **dict(zip(values, numbers(values[name][p] for name in values), strict=True))
@@ -287,6 +290,21 @@ def _records(
             )
         )
     return records
+
+
+def _learnt_evenly(
+    settings: Settings,
+    state: TrainingState,
+    dataset: Dataset,
+    scores: Mapping[str, NDArray[Any]],
+    p: int,
+) -> bool:
+    """Whether a network with weighted classes got better, and tells its classes apart."""
+    if settings.class_weights == "none" or dataset.task != "classification":
+        return False
+    losses = state.history["train_loss"][p]
+    better = (losses[1:] < losses[0]).any()
+    return bool(better and scores["balanced_accuracy"][p] > least_balanced(dataset))
 
 
 def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:

@@ -37,6 +37,8 @@ class Weights:
     network : Network
     params, running : dict of array, shape (P, ...)
     seeds : list of int, length P
+    cycles : list of int
+        At the ends of which, from 1, they were kept too, each time in a file of its own.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Weights:
     params: Arrays
     running: Arrays
     seeds: list[int]
+    cycles: list[int]
 
     @staticmethod
     def write(path: Path, network: Network, state: TrainingState, seeds: Sequence[int]) -> None:
@@ -51,7 +54,12 @@ class Weights:
         params, running = state.weights()
         arrays = {f"params/{key}": value for key, value in params.items()}
         arrays |= {f"running/{key}": value for key, value in running.items()}
-        about = {"network": network.describe(), "seeds": [int(seed) for seed in seeds]}
+        about = {
+            "name": path.stem,
+            "network": network.describe(),
+            "seeds": [int(seed) for seed in seeds],
+            "cycles": [int(name[6:]) for name in state.copies if name.startswith("cycle ")],
+        }
         write_arrays(path, arrays, about)
 
     @classmethod
@@ -61,7 +69,7 @@ class Weights:
         Raises
         ------
         Damaged
-            If it is missing or torn, or its arrays are not those of its networks.
+            If it is missing, torn or another file, or its arrays are not those of its networks.
         KlayerError
             For a piece that this version doesn't know.
         """
@@ -72,6 +80,8 @@ class Weights:
             raise type(error)(f"{path}: {error}") from None
         shapes = {f"params/{key}": shape for key, shape in network.shapes().items()}
         shapes |= {f"running/{key}": shape for key, shape in network.running_shapes().items()}
+        if about.get("name", path.stem) != path.stem:  # older ones have none
+            raise Damaged(f"{path} is another file: that of {about['name']}.")
         seeds = about.get("seeds")
         if not isinstance(seeds, list):
             raise Damaged(f"{path} is damaged: its seeds must be a list, but are {seeds!r}.")
@@ -87,7 +97,7 @@ class Weights:
             {key.partition("/")[2]: arrays[key] for key in shapes if key.startswith(group)}
             for group in ("params/", "running/")
         )
-        return cls(path, network, params, running, seeds)
+        return cls(path, network, params, running, seeds, about.get("cycles", []))
 
     def of(self, record: NetworkRecord) -> tuple[Arrays, Arrays]:
         """Return parameters and running statistics of one network, shape (1, ...).

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from klayer.nn import Batch, Network, Plan, Workspace
 from klayer.nn.gradients import lanewise
 from klayer.nn.pieces import BatchNorm
+from klayer.train.average_shares import average_shares
 from klayer.train.batches import Batches
 from klayer.train.feed import Rows
 from klayer.train.population import Population
@@ -44,8 +45,10 @@ class Averaging:
 
     def prepare(self, updates: range) -> None:
         """Look ahead: compute the weights of some updates."""
-        share = self._population.average_weights(np.array(updates), self._lanes)
-        self._shares = share.astype(self._population.dtype)  # (T, P)
+        one = self._population
+        decay = one.numbers["ema_decay"][self._lanes]
+        shares = average_shares(one.settings, one.course, decay, np.array(updates))
+        self._shares = shares.astype(one.dtype)  # (T, P)
 
     def update(self, i: int) -> None:
         """Take in what the i-th of the updates has made of the weights."""

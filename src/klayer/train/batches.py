@@ -25,6 +25,8 @@ class Batches:
         What happens to an epoch's last batch if it is smaller than the others.
     least : int, in samples
         A last batch of fewer is dropped in any case.
+    start : int, >= 0
+        The update that begins an epoch: not 0 where networks are trained on, with other rows maybe.
 
     Examples
     --------
@@ -32,6 +34,9 @@ class Batches:
     >>> batches.per_epoch, [len(batches[t]) for t in range(4)]
     (3, [4, 4, 2, 4])
     >>> sorted(int(i) for t in range(3) for i in batches[t]) == list(range(10))
+    True
+    >>> later = Batches(samples=10, batch_size=5, order_seed=0, start=7)
+    >>> sorted(int(i) for t in (7, 8) for i in later[t]) == list(range(10))
     True
     """
 
@@ -42,6 +47,7 @@ class Batches:
         order_seed: int,
         last_batch: str = "drop",
         least: int = 1,
+        start: int = 0,
     ) -> None:
         self.samples = samples
         self.batch_size = min(batch_size, samples)
@@ -50,11 +56,12 @@ class Batches:
         kept = last_batch == "keep" and rest >= least
         self.per_epoch = full + (1 if rest and kept else 0)
         self.dropped = rest if rest and last_batch == "keep" and not kept else 0
+        self.start = start
         self._latest: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))  # epoch, order
 
     def __getitem__(self, t: int) -> NDArray[np.intp]:
         """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
-        epoch, b = divmod(t, self.per_epoch)
+        epoch, b = self._place(t)
         return self._order(epoch)[b * self.batch_size : (b + 1) * self.batch_size]
 
     def of(self, updates: range) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
@@ -78,7 +85,7 @@ class Batches:
         """
         t, parts, sizes = updates.start, [], []
         while t < updates.stop:  # an epoch, or what is asked of it, is one slice
-            epoch, b = divmod(t, self.per_epoch)
+            epoch, b = self._place(t)
             count = min(updates.stop - t, self.per_epoch - b)
             part = self._order(epoch)[b * self.batch_size : (b + count) * self.batch_size]
             sizes += [self.batch_size] * (count - 1)
@@ -86,6 +93,11 @@ class Batches:
             parts.append(part)
             t += count
         return np.concatenate(parts), np.cumsum([0, *sizes], dtype=np.int64)
+
+    def _place(self, t: int) -> tuple[int, int]:
+        """Return the epoch of an update, and the batch in it; epochs begun before ``start`` are over."""
+        epoch, b = divmod(t - self.start, self.per_epoch)
+        return epoch - (-self.start // self.per_epoch), b
 
     def _order(self, epoch: int) -> NDArray[np.intp]:
         known, order = self._latest

@@ -21,6 +21,7 @@ from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
 from klayer.train.augment import Augmentation
+from klayer.train.average_shares import average_from
 from klayer.train.costs import best_chunk
 from klayer.train.engine import Engine
 from klayer.train.ensemble import Ensemble
@@ -32,6 +33,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
+from klayer.train.state_checks import require_fitting, require_measure
 from klayer.train.told import Faces
 
 __all__ = ["Member", "Population"]
@@ -140,18 +142,21 @@ class Population(Faces):
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
         self._dropout_keys = dropout_keys([member.seed for member in members])
-        self.batches = settings.batches(len(feed.dataset.splits["train"].labels))
+        start = state.start if state else 0
+        self.batches = settings.batches(len(feed.dataset.splits["train"].labels), start)
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
         self.augmentation = Augmentation(settings.augment, feed.dataset, settings.order_seed)
         self.updates_per_epoch = self.batches.per_epoch
-        self.course = settings.course(self.updates_per_epoch)
+        self.course = replace(settings.course(self.updates_per_epoch), start=start)
         self.total_updates = self.course.total
-        self._check_stopping()
+        require_measure(self)
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
+        if self.state.update == start:
+            self._watch()
         if state:
-            self._check(state)
+            require_fitting(self, state)
         self.seconds = 0.0
         if self.state.at_once > 1:
             self.state.params["W1"] = lay_out(self.state.params["W1"])
@@ -164,29 +169,19 @@ class Population(Faces):
             self.dtype,
         )
         running = self.network.init_running(len(self), self.dtype)
-        stops = self.settings.early_stopping != "none"
         return TrainingState(
             params,
             running,
             OPTIMISERS[self.settings.optimiser].init(params),
-            copies={"best": copied(params, running)} if stops else {},
-            marks={n: np.full(len(self), start) for n, start in MARKS.items() if stops},
             **self._strategy(params["W1"]),
         )
 
-    def _check_stopping(self) -> None:
-        """Refuse early stopping by what these data don't have."""
-        name, known = self.settings.early_stopping, measures(self.network.task, curves=True)
-        if name != "none" and "validation" not in self.feed.splits:
-            raise KlayerError(
-                f"`early_stopping={name!r}` needs a validation split, but the data have none: add one, "
-                "or set early_stopping='none'."
-            )
-        if name not in ("none", *known):
-            raise KlayerError(
-                f"`early_stopping={name!r}` is no measure of a {self.network.task}: choose one of "
-                f"{', '.join(known)}."
-            )
+    def _watch(self) -> None:
+        """Begin what early stopping remembers, at the start of a course."""
+        state = self.state
+        if self.settings.early_stopping != "none" and not state.marks:
+            state.copies["best"] = copied(state.params, state.running)
+            state.marks = {name: np.full(len(self), first) for name, first in MARKS.items()}
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -220,65 +215,10 @@ class Population(Faces):
             if needed
         )
 
-    def average_weights(self, t: Array, lanes: slice) -> Array:
-        """Return how much updates (T,) count in the average of weights, ``c_t``, shape (T, P).
-
-        For ``ema`` it is ``1 - min(ema_decay, (1 + t) / (10 + t))``: the beginning is soon forgotten.
-        For ``cycle_end``, ``1 / n`` at the n-th update of the average, which is then the mean.
-        """
-        if self.settings.average == "ema":
-            decay = np.minimum(self.numbers["ema_decay"][lanes], ((1 + t) / (10 + t))[:, None])
-            return np.asarray(1 - decay)
-        n = t[:, None] + 1 - self.average_from
-        share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
-        return np.broadcast_to(share, (len(t), len(self.members[lanes])))
-
     @property
     def average_from(self) -> int:
         """The update from which on the average is that of the weights."""
-        if self.settings.average != "cycle_end":
-            return 0
-        start = max((end for end in (0, *self.course.ends) if end < self.total_updates), default=0)
-        return round(
-            self.total_updates - self.settings.average_share * (self.total_updates - start)
-        )
-
-    def _check(self, state: TrainingState) -> None:
-        """Refuse a state that is not that of such a population."""
-        # For no network: only the names are wanted, in the network's order.
-        order = [key for key in self.network.shapes() if key in state.params]
-        none = {key: state.params[key][:0] for key in order}
-        slots = OPTIMISERS[self.settings.optimiser].init(none)
-        shapes = self.network.shapes()
-        groups = [
-            ("params", self.network.shapes(), state.params),
-            ("running", self.network.running_shapes(), state.running),
-            *(
-                (name, {key: shapes[key] for key in slot}, state.slots.get(name, {}))
-                for name, slot in slots.items()
-            ),
-        ]
-        both = {**self.network.shapes(), **self.network.running_shapes()}
-        if state.update < self.total_updates:
-            if self.settings.early_stopping != "none":
-                groups.append(("best copies", both, state.copies.get("best", {})))
-            if self.settings.average != "none" and state.update > self.average_from:
-                groups.append(("average copies", both, state.copies.get("average", {})))
-        for name, shapes, arrays in groups:
-            wanted = {key: (len(self), *shape) for key, shape in shapes.items()}
-            have = {key: value.shape for key, value in arrays.items()}
-            if have != wanted:
-                key = next(k for k in [*wanted, *have] if wanted.get(k) != have.get(k))
-                raise KlayerError(
-                    f"a state must be that of the population's networks, but its {name} have "
-                    f"{key} of shape {have.get(key, 'none')} instead of {wanted.get(key, 'none')}."
-                )
-            for key, value in arrays.items():
-                if value.dtype != self.dtype:
-                    raise KlayerError(
-                        f"a state must have the population's dtype, {self.dtype}, but its {key} is "
-                        f"{value.dtype}."
-                    )
+        return average_from(self.settings, self.course)
 
     def _at_once(self, W1: Array) -> int:
         """Choose how many updates of the first layer are carried out at once."""
@@ -325,9 +265,10 @@ class Population(Faces):
         return min(self.total_updates, -(-round(t) // self.state.at_once) * self.state.at_once)
 
     def record_points(self) -> list[int]:
-        """Updates at which the curves are recorded: the start, then evenly to the end."""
+        """Updates at which the curves are recorded: the start of the course, then evenly to the end."""
         points = max(1, round(self.settings.cycles * self.settings.points_per_cycle))
-        return sorted({self.on_grid(t) for t in np.linspace(0, self.total_updates, points + 1)})
+        evenly = np.linspace(self.course.start, self.total_updates, points + 1)
+        return sorted({self.on_grid(t) for t in evenly})
 
     def take(self, lanes: Lanes) -> Population:
         """Return a population of the networks ``lanes`` alone: the others cost no more time."""

@@ -53,6 +53,8 @@ class Course:
         Cycle ``c`` (from 0) is ``2 half_cycle growth^c`` long, rounded.
     warm_up : int, >= 0
         Updates in which the rate climbs to its course.
+    start : int, >= 0
+        The update at which it begins: not 0 where networks are trained on.
 
     Raises
     ------
@@ -67,12 +69,15 @@ class Course:
     >>> cycle, t, length = course.place(np.array([3, 4, 19]))
     >>> cycle.tolist(), t.tolist(), length.tolist()
     ([0, 1, 2], [3, 0, 7], [4, 8, 16])
+    >>> Course(half_cycle=2, start=100).ends
+    (104,)
     """
 
     half_cycle: int
     cycles: float = 1
     growth: float = 1
     warm_up: int = 0
+    start: int = 0
 
     def __post_init__(self) -> None:
         if self.growth > 1 and (
@@ -86,7 +91,9 @@ class Course:
 
     def end(self, cycle: int) -> int:
         """Return where a cycle, from 1, ends."""
-        return 2 * self.half_cycle * cycle if self.growth == 1 else self.ends[cycle - 1]
+        if self.growth == 1:
+            return self.start + 2 * self.half_cycle * cycle
+        return self.ends[cycle - 1]
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
@@ -94,25 +101,29 @@ class Course:
         lengths = [
             round(2 * self.half_cycle * self.growth**c) for c in range(math.ceil(self.cycles))
         ]
-        return tuple(accumulate(lengths))
+        return tuple(accumulate(lengths, initial=self.start))[1:]
 
     @cached_property
     def total(self) -> int:
-        """Length of the training."""
+        """The update at which the training ends."""
         if self.growth == 1:
-            return max(1, round(self.cycles * 2 * self.half_cycle))
-        before = [0, *self.ends][-2]
+            return self.start + max(1, round(self.cycles * 2 * self.half_cycle))
+        before = [self.start, *self.ends][-2]
         share = self.cycles - (len(self.ends) - 1)
-        return max(1, before + round(share * (self.ends[-1] - before)))
+        return max(self.start + 1, before + round(share * (self.ends[-1] - before)))
+
+    def share(self, t: int | Array) -> Array:
+        """Return what share of the training is over at updates."""
+        return np.minimum((np.asarray(t) - self.start) / (self.total - self.start), 1.0)
 
     def place(self, t: int | Array) -> tuple[Array, Array, Array]:
         """Return cycle, updates since its start, its length; past the last end one more begins."""
         t = np.asarray(t)
         if self.growth == 1:
-            length = 2 * self.half_cycle
-            return t // length, t % length, np.full_like(t, length)
+            length, since = 2 * self.half_cycle, t - self.start
+            return since // length, since % length, np.full_like(t, length)
         ends = np.array(self.ends)
-        starts = np.array([0, *self.ends])
+        starts = np.array([self.start, *self.ends])
         cycle = np.searchsorted(ends, t, side="right")
         last = np.minimum(cycle, len(ends) - 1)
         return cycle, t - starts[cycle], ends[last] - starts[last]
@@ -201,7 +212,7 @@ def one_cycle(
     [0.04, 1.0, 0.5, 0.0]
     """
     low, high = np.asarray(lr_min, float), np.asarray(lr_max, float)
-    share = np.minimum(np.asarray(t) / course.total, 1.0)
+    share = course.share(t)
     up = (1 - np.cos(np.pi * np.minimum(share / PEAK_AT, 1))) / 2
     down = (1 + np.cos(np.pi * np.maximum((share - PEAK_AT) / (1 - PEAK_AT), 0))) / 2
     start = np.maximum(low, high / START_BELOW)
@@ -226,7 +237,7 @@ def linear(
     >>> [float(linear(t, 0.0, 1.0, Course(2))) for t in range(5)]
     [1.0, 0.75, 0.5, 0.25, 0.0]
     """
-    return _between(lr_min, lr_max, 1 - np.minimum(np.asarray(t) / course.total, 1.0))
+    return _between(lr_min, lr_max, 1 - course.share(t))
 
 
 def exponential(
@@ -247,7 +258,7 @@ def exponential(
     [0.01, 0.1, 1.0]
     """
     low, high = np.asarray(lr_min, float), np.asarray(lr_max, float)
-    share = np.minimum(np.asarray(t) / course.total, 1.0)
+    share = course.share(t)
     return np.where(low > 0, low ** (1 - share) * high**share, 0.0)
 
 
@@ -290,7 +301,8 @@ def learning_rates(
 ) -> Array:
     """Return the rates of a schedule by its name, the warm-up included.
 
-    In the first ``warm_up`` updates they are multiplied by ``(t + 1) / warm_up``: they may then be
+    In the first ``warm_up`` updates they are multiplied by ``(t + 1) / warm_up``, ``t`` counted from the
+    course's start: they may then be
     lower than ``lr_min``.
 
     Examples
@@ -300,5 +312,5 @@ def learning_rates(
     """
     lr = SCHEDULES[schedule](t, lr_min, lr_max, course, peak_decay)
     if course.warm_up:
-        lr = np.asarray(lr * np.minimum((np.asarray(t) + 1) / course.warm_up, 1.0))
+        lr = np.asarray(lr * np.minimum((np.asarray(t) - course.start + 1) / course.warm_up, 1.0))
     return lr

@@ -139,8 +139,8 @@ class Settings(Refinement, Optimisation, Architecture):
                 f"points_per_cycle={self.points_per_cycle}."
             )
 
-    def batches(self, samples: int) -> Batches:
-        """Return the mini-batches of a training split with this many samples.
+    def batches(self, samples: int, start: int = 0) -> Batches:
+        """Return the mini-batches of a training split with this many samples, from update ``start`` on.
 
         With batch normalisation none has one row alone: it would be normalised to 0.
         """
@@ -151,7 +151,7 @@ class Settings(Refinement, Optimisation, Architecture):
                 f"batch normalisation needs at least two training rows, but there is {rows}: give "
                 "more, or set batch_norm = 'none'."
             )
-        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least)
+        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least, start)
 
     @property
     def shared(self) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,8 @@ class TrainingState:
         bits of what follows, as the settings do.
     backend : str
         Who carries out the updates, a name in ``BACKENDS``: it belongs to the bits too.
+    start : int
+        The update at which the course of the learning rate began: 0, or that of :meth:`going_on`.
     update : int
         Number of updates done. The order of the mini-batches and the learning rate follow from it.
     failures : list of Failure or None, length P
@@ -91,6 +93,7 @@ class TrainingState:
     slots: Slots = field(default_factory=dict)
     copies: Slots = field(default_factory=dict)
     marks: dict[str, Array] = field(default_factory=dict)
+    start: int = 0
     update: int = 0
     at_once: int = 1
     backend: str = "numpy"
@@ -118,7 +121,7 @@ class TrainingState:
     @property
     def _standing(self) -> tuple[Any, ...]:
         """What all networks of a population have in common."""
-        return self.update, self.recorded, self.at_once, self.backend
+        return self.start, self.update, self.recorded, self.at_once, self.backend
 
     def take(self, lanes: Lanes) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
@@ -133,6 +136,7 @@ class TrainingState:
             slots={slot: chosen(group) for slot, group in self.slots.items()},
             copies={name: chosen(group) for name, group in self.copies.items()},
             marks=chosen(self.marks),
+            start=self.start,
             update=self.update,
             at_once=self.at_once,
             backend=self.backend,
@@ -170,6 +174,7 @@ class TrainingState:
             slots={slot: joined([state.slots[slot] for state in states]) for slot in first.slots},
             copies={name: joined([one.copies[name] for one in states]) for name in first.copies},
             marks=joined([state.marks for state in states]),
+            start=first.start,
             update=first.update,
             at_once=first.at_once,
             backend=first.backend,
@@ -177,6 +182,13 @@ class TrainingState:
             recorded=list(first.recorded),
             history=joined([state.history for state in states]),
         )
+
+    def going_on(self) -> TrainingState:
+        """Return the state that a new course begins with: nothing is watched or averaged yet.
+
+        Weights, the optimiser's memory and curves are those of this state, not copies.
+        """
+        return replace(self, start=self.update, copies={}, marks={})
 
     def record(self, values: dict[str, Array]) -> None:
         """Append a point, arrays of shape (P,), to each curve.
@@ -206,6 +218,7 @@ class TrainingState:
             for key, value in items.items()
         }
         plain = {
+            "start": self.start,
             "update": self.update,
             "at_once": self.at_once,
             "backend": self.backend,
@@ -239,6 +252,7 @@ class TrainingState:
             marks=groups["marks"],
             slots=nested["slots"],
             copies=nested["copies"],
+            start=plain.get("start", 0),  # older states have none
             update=plain["update"],
             at_once=plain.get("at_once", 1),  # older states have none; the same to rounding
             backend=plain.get("backend", "numpy"),

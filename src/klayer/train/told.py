@@ -57,7 +57,11 @@ def _judge(state: TrainingState) -> tuple[str, str]:
 def _said(name: str, value: float) -> str:
     if not np.isfinite(value):
         return "-"
-    return f"{value:.1%}" if METRICS[name].share else f"{METRICS[name].title} {value:.3f}"
+    if METRICS[name].share:
+        return f"{value:.1%}"
+    # R² of what grew without bounds has any size.
+    shown = f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+    return f"{METRICS[name].title} {shown}"
 
 
 def curve_table(population: Population) -> dict[str, Array]:

@@ -23,7 +23,8 @@ from klayer.errors import KlayerError, unknown_name
 
 __all__ = ["SOURCE", "load"]
 
-_IGNORED = ("thumbs.db", "desktop.ini")  # left by file managers, as are names with a leading dot
+# Left by file managers and archives, as are names with a leading dot.
+_IGNORED = ("thumbs.db", "desktop.ini", "__macosx")
 _LARGEST_SIDE = 4096  # pixels of `size=`
 _DEEPEST = 3  # folders around the folder that was meant
 

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from klayer.data.array_files import read_npz
 from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset, Split, check_rows
+from klayer.data.from_arrays import add_target, table_of
 from klayer.data.image_rows import ImageShape, image_rows
+from klayer.data.options import DataOptions
 from klayer.data.source import Source, always
 from klayer.data.sources.npz_keys import find_tables
 from klayer.data.splitting import split_rows, with_validation
+from klayer.data.tables.build import dataset_of
 from klayer.errors import KlayerError
 
 __all__ = ["SOURCE", "load"]
 
 
-def load(path: str | Path, *, seed: int = 0) -> Dataset:
+def load(path: str | Path, *, seed: int = 0, task: str | None = None) -> Dataset:
     """Load a .npz file with features and labels.
 
     It holds either ``X`` and ``y``, which are split about 70 / 15 / 15 by class and seed, or
@@ -37,6 +40,8 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
     path : str or Path
     seed : int
         Of the split.
+    task : {"classification", "regression", "multilabel"}, optional
+        By default the labels are classes; otherwise they are numbers (N,) or (N, K), or 0 and 1 (N, K).
 
     Returns
     -------
@@ -57,6 +62,22 @@ def load(path: str | Path, *, seed: int = 0) -> Dataset:
         {f"{path}, {x}": content[x] for x, _ in keys.tables.values()},
         _image_shape(path, keys.image_shape, content),
     )
+    if task not in (None, "classification"):
+        if keys.class_names:
+            notes.append(f"not used: {keys.class_names}")
+        described = {}
+        for part, (x, y) in keys.tables.items():
+            described[part], _ = table_of(rows[f"{path}, {x}"], f"{path}, {x}")
+            add_target(described[part], content[y], f"{path}, {y}", one_hot=False)
+            described[part].notes += notes
+        return dataset_of(
+            described,
+            DataOptions(task=task),
+            name=path.stem,
+            source=path.name,
+            seed=seed,
+            image_shape=image_shape,
+        )
     classes = class_indices(
         {f"{path}, {y}": content[y] for _, y in keys.tables.values()},
         _class_names(path, keys.class_names, content),
@@ -122,8 +143,9 @@ def _class_names(path: Path, key: str | None, content: dict[str, NDArray[Any]]) 
 SOURCE = Source(
     name="FILE.npz",
     description="X and y, or their splits",
-    load=lambda request: load(request.path, seed=request.seed),
+    load=lambda request: load(request.path, seed=request.seed, task=request.said.task),
     find=always("a path"),
     recognises=lambda path: path.suffix.lower() == ".npz" and not path.is_dir(),
     kind="a .npz file",
+    takes=("task",),
 )

@@ -13,7 +13,7 @@ from klayer.data.encoder import Encoder
 from klayer.data.options import DataOptions
 from klayer.data.splitting import check_seed
 from klayer.data.tables.columns import DataColumn, shown
-from klayer.data.tables.kinds import as_kind, join_columns
+from klayer.data.tables.kinds import as_kind, join_columns, joined_place
 from klayer.data.tables.splits import Parts, Rows, by_class, by_column, by_group, by_time
 from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
@@ -198,7 +198,12 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
     joined = DataTable(
         first.where,
         raw,
-        named=first.named,
+        joined_place(
+            [tables[split].where for split in order],
+            [tables[split].place for split in order],
+            [len(parts[split]) for split in order],
+        ),
+        first.named,
         target=first.target,
         notes=first.notes,
         zeros=first.zeros,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +14,12 @@ from klayer.data.tables.columns import DataColumn, Kind, brief, shown, text_of
 from klayer.data.tables.make_columns import dates_of
 from klayer.errors import KlayerError
 
-__all__ = ["as_kind", "join_columns"]
+__all__ = ["as_kind", "join_columns", "joined_place"]
 
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
 )
-# A text column of which so much is numbers is a column of numbers with mistakes in it.
+# A text column of which so much is numbers, or dates, is one of these with mistakes in it.
 MOSTLY = 0.9
 _WORDS = {
     "number": "a number",
@@ -81,26 +81,19 @@ def _of_texts(column: DataColumn, kind: Kind | None) -> DataColumn:
     if kind == "date" or (kind is None and all(map(_ISO.fullmatch, levels))):
         try:
             moments = np.array([_moment(level) for level in levels], "datetime64[us]")
-        except ValueError:
-            if kind is None:
-                return column
-            wrong = np.array([not _is_date(level) for level in levels])
-            raise _another_kind(column, "date", int(wrong[column.values].argmax())) from None
-        dates = dates_of(column.name, moments[column.values], column.place)
-        return replace(dates, missing=column.missing)
+        except (ValueError, OverflowError):
+            if kind is not None:
+                wrong = np.array([not _is_date(level) for level in levels])
+                raise _another_kind(column, "date", _first(column, wrong)) from None
+        else:
+            dates = dates_of(column.name, moments[column.values], column.place)
+            return replace(dates, missing=column.missing)
     values, wrong = _numbers(levels)
     if kind is None:
-        share = 1 - np.count_nonzero(wrong[column.present]) / max(1, len(column.present))
-        if share == 1:
+        if not wrong[column.present].any():
             return _numbers_of(column, values, "number")
-        if share >= MOSTLY and len(column.levels) > 20:
-            row = _first(column, wrong)
-            raise KlayerError(
-                f"column {shown(column.name)}, {column.place(row)}: must be a number like "
-                f"{share:.1%} of the column, but got {brief(column.levels[column.values[row]])}: "
-                "mend the cell, empty it (a gap), or say that the column holds names: "
-                f"--category {shown(column.name)}."
-            )
+        _require_few("number", column, wrong)
+        _require_few("date", column, np.array([not _is_iso_date(one) for one in levels]))
         return column
     if kind == "boolean":
         flags = {"true": 1.0, "false": 0.0}
@@ -111,6 +104,19 @@ def _of_texts(column: DataColumn, kind: Kind | None) -> DataColumn:
     if wrong[column.present].any():
         raise _another_kind(column, kind, _first(column, wrong))
     return _numbers_of(column, values, kind)
+
+
+def _require_few(kind: Kind, column: DataColumn, wrong: NDArray[np.bool_]) -> None:
+    """Refuse a column of many levels that is of a kind but for a few mistakes."""
+    share = 1 - np.count_nonzero(wrong[column.present]) / max(1, len(column.present))
+    if share >= MOSTLY and len(column.levels) > 20:
+        row = _first(column, wrong)
+        word, _, _ = _WORDS[kind].partition(" such as ")
+        raise KlayerError(
+            f"column {shown(column.name)}, {column.place(row)}: must be {word} like {share:.1%} of the "
+            f"column, but got {brief(column.levels[column.values[row]])}: mend the cell, empty it (a "
+            f"gap), or say that the column holds names: --category {shown(column.name)}."
+        )
 
 
 def _numbers_of(column: DataColumn, of_level: NDArray[np.float64], kind: Kind) -> DataColumn:
@@ -146,12 +152,30 @@ def _moment(text: str) -> datetime.datetime:
     return moment
 
 
+def _is_iso_date(text: str) -> bool:
+    return _ISO.fullmatch(text) is not None and _is_date(text)
+
+
 def _is_date(text: str) -> bool:
     try:
         _moment(text)
     except (ValueError, OverflowError):
         return False
     return True
+
+
+def joined_place(
+    wheres: Sequence[str], places: Sequence[Callable[[int], str]], lengths: Sequence[int]
+) -> Callable[[int], str]:
+    """Return how rows of tables that stand one below the other are named: table and row."""
+    ends = np.cumsum(lengths)
+
+    def place(row: int) -> str:
+        table = int(np.searchsorted(ends, row, side="right"))
+        inner = row - (int(ends[table - 1]) if table else 0)
+        return f"{wheres[table]}, {places[table](inner)}"
+
+    return place
 
 
 def join_columns(columns: Sequence[DataColumn], wheres: Sequence[str]) -> DataColumn:
@@ -173,13 +197,7 @@ def join_columns(columns: Sequence[DataColumn], wheres: Sequence[str]) -> DataCo
             found.append(as_kind(column, kind))
         except KlayerError as error:
             raise KlayerError(f"{where}, {error}") from None
-    ends = np.cumsum([len(column) for column in found])
-
-    def place(row: int) -> str:
-        table = int(np.searchsorted(ends, row, side="right"))
-        inner = row - (int(ends[table - 1]) if table else 0)
-        return f"{wheres[table]}, {found[table].place(inner)}"
-
+    place = joined_place(wheres, [one.place for one in found], [len(one) for one in found])
     missing = np.concatenate(
         [np.zeros(len(one), bool) if one.missing is None else one.missing for one in found]
     )

@@ -51,9 +51,13 @@ def column_of_array(name: str, values: NDArray[Any], place: Place = row_place) -
         return _category(name, values.astype(object), place)
     if kind == "O":
         return _of_objects(name, values, place)
-    raise KlayerError(
-        f"column {shown(name)}: must hold numbers, yes or no, times or texts, but holds "
-        f"{values.dtype}: leave it out, or turn it into numbers."
+    raise _no_column(name, str(values.dtype))
+
+
+def _no_column(name: str, what: str) -> KlayerError:
+    return KlayerError(
+        f"column {shown(name)}: must hold numbers, yes or no, dates or texts, but holds {what}: leave "
+        "it out with --drop, or spread it over columns of numbers."
     )
 
 
@@ -90,11 +94,8 @@ def column_of_series(series: Any, place: Place = row_place) -> DataColumn:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if isinstance(dtype, nw.Date | nw.Datetime | nw.Duration):
         return column_of_array(name, np.asarray(series.to_numpy()), place)
-    if dtype in (nw.List, nw.Struct, nw.Array, nw.Binary):
-        raise KlayerError(
-            f"column {shown(name)}: must hold numbers, yes or no, times or texts, but holds "
-            f"{dtype}: leave it out with --drop, or spread it over columns of numbers."
-        )
+    if dtype in (nw.List, nw.Struct, nw.Array, nw.Binary, nw.Time):
+        raise _no_column(name, str(dtype))
     values = np.asarray(series.to_numpy())
     if values.dtype.kind == "f" and len(values) and np.isnan(values).all():  # nothing but gaps
         return column_of_array(name, values, place)
@@ -155,7 +156,9 @@ def _of_objects(name: str, values: NDArray[Any], place: Place) -> DataColumn:
     for row, value in enumerate(found):
         if not missing[row]:
             kinds.setdefault(_kind_of(value), row)
-    if len(kinds) > 1 or "other" in kinds:
+    if list(kinds) == ["other"]:
+        raise _no_column(name, type(found[kinds["other"]]).__name__)
+    if len(kinds) > 1:
         row = max(kinds.values())
         raise KlayerError(
             f"column {shown(name)}, {place(row)}: a column must hold values of one kind, but this "

@@ -65,6 +65,12 @@ def by_class(
             chosen[part].append(order[:count])
             order = order[count:]
         chosen["train"].append(order)
+    if labels is not None and small == len(groups):
+        raise KlayerError(
+            f"a class must have at least {len(parts)} rows to be cut into {', '.join(parts)}, but none "
+            f"of the {small:,} classes has: amounts are --task regression and must be numbers; or let "
+            "all rows train with --split none."
+        )
     cut = {part: rows[np.sort(np.concatenate(some))] for part, some in chosen.items()}
     what = "15 %" if labels is None else "15 % of each class"
     note = f"{what} to {' and '.join(held)}{' each' if len(held) > 1 else ''}, by chance"
@@ -116,19 +122,20 @@ def by_time(rows: Rows, column: DataColumn, parts: Sequence[str]) -> Parts:
     order = np.argsort(times, kind="stable")
     ordered = times[order]
     held = len(parts) - 1
-    cuts = []
-    for index in range(held):
-        at = round(len(rows) * (1 - HELD_OUT * (held - index)))
-        # Rows of one moment stay together, with the earlier ones.
-        cuts.append(int(np.searchsorted(ordered, ordered[max(0, at - 1)], side="right")))
-    pieces = np.split(order, cuts)
-    cut = {part: rows[np.sort(piece)] for part, piece in zip(parts, pieces, strict=True)}
-    if not all(len(one) for one in cut.values()):
+    # Rows of one moment stay together, with the earlier ones as long as each part gets a moment.
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    if len(ends) < held:
         raise KlayerError(
             f"column {shown(column.name)}: there must be enough different times to cut the rows into "
-            f"{', '.join(parts)}, but there are {len(np.unique(times)):,}."
+            f"{', '.join(parts)}, but there are {len(ends) + 1:,}."
         )
-    return _checked(cut), f"the latest rows by {shown(column.name)} to {' and '.join(parts[:0:-1])}"
+    chosen: list[int] = []
+    for left in range(held, 0, -1):
+        at = int(np.searchsorted(ends, round(len(rows) * (1 - HELD_OUT * left))))
+        chosen.append(min(max(at, len(chosen) and chosen[-1] + 1), len(ends) - left))
+    pieces = np.split(order, ends[chosen])
+    cut = {part: rows[np.sort(piece)] for part, piece in zip(parts, pieces, strict=True)}
+    return cut, f"the latest rows by {shown(column.name)} to {' and '.join(parts[:0:-1])}"
 
 
 def by_column(rows: Rows, column: DataColumn) -> Parts:

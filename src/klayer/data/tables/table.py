@@ -144,7 +144,7 @@ def frame_of(data: Any, where: str) -> DataTable:
     import narwhals as nw
 
     try:
-        frame = nw.from_native(data)
+        frame = nw.from_native(_with_plain_texts(data))
         if isinstance(frame, nw.LazyFrame):
             frame = frame.collect()
         names = [str(name) for name in frame.columns]
@@ -162,3 +162,25 @@ def frame_of(data: Any, where: str) -> DataTable:
     except Exception as error:  # each library has errors of its own
         raise KlayerError(f"{where}: can't be read as a frame ({error}).") from None
     return DataTable(where, raw)
+
+
+def _with_plain_texts(data: Any) -> Any:
+    """Return a table of pyarrow whose categories are of plain texts: it can't look up views of texts.
+
+    Newer Arrow files have them; polars writes them by default.
+    """
+    if not type(data).__module__.startswith("pyarrow"):
+        return data
+    import pyarrow as pa
+
+    for index, column in enumerate(data.columns):
+        kind = column.type
+        if not pa.types.is_dictionary(kind) or not pa.types.is_string_view(kind.value_type):
+            continue
+        chunks = [
+            pa.DictionaryArray.from_arrays(one.indices, one.dictionary.cast(pa.string()))
+            for one in column.chunks
+        ]
+        plain = pa.chunked_array(chunks, pa.dictionary(kind.index_type, pa.string()))
+        data = data.set_column(index, data.schema.names[index], plain)
+    return data

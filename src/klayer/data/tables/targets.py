@@ -109,7 +109,8 @@ def _amounts(column: DataColumn) -> NDArray[np.float64]:
     if column.kind == "category":
         raise KlayerError(
             f"column {shown(column.name)}, {column.place(0)}: a regression must have numbers, but got "
-            f"{column.levels[column.values[0]]!r}: names are --task classification."
+            f"{column.levels[column.values[0]]!r}: names are --task classification, with this column "
+            "as the only target."
         )
     values = np.asarray(column.values, np.float64)
     if not np.isfinite(values).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -54,16 +55,44 @@ class TextLines:
             io.BytesIO(self.source), encoding="utf-8-sig", errors="replace", newline=""
         )
 
-    def not_utf8(self) -> str:
+    def not_utf8(self) -> KlayerError:
         """Name the first line that is not UTF-8."""
+        line = self._first_not_utf8()
+        place = f"line {line}" if line else "somewhere"
+        return KlayerError(
+            f"{self.path}, {place}: texts must be UTF-8: save the file as UTF-8, for example "
+            "with `iconv -f latin1 -t utf-8`."
+        )
+
+    def require_utf8_heading(self) -> None:
+        """Refuse a heading that is not UTF-8; one with a true replacement character is none of these."""
+        line = self._first_not_utf8()
+        if line and line <= self.dialect.skip:
+            raise self.not_utf8()
+
+    def _first_not_utf8(self) -> int:
+        """Return the first line that is not UTF-8, from 1; 0 if all are."""
         file = self.source.open("rb") if isinstance(self.source, Path) else io.BytesIO(self.source)
         with file:
             for number, line in enumerate(file, start=1):
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError:
-                    return f"line {number}"
-        return "somewhere"
+                    return number
+        return 0
+
+    def stray_quote(self) -> str:
+        """Return a remedy, with the first line that has a quotation mark within a cell, if one has."""
+        separator = re.escape(self.dialect.separator)
+        within = re.compile(rf'[^{separator}"\s]\s*"[^{separator}"\r\n]')
+        with self._text() as text:
+            for number, line in enumerate(text, start=1):
+                if within.search(line):
+                    return (
+                        f"; line {number} has '\"' within a cell: such cells stand in quotes, with each "
+                        "'\"' in them doubled"
+                    )
+        return ""
 
     def uneven(self) -> KlayerError:
         """Name the first line with another number of cells than the first."""

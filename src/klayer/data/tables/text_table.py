@@ -143,14 +143,16 @@ def parse(
     pl = polars()
     kept = {name: pl.String for name in texts if name in dialect.names} | dict(kinds or {})
     lines = TextLines(path, source, dialect)
+    if any("\ufffd" in name for name in dialect.names):  # polars does not see the heading
+        lines.require_utf8_heading()
 
     def read(infer: int | None) -> Any:
         return _read_blocks(pl, source, dialect, kept, infer, exact)
 
-    frame = _without_panic(path, lambda: _first_that_reads(pl, path, read, lines))
+    frame = _without_panic(lines, lambda: _first_that_reads(pl, path, read, lines))
     if frame.width != len(dialect.names):
         raise lines.uneven()
-    frame = _without_panic(path, lambda: _tidied(pl, frame, kept, lines))
+    frame = _without_panic(lines, lambda: _tidied(pl, frame, kept, lines))
     if not frame.height:
         raise KlayerError(f"{path}: must hold rows below its heading, but holds none.")
     lines.require_whole(frame)
@@ -173,7 +175,7 @@ def _table_of(
     return DataTable(str(path), raw, place, named, notes=notes)
 
 
-def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
+def _without_panic(lines: TextLines, read: Callable[[], Any]) -> Any:
     """Call polars, whose bugs in damaged files are no exceptions but panics, told on stderr."""
     try:
         with _no_stderr():
@@ -186,7 +188,7 @@ def _without_panic(path: Path, read: Callable[[], Any]) -> Any:
         if isinstance(error, Exception) and not _of_polars(error):
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise KlayerError(f"{path}: can't be read ({reason}).") from None
+        raise KlayerError(f"{lines.path}: can't be read ({reason}){lines.stray_quote()}.") from None
 
 
 @contextlib.contextmanager
@@ -224,10 +226,7 @@ def _first_that_reads(
                 f"{path}: must hold rows below its heading, but holds none."
             ) from None
         if "invalid utf-8" in str(error):
-            raise KlayerError(
-                f"{path}, {lines.not_utf8()}: texts must be UTF-8: save the file as UTF-8, for example "
-                "with `iconv -f latin1 -t utf-8`."
-            ) from None
+            raise lines.not_utf8() from None
         if "more fields" in str(error) or "new_columns" in str(error):
             raise lines.uneven() from None
     return read(None)

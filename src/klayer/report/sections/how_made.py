@@ -53,7 +53,10 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     info = view.info
     data, machine = info["data"], info["machine"]
     sizes = data["samples"]
-    shape = f"{data['n_features']} features, {len(data['class_names'])} classes"
+    what = {"classification": "class", "multilabel": "label"}.get(view.task, "target")
+    ends = "es" if what == "class" else "s"
+    named = len(data["class_names"])
+    shape = f"{data['n_features']} features, {named} {what}{ends * (named != 1)}"
     if data["image_shape"]:
         shape += f", images of {' × '.join(map(str, data['image_shape']))}"
     parts = ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS if sizes.get(split))

@@ -168,7 +168,7 @@ def _figure(done: list[Row], names: Sequence[str]) -> Figure:
     caption = (
         f"Validation {measure_in(done).word} of every trial against what was searched. Filled: run to "
         "the end; hollow: stopped early or never left chance."
-    )
+    ) + measure_in(done).beyond(map(_score, done))
     return Figure(
         "trials",
         caption,
@@ -189,6 +189,7 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
         {
             "x": row[name] if numeric else _value(row[name]),
             "v": score_in(row),
+            "d": max(measure.floor, _score(row)),  # where it is drawn
             "t": score_in(row, "train"),
             "g": f"stage {row['stage']}",
             "n": row["trial"],
@@ -210,7 +211,7 @@ def _scatter(done: list[Row], name: str, stages: list[str]) -> Panel:
     number = {"format": ".4~g"} if numeric else {}
     encoding = {
         "x": x,
-        "y": channel("v:Q", title=None, scale={"zero": False}, axis={"format": axis_format}),
+        "y": channel("d:Q", title=None, scale={"zero": False}, axis={"format": axis_format}),
         "stroke": channel("g:N", scale=colours, legend=None),
         "fill": channel("g:N", scale=colours, legend=None),
         "fillOpacity": channel("fill:Q", scale=None, legend=None),

@@ -75,16 +75,18 @@ def words_for(units: int) -> int:
 
 
 @compiled
-def philox(block: int, update: int, layer: int, keys: Words, words: Words) -> None:
-    """Write four words: Philox-4x64 of ten rounds (Salmon et al. 2011)."""
-    c0, c1, c2, c3 = np.uint64(block), np.uint64(update), np.uint64(layer), np.uint64(0)
+def philox(update: int, layer: int, keys: Words, words: Words) -> None:
+    """Write blocks of four words: Philox-4x64 of ten rounds (Salmon et al. 2011)."""
     first, second = MULTIPLIERS
-    for i in range(ROUNDS):
-        high0, low0 = high_half(first, c0), low_half(first, c0)
-        high1, low1 = high_half(second, c2), low_half(second, c2)
-        c0, c1 = high1 ^ c1 ^ keys[2 * i], low1
-        c2, c3 = high0 ^ c3 ^ keys[2 * i + 1], low0
-    words[0], words[1], words[2], words[3] = c0, c1, c2, c3
+    for at in range(0, words.size, 4):
+        c0, c1 = np.uint64(at // 4 + 1), np.uint64(update)
+        c2, c3 = np.uint64(layer), np.uint64(0)
+        for i in range(ROUNDS):
+            high0, low0 = high_half(first, c0), low_half(first, c0)
+            high1, low1 = high_half(second, c2), low_half(second, c2)
+            c0, c1 = high1 ^ c1 ^ keys[2 * i], low1
+            c2, c3 = high0 ^ c3 ^ keys[2 * i + 1], low0
+        words[at], words[at + 1], words[at + 2], words[at + 3] = c0, c1, c2, c3
 
 
 @compiled
@@ -93,8 +95,7 @@ def drop(x: Array, y: Array, words: Words, update: int, layer: int, keys: Words)
 
     There is a byte for each unit in ``words`` after the first word, which rounds the threshold.
     """
-    for block in range(words.size // 4):
-        philox(block + 1, update, layer, keys, words[4 * block : 4 * block + 4])
+    philox(update, layer, keys, words)
     rate = keys[2 * ROUNDS + (1 if layer == 0 else 0)]
     threshold = min(255, int((rate + (words[0] >> TO_24_BITS)) >> TO_BYTE))
     keep(x, y, words, threshold)
