@@ -169,3 +169,85 @@ def test_an_object_that_lacks_something_is_told_what(make, message):
 
 class Bare:
     params = {"a": np.ones(2)}  # noqa: RUF012
+
+
+class Line:
+    """A model that knows its arrays by two names, and can be made of others."""
+
+    def __init__(self, **arrays):
+        self.W, self.b = arrays.get("W", np.ones((2, 3))), arrays.get("b", np.zeros(3))
+        self.params = {"W": self.W, "b": self.b}
+
+    def loss(self, x, factor=1.0):
+        r = x @ self.W + self.b
+        return (r**2).sum(), {"W": factor * 2 * x.T @ r, "b": 2 * r.sum(axis=0)}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.5, "wrong")])
+def test_a_model_that_knows_its_arrays_by_two_names_keeps_them(factor, verdict):
+    """Complex numbers are tried in arrays of their own: afterwards the model's own must be back."""
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    model = Line()
+    check = check_gradients(*from_model(model, x, factor))
+    assert check.verdict == verdict
+    assert all(row.checked == row.size for row in check.rows)
+    assert model.params["W"] is model.W
+
+
+class Copies(Line):
+    """A model that shows copies of its arrays."""
+
+    params = property(lambda self: {"W": self.W.copy(), "b": self.b.copy()}, lambda *_: None)
+
+
+class Numbers:
+    """A model with a bias that is a mere number."""
+
+    def __init__(self):
+        self.params = {("w", 1): np.ones(2), ("b", 1): 0.0}
+
+    def loss(self, x):
+        r = x @ self.params["w", 1] + self.params["b", 1]
+        return (r**2).sum(), {("w", 1): 2 * x.T @ r, ("b", 1): 2 * r.sum()}
+
+
+def test_parameters_may_be_numbers_under_keys_of_several_parts():
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    check = check_gradients(*from_model(Numbers(), x))
+    assert [row.name for row in check.rows] == ["w1", "b1"]
+    assert check.verdict == "right"
+
+
+def test_arrays_that_the_model_does_not_calculate_with_are_refused():
+    x = np.ones((5, 2))
+    fixed = np.ones((2, 3))
+    fixed.flags.writeable = False
+    nothing = Line()
+    nothing.params = None
+    twice = np.ones((3, 3))
+    for model, message in (
+        (Copies(), "'W' must be the model's own array"),
+        (Line(W=fixed), "'W' must be an array that can be written to, but is read-only"),
+        (nothing, "Line must keep its arrays in `params`, but that is None"),
+    ):
+        with pytest.raises(KlayerError, match=message):
+            check_gradients(*from_model(model, x))
+    tied = Line()
+    tied.params = {"W": twice, "b": twice}
+
+    def loss(model):
+        return (model.params["W"] * model.params["b"]).sum(), {"W": twice, "b": twice}
+
+    with pytest.raises(KlayerError, match="no array under two names"):
+        check_gradients(*from_model(tied, loss=loss))
+
+
+def test_a_loss_that_nothing_could_be_compared_of_is_not_right():
+    """It follows its parameters at the first calls only."""
+    calls = [0]
+
+    def deaf(params):
+        calls[0] += 1
+        return (params["a"] ** 2).sum() if calls[0] < 7 else 1.0, {"a": 2 * params["a"]}
+
+    assert check_gradients(deaf, {"a": np.ones(3)}).verdict != "right"

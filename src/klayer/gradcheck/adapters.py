@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from klayer.errors import KlayerError
-from klayer.gradcheck.structure import Structure, flatten, is_container
+from klayer.gradcheck.structure import Structure, flatten, is_container, joined
 
 __all__ = ["from_model", "from_step"]
 
@@ -200,6 +200,12 @@ class _Held:
                 "or pass a function that returns the model's arrays."
             )
         self._model, self._get = model, params
+        self._own: dict[str, Any] = {}  # the arrays that complex ones stand for
+        if self._current() is None:
+            raise KlayerError(
+                f"{type(model).__name__} must keep its arrays in `params`, but that is None: name "
+                "another attribute, or pass a function that returns the model's arrays."
+            )
         self.structure = Structure(self._current())
 
     def _current(self) -> Any:
@@ -222,20 +228,31 @@ class _Held:
         if any(np.iscomplexobj(value) for value in new.values()):
             # Arrays of floats take no complex numbers: others stand in their place in the containers.
             for container, key, path in _places(self._current(), ""):
+                self._own.setdefault(path, container[key])
                 container[key] = np.array(new[path])
             return
-        for container, key, _ in _places(self._current(), ""):
+        for container, key, path in _places(self._current(), ""):
             if isinstance(container[key], np.ndarray) and container[key].dtype.kind == "c":
-                container[key] = np.array(container[key].real)  # from a complex call before
+                container[key] = self._own[path]  # the model may know it by another name, too
+            elif np.isscalar(container[key]):
+                container[key] = np.array(new[path])
         for name, leaf in self.leaves().items():
             if hasattr(leaf, "detach"):
                 leaf.data.copy_(leaf.data.new_tensor(new[name]))
-            elif isinstance(leaf, np.ndarray):
+            elif isinstance(leaf, np.ndarray) and leaf.flags.writeable:
                 leaf[...] = new[name]
             else:
+                is_ = "read-only" if isinstance(leaf, np.ndarray) else type(leaf).__name__
                 raise KlayerError(
                     f"the model's parameter {name!r} must be an array that can be written to, but is "
-                    f"{type(leaf).__name__}."
+                    f"{is_}."
+                )
+        for name, leaf in self.leaves().items():
+            value = np.asarray(_numpy(leaf))
+            if not np.array_equal(value, np.asarray(new[name]).astype(value.dtype)):
+                raise KlayerError(
+                    f"the model's parameter {name!r} must be the model's own array, but what is written "
+                    "to it is not there afterwards: return no copy, and no array under two names."
                 )
 
     def forget_gradients(self) -> None:
@@ -279,7 +296,7 @@ def _places(value: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
         return
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, one in list(items):
-        inner = f"{path}.{key}" if path else str(key)
+        inner = joined(path, key)
         if is_container(one):
             yield from _places(one, inner)
         else:

@@ -390,8 +390,16 @@ def _nothing_depends(places: list[_At]) -> bool:
     return all(row.verdict == "zero" for place in places for row in place.rows)
 
 
+def _nothing_compared(places: list[_At]) -> bool:
+    """Whether each entry, at each point, agrees with the slope on one side only."""
+    rows = [row for place in places for row in place.rows]
+    return not any(row.checked or row.nearby or row.direction_error is not None for row in rows)
+
+
 def _verdict(rows: Sequence[Row], places: list[_At]) -> str:
     verdicts = {row.verdict for row in rows}
+    if verdicts == {"right"} and _nothing_compared(places):
+        return "undecided"
     if _nothing_depends(places):  # that proves no backward pass
         return "undecided"
     return next((one for one in ("wrong", "undecided") if one in verdicts), "right")
@@ -478,6 +486,11 @@ def _undecided(rows: Sequence[Row], places: list[_At]) -> Iterator[str]:
         yield (
             "the loss depends on none of the arrays here, and every gradient is zero: that proves "
             "nothing. Check at other parameters."
+        )
+    if _nothing_compared(places) and {row.verdict for row in rows} == {"right"}:
+        yield (
+            "undecided: every entry agrees with a slope on one side alone, so nothing was compared. "
+            "Does the loss follow the parameters that it is given?"
         )
     left_out = [row for row in rows if row.verdict == "undecided" and not row.checked]
     drowned = [row for row in rows if row.verdict == "undecided" and row.checked]

@@ -14,7 +14,7 @@ import numpy as np
 
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["ONE_ARRAY", "Structure", "flatten", "is_container"]
+__all__ = ["ONE_ARRAY", "Structure", "flatten", "is_container", "joined"]
 
 # The name of an array that stands alone.
 ONE_ARRAY = "params"
@@ -46,8 +46,10 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from zip(names, value, strict=True)
 
 
-def _joined(path: str, key: Any) -> str:
-    """Return the path of an entry; a key may be a number, or several: ``("W", 1)`` is ``W.1``."""
+def joined(path: str, key: Any) -> str:
+    """Return the path of an entry; a key may be a number, or several: ``("W", 1)`` is ``W1``."""
+    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int):
+        key = f"{key[0]}{key[1]}"
     parts = key if isinstance(key, tuple) else (key,)
     return ".".join([*([path] if path else []), *map(str, parts)])
 
@@ -69,7 +71,7 @@ def flatten(value: Any, what: str = "params", path: str = "") -> dict[str, Any]:
         return {path or ONE_ARRAY: value}
     leaves: dict[str, Any] = {}
     for key, one in _items(value):
-        for name, leaf in flatten(one, what, _joined(path, key)).items():
+        for name, leaf in flatten(one, what, joined(path, key)).items():
             if name in leaves:
                 raise KlayerError(f"`{what}` holds two arrays called {name!r}: rename one.")
             leaves[name] = leaf
@@ -101,7 +103,7 @@ class Structure:
     def _build(self, like: Any, arrays: Mapping[str, Any], path: str) -> Any:
         if not is_container(like):
             return arrays[path or ONE_ARRAY]
-        parts = {key: self._build(one, arrays, _joined(path, key)) for key, one in _items(like)}
+        parts = {key: self._build(one, arrays, joined(path, key)) for key, one in _items(like)}
         if isinstance(like, Mapping):
             return parts
         if hasattr(like, "_fields"):  # a named tuple
