@@ -1,9 +1,10 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from klayer.train import Batches, Engine
+from klayer.train import Batches
 from klayer.train.blocks import HELD, Blocks, spans
 from klayer.train.feed import Rows
 
@@ -38,12 +39,12 @@ def test_a_block_is_gathered_once_for_all_threads(monkeypatch):
 
     monkeypatch.setattr(blocks, "_gather", counted)
 
-    def ask(_, ws):
-        at_the_start.wait()
+    def ask(_):
+        at_the_start.wait(60)
         return [blocks.get((t, t + 2)) for t in range(0, 2 * HELD, 2)]
 
-    with Engine(4) as engine:
-        found = engine.map(ask, range(4))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(4)))
     assert sorted(gathered) == sorted(set(gathered))
     assert all(one is other for some in found for one, other in zip(some, found[0], strict=True))
 
