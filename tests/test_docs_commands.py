@@ -99,6 +99,10 @@ def place(runs, tmp_path, monkeypatch):
     for name in ("cat.png", "dog.png"):
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / name)
     shutil.copy(ROOT / "examples" / "gradcheck_numpy.py", tmp_path / "my_model.py")
+    (tmp_path / "handed_in").mkdir()
+    handed_in = (tmp_path / "my_model.py").read_text(encoding="utf-8")
+    handed_in += "\n\ndef model():\n    return correct()\n"
+    (tmp_path / "handed_in" / "ada.py").write_text(handed_in, encoding="utf-8")
     return tmp_path
 
 
