@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from klayer.report.comparisons import ArmComparison, Comparisons, Effect
+from klayer.report.ladder import steps_said
 from klayer.report.layout import Group
 from klayer.report.run_view import ArmView, RunView, compare_arms
-from klayer.report.table import p_text
+from klayer.report.words import (
+    MOST_NAMED,
+    THIN,
+    Sentence,
+    capital,
+    in_numbers,
+    interval_said,
+    is_shown,
+    listed,
+    p_said,
+    plural,
+)
 from klayer.study.factors import Factor
-from klayer.study.measure import Measure
-from klayer.study.statistics import Comparison, Estimate, holm
+from klayer.study.statistics import holm
 
-__all__ = ["Sentence", "answer", "conclusion", "effect", "overall"]
+__all__ = ["answer", "conclusion", "effect", "overall"]
 
-THIN = "\u202f"
-# So many arms or levels are named in one sentence; of more it says how many there are.
-MOST_NAMED = 4
 # Claims on the first screen.
 MOST_SHORT = 3
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A statement; where the data don't carry it, it says that something is not shown."""
-
-    text: str
-    carried: bool = True
-    short: str = ""  # for the first screen; empty if it doesn't belong there
-
-
-def _p(result: Comparison) -> str:
-    value = p_text(result.p if result.p_holm is None else result.p_holm)
-    text = f"p {value}" if value.startswith("<") else f"p = {value}"
-    return text.replace(" ", "\u00a0")
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n} {word}" + ("" if n == 1 else "s")
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
-
-
-def _shown(result: Comparison) -> bool:
-    return result.verdict != "not told apart"
 
 
 # The first screen.
@@ -69,13 +45,13 @@ def overall(view: RunView) -> str:
     if not records:
         return ""
     seeds = sorted({len(arm.records) for arm in arms})
-    many = _plural(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    text = f"{_plural(len(records), 'network')}: {_plural(len(arms), 'arm')}, {many} each."
+    many = plural(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    text = f"{plural(len(records), 'network')}: {plural(len(arms), 'arm')}, {many} each."
     states = {"at chance": "never left chance", "diverged": "diverged"}
     counts = {state: sum(record.state == state for record in records) for state in states}
     told = [f"{counts[state]} {words}" for state, words in states.items() if counts[state]]
     if told:
-        text += f" {_list(told)}."
+        text += f" {listed(told)}."
     elif view.task == "classification":
         text += " All of them left chance."
     if view.constant:
@@ -93,12 +69,12 @@ def _top(view: RunView) -> list[str]:
     ties = [arm for arm in arms if arm.cell.result.mean == best]
     top, result = ties[0], ties[0].cell.result
     if len(view.with_results) == 1:
-        line = _capital(view.judged)
+        line = capital(view.judged)
     elif len(ties) > 1:
         tied = f"{_number(len(ties))} of {len(view.with_results)} arms tie"
         line = f"{tied} for the highest mean {view.judged}"
         if len(ties) <= MOST_NAMED:
-            line += f" ({_list([arm.label for arm in ties])})"
+            line += f" ({listed([arm.label for arm in ties])})"
     else:
         line = f"The highest mean {view.judged} has {top.label}"
     line += f": {measure.show(result.mean)}"
@@ -126,7 +102,7 @@ def _none(view: RunView) -> list[str]:
         states = {"at chance": "left chance", "diverged": "stayed finite"}
         kinds = {one.state for one in view.records}
         became = " and ".join(words for state, words in states.items() if state in kinds)
-        return [f"None of the {_plural(len(view.records), 'network')} {became}."]
+        return [f"None of the {plural(len(view.records), 'network')} {became}."]
     most = max(view.with_results, key=lambda arm: arm.cell.trained / max(1, arm.cell.n))
     return [
         f"There is no arm of which every network left chance. Most did with {most.label}: "
@@ -137,11 +113,11 @@ def _none(view: RunView) -> list[str]:
 def _near(top: ArmView, others: list[ArmView]) -> str:
     """Say which arms the best one is not told apart from."""
     results = holm([compare_arms(top, arm) for arm in others])
-    near = [arm.label for arm, one in zip(others, results, strict=True) if not _shown(one)]
+    near = [arm.label for arm, one in zip(others, results, strict=True) if not is_shown(one)]
     if not near:
         return f"It is told apart from all {len(others)} others." if len(others) > 1 else ""
     if len(near) <= MOST_NAMED:
-        return f"Not told apart from it: {_list(near)}."
+        return f"Not told apart from it: {listed(near)}."
     if len(near) == len(others):
         return f"None of the {len(others)} others is told apart from it."
     return f"{len(near)} of the {len(others)} others are not told apart from it."
@@ -161,6 +137,8 @@ def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
     A claim is made where the corrected p-value is below 0.05. Where the numbers don't carry the claim,
     the sentence says that it isn't shown, and what these seeds could have shown.
     """
+    if view.ladder:
+        return steps_said(view, found)
     sentences: list[Sentence] = []
     for factor in view.factors:
         if factor.name == "batch_norm" and {"depth", "hidden", "init"} & {
@@ -186,8 +164,8 @@ def _effects(view: RunView, found: Comparisons, factor: Factor) -> list[Sentence
     """Say what the levels of one factor do, averaged over all that else varies."""
     effects = [one for one in found.effects if one.factor == factor]
     tested = [one for one in effects if one.result.difference.n > 1]
-    shown = [one for one in tested if _shown(one.result)]
-    rest = [one for one in tested if not _shown(one.result)]
+    shown = [one for one in tested if is_shown(one.result)]
+    rest = [one for one in tested if not is_shown(one.result)]
     sentences = []
     if shown:
         shown.sort(key=lambda one: -abs(one.result.difference.mean or 0))
@@ -197,7 +175,7 @@ def _effects(view: RunView, found: Comparisons, factor: Factor) -> list[Sentence
             text += f"; and {len(shown) - MOST_NAMED} more, in the tables"
         text += _averaged(view, shown[0])
         short = told[0] + (f"; {told[1]}" if len(told) > 1 else "")
-        sentences.append(Sentence(f"{_capital(text)}.", short=f"{_capital(short)}."))
+        sentences.append(Sentence(f"{capital(text)}.", short=f"{capital(short)}."))
     if rest:
         sentences.append(_not_shown(view, factor, rest, alone=not shown))
     single = [one for one in effects if one.result.difference.n == 1]
@@ -206,7 +184,9 @@ def _effects(view: RunView, found: Comparisons, factor: Factor) -> list[Sentence
             f"{one.factor.label(one.level)} {view.measure.amount(one.result.difference.mean)}"
             for one in single[:MOST_NAMED]
         ]
-        text = f"Against {_level(factor)}, with one seed and so without an interval: {_list(told)}."
+        text = (
+            f"Against {_level(factor)}, with one seed and so without an interval: {listed(told)}."
+        )
         sentences.append(Sentence(text, carried=False, short=text))
     return sentences + _left_chance(factor, effects)
 
@@ -221,7 +201,7 @@ def _told(view: RunView, one: Effect) -> str:
     by = measure.amount(result.difference.mean, sign=False)
     return (
         f"with {one.factor.label(one.level)}, {view.judged} is {by} {result.verdict} than with "
-        f"{_level(one.factor)} {_numbers(result, measure)}"
+        f"{_level(one.factor)} {in_numbers(result, measure)}"
     )
 
 
@@ -231,9 +211,9 @@ def _averaged(view: RunView, one: Effect) -> str:
         return ""
     others = [factor.plural for factor in view.factors if factor != one.factor]
     if one.used == len(one.cells):
-        return f": means over {one.used} settings of {_list(others)}"
+        return f": means over {one.used} settings of {listed(others)}"
     return (
-        f": means over those {one.used} of {len(one.cells)} settings of {_list(others)} with which "
+        f": means over those {one.used} of {len(one.cells)} settings of {listed(others)} with which "
         "every network left chance"
     )
 
@@ -242,16 +222,16 @@ def _not_shown(view: RunView, factor: Factor, rest: list[Effect], *, alone: bool
     measure = view.measure
     named = [
         f"{one.factor.label(one.level)} ({measure.amount(one.result.difference.mean)}, interval "
-        f"{_interval(one.result.difference, measure)})"
+        f"{interval_said(one.result.difference, measure)})"
         for one in rest[:MOST_NAMED]
     ]
     if len(rest) > MOST_NAMED:
         named.append(f"{len(rest) - MOST_NAMED} more")
     what = "No difference" if alone else "No further difference"
-    text = f"{what} in {view.judged} to {_level(factor)} is shown for {_list(named)}"
+    text = f"{what} in {view.judged} to {_level(factor)} is shown for {listed(named)}"
     if all(one.result.identical for one in rest):
-        same = _list([one.factor.label(one.level) for one in rest[:MOST_NAMED]])
-        text = f"{_capital(_level(factor))} and {same} have the same {view.judged}, seed by seed."
+        same = listed([one.factor.label(one.level) for one in rest[:MOST_NAMED]])
+        text = f"{capital(_level(factor))} and {same} have the same {view.judged}, seed by seed."
         return Sentence(text, carried=False, short=text if alone else "")
     if all(one.result.p is None for one in rest):
         text += (
@@ -263,7 +243,7 @@ def _not_shown(view: RunView, factor: Factor, rest: list[Effect], *, alone: bool
     ):
         # An interval is of one comparison alone, and this one leaves 0 out.
         least = min((one.result for one in rest), key=lambda one: 1.0 if one.p is None else one.p)
-        text += f", after Holm's correction for all of them ({_p(least)} at the least)"
+        text += f", after Holm's correction for all of them ({p_said(least)} at the least)"
     smallest = max((one.result.smallest_shown or 0.0 for one in rest), default=0.0)
     n = rest[0].result.n
     if smallest:
@@ -279,14 +259,14 @@ def _left_chance(factor: Factor, effects: list[Effect]) -> list[Sentence]:
     told, carried = [], False
     for one in effects:
         if one.trained[0] != one.trained[1]:
-            carried |= any(_shown(c.result) for c in one.cells if c.result.test == "Fisher")
+            carried |= any(is_shown(c.result) for c in one.cells if c.result.test == "Fisher")
             told.append(f"{one.trained[1]} of {one.networks} with {factor.label(one.level)}")
     if not told:
         return []
     first = next(one for one in effects if one.trained[0] != one.trained[1])
     text = (
         f"Networks that left chance: {first.trained[0]} of {first.networks} with {_level(factor)}, "
-        f"{_list(told[:MOST_NAMED])}{_tests(effects)}."
+        f"{listed(told[:MOST_NAMED])}{_tests(effects)}."
     )
     return [Sentence(text, carried, short=text if carried else "")]
 
@@ -295,15 +275,15 @@ def _tests(effects: Sequence[Effect]) -> str:
     """Say in how many comparisons of the tables the numbers that left chance differ."""
     all_cells = [c for one in effects for c in one.cells]
     cells = [one for one in all_cells if one.result.test == "Fisher"]
-    shown = [one for one in cells if _shown(one.result)]
+    shown = [one for one in cells if is_shown(one.result)]
     if not cells:
         return ""
     if len(all_cells) == 1:
-        return f" (Fisher's exact test, {_p(cells[0].result)})"
+        return f" (Fisher's exact test, {p_said(cells[0].result)})"
     least = min(cells, key=lambda one: one.result.p_holm or 1.0)
     return (
         f"; arm by arm, Fisher's exact test shows a difference in {len(shown)} of "
-        f"{_plural(len(cells), 'comparison')} after Holm's correction (the least {_p(least.result)})"
+        f"{plural(len(cells), 'comparison')} after Holm's correction (the least {p_said(least.result)})"
     )
 
 
@@ -314,17 +294,6 @@ def effect(found: Comparisons, group: Group) -> str:
     return " ".join(_about(one) for one in inside[: MOST_NAMED + 2])
 
 
-def _interval(found: Estimate, measure: Measure) -> str:
-    return f"{measure.difference(found.low)} to {measure.difference(found.high)}"
-
-
-def _numbers(result: Comparison, measure: Measure) -> str:
-    """Write the interval of a paired difference, the number of seeds and p."""
-    found = f"95{THIN}% interval {_interval(result.difference, measure)}"
-    test = f", {_p(result)}" if result.p is not None else ""
-    return f"({found}; {_plural(result.n, 'seed')}{test})"
-
-
 def _about(one: ArmComparison) -> str:
     """Say what one comparison shows."""
     result, measure, factor = one.result, one.b.measure, one.factor
@@ -332,19 +301,19 @@ def _about(one: ArmComparison) -> str:
     if result.test == "Fisher":
         return (
             f"With {b}, {result.trained[1]} of {result.n} seeds left chance; "
-            f"with {a}, {result.trained[0]} (Fisher's exact test, {_p(result)})."
+            f"with {a}, {result.trained[0]} (Fisher's exact test, {p_said(result)})."
         )
     if result.identical:
-        return f"{_capital(b)} and {a} have the same values, seed by seed."
+        return f"{capital(b)} and {a} have the same values, seed by seed."
     if result.test == "paired t":
-        test = f", paired t, {_p(result)}" if result.p is not None else ""
+        test = f", paired t, {p_said(result)}" if result.p is not None else ""
         text = (
-            f"{_capital(b)} against {a}: {measure.amount(result.difference.mean)} (95{THIN}% interval "
-            f"{_interval(result.difference, measure)}, n\u00a0=\u00a0{result.n}{test})."
+            f"{capital(b)} against {a}: {measure.amount(result.difference.mean)} (95{THIN}% interval "
+            f"{interval_said(result.difference, measure)}, n\u00a0=\u00a0{result.n}{test})."
         )
-        return text if _shown(result) else f"{text} No difference is shown."
+        return text if is_shown(result) else f"{text} No difference is shown."
     if result.n < 2:
-        return f"{_capital(b)} against {a}: one seed, so no interval."
+        return f"{capital(b)} against {a}: one seed, so no interval."
     became = (
         "No seed of either left chance" if result.trained == (0, 0) else "All seeds left chance"
     )
@@ -377,13 +346,13 @@ def _baseline(view: RunView, found: Comparisons) -> list[Sentence]:
         by = measure.amount(result.difference.mean)
         if result.test == "Fisher":
             text = f"{where}: {_about(one)}"
-        elif _shown(result):
+        elif is_shown(result):
             verb = "raises" if result.verdict == "higher" else "lowers"
             by = measure.amount(result.difference.mean, sign=False)
-            text = f"{where}, {series} {verb} {view.judged} by {by} {_numbers(result, measure)}."
+            text = f"{where}, {series} {verb} {view.judged} by {by} {in_numbers(result, measure)}."
         else:
-            text = f"{where}, no effect of {series} is shown: {by} {_numbers(result, measure)}."
-        sentences.append(Sentence(text, _shown(result), short=text if _shown(result) else ""))
+            text = f"{where}, no effect of {series} is shown: {by} {in_numbers(result, measure)}."
+        sentences.append(Sentence(text, is_shown(result), short=text if is_shown(result) else ""))
     if sentences and not any(one.carried for one in sentences):
         sentences[0] = Sentence(sentences[0].text, carried=False, short=sentences[0].text)
     return sentences
@@ -396,8 +365,8 @@ def _depth(view: RunView, found: Comparisons) -> list[Sentence]:
     for series, result in found.interactions.items():
         assert factor is not None
         shallow, deep = factor.labels[0], factor.labels[-1]
-        numbers = f"{measure.amount(result.difference.mean)} {_numbers(result, measure)}"
-        if _shown(result):
+        numbers = f"{measure.amount(result.difference.mean)} {in_numbers(result, measure)}"
+        if is_shown(result):
             more = "more" if result.verdict == "higher" else "less"
             text = (
                 f"{series} gains {more} in the {deep} than in the {shallow} network{at}: {numbers}."
@@ -407,7 +376,7 @@ def _depth(view: RunView, found: Comparisons) -> list[Sentence]:
                 f"That {series} gains more in the {deep} than in the {shallow} network is not shown"
                 f"{at}: {numbers}."
             )
-        sentences.append(Sentence(text, _shown(result)))
+        sentences.append(Sentence(text, is_shown(result)))
     return sentences
 
 
@@ -425,7 +394,7 @@ def _elsewhere(view: RunView, found: Comparisons) -> list[Sentence]:
         if with_bn:
             text += f" ({_reach(view, one)})"
         text += f", {without} of {one.networks} without"
-        carried = any(_shown(c.result) for c in one.cells if c.result.test == "Fisher")
+        carried = any(is_shown(c.result) for c in one.cells if c.result.test == "Fisher")
         if without == with_bn:
             carried = False
         text += f"{_tests([one])}."
@@ -455,7 +424,7 @@ def _exceptions(view: RunView) -> list[Sentence]:
     texts = []
     if stuck and view.factor("batch_norm"):
         saved = "Batch normalisation doesn't save every network."
-        texts.append(f"{saved} Never left chance: {_list(_some(stuck))}.")
+        texts.append(f"{saved} Never left chance: {listed(_some(stuck))}.")
     apart = [arm for arm in view.with_results if arm.cell.kind == "mixed" or arm.cell.far_apart]
     if apart:
         told = "; ".join(_some([f"{arm.label}: {arm.describe()}" for arm in apart]))
