@@ -62,7 +62,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Settings that come with klayer, in the place of a file: small, best or patient (for cifar10).",
+            help="Settings that come with klayer, in the place of a file: small, best, patient (for "
+            "cifar10).",
             autocompletion=complete_settings,
         ),
     ] = None,

@@ -600,14 +600,15 @@ class Run(Told):
             each, standardiser = [weights.of(record) for record in records], self.standardiser
         except Damaged as error:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
-        arrays = [
+        params, running = (
             {key: np.concatenate([one[key] for one in group]) for key in group[0]}
             for group in zip(*each, strict=True)
-        ]
+        )
         try:
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
-            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            network = weights.network
+            return Model(network, params, running, standardiser, names, targets, encoder)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 
