@@ -163,7 +163,9 @@ def test_toml_on_a_page_is_a_study_that_can_be(page, text):
     assert load("digits").name == "digits"
 
 
-PYTHON = [page for page in PAGES if any(not one.startswith(">>>") for one in blocks(page, "python"))]
+PYTHON = [
+    page for page in PAGES if any(not one.startswith(">>>") for one in blocks(page, "python"))
+]
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
