@@ -38,6 +38,7 @@ _HOMES = {
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",
+    "reliability": "klayer.calibration",
     "Bars": "klayer.study",
     "Run": "klayer.study",
     "Study": "klayer.study",

@@ -24,6 +24,7 @@ _NOT = {
     "average_share",
     "snapshots",
     "augment",
+    "calibration",  # calibrate
 }
 _OF_CLASSES, _OF_NUMBERS = {"smoothing"}, {"huber_delta", "quantiles"}
 

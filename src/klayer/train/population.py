@@ -33,7 +33,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
-from klayer.train.state_checks import require_fitting, require_measure
+from klayer.train.state_checks import require_calibration, require_fitting, require_measure
 from klayer.train.told import Faces
 
 __all__ = ["Member", "Population"]
@@ -144,6 +144,7 @@ class Population(Faces):
         self.course = replace(settings.course(self.updates_per_epoch), start=start)
         self.total_updates = self.course.total
         require_measure(self)
+        require_calibration(self)
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
@@ -173,9 +174,9 @@ class Population(Faces):
     def _watch(self) -> None:
         """Begin what early stopping remembers, at the start of a course."""
         state = self.state
-        if self.settings.early_stopping != "none" and not state.marks:
+        if self.settings.early_stopping != "none" and "best" not in state.marks:
             state.copies["best"] = copied(state.params, state.running)
-            state.marks = {name: np.full(len(self), first) for name, first in MARKS.items()}
+            state.marks |= {name: np.full(len(self), first) for name, first in MARKS.items()}
 
     def _strategy(self, W1: Array) -> dict[str, Any]:
         """Choose who carries out the updates, and how many of the first layer's at once."""
@@ -208,6 +209,11 @@ class Population(Faces):
             )
             if needed
         )
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a temperature of each network is still to be found, at the end."""
+        return self.settings.calibration != "none" and self.state.temperatures is None
 
     @property
     def average_from(self) -> int:
@@ -307,6 +313,8 @@ class Population(Faces):
             dataset.targets,
             dataset.encoder,
         )
+        if self.state.temperatures is not None:
+            model = model.at_temperatures(self.state.temperatures)
         return model.take(range(len(self)) if lanes is None else lanes)
 
     @property
