@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "src"
 # From the ground up; `gradcheck` checks what `train` trains, and a study may begin with it.
 ROOMS = (
     *("errors", "printable", "files", "shown", "progress", "data", "nn", "model", "train"),
-    *("gradcheck", "study", "estimator", "report", "cli", "__main__"),
+    *("gradcheck", "study", "export", "estimator", "report", "cli", "__main__"),
 )
 
 
