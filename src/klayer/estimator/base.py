@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -17,17 +16,16 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
+from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_settings
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
     SETTINGS,
     Engine,
-    Feed,
     Member,
     Population,
     Settings,
-    Trainer,
     TrainingState,
 )
 
@@ -112,19 +110,29 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         With the same rows and ``schedule="constant"``, two calls give bit for bit what one with twice
         the ``epochs`` gives; other schedules begin a new cycle with each call.
         """
-        return self._fit(X, y, sample_weight, None, None, go_on=True, **more)
+        return self._fit(X, y, sample_weight, go_on=True, **more)
 
-    def _fit(
+    def _fit(self, *given: Any, go_on: bool, **more: Any) -> Self:
+        training = self._begin(*given, go_on=go_on, feeds=Feeds(), **more)
+        with Meter(None if self.verbose else "off") as meter:
+            meter.begin(f"{type(self).__name__}: {len(training.population)} networks", 1.0)
+            train_in_lockstep([training], Engine(self._workers()), meter.move)
+        training.end()
+        return self
+
+    def _begin(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        X_val: ArrayLike | None,
-        y_val: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
         *,
         go_on: bool,
+        feeds: Feeds,
         **more: Any,
-    ) -> Self:
+    ) -> Training:
+        """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
         rows, labels = validate_data(
             self,
@@ -153,17 +161,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 self, X_val, y_val, reset=False, dtype=(np.float64, np.float32), multi_output=True
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
-        self._train(rows, targets, weights, validation, going_on)
-        return self
+        population = self._population(rows, targets, weights, validation, going_on, feeds)
+        return Training(self, population)
 
-    def _train(
+    def _population(
         self,
         rows: Array,
         targets: Array,
         weights: Array | None,
         validation: Rows | None,
         going_on: bool,
-    ) -> None:
+        feeds: Feeds,
+    ) -> Population:
         settings = self._settings()
         seeds = self._seeds(going_on)
         if settings.early_stopping != "none" and validation is None:
@@ -189,42 +198,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             }
         )
         members = [Member(settings, int(seed)) for seed in seeds]
-        population = Population(Feed(dataset, settings.dtype), members, state)
-        self._run(population)
+        return Population(feeds.of(dataset, settings.dtype), members, state)
+
+    def _end(self, population: Population) -> None:
+        """Take what has been trained."""
         if not population.alive:
             raise KlayerError(
                 f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
                 "lr_max."
             )
-        self._state, self._own_seeds = population.state, seeds
+        self._state = population.state
+        self._own_seeds = np.array([member.seed for member in population.members])
         self.model_ = in_double(population.model(population.alive))
         self.history_ = population.curves()
         self.n_iter_ = int(population.state.update)
-
-    def _run(self, population: Population) -> None:
-        started, state = time.monotonic(), population.state
-        trainer = Trainer(population, Engine(self._workers()))
-        with Meter(None if self.verbose else "off") as meter:
-            meter.begin(
-                f"{type(self).__name__}: {len(population)} networks", population.total_updates
-            )
-            for point in population.record_points():
-                if point < state.update or point in state.recorded:
-                    continue
-                trainer.train(point, on_progress=meter.move)
-                late = self.time_limit and time.monotonic() - started >= self.time_limit
-                stop = self.callback is not None and self.callback(self, self._point(population))
-                if late or stop is True or not population.training:
-                    break
-
-    @staticmethod
-    def _point(population: Population) -> dict[str, Any]:
-        """Return the newest point of the curves: a value for each network."""
-        state = population.state
-        latest = {
-            name: values[:, len(state.recorded) - 1] for name, values in state.history.items()
-        }
-        return {"update": state.update, **latest}
 
     def _settings(self) -> Settings:
         """Return the settings that the parameters ask for; a wrong one is named as it is."""
