@@ -115,13 +115,7 @@ class Population(Faces):
         if not members:
             raise KlayerError("a population needs at least one network, but got none.")
         self.settings = settings = members[0].settings
-        for p, member in enumerate(members):
-            if member.settings.shared != settings.shared:
-                raise KlayerError(
-                    "the networks of a population must share all settings but seed, "
-                    f"{', '.join(Settings.per_network())}, but network {p} has "
-                    f"{_difference(member.settings, settings)}."
-                )
+        _require_shared(members)
         feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
@@ -282,6 +276,30 @@ class Population(Faces):
         members = [self.members[p] for p in chosen]
         return Population(self.feed, members, self.state.take(chosen), self.chunk)
 
+    def going_on(self) -> Population:
+        """Return the population at the start of another course: see :meth:`TrainingState.going_on`."""
+        return Population(self.feed, self.members, self.state.going_on(), self.chunk)
+
+    @classmethod
+    def join(cls, populations: Sequence[Population]) -> Population:
+        """Return one population of the networks of several, in their order: the inverse of :meth:`take`.
+
+        Raises
+        ------
+        KlayerError
+            If they don't share their feed, and all else that the networks of a population share.
+        """
+        feeds = {id(one.feed.original): one.feed.original for one in populations}
+        if len(feeds) != 1:
+            raise KlayerError(
+                "populations can be joined that share one feed, but got "
+                f"{len(feeds) or 'no'} feeds: make one Feed, and each population with it."
+            )
+        members = [member for one in populations for member in one.members]
+        _require_shared(members)
+        state = TrainingState.join([one.state for one in populations])
+        return cls(next(iter(feeds.values())), members, state)
+
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
         return self._model(*self.state.weights(), lanes)
@@ -405,6 +423,17 @@ class Population(Faces):
             some = self.alive if lanes is None else lanes
             engine.map(run, slices(some, min(self.chunk, max(1, share))))
         return values
+
+
+def _require_shared(members: Sequence[Member]) -> None:
+    settings = members[0].settings
+    for p, member in enumerate(members):
+        if member.settings.shared != settings.shared:
+            raise KlayerError(
+                "the networks of a population must share all settings but seed, "
+                f"{', '.join(Settings.per_network())}, but network {p} has "
+                f"{_difference(member.settings, settings)}."
+            )
 
 
 def _difference(one: Settings, other: Settings) -> str:

@@ -125,9 +125,9 @@ class TrainingState:
         return self.marks.get("temperature")
 
     @property
-    def _standing(self) -> tuple[Any, ...]:
-        """What all networks of a population have in common."""
-        return self.start, self.update, self.recorded, self.at_once, self.backend
+    def standing(self) -> tuple[Any, ...]:
+        """What all networks of a population have in common: states can be joined that agree in it."""
+        return self.start, self.update, tuple(self.recorded), self.at_once, self.backend
 
     def take(self, lanes: Lanes) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
@@ -164,7 +164,7 @@ class TrainingState:
             raise KlayerError("at least one state is needed, but got none to join.")
         first = states[0]
         for state in states:
-            if state._standing != first._standing:
+            if state.standing != first.standing:
                 raise KlayerError(
                     "states are joined at one update, with the same recorded points, updates at once "
                     f"and backend, but got update {state.update} ({state.backend}) beside "
