@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
-from klayer.estimator.parameters import of_settings
+from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
@@ -28,22 +28,12 @@ from klayer.train import (
     Settings,
     TrainingState,
 )
+from klayer.train.told import standing
 
 __all__ = ["Estimator"]
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
-
-
-def in_double(model: Model) -> Model:
-    """Return the model in float64: what it answers then depends on no row but the one it is asked."""
-    params, running = (
-        {key: value.astype(np.float64) for key, value in group.items()}
-        for group in (model.params, model.running)
-    )
-    return Model(
-        model.network, params, running, model.standardiser, model.class_names, model.targets
-    )
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -102,21 +92,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, X_val, y_val, go_on=bool(self.warm_start))
 
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **more: Any
-    ) -> Self:
-        """Train for ``epochs`` more, from where the last call ended: weights, optimiser, order of rows.
-
-        With the same rows and ``schedule="constant"``, two calls give bit for bit what one with twice
-        the ``epochs`` gives; other schedules begin a new cycle with each call.
-        """
-        return self._fit(X, y, sample_weight, go_on=True, **more)
-
     def _fit(self, *given: Any, go_on: bool, **more: Any) -> Self:
         training = self._begin(*given, go_on=go_on, feeds=Feeds(), **more)
+        many = len(training.population)
+        who = f"{type(self).__name__}: {many} network{'s' * (many > 1)}"
         with Meter(None if self.verbose else "off") as meter:
-            meter.begin(f"{type(self).__name__}: {len(training.population)} networks", 1.0)
+            meter.begin(who, 1.0)
             train_in_lockstep([training], Engine(self._workers()), meter.move)
+            meter.leave(f"{who}, {standing(training.population.state)}")
         training.end()
         return self
 
@@ -175,7 +158,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Population:
         settings = self._settings()
         seeds = self._seeds(going_on)
-        if settings.early_stopping != "none" and validation is None:
+        holds_out = settings.early_stopping != "none" or self._calibrates
+        if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
         if validation is not None:
@@ -209,21 +193,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             )
         self._state = population.state
         self._own_seeds = np.array([member.seed for member in population.members])
-        self.model_ = in_double(population.model(population.alive))
+        self.model_ = population.model(population.alive).in_double()
+        if self._calibrates:
+            held = population.feed.dataset.splits["validation"]
+            self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
         self.n_iter_ = int(population.state.update)
 
     def _settings(self) -> Settings:
         """Return the settings that the parameters ask for; a wrong one is named as it is."""
-        for name, least in (("epochs", 0), ("validation_fraction", 0), ("time_limit", 0)):
-            value = getattr(self, name)
-            ok = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if value is not None and not (ok and value > least):
-                raise KlayerError(f"`{name}` must be a number > {least}, but got {value!r}.")
-        if not isinstance(self.n_networks, int | np.integer) or self.n_networks < 1:
-            raise KlayerError(
-                f"`n_networks` must be a whole number >= 1, but got {self.n_networks!r}."
-            )
+        for name, row in of_its_own(self._task).items():
+            row.check(name, getattr(self, name))
         values = {name: getattr(self, name) for name in of_settings(self._task)}
         values |= self._more_settings()
         whole = Settings()
@@ -235,10 +215,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             for name, value in values.items()
             if SETTINGS[name].has_effect(asked) or value != defaults.get(name, object())
         }
-        return Settings.from_values({k: v for k, v in values.items() if v is not None})
+        return Settings.from_values(values)
 
     def _more_settings(self) -> dict[str, Any]:
         return {}
+
+    @property
+    def _calibrates(self) -> bool:
+        return bool(getattr(self, "calibrate", False))
 
     @property
     def _length(self) -> float:
@@ -265,12 +249,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _cut(
         self, rows: Array, targets: Array, weights: Array | None, seed: int
     ) -> tuple[Array, Array, Array | None, Rows]:
-        classes = targets if self._task == "classification" and targets.ndim == 1 else None
-        if classes is not None and np.bincount(classes)[np.unique(classes)].min() < 2:
-            classes = None
-        where = np.arange(len(rows))
+        """Hold some rows out, of each class its share where there are enough."""
+        N = len(rows)
+        held_out = max(1, round(self.validation_fraction * N))
+        if held_out >= N:
+            raise KlayerError(
+                f"early stopping and calibration hold rows out, but there is no more than {N}: give "
+                "more, or fit(..., X_val=..., y_val=...)."
+            )
+        classes = targets if targets.ndim == 1 else None
+        if classes is not None:
+            counts = np.unique(classes, return_counts=True)[1]
+            if counts.min() < 2 or len(counts) > min(held_out, N - held_out):
+                classes = None
         train, held = train_test_split(
-            where, test_size=float(self.validation_fraction), random_state=seed, stratify=classes
+            np.arange(N), test_size=held_out, random_state=seed, stratify=classes
         )
         train.sort()
         kept = None if weights is None else weights[train]

@@ -276,6 +276,10 @@ class Population(Faces):
         members = [self.members[p] for p in chosen]
         return Population(self.feed, members, self.state.take(chosen), self.chunk)
 
+    def going_on(self) -> Population:
+        """Return the population at the start of another course: see :meth:`TrainingState.going_on`."""
+        return Population(self.feed, self.members, self.state.going_on(), self.chunk)
+
     @classmethod
     def join(cls, populations: Sequence[Population]) -> Population:
         """Return one population of the networks of several, in their order: the inverse of :meth:`take`.
