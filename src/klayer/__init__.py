@@ -35,6 +35,7 @@ _HOMES = {
     "load_population": "klayer.train",
     "KLayerClassifier": "klayer.estimator",
     "KLayerRegressor": "klayer.estimator",
+    "PopulationSearchCV": "klayer.estimator",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",
