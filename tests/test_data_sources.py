@@ -170,8 +170,8 @@ def test_a_row_is_all_that_a_new_source_needs(monkeypatch, tmp_path):
     assert can_download("two moons")
     with refuses(
         "unknown data set 'moon': Known: cifar10, cifar100, mnist, emnist, fashion_mnist, digits, "
-        "synthetic, two_moons, or the path of a .npz file, a folder of .npy files, a table such as .csv, "
-        "a folder of IDX files, an image folder or a .moons file."
+        "synthetic, two_moons, or the path of a .npz file, a folder of .npy files, a table such as "
+        ".csv, a folder of IDX files, an image folder or a .moons file."
     ):
         load("moon")
 
