@@ -23,6 +23,7 @@ from klayer.nn.backends import require
 from klayer.nn.lanes import slices
 from klayer.train.averaging import statistics
 from klayer.train.blocks import Block, Blocks, Span, spans
+from klayer.train.calibrating import calibrate
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.costs import standardise_on_the_way, useful_workers
@@ -154,6 +155,8 @@ class Trainer:
                     self.record()
                     if on_record:
                         on_record(state)
+            if population.calibrates and state.update == population.total_updates:
+                calibrate(population, self.engine)
 
     def advance(
         self,
