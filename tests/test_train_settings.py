@@ -224,6 +224,7 @@ def test_every_setting_that_is_accepted_is_read_again():
         [2],
         ["2"],
         "auto",
+        "full",
         "2 epochs",
         "he",
         "mirror,crop:2",
