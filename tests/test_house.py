@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "src"
 ROOMS = (
     *("errors", "printable", "files", "shown", "progress", "data", "nn"),
     *("calibration", "model", "train"),
-    *("gradcheck", "study", "estimator", "report", "cli", "__main__"),
+    *("gradcheck", "study", "export", "estimator", "report", "cli", "__main__"),
 )
 
 

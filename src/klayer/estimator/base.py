@@ -117,17 +117,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=not going_on,
-            dtype=(np.float64, np.float32),
-            order="C",
-            multi_output=True,
-            y_numeric=self._task == "regression",
-        )
-        targets = self._encoded(labels, going_on, **more)
+        rows, targets = self._read(X, y, going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
@@ -146,6 +136,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
         return Training(self, population)
+
+    def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
+        """Return rows and targets as training takes them; refuse what can't be."""
+        rows, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=not going_on,
+            dtype=(np.float64, np.float32),
+            order="C",
+            multi_output=True,
+            y_numeric=self._task == "regression",
+        )
+        return rows, self._encoded(labels, going_on, **more)
 
     def _population(
         self,

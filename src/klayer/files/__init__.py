@@ -9,15 +9,17 @@ from klayer.files.lock import Lock
 from klayer.files.sealed import (
     Damaged,
     json_text,
+    packed_arrays,
     parse_json,
     plain,
     read_arrays,
     read_json,
     sealed_line,
+    unpacked_arrays,
     write_arrays,
     write_json,
 )
-from klayer.files.tables import write_csv
+from klayer.files.tables import csv_text, write_csv
 from klayer.files.writing import (
     NotWritten,
     append_bytes,
@@ -41,6 +43,7 @@ __all__ = [
     "append_bytes",
     "cache_folder",
     "cached",
+    "csv_text",
     "cut",
     "flush_folder",
     "is_part",
@@ -48,6 +51,7 @@ __all__ = [
     "make_folder",
     "move",
     "own_folder",
+    "packed_arrays",
     "parse_json",
     "plain",
     "read_arrays",
@@ -56,6 +60,7 @@ __all__ = [
     "remove",
     "remove_parts",
     "sealed_line",
+    "unpacked_arrays",
     "write_arrays",
     "write_bytes",
     "write_csv",

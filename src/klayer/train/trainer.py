@@ -32,6 +32,7 @@ from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
 from klayer.train.stopping import carry_best, note_point, restore_best
+from klayer.train.windows import Windows
 
 __all__ = ["Trainer"]
 
@@ -116,6 +117,7 @@ class Trainer:
         self.population, self.engine = population, engine or Engine()
         self.consistent = True
         self._rate: float | None = None  # updates of all networks per second, where that is known
+        self._windows: Windows | None = None
 
     def train(
         self,
@@ -327,7 +329,9 @@ class Trainer:
         raw = change.changes_raw_rows
         rows = feed.raw("train") if raw else feed["train"] if on_the_way else feed.ready("train")
         rows, overlaps = population.weighted(rows), population.state.at_once > 1
-        return Blocks(rows, batches, overlaps, feed.augment, change if change else None)
+        if self._windows is None and rows.on_disk and batches.shuffling.window:
+            self._windows = Windows(rows, batches)
+        return Blocks(rows, batches, overlaps, feed.augment, change or None, self._windows)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as stay in the cache."""
