@@ -1,23 +1,27 @@
 """The one room that writes: files that are whole or not there, and whose damage is found.
 
 :mod:`~klayer.files.writing` puts bytes on the disk, :mod:`~klayer.files.sealed` gives them a digest and
-checks it, :mod:`~klayer.files.lock` keeps others out meanwhile.
+checks it, :mod:`~klayer.files.lock` keeps others out meanwhile, :mod:`~klayer.files.claims` parts work
+among several.
 """
 
 from klayer.files.cache import cache_folder, cached
-from klayer.files.lock import Lock
+from klayer.files.claims import Claim, Claims, Holder, lease_seconds
+from klayer.files.lock import Held, Lock
 from klayer.files.sealed import (
     Damaged,
     json_text,
+    packed_arrays,
     parse_json,
     plain,
     read_arrays,
     read_json,
     sealed_line,
+    unpacked_arrays,
     write_arrays,
     write_json,
 )
-from klayer.files.tables import write_csv
+from klayer.files.tables import csv_text, write_csv
 from klayer.files.writing import (
     NotWritten,
     append_bytes,
@@ -35,19 +39,26 @@ from klayer.files.writing import (
 )
 
 __all__ = [
+    "Claim",
+    "Claims",
     "Damaged",
+    "Held",
+    "Holder",
     "Lock",
     "NotWritten",
     "append_bytes",
     "cache_folder",
     "cached",
+    "csv_text",
     "cut",
     "flush_folder",
     "is_part",
     "json_text",
+    "lease_seconds",
     "make_folder",
     "move",
     "own_folder",
+    "packed_arrays",
     "parse_json",
     "plain",
     "read_arrays",
@@ -56,6 +67,7 @@ __all__ = [
     "remove",
     "remove_parts",
     "sealed_line",
+    "unpacked_arrays",
     "write_arrays",
     "write_bytes",
     "write_csv",

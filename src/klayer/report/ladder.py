@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from klayer.report.comparisons import Comparisons
-from klayer.report.run_view import ArmView, RunView, compare_arms
-from klayer.report.words import (
+from klayer.report.phrases import (
     THIN,
     Sentence,
     capital,
-    in_numbers,
-    interval_said,
+    interval_of,
     is_shown,
     listed,
-    p_said,
+    numbers_of,
+    p_value,
     plural,
 )
+from klayer.report.run_view import ArmView, RunView, compare_arms
+from klayer.study.comparison import Comparison
 from klayer.study.factors import describe_level
-from klayer.study.statistics import Comparison, Estimate, estimate
+from klayer.study.statistics import Estimate, estimate
 
 __all__ = ["Rung", "adds", "rungs", "steps_said"]
 
@@ -113,7 +114,7 @@ def _whole(view: RunView, steps: list[Rung]) -> Sentence:
     if result.test == "Fisher":
         text = (
             f"{capital(over)}: {result.trained[0]} of {result.n} networks left chance at the start, "
-            f"{result.trained[1]} at the end (Fisher's exact test, {p_said(result)})."
+            f"{result.trained[1]} at the end (Fisher's exact test, {p_value(result)})."
         )
         return Sentence(text, is_shown(result), short=text)
     if result.difference.mean is None:
@@ -129,7 +130,7 @@ def _whole(view: RunView, steps: list[Rung]) -> Sentence:
         text = f"{capital(view.judged)} {goes} from {ends} {over}: {by}"
     else:
         text = f"{capital(view.judged)} is not shown to change {over}: from {ends}, {by}"
-    text += f" {in_numbers(result, measure)}."
+    text += f" {numbers_of(result, measure)}."
     return Sentence(text, is_shown(result), short=text)
 
 
@@ -139,10 +140,10 @@ def _told(view: RunView, one: Rung) -> str:
     if result.test == "Fisher":
         return (
             f"{one.title} ({result.trained[0]} → {result.trained[1]} of {result.n} left chance, "
-            f"{p_said(result)})"
+            f"{p_value(result)})"
         )
     by = measure.amount(result.difference.mean)
-    return f"{one.title} ({by}, {interval_said(result.difference, measure)}, {p_said(result)})"
+    return f"{one.title} ({by}, {interval_of(result.difference, measure)}, {p_value(result)})"
 
 
 def _not_shown(view: RunView, rest: list[Rung]) -> Sentence:
@@ -154,7 +155,7 @@ def _not_shown(view: RunView, rest: list[Rung]) -> Sentence:
             told.append(_told(view, one))
             continue
         by, ends = measure.amount(one.step.difference.mean), one.step.difference
-        told.append(f"{one.title} ({by}, {interval_said(ends, measure)})")
+        told.append(f"{one.title} ({by}, {interval_of(ends, measure)})")
         if one.step.smallest_shown:
             could.append(one.step.smallest_shown)
     text = f"No difference to the step before is shown for {listed(told)}"

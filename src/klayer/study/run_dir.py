@@ -9,6 +9,7 @@
       weights/*.safetensors the networks, a file for each population
       inputs.safetensors    mean and scale of the inputs
       checkpoints/          populations under way, now and a while ago; gone when they are finished
+      parts/                what several processes share out among themselves; gone when it is done
       search.json           what a search has asked for
       summary.json          the end: a line for each network and each arm, time, memory
 
@@ -89,6 +90,10 @@ class Run(Told):
         What is damaged, if it was opened to be mended.
     checkpoints : Checkpoints
         The states of populations under way.
+    lost : dict of Key to str
+        Networks that could not be trained, with the reason: :meth:`networks` has not got them.
+    led_by_another : bool
+        Whether this process only took part in it, so that what follows is another's to do.
     outdated : bool
         Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
@@ -104,6 +109,8 @@ class Run(Told):
         self._lock = Lock(self.path / "lock", str(self.path))
         self._mending = mending
         self._made_with: Dataset | None = None  # the data, in the process that made the run
+        self.lost: dict[Key, str] = {}
+        self.led_by_another = False
         self._read()
 
     def _read(self) -> None:
@@ -390,6 +397,10 @@ class Run(Told):
         self._lines.append(records)
         self._networks.update({record.key: record for record in records})
 
+    def note_lost(self, keys: Sequence[Key], reason: str) -> None:
+        """Note that networks could not be trained, and why; whoever goes on with the run tries again."""
+        self.lost.update(dict.fromkeys(keys, reason))
+
     def drop(self, keys: Sequence[Key]) -> None:
         """Forget finished networks, which are to be trained again; their lines are removed."""
         if keys:
@@ -608,7 +619,10 @@ class Run(Told):
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
             network = weights.network
-            return Model(network, params, running, standardiser, names, targets, encoder)
+            model = Model(network, params, running, standardiser, names, targets, encoder)
+            if cycle is not None or records[0].temperature is None:
+                return model
+            return model.at_temperatures([record.temperature or 1.0 for record in records])
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klayer.report.ladder import Rung, adds, rungs
+from klayer.report.phrases import capital
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import (
@@ -27,7 +28,6 @@ from klayer.report.vega import (
     layers,
     mark,
 )
-from klayer.report.words import capital
 
 __all__ = ["build", "picture"]
 

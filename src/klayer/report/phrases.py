@@ -1,4 +1,4 @@
-"""Words that the sentences of a page are made of: statements, and numbers as a sentence writes them."""
+"""What the sentences of a page are made of: numbers, intervals and lists in words."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from klayer.report.table import p_text
+from klayer.study.comparison import Comparison
 from klayer.study.measure import Measure
-from klayer.study.statistics import Comparison, Estimate
+from klayer.study.statistics import Estimate
 
 __all__ = [
     "MOST_NAMED",
     "THIN",
     "Sentence",
     "capital",
-    "in_numbers",
-    "interval_said",
+    "first_few",
+    "interval_of",
     "is_shown",
     "listed",
-    "p_said",
+    "numbers_of",
+    "p_value",
     "plural",
 ]
 
 THIN = "\u202f"
+
 # So many arms or levels are named in one sentence; of more it says how many there are.
 MOST_NAMED = 4
 
@@ -36,40 +39,47 @@ class Sentence:
     short: str = ""  # for the first screen; empty if it doesn't belong there
 
 
-def p_said(result: Comparison) -> str:
-    """Write the corrected p-value of a comparison, or the only one."""
+def p_value(result: Comparison) -> str:
+    """Write p, after Holm's correction where there is one."""
     value = p_text(result.p if result.p_holm is None else result.p_holm)
     text = f"p {value}" if value.startswith("<") else f"p = {value}"
     return text.replace(" ", "\u00a0")
 
 
 def plural(n: int, word: str) -> str:
-    """Write a number of things."""
+    """Write a number with its noun."""
     return f"{n} {word}" + ("" if n == 1 else "s")
 
 
 def listed(words: Sequence[str]) -> str:
-    """Write words one after another, "and" before the last."""
+    """Write words as a list: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def capital(text: str) -> str:
-    """Begin a text with a capital."""
+    """Begin with a capital letter."""
     return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def is_shown(result: Comparison) -> bool:
-    """Whether the data carry that two arms differ."""
+    """Whether the arms are told apart."""
     return result.verdict != "not told apart"
 
 
-def interval_said(found: Estimate, measure: Measure) -> str:
-    """Write the interval of a difference."""
+def interval_of(found: Estimate, measure: Measure) -> str:
+    """Write an interval of a difference."""
     return f"{measure.difference(found.low)} to {measure.difference(found.high)}"
 
 
-def in_numbers(result: Comparison, measure: Measure) -> str:
+def numbers_of(result: Comparison, measure: Measure) -> str:
     """Write the interval of a paired difference, the number of seeds and p."""
-    found = f"95{THIN}% interval {interval_said(result.difference, measure)}"
-    test = f", {p_said(result)}" if result.p is not None else ""
+    found = f"95{THIN}% interval {interval_of(result.difference, measure)}"
+    test = f", {p_value(result)}" if result.p is not None else ""
     return f"({found}; {plural(result.n, 'seed')}{test})"
+
+
+def first_few(words: list[str]) -> list[str]:
+    """Keep those that a sentence can name, and count the others."""
+    if len(words) <= MOST_NAMED + 2:
+        return words
+    return [*words[: MOST_NAMED + 1], f"{len(words) - MOST_NAMED - 1} more arms"]
