@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from klayer.model import Model
 
 __all__ = ["predict"]
 
@@ -27,7 +26,12 @@ _ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 def predict(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run directory, or a file of `klayer export` (.safetensors, .onnx).",
+            autocompletion=complete_runs,
+        ),
     ],
     files: Annotated[
         list[Path],
@@ -60,10 +64,11 @@ def predict(
     Example: klayer predict runs/mine cat.png dog.png
 
     Example: klayer predict runs/houses new.csv --out predictions.csv
+
+    Example: klayer predict mine/model.onnx new.csv
     """
     from klayer.data import read_rows
     from klayer.files import json_text, write_csv, write_text
-    from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
@@ -71,24 +76,23 @@ def predict(
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
     if out is not None and any(one.resolve() == out.resolve() for one in files):
         raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
-    stored = Run(run)
-    model = stored.model(stored.best(arm, seed))
-    about = stored.info["data"]
-    shape = about["image_shape"]
+    model, about = _asked(run, arm, seed)
+    shape, background = about.get("image_shape"), about.get("background", "white")
     if shape:
-        for note in _unlike(files, tuple(shape), about.get("background", "white")):
+        for note in _unlike(files, tuple(shape), background):
             echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
-        value_range=tuple(about["value_range"]),
+        value_range=tuple(about.get("value_range", (0.0, 255.0))),
         encoder=model.encoder,
-        background=about.get("background", "white"),
+        background=background,
     )
     with warnings.catch_warnings(record=True) as hints:
         warnings.simplefilter("always")
-        values = model.predict(X)[0]
+        values = model.predict(X)
+        values = values[0] if values.ndim == 3 else values  # one network, or the mean of several
     for hint in hints:
         echo(str(hint.message), err=True)
     if out is not None:
@@ -105,6 +109,23 @@ def predict(
             echo(line)
 
 
+def _asked(run: Path, arm: str | None, seed: int | None) -> tuple[Any, dict[str, Any]]:
+    """Return who answers, and what is known of the data."""
+    from klayer.export.load import is_exported, loaded
+    from klayer.study import Run
+
+    if is_exported(run):
+        for option, value in (("--arm", arm), ("--seed", seed)):
+            if value is not None:
+                raise KlayerError(
+                    f"{option} chooses a network of a run, but {run} is an exported file: choose with "
+                    "`klayer export RUN --network NAME`."
+                )
+        return loaded(run)
+    stored = Run(run)
+    return stored.model(stored.best(arm, seed)), stored.info["data"]
+
+
 def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
     """Say how images differ from those of training, and what is done about it."""
     from klayer.data.image_files import ENDINGS, conversions, probe, unlike_shape
@@ -113,7 +134,7 @@ def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str)
     return [*unlike_shape(headers, shape), *conversions(headers, background)] if headers else []
 
 
-def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
+def _records(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
     """What JSON says of each row."""
     found = []
     for name, row in zip(names, values, strict=True):
@@ -133,7 +154,7 @@ def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[d
 
 
 def _table(
-    model: Model, names: Sequence[str], values: NDArray[Any]
+    model: Any, names: Sequence[str], values: NDArray[Any]
 ) -> tuple[list[str], list[list[object]]]:
     """What a file of predictions says: a line for each row that was read."""
     outputs = model.output_names
@@ -156,7 +177,7 @@ def _table(
     return ["input", "prediction", "probability", *probabilities], rows
 
 
-def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str]:
+def _lines(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[str]:
     """What the terminal shows of each row."""
     lines = []
     for one in _records(model, names, values):

@@ -207,7 +207,7 @@ def _settings(what: Exported) -> Iterator[str]:
         rows.append((name, "; ".join(values[:_SHOWN])))
     yield from _table(("setting", "value"), rows)
     yield ""
-    yield "All others are klayer's defaults; the file holds each."
+    yield "All others are at their defaults."
 
 
 def _setting(value: Any) -> str:

@@ -17,10 +17,10 @@ from klayer.errors import KlayerError
 from klayer.export.exported import Exported
 from klayer.export.onnx_graph import Graph, require_onnx
 from klayer.export.onnx_inputs import features, inputs_of
-from klayer.export.onnx_model import OnnxModel
+from klayer.export.onnx_model import DIGEST, OnnxModel, digest_place
 from klayer.export.safetensors import described
 from klayer.export.steps import InferenceStep, folded, steps_of
-from klayer.files import json_text
+from klayer.files import BLANK, json_text, sealed_at
 from klayer.model import Model
 from klayer.nn.pieces.activations import GELU_CUBE, GELU_FACTOR, LEAK, SELU_ALPHA, SELU_SCALE
 
@@ -131,7 +131,7 @@ def _content(what: Exported, dtype: DTypeLike) -> bytes:
         outputs,
         _doc(what),
         version,
-        {"klayer": json_text(described(what))},
+        {"klayer": json_text(described(what)), DIGEST: BLANK.decode()},
     )
     size = made.ByteSize()
     if size > MOST_BYTES:
@@ -139,7 +139,10 @@ def _content(what: Exported, dtype: DTypeLike) -> bytes:
             f"a file of ONNX must have less than 2 GB, but this one has {size:,} bytes: export fewer "
             "networks, or --to safetensors."
         )
-    return bytes(made.SerializeToString())
+    content = made.SerializeToString()
+    at = digest_place(content)
+    assert at is not None
+    return b"".join(sealed_at(content, at))
 
 
 def _doc(what: Exported) -> str:

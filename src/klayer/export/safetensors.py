@@ -68,20 +68,19 @@ def pack(what: Exported) -> Iterator[dict[str, bytes]]:
 
 def answers(files: Mapping[str, bytes], what: Exported, rows: Any) -> Array:  # noqa: ARG001
     """Return what the content of the file answers to raw rows, (N, outputs)."""
-    return unpack(files[FILE], FILE).ensemble.predict(rows)
+    return unpack(*unpacked_arrays(files[FILE], FILE, sealed=True), FILE).ensemble.predict(rows)
 
 
-def unpack(content: bytes, where: str) -> Exported:
-    """Read what :func:`pack` gave.
+def unpack(arrays: Mapping[str, Array], plain: Mapping[str, Any], where: str) -> Exported:
+    """Make networks of the arrays and plain values of a file.
 
     Raises
     ------
     Damaged
-        If it isn't whole, or another kind of file.
+        If it isn't whole, or another kind of file; ``where`` names it.
     KlayerError
         If a later version of klayer wrote it.
     """
-    arrays, plain = unpacked_arrays(content, where, sealed=True)
     if plain.get("format") != FORMAT:
         raise Damaged(
             f"{where} must hold an exported model ({FORMAT}), but says {plain.get('format')!r:.60}: "

@@ -7,6 +7,7 @@ checks it, :mod:`~klayer.files.lock` keeps others out meanwhile.
 from klayer.files.cache import cache_folder, cached
 from klayer.files.lock import Lock
 from klayer.files.sealed import (
+    BLANK,
     Damaged,
     json_text,
     packed_arrays,
@@ -14,6 +15,8 @@ from klayer.files.sealed import (
     plain,
     read_arrays,
     read_json,
+    require_seal,
+    sealed_at,
     sealed_line,
     unpacked_arrays,
     write_arrays,
@@ -37,6 +40,7 @@ from klayer.files.writing import (
 )
 
 __all__ = [
+    "BLANK",
     "Damaged",
     "Lock",
     "NotWritten",
@@ -59,6 +63,8 @@ __all__ = [
     "read_json",
     "remove",
     "remove_parts",
+    "require_seal",
+    "sealed_at",
     "sealed_line",
     "unpacked_arrays",
     "write_arrays",
