@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
-from klayer.estimator.parameters import of_settings
+from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
@@ -29,6 +29,7 @@ from klayer.train import (
     Settings,
     TrainingState,
 )
+from klayer.train.told import standing
 
 if TYPE_CHECKING:
     from klayer.export import Written
@@ -37,17 +38,6 @@ __all__ = ["Estimator"]
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
-
-
-def in_double(model: Model) -> Model:
-    """Return the model in float64: what it answers then depends on no row but the one it is asked."""
-    params, running = (
-        {key: value.astype(np.float64) for key, value in group.items()}
-        for group in (model.params, model.running)
-    )
-    return Model(
-        model.network, params, running, model.standardiser, model.class_names, model.targets
-    )
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -107,21 +97,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, X_val, y_val, go_on=bool(self.warm_start))
 
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **more: Any
-    ) -> Self:
-        """Train for ``epochs`` more, from where the last call ended: weights, optimiser, order of rows.
-
-        With the same rows and ``schedule="constant"``, two calls give bit for bit what one with twice
-        the ``epochs`` gives; other schedules begin a new cycle with each call.
-        """
-        return self._fit(X, y, sample_weight, go_on=True, **more)
-
     def _fit(self, *given: Any, go_on: bool, **more: Any) -> Self:
         training = self._begin(*given, go_on=go_on, feeds=Feeds(), **more)
+        many = len(training.population)
+        who = f"{type(self).__name__}: {many} network{'s' * (many > 1)}"
         with Meter(None if self.verbose else "off") as meter:
-            meter.begin(f"{type(self).__name__}: {len(training.population)} networks", 1.0)
+            meter.begin(who, 1.0)
             train_in_lockstep([training], Engine(self._workers()), meter.move)
+            meter.leave(f"{who}, {standing(training.population.state)}")
         training.end()
         return self
 
@@ -139,17 +122,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=not going_on,
-            dtype=(np.float64, np.float32),
-            order="C",
-            multi_output=True,
-            y_numeric=self._task == "regression",
-        )
-        targets = self._encoded(labels, going_on, **more)
+        rows, targets = self._read(X, y, going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
@@ -169,6 +142,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         population = self._population(rows, targets, weights, validation, going_on, feeds)
         return Training(self, population)
 
+    def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
+        """Return rows and targets as training takes them; refuse what can't be."""
+        rows, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=not going_on,
+            dtype=(np.float64, np.float32),
+            order="C",
+            multi_output=True,
+            y_numeric=self._task == "regression",
+        )
+        return rows, self._encoded(labels, going_on, **more)
+
     def _population(
         self,
         rows: Array,
@@ -180,7 +167,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Population:
         settings = self._settings()
         seeds = self._seeds(going_on)
-        if settings.early_stopping != "none" and validation is None:
+        holds_out = settings.early_stopping != "none" or self._calibrates
+        if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
         if validation is not None:
@@ -192,15 +180,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
+        half_cycle = -(-updates // 2)
+        course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
         settings = Settings.from_values(
-            {
-                **settings.as_dict(),
-                "cycles": 1,
-                "half_cycle": max(
-                    1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
-                ),
-                "order_seed": int(seeds[0]),
-            }
+            {**settings.as_dict(), **course, "order_seed": int(seeds[0])}
         )
         members = [Member(settings, int(seed)) for seed in seeds]
         return Population(feeds.of(dataset, settings.dtype), members, state)
@@ -208,13 +192,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _end(self, population: Population) -> None:
         """Take what has been trained."""
         if not population.alive:
-            raise KlayerError(
-                f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
-                "lr_max."
-            )
+            many = len(population)
+            who = "the network" if many == 1 else f"all {many} networks"
+            raise KlayerError(f"{who} diverged ({population.state.failures[0]}): lower lr_max.")
         self._state = population.state
         self._own_seeds = np.array([member.seed for member in population.members])
-        self.model_ = in_double(population.model(population.alive))
+        self.model_ = population.model(population.alive).in_double()
+        if self._calibrates:
+            held = population.feed.dataset.splits["validation"]
+            self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
         splits = population.feed.dataset.splits
         self._samples = {name: len(split.labels) for name, split in splits.items()}
@@ -222,15 +208,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _settings(self) -> Settings:
         """Return the settings that the parameters ask for; a wrong one is named as it is."""
-        for name, least in (("epochs", 0), ("validation_fraction", 0), ("time_limit", 0)):
-            value = getattr(self, name)
-            ok = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if value is not None and not (ok and value > least):
-                raise KlayerError(f"`{name}` must be a number > {least}, but got {value!r}.")
-        if not isinstance(self.n_networks, int | np.integer) or self.n_networks < 1:
-            raise KlayerError(
-                f"`n_networks` must be a whole number >= 1, but got {self.n_networks!r}."
-            )
+        for name, row in of_its_own(self._task).items():
+            row.check(name, getattr(self, name))
         values = {name: getattr(self, name) for name in of_settings(self._task)}
         values |= self._more_settings()
         whole = Settings()
@@ -242,18 +221,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             for name, value in values.items()
             if SETTINGS[name].has_effect(asked) or value != defaults.get(name, object())
         }
-        return Settings.from_values({k: v for k, v in values.items() if v is not None})
+        return Settings.from_values(values)
 
     def _more_settings(self) -> dict[str, Any]:
         return {}
 
     @property
-    def _length(self) -> float:
-        return float(self.epochs)
-
-    @staticmethod
-    def _per_epoch(settings: Settings, samples: int) -> int:
-        return settings.batches(samples).per_epoch
+    def _calibrates(self) -> bool:
+        return bool(getattr(self, "calibrate", False))
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:
@@ -272,12 +247,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _cut(
         self, rows: Array, targets: Array, weights: Array | None, seed: int
     ) -> tuple[Array, Array, Array | None, Rows]:
-        classes = targets if self._task == "classification" and targets.ndim == 1 else None
-        if classes is not None and np.bincount(classes)[np.unique(classes)].min() < 2:
-            classes = None
-        where = np.arange(len(rows))
+        """Hold some rows out, of each class its share where there are enough."""
+        N = len(rows)
+        held_out = max(1, round(self.validation_fraction * N))
+        if held_out >= N:
+            raise KlayerError(
+                f"early stopping and calibration hold rows out, but there is no more than {N}: give "
+                "more, or fit(..., X_val=..., y_val=...)."
+            )
+        classes = targets if targets.ndim == 1 else None
+        if classes is not None:
+            counts = np.unique(classes, return_counts=True)[1]
+            if counts.min() < 2 or len(counts) > min(held_out, N - held_out):
+                classes = None
         train, held = train_test_split(
-            where, test_size=float(self.validation_fraction), random_state=seed, stratify=classes
+            np.arange(N), test_size=held_out, random_state=seed, stratify=classes
         )
         train.sort()
         kept = None if weights is None else weights[train]

@@ -13,6 +13,7 @@ import numpy as np
 
 from klayer.data import Dataset
 from klayer.train import Engine, Feed, Population, Trainer, train_together
+from klayer.train.stopping import restore_best
 
 __all__ = ["Feeds", "Training", "train_in_lockstep"]
 
@@ -60,12 +61,25 @@ class Training:
         Its networks and no others.
     seconds : float
         What their training took: of a population that several share, a share of it.
+    ended : bool
+        Whether its time or its callback has ended it, before its last course.
     """
 
     estimator: Any
     population: Population
     seconds: float = 0.0
+    ended: bool = False
+    _began: float = 0.0
     _error: Exception | None = None
+
+    def begin(self) -> None:
+        """Let its time run, unless it runs already."""
+        self._began = self._began or time.monotonic()
+
+    def late(self) -> bool:
+        """Tell whether its time is over."""
+        limit = self.estimator.time_limit
+        return bool(limit and self._began) and time.monotonic() - self._began >= limit
 
     def end(self) -> None:
         """Give the estimator what has been trained; raise what its callback raised."""
@@ -73,12 +87,9 @@ class Training:
             raise self._error
         self.estimator._end(self.population)
 
-    def goes_on(self, population: Population, lanes: Sequence[int], started: float) -> bool:
+    def goes_on(self, population: Population, lanes: Sequence[int]) -> bool:
         """Tell whether, after a recorded point, its networks train on: those in ``lanes``."""
-        estimator, late = self.estimator, False
-        if estimator.time_limit:
-            late = time.monotonic() - started >= estimator.time_limit
-        stop = None
+        estimator, stop = self.estimator, None
         if estimator.callback is not None:
             state = population.state
             last = len(state.recorded) - 1
@@ -87,9 +98,16 @@ class Training:
                 stop = estimator.callback(estimator, {"update": state.update, **point})
             except Exception as error:
                 self._error = error
-                return False
-        still = any(p in population.training for p in lanes)
-        return still and not late and stop is not True
+                stop = True
+        self.ended = self.late() or stop is True
+        return not self.ended and any(p in population.training for p in lanes)
+
+    def leave(self, population: Population) -> None:
+        """Take its networks, which end with their best weights also where they end early."""
+        self.population = population
+        if "best" in population.state.copies:
+            restore_best(population, population.training)
+            del population.state.copies["best"]
 
 
 def train_in_lockstep(
@@ -113,6 +131,26 @@ def train_in_lockstep(
     deadline : float, in seconds of the monotonic clock
         After it all stop at their next recorded point.
     """
+    courses = max(one.estimator.cycles for one in trainings)
+    for course in range(courses):
+        left = [one for one in trainings if course < one.estimator.cycles and not one.ended]
+        for one in left if course else ():
+            one.population = one.population.going_on()
+
+        def tell(share: float, course: int = course) -> None:
+            if on_progress:
+                on_progress((course + share) / courses)
+
+        if left:
+            _train_a_course(left, engine, tell, deadline)
+
+
+def _train_a_course(
+    trainings: Sequence[Training],
+    engine: Engine,
+    on_progress: Callable[[float], None],
+    deadline: float,
+) -> None:
     groups: dict[Any, list[Training]] = {}
     for one in trainings:
         population = one.population
@@ -139,23 +177,23 @@ def _train(
 ) -> None:
     """Train a population of several estimators' networks; each leaves it when it has ended."""
     started, networks = time.monotonic(), len(population)
+    for one in trainings:
+        one.begin()
     for point in population.record_points():
         state = population.state
         if point < state.update or point in state.recorded:
             continue
-        Trainer(population, engine).train(point, on_progress=report)
+        _reach(point, population, trainings, engine, report)
         now = time.monotonic()
         places = _places(trainings)
         on = [
-            one.goes_on(population, lanes, started)
-            and now < deadline
-            and point < population.total_updates
+            one.goes_on(population, lanes) and now < deadline and point < population.total_updates
             for one, lanes in zip(trainings, places, strict=True)
         ]
         for one, lanes, goes_on in zip(trainings, places, on, strict=True):
             if not goes_on:
-                one.population = population.take(lanes) if len(trainings) > 1 else population
-                one.seconds = (now - started) * len(lanes) / networks
+                one.leave(population.take(lanes) if len(trainings) > 1 else population)
+                one.seconds += (now - started) * len(lanes) / networks
         if all(on):
             continue
         left = [p for lanes, goes_on in zip(places, on, strict=True) if goes_on for p in lanes]
@@ -163,6 +201,33 @@ def _train(
         if not trainings:
             return
         population = population.take(left)
+
+
+class _Late(Exception):
+    """The time of all whose networks are trained is over."""
+
+
+def _reach(
+    point: int,
+    population: Population,
+    trainings: Sequence[Training],
+    engine: Engine,
+    report: Callable[[float], None],
+) -> None:
+    """Train to a point that is recorded; or, where all are late before it, record it where they are."""
+
+    def listen(update: float) -> None:
+        report(update)
+        if all(one.late() for one in trainings):
+            raise _Late
+
+    trainer = Trainer(population, engine)
+    try:
+        trainer.train(point, on_progress=listen)
+    except _Late:
+        trainer.advance(population.state.update)  # no further: it ends what may be ended there
+        if population.state.update not in population.state.recorded:
+            trainer.record()
 
 
 def _places(trainings: Sequence[Training]) -> list[list[int]]:

@@ -9,6 +9,7 @@
       weights/*.safetensors the networks, a file for each population
       inputs.safetensors    mean and scale of the inputs
       checkpoints/          populations under way, now and a while ago; gone when they are finished
+      parts/                what several processes share out among themselves; gone when it is done
       search.json           what a search has asked for
       summary.json          the end: a line for each network and each arm, time, memory
 
@@ -88,6 +89,10 @@ class Run(Told):
         What is damaged, if it was opened to be mended.
     checkpoints : Checkpoints
         The states of populations under way.
+    lost : dict of Key to str
+        Networks that could not be trained, with the reason: :meth:`networks` has not got them.
+    led_by_another : bool
+        Whether this process only took part in it, so that what follows is another's to do.
     outdated : bool
         Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
@@ -103,6 +108,8 @@ class Run(Told):
         self._lock = Lock(self.path / "lock", str(self.path))
         self._mending = mending
         self._made_with: Dataset | None = None  # the data, in the process that made the run
+        self.lost: dict[Key, str] = {}
+        self.led_by_another = False
         self._read()
 
     def _read(self) -> None:
@@ -389,6 +396,10 @@ class Run(Told):
         self._lines.append(records)
         self._networks.update({record.key: record for record in records})
 
+    def note_lost(self, keys: Sequence[Key], reason: str) -> None:
+        """Note that networks could not be trained, and why; whoever goes on with the run tries again."""
+        self.lost.update(dict.fromkeys(keys, reason))
+
     def drop(self, keys: Sequence[Key]) -> None:
         """Forget finished networks, which are to be trained again; their lines are removed."""
         if keys:
@@ -586,7 +597,9 @@ class Run(Told):
         try:
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
-            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            model = Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            heat = record.temperature if cycle is None else None
+            return model if heat is None else model.at_temperatures(heat)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 

@@ -33,7 +33,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
-from klayer.train.state_checks import require_fitting, require_measure
+from klayer.train.state_checks import require_calibration, require_fitting, require_measure
 from klayer.train.told import Faces
 
 __all__ = ["Member", "Population"]
@@ -144,6 +144,7 @@ class Population(Faces):
         self.course = replace(settings.course(self.updates_per_epoch), start=start)
         self.total_updates = self.course.total
         require_measure(self)
+        require_calibration(self)
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
@@ -167,18 +168,22 @@ class Population(Faces):
             params,
             running,
             OPTIMISERS[self.settings.optimiser].init(params),
-            **self._strategy(params["W1"]),
+            **self.strategy(params["W1"]),
         )
 
     def _watch(self) -> None:
         """Begin what early stopping remembers, at the start of a course."""
         state = self.state
-        if self.settings.early_stopping != "none" and not state.marks:
+        if self.settings.early_stopping != "none" and "best" not in state.marks:
             state.copies["best"] = copied(state.params, state.running)
-            state.marks = {name: np.full(len(self), first) for name, first in MARKS.items()}
+            state.marks |= {name: np.full(len(self), first) for name, first in MARKS.items()}
 
-    def _strategy(self, W1: Array) -> dict[str, Any]:
-        """Choose who carries out the updates, and how many of the first layer's at once."""
+    def strategy(self, W1: Array) -> dict[str, Any]:
+        """Choose who carries out the updates, and how many of the first layer's at once.
+
+        Only the shape (P, D, H) of ``W1`` counts: of a population that is trained in parts it can be
+        asked for without making it.
+        """
         settings, optimiser = self.settings, self.settings.optimiser
         at_once, backend = self._at_once(W1), settings.backend
         chosen = settings.updates_at_once != "auto" and at_once > 1
@@ -208,6 +213,11 @@ class Population(Faces):
             )
             if needed
         )
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a temperature of each network is still to be found, at the end."""
+        return self.settings.calibration != "none" and self.state.temperatures is None
 
     @property
     def average_from(self) -> int:
@@ -270,6 +280,10 @@ class Population(Faces):
         members = [self.members[p] for p in chosen]
         return Population(self.feed, members, self.state.take(chosen), self.chunk)
 
+    def going_on(self) -> Population:
+        """Return the population at the start of another course: see :meth:`TrainingState.going_on`."""
+        return Population(self.feed, self.members, self.state.going_on(), self.chunk)
+
     @classmethod
     def join(cls, populations: Sequence[Population]) -> Population:
         """Return one population of the networks of several, in their order: the inverse of :meth:`take`.
@@ -307,6 +321,8 @@ class Population(Faces):
             dataset.targets,
             dataset.encoder,
         )
+        if self.state.temperatures is not None:
+            model = model.at_temperatures(self.state.temperatures)
         return model.take(range(len(self)) if lanes is None else lanes)
 
     @property

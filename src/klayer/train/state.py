@@ -70,7 +70,8 @@ class TrainingState:
         ``cycle 1`` and so on, as the settings ask for them.
     marks : dict of array, shape (P,), float64
         Numbers that early stopping remembers: ``best`` (the greater the better), ``best_update``,
-        ``waited``, ``stopped`` (the update; -1 if it hasn't stopped).
+        ``waited``, ``stopped`` (the update; -1 if it hasn't stopped); and the ``temperature`` of
+        calibrated networks.
     at_once : int, >= 1
         The first layer's strategy: how many of its updates are carried out at once. It belongs to the
         bits of what follows, as the settings do.
@@ -117,6 +118,11 @@ class TrainingState:
             {key: average[key] for key in group} for group in (self.params, self.running)
         )
         return params, running
+
+    @property
+    def temperatures(self) -> Array | None:
+        """By which each network's outputs are to be divided, shape (P,), where that was found."""
+        return self.marks.get("temperature")
 
     @property
     def standing(self) -> tuple[Any, ...]:
