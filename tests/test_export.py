@@ -456,6 +456,21 @@ def session_type(session):
     return {"tensor(float)": np.float32, "tensor(double)": np.float64}[session.get_inputs()[0].type]
 
 
+def test_temperatures_go_along(digits, tmp_path):
+    X, y = digits.splits["train"].features, digits.splits["train"].labels
+    model = kl.KLayerClassifier(hidden=(20,), epochs=4, calibrate=True, random_state=0).fit(X, y)
+    assert model.temperature_ != 1
+    for name in ("m.onnx", "m.safetensors"):
+        model.export(tmp_path / name, X=X)
+        found = kl.load_model(tmp_path / name).predict(X)
+        found = found[0] if found.ndim == 3 else found
+        assert np.abs(found - model.predict_proba(X)).max() < 1e-5
+        assert f"| {model.temperature_:.4g} |" in (tmp_path / f"{name}.md").read_text("utf-8")
+    assert kl.load_model(tmp_path / "m.safetensors").temperatures.tolist() == [model.temperature_]
+    [given] = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()
+    assert given.type == "tensor(float)"
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 def test_a_regressor_answers_in_the_users_units(columns, tmp_path):
     random = np.random.default_rng(2)

@@ -36,6 +36,7 @@ def of_estimator(estimator: Estimator) -> Exported:
     model = Model(
         own.network, own.params, own.running, own.standardiser, names, own.targets, encoder
     )
+    model.temperatures = own.temperatures
     return replace(exported(Ensemble([model])), about=_about(estimator, labels))
 
 

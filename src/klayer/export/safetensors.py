@@ -48,7 +48,12 @@ def described(what: Exported) -> dict[str, Any]:
         "class_names": list(what.first.class_names),
         "encoder": what.encoder and what.encoder.as_plain(),
         "models": [
-            {"network": model.network.describe(), "networks": len(model)} for model in what.models
+            {
+                "network": model.network.describe(),
+                "networks": len(model),
+                "temperatures": model.temperatures.tolist(),
+            }
+            for model in what.models
         ],
         "weights": ensemble.weights.tolist(),
         "mirror": ensemble.mirror and list(ensemble.mirror),
@@ -133,7 +138,7 @@ def _model(arrays: Mapping[str, Array], plain: Mapping[str, Any], prefix: str, o
                 )
         return Standardiser(mean, scale)
 
-    return Model(
+    model = Model(
         network,
         taken(network.shapes()),
         taken(network.running_shapes()),
@@ -142,3 +147,6 @@ def _model(arrays: Mapping[str, Array], plain: Mapping[str, Any], prefix: str, o
         standardiser("target", network.n_classes) if network.task == "regression" else None,
         None if plain["encoder"] is None else Encoder.from_plain(plain["encoder"]),
     )
+    # The arrays have them in already: they are told, not applied.
+    model.temperatures = np.array(one["temperatures"], np.float64).reshape(len(model))
+    return model
