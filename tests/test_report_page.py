@@ -17,9 +17,9 @@ from klayer.report import page as page_module
 from klayer.report import table as table_module
 from klayer.report import write_report
 from klayer.report.comparisons import Comparisons
+from klayer.report.conclusion import conclusion
 from klayer.report.examination import Examination, examine
 from klayer.report.page import Page
-from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.how_made import toml

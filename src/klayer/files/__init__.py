@@ -11,15 +11,17 @@ from klayer.files.lock import Held, Lock
 from klayer.files.sealed import (
     Damaged,
     json_text,
+    packed_arrays,
     parse_json,
     plain,
     read_arrays,
     read_json,
     sealed_line,
+    unpacked_arrays,
     write_arrays,
     write_json,
 )
-from klayer.files.tables import write_csv
+from klayer.files.tables import csv_text, write_csv
 from klayer.files.writing import (
     NotWritten,
     append_bytes,
@@ -47,6 +49,7 @@ __all__ = [
     "append_bytes",
     "cache_folder",
     "cached",
+    "csv_text",
     "cut",
     "flush_folder",
     "is_part",
@@ -55,6 +58,7 @@ __all__ = [
     "make_folder",
     "move",
     "own_folder",
+    "packed_arrays",
     "parse_json",
     "plain",
     "read_arrays",
@@ -63,6 +67,7 @@ __all__ = [
     "remove",
     "remove_parts",
     "sealed_line",
+    "unpacked_arrays",
     "write_arrays",
     "write_bytes",
     "write_csv",

@@ -9,8 +9,8 @@ from functools import cached_property
 from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
 from klayer.study.chance import least_learnt
+from klayer.study.comparison import Comparison, holm, paired
 from klayer.study.factors import Factor, Level, differing
-from klayer.study.statistics import Comparison, holm, paired
 
 __all__ = ["ArmComparison", "Comparisons", "Effect"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from klayer.report.comparisons import ArmComparison, Comparisons
-from klayer.report.prose import conclusion
+from klayer.report.conclusion import conclusion
 from klayer.report.run_view import ArmView, RunView
 from klayer.study.record import Score
 from klayer.study.statistics import Estimate

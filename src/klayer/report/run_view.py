@@ -7,20 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from klayer.study.arms import describe
+from klayer.study.cell import Cell, cell
 from klayer.study.chance import uneven
+from klayer.study.comparison import Comparison, compare
 from klayer.study.factors import Factor, Level, coordinates, factors, labels, plainly
 from klayer.study.measure import Measure, measure_of
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.statistics import (
-    Cell,
-    Comparison,
-    Estimate,
-    cell,
-    compare,
-    estimate,
-    wilson,
-)
+from klayer.study.statistics import Estimate, estimate, wilson
 from klayer.train import Settings
 
 __all__ = ["SPLITS", "ArmView", "RunView", "compare_arms"]

@@ -97,6 +97,9 @@ class NetworkRecord:
     stopped_at, best_at : int or None
         With early stopping: the update at which it stopped, None if it trained to the end, and that of
         the best weights, which it ended with.
+    temperature : float or None, > 0
+        By which its outputs are divided when it answers, if it was calibrated; scores and curves are
+        those of the outputs as training left them.
 
     Examples
     --------
@@ -123,6 +126,7 @@ class NetworkRecord:
     backend: str = "numpy"
     stopped_at: int | None = None
     best_at: int | None = None
+    temperature: float | None = None
 
     @property
     def key(self) -> Key:
@@ -170,6 +174,7 @@ class NetworkRecord:
             "seconds": self.seconds,
             "stopped_at": self.stopped_at,
             "best_at": self.best_at,
+            "temperature": self.temperature,
             "history": dict(self.history),
         }
 
@@ -220,6 +225,9 @@ class NetworkRecord:
             take(name, int, type(None)) if name in rest else None
             for name in ("stopped_at", "best_at")
         )
+        heat = take("temperature", float, int, type(None)) if "temperature" in rest else None
+        if heat is not None and not heat > 0:
+            raise KlayerError(f"{where}: 'temperature' must be > 0, but got {heat}.")
         history = _history(take("history", dict), where)
         return cls(
             part,
@@ -237,6 +245,7 @@ class NetworkRecord:
             backend,
             stopped_at,
             best_at,
+            heat,
         )
 
     @classmethod

@@ -597,7 +597,9 @@ class Run(Told):
         try:
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
-            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            model = Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            heat = record.temperature if cycle is None else None
+            return model if heat is None else model.at_temperatures(heat)
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 

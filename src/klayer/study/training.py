@@ -203,6 +203,7 @@ def _records(
                 backend=state.backend,
                 stopped_at=stopped_at,
                 best_at=best_at,
+                temperature=None if state.temperatures is None else float(state.temperatures[p]),
             )
         )
     return records
@@ -225,7 +226,7 @@ def _learnt_evenly(
 
 def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
     """Return where a network stopped early, and where its best weights come from."""
-    if not state.marks:
+    if "stopped" not in state.marks:
         return None, None
     stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
     return (stopped if stopped >= 0 else None), best

@@ -55,7 +55,7 @@ def _activation(value: Any) -> str | tuple[str, ...]:
     names = names if isinstance(names, list | tuple) else [names]
     found = tuple(name.strip() if isinstance(name, str) else name for name in names)
     for name in found:
-        if name not in ACTIVATIONS:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
             meant = _ACTIVATIONS_ELSEWHERE.get(str(name).lower())
             hint = f"did you mean {meant!r}?" if meant else None
             raise unknown_name("activation", name, ACTIVATIONS, hint)

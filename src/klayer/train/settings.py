@@ -21,6 +21,7 @@ from klayer.train.optimisation import Optimisation
 from klayer.train.other_names import unknown_setting
 from klayer.train.refinement import Refinement
 from klayer.train.setting import Setting, rows_of, setting
+from klayer.train.shuffling import read_shuffle, window_of
 
 __all__ = [
     "ALIASES",
@@ -85,6 +86,13 @@ class Settings(Refinement, Optimisation, Architecture):
         at_least=0,
         bound=2**63 - 1,
         rule="must be a whole number >= 0",
+    )
+    shuffle: str = setting(
+        "full",
+        "How each epoch shuffles the training rows: full; or block:ROWS, for rows on disk, so many at "
+        "a time, from 128 places of the data.",
+        read=read_shuffle,
+        values="full or block:ROWS",
     )
     split_seed: int = setting(
         0,
@@ -151,7 +159,10 @@ class Settings(Refinement, Optimisation, Architecture):
                 f"batch normalisation needs at least two training rows, but there is {rows}: give "
                 "more, or set batch_norm = 'none'."
             )
-        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least, start)
+        window = window_of(self.shuffle)
+        return Batches(
+            rows, self.batch_size, self.order_seed, self.last_batch, least, start, window
+        )
 
     @property
     def shared(self) -> Settings:

@@ -23,6 +23,7 @@ from klayer.nn.backends import require
 from klayer.nn.lanes import slices
 from klayer.train.averaging import statistics
 from klayer.train.blocks import Block, Blocks, Span, spans
+from klayer.train.calibrating import calibrate
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.costs import standardise_on_the_way, useful_workers
@@ -31,6 +32,7 @@ from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
 from klayer.train.stopping import carry_best, note_point, restore_best
+from klayer.train.windows import Windows
 
 __all__ = ["Trainer"]
 
@@ -117,6 +119,7 @@ class Trainer:
         self.population, self.engine = population, engine or Engine()
         self.consistent, self.pause_seconds = True, STRETCH_SECONDS
         self._rate: float | None = None  # updates of all networks per second, where that is known
+        self._windows: Windows | None = None
 
     def train(
         self,
@@ -154,6 +157,8 @@ class Trainer:
                     self.record()
                     if on_record:
                         on_record(state)
+            if population.calibrates and state.update == population.total_updates:
+                calibrate(population, self.engine)
 
     def advance(
         self,
@@ -326,7 +331,9 @@ class Trainer:
         raw = change.changes_raw_rows
         rows = feed.raw("train") if raw else feed["train"] if on_the_way else feed.ready("train")
         rows, overlaps = population.weighted(rows), population.state.at_once > 1
-        return Blocks(rows, batches, overlaps, feed.augment, change if change else None)
+        if self._windows is None and rows.on_disk and batches.shuffling.window:
+            self._windows = Windows(rows, batches)
+        return Blocks(rows, batches, overlaps, feed.augment, change or None, self._windows)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as stay in the cache."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klayer.report.comparisons import ArmComparison, Effect
-from klayer.report.prose import conclusion
+from klayer.report.conclusion import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import (
@@ -15,8 +15,8 @@ from klayer.report.table import (
     Table,
     comparison_cells,
 )
+from klayer.study.comparison import Comparison
 from klayer.study.factors import Factor
-from klayer.study.statistics import Comparison
 
 __all__ = ["build_conclusion", "build_tables"]
 

@@ -1,0 +1,87 @@
+"""A predictor from whatever holds trained networks: an exported file, a population, a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from klayer.errors import KlayerError, require_kind
+from klayer.export.onnx_model import OnnxModel
+from klayer.export.safetensors import unpack
+from klayer.files import read_bytes, unpacked_arrays
+from klayer.model import Model
+from klayer.study import Run
+from klayer.train import Ensemble, load_population
+from klayer.train.stored import FORMAT as POPULATION
+
+__all__ = ["load_model", "loaded"]
+
+Predictor = Model | Ensemble | OnnxModel
+
+
+def load_model(path: str | Path) -> Predictor:
+    """Read trained networks, ready to judge raw rows.
+
+    Parameters
+    ----------
+    path : path
+        What ``klayer export`` or an estimator's ``export`` wrote (.safetensors, .onnx), what
+        :meth:`klayer.Population.save` wrote, or a run directory.
+
+    Returns
+    -------
+    model : Model, Ensemble or OnnxModel
+        One network is a :class:`klayer.Model` with P = 1, several that were exported together are a
+        :class:`klayer.Ensemble`; a population is a model of all its networks, a run one of its best. Of
+        an ONNX file, what onnxruntime answers, with an ensemble's methods.
+
+    Raises
+    ------
+    KlayerError
+        If there is no such file, it is damaged or another's, or a package is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import klayer as kl
+    >>> data = kl.load("digits")
+    >>> population = kl.fit(data, hidden=(8,), cycles=1, half_cycle="1 epoch", seeds=2)
+    >>> rows = data.splits["test"].features
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = kl.export_model(population, f"{folder}/digits.safetensors")
+    ...     again = kl.load_model(f"{folder}/digits.safetensors")
+    >>> again
+    Ensemble of 2 of 2 networks for classification
+    >>> bool((again.predict(rows) == kl.Ensemble([population.model()]).predict(rows)).all())
+    True
+    """
+    return loaded(path)[0]
+
+
+def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
+    """Read trained networks, and what is known of their data: the part ``data`` of a model's card."""
+    require_kind(path, (str, Path), "path", "the path of an exported file, or of a run directory")
+    path = Path(path).expanduser()
+    if path.is_dir():
+        if (path / "run.json").exists():
+            run = Run(path)
+            return run.model(), run.info["data"]
+        files = [one for one in sorted(path.iterdir()) if one.suffix in (".safetensors", ".onnx")]
+        if len(files) != 1:
+            raise KlayerError(
+                f"{path} must be a run directory or hold one exported file, .safetensors or .onnx, but "
+                f"has {len(files)} such files: name one."
+            )
+        [path] = files
+    if not path.exists():
+        raise KlayerError(f"no such file: {path}. `klayer export` says where it wrote.")
+    content = read_bytes(path)
+    if path.suffix.lower() == ".onnx":
+        found = OnnxModel(content, str(path))
+        return found, dict(found.about.get("data") or {})
+    _, plain = unpacked_arrays(content, str(path))
+    if plain.get("format") == POPULATION:
+        model = load_population(path).model()
+        return model, {}
+    what = unpack(content, str(path))
+    return what.predictor(), dict(what.about.get("data") or {})

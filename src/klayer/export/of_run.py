@@ -1,0 +1,151 @@
+"""Networks of a run directory, chosen by their names, with all that the run knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from klayer.errors import KlayerError, unknown_name
+from klayer.export.exported import Exported, exported, stacked
+from klayer.study.record import NetworkRecord
+from klayer.study.summary import spread
+from klayer.train import Ensemble
+from klayer.train.metrics import metrics_of
+
+if TYPE_CHECKING:
+    from klayer.data import Dataset
+    from klayer.study import Run
+
+__all__ = ["chosen", "of_run"]
+
+ALL, BEST = "all", "best"
+
+
+def chosen(run: Run, names: Sequence[str] = ()) -> list[NetworkRecord]:
+    """Return the finished networks that some names mean, in the order of the run.
+
+    Parameters
+    ----------
+    run : Run
+    names : sequence of str
+        Each is ``best`` (the network with the best validation score), ``all``, an arm (all its
+        networks), a seed, or ``ARM:SEED``. By default the best.
+
+    Raises
+    ------
+    KlayerError
+        For a name that none has, and for networks that have diverged.
+    """
+    best = run.best()  # refuses runs without an answer
+    alive = [
+        one for one in run.networks if one.state != "diverged" and one.part != "variance"
+    ] or run.networks
+    if any(one.part == "finalists" for one in alive):
+        alive = [one for one in alive if one.part == "finalists"]
+    found: list[NetworkRecord] = []
+    for name in names or [BEST]:
+        found += [best] if name == BEST else _named(run, alive, name)
+    order = {record.key: record for record in run.networks}
+    keys = {record.key for record in found}
+    return [record for key, record in order.items() if key in keys]
+
+
+def _named(run: Run, alive: Sequence[NetworkRecord], name: str) -> list[NetworkRecord]:
+    arms = {one.arm: one.arm for one in run.networks}
+    if run.kind != "search":
+        arms |= {label: arm for arm, label in run.study.labels.items() if arm in arms}
+
+    def meant(record: NetworkRecord) -> bool:
+        arm, _, seed = name.rpartition(":")
+        return (
+            name in (ALL, str(record.seed))
+            or arms.get(name) == record.arm
+            or (arms.get(arm) == record.arm and seed == str(record.seed))
+        )
+
+    found = [record for record in alive if meant(record)]
+    if found:
+        return found
+    lost = [record for record in run.networks if meant(record)]
+    if lost:
+        raise KlayerError(
+            f"{run.path}: {name!r} has no answer: {lost[0].failure or lost[0].state}. Export another "
+            "network."
+        )
+    known = [BEST, ALL, *arms, *dict.fromkeys(str(one.seed) for one in alive)]
+    first = f"{alive[0].arm}:{alive[0].seed}" if alive else "ARM:SEED"
+    raise KlayerError(
+        f"{unknown_name('network', name, known[:40])} One alone is called ARM:SEED, as {first}."
+    )
+
+
+def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) -> Exported:
+    """Make networks of a run ready to be exported.
+
+    Parameters
+    ----------
+    run : Run
+    names : sequence of str
+        See :func:`chosen`.
+    dataset : Dataset, optional
+        The run's data, if they are at hand: several networks are scored together on them.
+    """
+    records = chosen(run, names)
+    models, order = stacked([run.model(record) for record in records])
+    what = exported(Ensemble(models))
+    return replace(what, about=_about(run, [records[index] for index in order], what, dataset))
+
+
+def _about(
+    run: Run, records: Sequence[NetworkRecord], what: Exported, dataset: Dataset | None
+) -> dict[str, Any]:
+    data = run.info["data"]
+    kept = ("name", "source", "fingerprint", "samples", "image_shape", "value_range", "background")
+    return {
+        "created": run.info["created"],
+        "data": {name: data[name] for name in kept if data.get(name) is not None},
+        "networks": [
+            {
+                "arm": record.arm,
+                "seed": record.seed,
+                "scores": {
+                    f"{split} {record.score_name}": record.score(split) for split in record.scores
+                },
+                "settings": record.settings.as_dict(),
+            }
+            for record in records
+        ],
+        "scores": _scores(run, records, what, dataset),
+        "versions": run.info["versions"],
+    }
+
+
+def _scores(
+    run: Run, records: Sequence[NetworkRecord], what: Exported, dataset: Dataset | None
+) -> list[dict[str, Any]]:
+    """Return a line for each split and score: what is exported, and the spread over seeds."""
+    own = records[0]
+    group = list(records)
+    if len(records) == 1:  # how much of its score is its seed's
+        group = [one for one in run.networks if (one.part, one.arm) == (own.part, own.arm)]
+    found = []
+    for split in own.scores:
+        together: dict[str, float] = {}
+        if (
+            len(records) > 1
+            and dataset is not None
+            and split != "train"
+            and split in dataset.splits
+        ):
+            held = dataset.splits[split]
+            together = what.ensemble.scores(held.features, held.labels)
+        for name in metrics_of(what.task):
+            values = [getattr(one.scores.get(split), name, None) for one in group]
+            over = spread(values)
+            if over["n"]:
+                value = (
+                    getattr(own.scores[split], name) if len(records) == 1 else together.get(name)
+                )
+                found.append({"split": split, "score": name, "value": value, **over})
+    return found
