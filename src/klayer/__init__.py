@@ -38,6 +38,7 @@ _HOMES = {
     "load_model": "klayer.export",
     "KLayerClassifier": "klayer.estimator",
     "KLayerRegressor": "klayer.estimator",
+    "PopulationSearchCV": "klayer.estimator",
     "check_gradients": "klayer.gradcheck",
     "check_network": "klayer.gradcheck",
     "Model": "klayer.model",

@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli.complete import complete_runs
 from klayer.cli.echo import echo
+from klayer.cli.options import DataDir
 from klayer.errors import KlayerError
 from klayer.printable import printable
 
@@ -49,6 +50,32 @@ def predict(
     arm: Annotated[
         str | None, typer.Option(help="The arm it belongs to, in a study of several.")
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="All networks together, by the mean of what they say; of --arm or --seed those alone.",
+        ),
+    ] = False,
+    greedy: Annotated[
+        bool,
+        typer.Option(
+            "--greedy",
+            help="With --ensemble: those whose mean is best on the validation split, chosen greedily.",
+        ),
+    ] = False,
+    snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--snapshots",
+            help="With --ensemble: the networks as they were at the ends of cycles, too.",
+        ),
+    ] = False,
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror", help="Of images: the mean of the answers to both mirror images."),
+    ] = False,
+    data_dir: DataDir = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all probabilities as JSON.")
     ] = False,
@@ -60,6 +87,8 @@ def predict(
     Example: klayer predict runs/mine cat.png dog.png
 
     Example: klayer predict runs/houses new.csv --out predictions.csv
+
+    Example: klayer predict runs/mine cat.png --ensemble --greedy --mirror
     """
     from klayer.data import read_rows
     from klayer.files import json_text, write_csv, write_text
@@ -71,8 +100,24 @@ def predict(
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
     if out is not None and any(one.resolve() == out.resolve() for one in files):
         raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
+    for flag, given in (("--greedy", greedy), ("--snapshots", snapshots)):
+        if given and not ensemble:
+            raise KlayerError(
+                f"`{flag}` is about networks that answer together: give --ensemble too."
+            )
     stored = Run(run)
-    model = stored.model(stored.best(arm, seed))
+    asked = stored.ensemble(
+        None if ensemble else [stored.best(arm, seed)],
+        arm=arm,
+        seed=seed,
+        snapshots=snapshots,
+        mirror=mirror,
+        greedy=greedy,
+        data_dir=data_dir,
+    )
+    if ensemble:
+        echo(f"{asked!r}.", err=True)
+    model = asked.models[0]
     about = stored.info["data"]
     shape = about["image_shape"]
     if shape:
@@ -88,9 +133,9 @@ def predict(
     )
     with warnings.catch_warnings(record=True) as hints:
         warnings.simplefilter("always")
-        values = model.predict(X)[0]
-    for hint in hints:
-        echo(str(hint.message), err=True)
+        values = asked.predict(X)
+    for hint in dict.fromkeys(str(one.message) for one in hints):
+        echo(hint, err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
             write_text(out, json_text(_records(model, names, values), indent=1) + "\n")

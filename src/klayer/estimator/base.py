@@ -117,17 +117,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=not going_on,
-            dtype=(np.float64, np.float32),
-            order="C",
-            multi_output=True,
-            y_numeric=self._task == "regression",
-        )
-        targets = self._encoded(labels, going_on, **more)
+        rows, targets = self._read(X, y, going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
@@ -146,6 +136,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
         return Training(self, population)
+
+    def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
+        """Return rows and targets as training takes them; refuse what can't be."""
+        rows, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=not going_on,
+            dtype=(np.float64, np.float32),
+            order="C",
+            multi_output=True,
+            y_numeric=self._task == "regression",
+        )
+        return rows, self._encoded(labels, going_on, **more)
 
     def _population(
         self,
@@ -171,15 +175,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
+        half_cycle = -(-updates // 2)
+        course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
         settings = Settings.from_values(
-            {
-                **settings.as_dict(),
-                "cycles": 1,
-                "half_cycle": max(
-                    1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
-                ),
-                "order_seed": int(seeds[0]),
-            }
+            {**settings.as_dict(), **course, "order_seed": int(seeds[0])}
         )
         members = [Member(settings, int(seed)) for seed in seeds]
         return Population(feeds.of(dataset, settings.dtype), members, state)
@@ -187,10 +187,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _end(self, population: Population) -> None:
         """Take what has been trained."""
         if not population.alive:
-            raise KlayerError(
-                f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
-                "lr_max."
-            )
+            many = len(population)
+            who = "the network" if many == 1 else f"all {many} networks"
+            raise KlayerError(f"{who} diverged ({population.state.failures[0]}): lower lr_max.")
         self._state = population.state
         self._own_seeds = np.array([member.seed for member in population.members])
         self.model_ = population.model(population.alive).in_double()
@@ -223,14 +222,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     @property
     def _calibrates(self) -> bool:
         return bool(getattr(self, "calibrate", False))
-
-    @property
-    def _length(self) -> float:
-        return float(self.epochs)
-
-    @staticmethod
-    def _per_epoch(settings: Settings, samples: int) -> int:
-        return settings.batches(samples).per_epoch
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:

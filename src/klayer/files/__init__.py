@@ -1,11 +1,13 @@
 """The one room that writes: files that are whole or not there, and whose damage is found.
 
 :mod:`~klayer.files.writing` puts bytes on the disk, :mod:`~klayer.files.sealed` gives them a digest and
-checks it, :mod:`~klayer.files.lock` keeps others out meanwhile.
+checks it, :mod:`~klayer.files.lock` keeps others out meanwhile, :mod:`~klayer.files.claims` parts work
+among several.
 """
 
 from klayer.files.cache import cache_folder, cached
-from klayer.files.lock import Lock
+from klayer.files.claims import Claim, Claims, Holder, lease_seconds
+from klayer.files.lock import Held, Lock
 from klayer.files.sealed import (
     Damaged,
     json_text,
@@ -37,7 +39,11 @@ from klayer.files.writing import (
 )
 
 __all__ = [
+    "Claim",
+    "Claims",
     "Damaged",
+    "Held",
+    "Holder",
     "Lock",
     "NotWritten",
     "append_bytes",
@@ -48,6 +54,7 @@ __all__ = [
     "flush_folder",
     "is_part",
     "json_text",
+    "lease_seconds",
     "make_folder",
     "move",
     "own_folder",
