@@ -91,7 +91,7 @@ def train_halving(
     Parameters
     ----------
     run : Run
-        Held open for appending.
+        LockHeld open for appending.
     executor : Executor
         Open, with the run's data.
     jobs : sequence of Job
