@@ -24,7 +24,7 @@ def mend(run: Run, dataset: Dataset) -> list[str]:
     Parameters
     ----------
     run : Run
-        LockHeld open for appending (``with run:``).
+        Held open for appending (``with run:``).
     dataset : Dataset
         The run's data, as :meth:`Run.load_data` returns them.
 

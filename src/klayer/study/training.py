@@ -50,7 +50,7 @@ def train_jobs(
     Parameters
     ----------
     run : Run
-        LockHeld open for appending (``with run:``).
+        Held open for appending (``with run:``).
     executor : Executor
         Open, with the run's data.
     jobs : iterable of Job

@@ -91,7 +91,7 @@ def train_halving(
     Parameters
     ----------
     run : Run
-        LockHeld open for appending.
+        Held open for appending.
     executor : Executor
         Open, with the run's data.
     jobs : sequence of Job

@@ -48,7 +48,7 @@ def search_stages(
     Parameters
     ----------
     run : Run
-        LockHeld open for appending (``with run:``).
+        Held open for appending (``with run:``).
     search : Search
     executor : Executor
         Open, with the run's data. Their test split is touched for the finalists.
