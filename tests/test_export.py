@@ -548,4 +548,4 @@ def test_predict_takes_an_exported_file(study, form, tmp_path):
     result = CliRunner().invoke(
         app, ["predict", str(tmp_path / "o"), str(tmp_path / "rows.npy"), "--seed", "1"]
     )
-    assert "--seed chooses a network of a run" in str(result.exception)
+    assert "--seed is about the networks of a run" in str(result.exception)

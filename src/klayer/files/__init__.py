@@ -7,7 +7,7 @@ among several.
 
 from klayer.files.cache import cache_folder, cached
 from klayer.files.claims import Claim, Claims, Holder, lease_seconds
-from klayer.files.lock import Held, Lock
+from klayer.files.lock import Lock, LockHeld
 from klayer.files.sealed import (
     BLANK,
     Damaged,
@@ -46,9 +46,9 @@ __all__ = [
     "Claim",
     "Claims",
     "Damaged",
-    "Held",
     "Holder",
     "Lock",
+    "LockHeld",
     "NotWritten",
     "append_bytes",
     "cache_folder",
