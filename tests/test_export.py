@@ -211,7 +211,7 @@ def test_an_unknown_network_is_named_with_the_known_ones(study):
     result = export(study, "--to", "csv", "--network", "smal")
     said = str(result.exception)
     assert "unknown network 'smal': did you mean 'small'?" in said
-    assert "ARM:SEED, as small:" in said
+    assert "one network alone as ARM:SEED, 'small:0'" in said
 
 
 def test_data_that_are_gone_are_drawn(study, tmp_path, monkeypatch):

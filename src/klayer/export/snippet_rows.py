@@ -52,7 +52,7 @@ def example_rows(what: Exported, *, for_onnx: bool = False) -> str:
         values = ", ".join(value for _, value in named)
         order = ", ".join(quoted(name) for name, _ in named)
         return f"# {order}\nrows = [[{values}]]"
-    row = ", ".join(f"{name!a}: {value}" for name, value in named)
+    row = ", ".join(f"{quoted(name)}: {value}" for name, value in named)
     return f"rows = [{{{row}}}]"
 
 
