@@ -168,6 +168,9 @@ def test_a_run_is_exported_beside_itself(study, form, tmp_path):
     assert export(run, "--to", form, "--force").exit_code == 0
     with kl.Run(run):  # whoever goes on with the run is not in its way
         pass
+    removed = CliRunner().invoke(app, ["runs", "remove", str(run), "--yes"])
+    assert removed.exit_code == 0, removed.output
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from klayer.nn.pieces.activations import GELU_CUBE, GELU_FACTOR, LEAK, SELU_ALPH
 
 __all__ = ["ACTIVATIONS", "snippets"]
 
+# Classes that are named in a program, at the most.
+_NAMED = 100
+
 
 @dataclass(frozen=True)
 class Words:
@@ -369,6 +372,8 @@ def _answers(model: Model, form: str, words: Words) -> Iterator[str]:
 
 
 def _label(what: Exported) -> list[str]:
+    if what.task == "classification" and len(what.labels) > _NAMED:
+        return ["label = answer.argmax(-1)  # the index of a class, from 0"]
     if what.task == "classification":
         names = ", ".join(map(quoted, what.labels))
         return [f"names = [{names}]", "label = [names[int(k)] for k in answer.argmax(-1)]"]
