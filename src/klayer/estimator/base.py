@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
@@ -16,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
+from klayer.estimator.importance import Importance, importance_of_columns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.model import Model
@@ -294,6 +296,73 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
         std: Array = self.members(X).std(axis=0)
         return std
+
+    def importance(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        scoring: str | Callable[..., float] | None = None,
+        n_repeats: int = 10,
+        sample_weight: ArrayLike | None = None,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+    ) -> Importance:
+        """Return what the score loses when the values of one column are shuffled, column by column.
+
+        In a pipeline, whose columns come before this estimator's, it is scikit-learn's
+        ``permutation_importance`` that is to be asked, about the pipeline.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            Rows that were not trained on.
+        y : array, shape (N,) or (N, K)
+        scoring : str or callable, optional
+            One score, as scikit-learn names it; by default that of :meth:`score`.
+        n_repeats : int, >= 1
+            Shuffles of each column.
+        sample_weight : array, shape (N,), optional
+        random_state : int, RandomState or None
+            Decides the shuffles.
+        n_jobs : int or None
+
+        Returns
+        -------
+        importance : Importance
+            With ``mean`` and ``std`` over the shuffles of each of ``columns``; printed and shown as a
+            table.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from klayer import KLayerClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> model = KLayerClassifier(random_state=0).fit(X[::2], y[::2])
+        >>> found = model.importance(X[1::2], y[1::2])
+        >>> found.columns[found.order[0]] in ("petal width (cm)", "petal length (cm)")
+        True
+        """
+        check_is_fitted(self)
+        if isinstance(scoring, list | tuple | set | dict):
+            raise KlayerError(f"`scoring` must be one score, but got {scoring!r:.80}.")
+        rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        nameless = copy(self)
+        names = nameless.__dict__.pop("feature_names_in_", [f"x{k}" for k in range(rows.shape[1])])
+        own = "accuracy" if self._task == "classification" else "R²"
+        called = getattr(scoring, "__name__", scoring) or own
+        return importance_of_columns(
+            nameless,
+            rows,
+            np.asarray(y),
+            names,
+            str(called),
+            scoring=scoring,
+            n_repeats=n_repeats,
+            sample_weight=sample_weight,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -8,7 +8,9 @@ from klayer.report.sections import (
     comparisons,
     gradient_check,
     how_made,
+    importance,
     published,
+    reliability,
     search,
     variance,
 )
@@ -26,6 +28,8 @@ SECTIONS = (
     Section("others", "Others", arms.build_others),
     Section("fidelity", "Published and measured", published.build, appendix=True),
     Section("best", "The best network", best_network.build, appendix=True),
+    Section("sure", "How sure it is", reliability.build, appendix=True),
+    Section("columns", "What each column counts for", importance.build, appendix=True),
     Section("comparisons", "All comparisons", comparisons.build_tables, appendix=True),
     Section("gradients", "Gradient check", gradient_check.build_appendix, appendix=True),
     Section("made", "How it was made", how_made.build, appendix=True),
