@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import copy
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
-from klayer.estimator.importance import Importance, importance_of_columns
+from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.model import Model
@@ -32,13 +32,16 @@ from klayer.train import (
 )
 from klayer.train.told import standing
 
+if TYPE_CHECKING:
+    from klayer.export import Written
+
 __all__ = ["Estimator"]
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str
@@ -59,6 +62,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _state: TrainingState
     _own_seeds: Array
+    _samples: dict[str, int]
 
     # Fitting.
 
@@ -199,6 +203,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             held = population.feed.dataset.splits["validation"]
             self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
+        splits = population.feed.dataset.splits
+        self._samples = {name: len(split.labels) for name, split in splits.items()}
         self.n_iter_ = int(population.state.update)
 
     def _settings(self) -> Settings:
@@ -297,72 +303,39 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         std: Array = self.members(X).std(axis=0)
         return std
 
-    def importance(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        scoring: str | Callable[..., float] | None = None,
-        n_repeats: int = 10,
-        sample_weight: ArrayLike | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-    ) -> Importance:
-        """Return what the score loses when the values of one column are shuffled, column by column.
-
-        In a pipeline, whose columns come before this estimator's, it is scikit-learn's
-        ``permutation_importance`` that is to be asked, about the pipeline.
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
 
         Parameters
         ----------
-        X : array, shape (N, D)
-            Rows that were not trained on.
-        y : array, shape (N,) or (N, K)
-        scoring : str or callable, optional
-            One score, as scikit-learn names it; by default that of :meth:`score`.
-        n_repeats : int, >= 1
-            Shuffles of each column.
-        sample_weight : array, shape (N,), optional
-        random_state : int, RandomState or None
-            Decides the shuffles.
-        n_jobs : int or None
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
 
         Returns
         -------
-        importance : Importance
-            With ``mean`` and ``std`` over the shuffles of each of ``columns``; printed and shown as a
-            table.
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
 
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from klayer import KLayerClassifier
-        >>> X, y = load_iris(return_X_y=True, as_frame=True)
-        >>> model = KLayerClassifier(random_state=0).fit(X[::2], y[::2])
-        >>> found = model.importance(X[1::2], y[1::2])
-        >>> found.columns[found.order[0]] in ("petal width (cm)", "petal length (cm)")
-        True
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
         """
+        from klayer.estimator.exporting import of_estimator
+        from klayer.export.verify import given_rows
+        from klayer.export.write import write_export
+
         check_is_fitted(self)
-        if isinstance(scoring, list | tuple | set | dict):
-            raise KlayerError(f"`scoring` must be one score, but got {scoring!r:.80}.")
-        rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-        nameless = copy(self)
-        names = nameless.__dict__.pop("feature_names_in_", [f"x{k}" for k in range(rows.shape[1])])
-        own = "accuracy" if self._task == "classification" else "R²"
-        called = getattr(scoring, "__name__", scoring) or own
-        return importance_of_columns(
-            nameless,
-            rows,
-            np.asarray(y),
-            names,
-            str(called),
-            scoring=scoring,
-            n_repeats=n_repeats,
-            sample_weight=sample_weight,
-            random_state=random_state,
-            n_jobs=n_jobs,
-        )
+        rows = None if X is None else given_rows(X)
+        return write_export(of_estimator(self), path, to, rows, force=force)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from klayer.data import Encoder
+from klayer.errors import KlayerError
 from klayer.shown import Part, Shown, ShownColumn, ShownSentence, ShownTable
 
-__all__ = ["Importance", "importance_of_columns", "importance_of_table_columns"]
+__all__ = ["Importance", "TellsColumns", "importance_of_columns", "importance_of_table_columns"]
 
 Array = NDArray[Any]
 
@@ -91,6 +94,79 @@ class Importance(Shown):
                 for c in self.order
             ],
         }
+
+
+class TellsColumns:
+    """An estimator that can say what each of its columns counts for."""
+
+    _task: str
+
+    def importance(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        scoring: str | Callable[..., float] | None = None,
+        n_repeats: int = 10,
+        sample_weight: ArrayLike | None = None,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+    ) -> Importance:
+        """Return what the score loses when the values of one column are shuffled, column by column.
+
+        In a pipeline, whose columns come before this estimator's, it is scikit-learn's
+        ``permutation_importance`` that is to be asked, about the pipeline.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            Rows that were not trained on.
+        y : array, shape (N,) or (N, K)
+        scoring : str or callable, optional
+            One score, as scikit-learn names it; by default that of :meth:`score`.
+        n_repeats : int, >= 1
+            Shuffles of each column.
+        sample_weight : array, shape (N,), optional
+        random_state : int, RandomState or None
+            Decides the shuffles.
+        n_jobs : int or None
+
+        Returns
+        -------
+        importance : Importance
+            With ``mean`` and ``std`` over the shuffles of each of ``columns``; printed and shown as a
+            table.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from klayer import KLayerClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> model = KLayerClassifier(random_state=0).fit(X[::2], y[::2])
+        >>> found = model.importance(X[1::2], y[1::2])
+        >>> found.columns[found.order[0]] in ("petal width (cm)", "petal length (cm)")
+        True
+        """
+        check_is_fitted(self)
+        if isinstance(scoring, list | tuple | set | dict):
+            raise KlayerError(f"`scoring` must be one score, but got {scoring!r:.80}.")
+        rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        nameless = copy(self)
+        names = nameless.__dict__.pop("feature_names_in_", [f"x{k}" for k in range(rows.shape[1])])
+        own = "accuracy" if self._task == "classification" else "R²"
+        called = getattr(scoring, "__name__", scoring) or own
+        return importance_of_columns(
+            nameless,
+            rows,
+            np.asarray(y),
+            names,
+            str(called),
+            scoring=scoring,
+            n_repeats=n_repeats,
+            sample_weight=sample_weight,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
 
 
 def importance_of_columns(

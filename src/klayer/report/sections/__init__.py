@@ -9,6 +9,7 @@ from klayer.report.sections import (
     gradient_check,
     how_made,
     importance,
+    ladder,
     published,
     reliability,
     search,
@@ -20,6 +21,7 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
+    Section("steps", "What each step brings", ladder.build),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
     Section("all-arms", "All arms", arms.build_table),
     Section("variance", "Where the spread comes from", variance.build),
