@@ -55,6 +55,8 @@ ROOT = Path(__file__).parent.parent
         ({"l2": 10**400}, "`l2` must be a finite number >= 0"),
         ({"l2": -float("inf")}, "`l2` must be a finite number >= 0, but got l2=-inf"),
         ({"cycles": float("inf")}, "`cycles` must be a finite number > 0, but got cycles=inf"),
+        ({"lr_max": 1e39}, "`lr_max` must fit into a float32, "),
+        ({"weight_decay": 1e300}, "`weight_decay` must fit into a float32"),
         ({"lr_max": float("inf")}, "`lr_max` must be a finite number, but got lr_max=inf"),
         ({"bn_eps": float("inf")}, "`1e-30 <= bn_eps < 1` must hold, but got bn_eps=inf"),
         ({"lr_max": float("nan")}, "`0 <= lr_min <= lr_max` must hold"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -29,6 +30,9 @@ from klayer.train import (
     TrainingState,
 )
 from klayer.train.told import standing
+
+if TYPE_CHECKING:
+    from klayer.export import Written
 
 __all__ = ["Estimator"]
 
@@ -57,6 +61,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _state: TrainingState
     _own_seeds: Array
+    _samples: dict[str, int]
 
     # Fitting.
 
@@ -175,15 +180,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
+        half_cycle = -(-updates // 2)
+        course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
         settings = Settings.from_values(
-            {
-                **settings.as_dict(),
-                "cycles": 1,
-                "half_cycle": max(
-                    1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
-                ),
-                "order_seed": int(seeds[0]),
-            }
+            {**settings.as_dict(), **course, "order_seed": int(seeds[0])}
         )
         members = [Member(settings, int(seed)) for seed in seeds]
         return Population(feeds.of(dataset, settings.dtype), members, state)
@@ -191,10 +192,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _end(self, population: Population) -> None:
         """Take what has been trained."""
         if not population.alive:
-            raise KlayerError(
-                f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
-                "lr_max."
-            )
+            many = len(population)
+            who = "the network" if many == 1 else f"all {many} networks"
+            raise KlayerError(f"{who} diverged ({population.state.failures[0]}): lower lr_max.")
         self._state = population.state
         self._own_seeds = np.array([member.seed for member in population.members])
         self.model_ = population.model(population.alive).in_double()
@@ -202,6 +202,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             held = population.feed.dataset.splits["validation"]
             self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
+        splits = population.feed.dataset.splits
+        self._samples = {name: len(split.labels) for name, split in splits.items()}
         self.n_iter_ = int(population.state.update)
 
     def _settings(self) -> Settings:
@@ -227,14 +229,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     @property
     def _calibrates(self) -> bool:
         return bool(getattr(self, "calibrate", False))
-
-    @property
-    def _length(self) -> float:
-        return float(self.epochs)
-
-    @staticmethod
-    def _per_epoch(settings: Settings, samples: int) -> int:
-        return settings.batches(samples).per_epoch
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:
@@ -307,6 +301,40 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
         std: Array = self.members(X).std(axis=0)
         return std
+
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
+
+        Parameters
+        ----------
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
+
+        Returns
+        -------
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
+        """
+        from klayer.estimator.exporting import of_estimator
+        from klayer.export.verify import given_rows
+        from klayer.export.write import write_export
+
+        check_is_fitted(self)
+        rows = None if X is None else given_rows(X)
+        return write_export(of_estimator(self), path, to, rows, force=force)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

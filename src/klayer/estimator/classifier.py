@@ -146,13 +146,13 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             and not np.array_equal(np.unique(classes), self.classes_)
         ):
             raise ValueError(
-                f"`classes` must stay those of the first call, {list(self.classes_)}, but got "
-                f"{list(np.unique(classes))}."
+                f"`classes` must stay those of the first call, {self.classes_.tolist()}, but got "
+                f"{np.unique(classes).tolist()}."
             )
         unknown = np.setdiff1d(unique_labels(labels), self.classes_)
         if len(unknown):
             raise ValueError(
-                f"`y` must hold the classes {list(self.classes_)}, but got {list(unknown)} too."
+                f"`y` must hold the classes {self.classes_.tolist()}, but got {unknown.tolist()} too."
             )
         if len(self.classes_) < 2:
             raise ValueError(

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from sklearn.utils._param_validation import Interval, StrOptions, make_constraint
 
-from klayer.errors import KlayerError
+from klayer.errors import KlayerError, unknown_name
 from klayer.train import SETTINGS
+from klayer.train.other_names import LENGTHS, unknown_setting
 
 __all__ = [
     "constraints",
@@ -54,6 +55,19 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "last_batch": "keep",
     }
 )
+
+# What others call them.
+_OTHER_NAMES = {
+    "epochs": LENGTHS,
+    "n_networks": ("n_estimators", "n_ens", "networks", "ensemble", "seeds"),
+    "random_state": ("seed", "random_seed", "rng"),
+    "callback": ("callbacks",),
+    "calibrate": ("calibration", "temperature", "temperature_scaling", "use_ls"),
+    "time_limit": ("time_limit_s", "max_time", "timeout"),
+    "n_jobs": ("n_threads", "threads", "workers", "num_cpus"),
+    "class_weight": ("class_weights",),
+    "schedule": ("learning_rate",),  # the rate itself is learning_rate_init there
+}
 
 _BOOLEAN = ("True or False", ["boolean"])
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -205,9 +219,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in defaults:
-                raise TypeError(
-                    f"{type(self).__name__} has no parameter {name!r}; there are {', '.join(defaults)}."
-                )
+                raise TypeError(f"{type(self).__name__}: {_unknown(name, defaults)}")
         for name, value in {**defaults, **given}.items():
             setattr(self, name, value)
 
@@ -221,6 +233,15 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     __init__.__doc__ = None
     __init__.__module__, __init__.__qualname__ = module, f"{owner}.__init__"
     return __init__
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> KlayerError:
+    """Build the error for a name that is no parameter, with the one that was meant."""
+    for one, words in _OTHER_NAMES.items():
+        if name in words and one in known:
+            return unknown_name("parameter", name, known, f"did you mean {one!r}?")
+    settings = {one: SETTINGS.get(one, SETTINGS["l2"]) for one in known}  # their names alone count
+    return unknown_setting(name, None, settings, kind="parameter")
 
 
 def documented(task: str) -> str:

@@ -160,9 +160,9 @@ def feed(
     """
     if encoder is None:
         [(name, dtype)] = dtypes.items()
-        return {name: rows_of(X, n_features).astype(dtype)}
+        return {name: rows_of(X, n_features)[:].astype(dtype)}
     if encoder.plain and isinstance(X, np.ndarray):
-        rows = rows_of(X, n_features, encoder).astype(np.float64)
+        rows = rows_of(X, n_features, encoder)[:].astype(np.float64)
         return {name: rows[:, i : i + 1] for i, name in enumerate(dtypes)}
     table = X if isinstance(X, DataTable) else table_of(X, "X")[0]
     return {

@@ -168,7 +168,7 @@ class Population(Faces):
             params,
             running,
             OPTIMISERS[self.settings.optimiser].init(params),
-            **self._strategy(params["W1"]),
+            **self.strategy(params["W1"]),
         )
 
     def _watch(self) -> None:
@@ -178,8 +178,12 @@ class Population(Faces):
             state.copies["best"] = copied(state.params, state.running)
             state.marks |= {name: np.full(len(self), first) for name, first in MARKS.items()}
 
-    def _strategy(self, W1: Array) -> dict[str, Any]:
-        """Choose who carries out the updates, and how many of the first layer's at once."""
+    def strategy(self, W1: Array) -> dict[str, Any]:
+        """Choose who carries out the updates, and how many of the first layer's at once.
+
+        Only the shape (P, D, H) of ``W1`` counts: of a population that is trained in parts it can be
+        asked for without making it.
+        """
         settings, optimiser = self.settings, self.settings.optimiser
         at_once, backend = self._at_once(W1), settings.backend
         chosen = settings.updates_at_once != "auto" and at_once > 1
