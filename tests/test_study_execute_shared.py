@@ -1,4 +1,4 @@
-"""Runs that several work on: the same bits whoever trains, nothing lost whoever ends, nothing left over."""
+"""Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
 
 import json
 import os
