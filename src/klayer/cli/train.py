@@ -65,7 +65,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Settings that come with klayer, in the place of a file: small (for cifar10).",
+            help="Settings that come with klayer, in the place of a file: small, best, patient (for "
+            "cifar10).",
             autocompletion=complete_settings,
         ),
     ] = None,
@@ -163,15 +164,13 @@ def study(
         str | None,
         typer.Argument(
             metavar="[STUDY]",
-            help="A TOML file, or a preset: report, quick.",
+            help="A TOML file, or a preset: report, quick, ablation, ablation-best.",
             autocompletion=complete_studies,
         ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="The same as STUDY, for a preset: report, quick.", autocompletion=complete_presets
-        ),
+        typer.Option(help="The same as STUDY, for a preset.", autocompletion=complete_presets),
     ] = None,
     data: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from klayer.report.comparisons import Comparisons, Effect
 from klayer.report.comparisons_told import about, level_of, tests_of
+from klayer.report.ladder import steps_said
 from klayer.report.layout import Group
 from klayer.report.norm_told import baseline, by_depth, elsewhere, exceptions
 from klayer.report.phrases import (
@@ -29,6 +30,8 @@ def conclusion(view: RunView, found: Comparisons) -> list[Sentence]:
     A claim is made where the corrected p-value is below 0.05. Where the numbers don't carry the claim,
     the sentence says that it isn't shown, and what these seeds could have shown.
     """
+    if view.ladder:
+        return steps_said(view, found)
     sentences: list[Sentence] = []
     for factor in view.factors:
         if factor.name == "batch_norm" and {"depth", "hidden", "init"} & {

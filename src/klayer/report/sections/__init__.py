@@ -8,6 +8,7 @@ from klayer.report.sections import (
     comparisons,
     gradient_check,
     how_made,
+    ladder,
     published,
     search,
     variance,
@@ -18,6 +19,7 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
+    Section("steps", "What each step brings", ladder.build),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
     Section("all-arms", "All arms", arms.build_table),
     Section("variance", "Where the spread comes from", variance.build),

@@ -106,6 +106,8 @@ def _caption(view: RunView, members: Sequence[ArmComparison]) -> str:
     factor, primary = members[0].family[0], members[0].primary
     one = members[0].factor
     text = f"{_capital(one.title)} against {one.label(one.reference)}"
+    if view.ladder:
+        text = "Each step against the one before it"
     init = view.factor("init")
     if factor != "init" and init:
         text += f", {init.label(init.reference) if primary else 'other'} initialisation"
