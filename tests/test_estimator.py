@@ -221,7 +221,7 @@ def test_a_wrong_parameter_is_named_with_its_rule(iris, kind):
     ):
         with pytest.raises(KlayerError, match=rule):
             kind(**values).fit(*iris)
-    with pytest.raises(TypeError, match="has no parameter 'max_iter'"):
+    with pytest.raises(TypeError, match="unknown parameter 'max_iter': did you mean 'epochs'"):
         kind(max_iter=3)
 
 

@@ -29,7 +29,7 @@ def rows():
     }
 
 
-# Another value of each parameter, and what has to stand beside it for an effect.
+# Another value of each parameter, and what has to stand beside it for an effect: a new one needs a row.
 HELD = {"early_stopping": "loss", "points_per_cycle": 30, "patience": 1, "epochs": 30}
 HELD |= {"lr_max": 0.2, "schedule": "constant"}
 OTHER = {
@@ -67,6 +67,7 @@ OTHER = {
     "huber_delta": (0.05, {"loss": "huber"}),
     "quantiles": ((0.1, 0.5), {"loss": "quantile"}),
     "augment": ("noise:0.3", {}),
+    "shuffle": ("block:10", {}),
     "average": ("ema", {}),
     "ema_decay": (0.3, {"average": "ema"}),
     "early_stopping": ("loss", {}),

@@ -1,31 +1,11 @@
 """The programs of model cards: each is run, beside the networks that it is for."""
 
-import re
-
 import numpy as np
 import pytest
 
 import klayer as kl
-from export_kinds import KINDS, make, rows_like
+from export_kinds import KINDS, make, programs, rows_like, run
 from klayer.export.formats import EXPORTS
-
-
-def programs(folder, card="README.md"):
-    """The programs of a card, by what they use."""
-    text = (folder / card).read_text(encoding="utf-8")
-    return dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
-
-
-def run(program, folder, monkeypatch, rows=None):
-    """What a program calls `answer` and `label`; asked about `rows` in place of its own."""
-    monkeypatch.chdir(folder)
-    if rows is not None:
-        program, found = re.subn(r"^rows = .*$", "rows = ROWS", program, flags=re.MULTILINE)
-        assert found == 1, program
-    said = {"ROWS": rows}
-    exec(compile(program, "card", "exec"), said)
-    return np.asarray(said["answer"]), said.get("label")
-
 
 # One network alone has no population axis in ONNX.
 FORMS = [("onnx", 1), *((name, 3) for name in EXPORTS)]

@@ -1,4 +1,4 @@
-"""Runs that several work on: the same bits whoever trains, nothing lost whoever ends, nothing left over."""
+"""Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_a_search_with_pruning_gives_the_bits_of_one_process(tmp_path):
 
 def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path):
     out = tmp_path / "run"
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "60 epochs"}}
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
     first = started(out, study=study)
     while not list(out.glob("parts/*.claim-1")):
         assert first.poll() is None, first.stderr.read()
@@ -119,15 +119,15 @@ def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path)
 
 
 def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("KLAYER_LEASE", "1")
-    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "40 epochs"}})
+    monkeypatch.setenv("KLAYER_LEASE", "2")
+    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}})
     whole = run_study(study, out=tmp_path / "whole")
     out, over, harmed = tmp_path / "run", threading.Event(), []
 
     def harm():
         signals = [signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL]
         while signals and not over.wait(0.2):
-            for path in out.glob("parts/*.claim-*"):
+            for path in sorted(out.glob("parts/*.claim-1"), reverse=True):
                 try:
                     worker = json.loads(path.read_bytes())["process"]
                     if worker not in harmed and worker != os.getpid():
@@ -150,7 +150,7 @@ def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_run_of_processes_is_gone_on_with_by_any_other_scheduler(alone, tmp_path):
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "60 epochs"}}
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
     whole = run_study(Study.from_values(study), out=tmp_path / "whole")
     for scheduler, next_one in (("processes:2", "local"), ("local", "join:2")):
         out = tmp_path / next_one.partition(":")[0]
@@ -278,10 +278,12 @@ def test_a_part_is_given_up_only_if_nobody_got_further(tmp_path):
         with bench.claims.take("part") as claim:
             claim.say(begun=begun, kept=end)
             claim.fail("killed")
-        assert not bench.given_up("part", number), number
+        assert not bench.given_up("part", {"part": number}), number
     with bench.claims.take("part") as claim:
         claim.fail("killed again")
-    assert bench.given_up("part", len(kept) + 1) == "killed; killed again"
+    numbers = {"part": len(kept) + 1}
+    assert bench.given_up("part", numbers) == "killed; killed again"
+    assert not bench.given_up("part", {**numbers, "other": 2}), "others are lost as well"
     assert MOST_TRIES == 3
 
 

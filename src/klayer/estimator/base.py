@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -29,6 +30,9 @@ from klayer.train import (
     TrainingState,
 )
 from klayer.train.told import standing
+
+if TYPE_CHECKING:
+    from klayer.export import Written
 
 __all__ = ["Estimator"]
 
@@ -57,6 +61,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _state: TrainingState
     _own_seeds: Array
+    _samples: dict[str, int]
 
     # Fitting.
 
@@ -197,6 +202,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             held = population.feed.dataset.splits["validation"]
             self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
+        splits = population.feed.dataset.splits
+        self._samples = {name: len(split.labels) for name, split in splits.items()}
         self.n_iter_ = int(population.state.update)
 
     def _settings(self) -> Settings:
@@ -294,6 +301,40 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
         std: Array = self.members(X).std(axis=0)
         return std
+
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
+
+        Parameters
+        ----------
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
+
+        Returns
+        -------
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
+        """
+        from klayer.estimator.exporting import of_estimator
+        from klayer.export.verify import given_rows
+        from klayer.export.write import write_export
+
+        check_is_fitted(self)
+        rows = None if X is None else given_rows(X)
+        return write_export(of_estimator(self), path, to, rows, force=force)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

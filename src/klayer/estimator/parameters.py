@@ -66,9 +66,7 @@ _OTHER_NAMES = {
     "time_limit": ("time_limit_s", "max_time", "timeout"),
     "n_jobs": ("n_threads", "threads", "workers", "num_cpus"),
     "class_weight": ("class_weights",),
-    "schedule": (
-        "learning_rate",
-    ),  # in scikit-learn's MLP: what the rate does; it is learning_rate_init
+    "schedule": ("learning_rate",),  # the rate itself is learning_rate_init there
 }
 
 _BOOLEAN = ("True or False", ["boolean"])

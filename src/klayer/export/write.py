@@ -51,7 +51,7 @@ class _Place:
     @classmethod
     def of(cls, path: Path, form: Format) -> _Place:
         if form.file is not None and path.suffix.lower() == form.ending:
-            return cls(path.parent, {form.file: path.name}, f"{path.stem}.md", False)
+            return cls(path.parent, {form.file: path.name}, f"{path.name}.md", False)
         return cls(path, {}, CARD, True)
 
 
@@ -69,8 +69,8 @@ def write_export(
     ----------
     what : Exported
     path : path
-        A file with the ending of the format; its card is then called like it, with the ending ``.md``.
-        Or a folder, which is made if need be; its card is ``README.md``.
+        A file with the ending of the format, whose card lies beside it (``mine.onnx.md``); or a folder,
+        which is made if need be and whose card is ``README.md``.
     to : str, optional
         A format, of :data:`EXPORTS`; needed if ``path`` is a folder.
     rows : RowsToVerify, optional
@@ -128,7 +128,9 @@ def _require_room(place: _Place, form: Format, force: bool) -> None:
             f"{place.folder / next(iter(place.names.values()))} can't be written: there is no folder "
             f"{place.folder}."
         )
-    likely = [*place.names.values(), place.card, *([form.file] if form.file else [])]
+    likely = [*place.names.values(), place.card]
+    if place.own and form.file:
+        likely.append(form.file)
     _require_free(place.folder, likely, force)
 
 

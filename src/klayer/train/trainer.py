@@ -100,6 +100,8 @@ class Trainer:
         down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
         point is noted: after the first one all networks are brought to the same update before it is
         raised.
+    pause_seconds : float
+        How far apart pauses are.
 
     Examples
     --------
@@ -115,7 +117,7 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         require_kind(population, Population, "population", "a Population")
         self.population, self.engine = population, engine or Engine()
-        self.consistent = True
+        self.consistent, self.pause_seconds = True, STRETCH_SECONDS
         self._rate: float | None = None  # updates of all networks per second, where that is known
         self._windows: Windows | None = None
 
@@ -186,7 +188,7 @@ class Trainer:
         while True:
             stretch = goal
             if on_pause and self._rate:
-                ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                ahead = state.update + max(1.0, self._rate * self.pause_seconds)
                 stretch = min(goal, population.on_grid(ahead))
             self._advance(stretch, on_progress, pausing=on_pause is not None)
             if state.update >= goal:
@@ -252,7 +254,7 @@ class Trainer:
 
         started, first = time.monotonic(), state.update
         # Groups that wait for a worker have to be brought to the same update.
-        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience = self.pause_seconds * 3 if self._rate else self.pause_seconds
         patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
 
         def report() -> None:
@@ -286,7 +288,7 @@ class Trainer:
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
         seconds = time.monotonic() - started
-        if seconds > STRETCH_SECONDS / 4:
+        if seconds > self.pause_seconds / 4:
             self._rate = (goal - first) / seconds
 
     def _group(

@@ -16,6 +16,7 @@ results. Nobody needs to know of anybody else.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ from klayer.train import TrainingState
 
 __all__ = ["MOST_TRIES", "Bench"]
 
-# Workers in a row that a part may end without getting further.
+# Workers in a row that a part may end without getting further. Where the workers of other parts are
+# lost too, a part may not be what ends them: then twice as many.
 MOST_TRIES = 3
 FOLDER = "parts"
 
@@ -154,22 +156,30 @@ class Bench:
                 if name not in finished
                 and not (
                     (number := numbers.get(name, 0))
-                    and (self.claims.is_held(name, number) or self.given_up(name, number))
+                    and (self.claims.is_held(name, number) or self.given_up(name, numbers))
                 )
             ]
         except (FileNotFoundError, KlayerError):  # the run came to its end meanwhile
             return []
 
-    def given_up(self, name: str, number: int) -> str:
+    def given_up(self, name: str, numbers: Mapping[str, int]) -> str:
         """Return why a part is not tried again; empty if it may be.
 
         That is so once it has ended :data:`MOST_TRIES` workers in a row, none of which kept anything
         beyond what the one before had.
+
+        Parameters
+        ----------
+        name : str
+        numbers : mapping
+            How many have had each part.
         """
-        if number < MOST_TRIES:
+        if numbers.get(name, 0) < MOST_TRIES:
             return ""
-        last = self.claims.holders(name, number)[-MOST_TRIES:]
-        if not all(holder.in_vain for holder in last):
+        others = any(number > 1 for other, number in numbers.items() if other != name)
+        most = MOST_TRIES * (2 if others else 1)
+        last = self.claims.holders(name, numbers[name])[-most:]
+        if len(last) < most or not all(holder.in_vain for holder in last):
             return ""
         whys = dict.fromkeys(one.why or f"{one.who or 'a worker'} was lost" for one in last)
         return "; ".join(whys)

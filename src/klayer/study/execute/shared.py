@@ -210,9 +210,8 @@ class _OnBench:
                 del self._out[name]
         numbers = self.bench.claims.numbers()
         for name in [name for name in self._out if name in numbers]:
-            number = numbers[name]
-            why = self.bench.given_up(name, number)
-            if why and not self.bench.claims.is_held(name, number):
+            why = self.bench.given_up(name, numbers)
+            if why and not self.bench.claims.is_held(name, numbers[name]):
                 self._lost[name] = why
                 del self._out[name]
         if time.monotonic() - self._reported >= REPORT_SECONDS:
