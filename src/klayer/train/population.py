@@ -132,7 +132,7 @@ class Population(Faces):
         }
         self.network = replace(
             network,
-            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_hidden=bool(self.numbers["dropout"].any()) and settings.drops_hidden,
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
         self._dropout_keys = dropout_keys([member.seed for member in members])
