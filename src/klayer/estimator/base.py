@@ -169,6 +169,11 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         settings = self._settings()
         seeds = self._seeds(going_on)
         holds_out = settings.early_stopping != "none" or self._calibrates
+        if not holds_out and self.validation_fraction != type(self)().validation_fraction:
+            raise KlayerError(
+                "`validation_fraction` has an effect with early_stopping or calibrate only, but got "
+                f"validation_fraction={self.validation_fraction!r}: leave it away, or set one of them."
+            )
         if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
