@@ -20,6 +20,7 @@ from klayer.errors import KlayerError
 from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
+from klayer.estimator.weighted import measured_by_weights
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
@@ -186,6 +187,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        else:
+            dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
         half_cycle = -(-updates // 2)
         course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
