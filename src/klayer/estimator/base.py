@@ -124,7 +124,7 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, targets = self._read(X, y, going_on, **more)
+        rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
