@@ -25,7 +25,7 @@ def measured_by_weights(dataset: Dataset) -> Dataset:
         return dataset
     targets = dataset.targets
     return dataset.measured_as(
-        weighted(dataset.standardiser, train.features, train.weights),
+        weighted(dataset.standardiser, np.asarray(train.features), train.weights),
         None if targets is None else weighted(targets, train.labels, train.weights),
     )
 
