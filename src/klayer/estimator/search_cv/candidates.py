@@ -67,8 +67,8 @@ def require_parameters(distributions: Any, known: Iterable[str]) -> None:
 
 def rounds(
     distributions: Any, n_iter: int, sampler: str, random_state: Any, most: int = ROUND
-) -> Rounds:
-    """Yield candidates, some at a time; a sampler that learns is sent their scores.
+) -> tuple[int, Rounds]:
+    """Return how many candidates there are, and rounds of them; a sampler that learns is sent scores.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def rounds(
 
     Examples
     --------
-    >>> for some in rounds({"hidden": [(8,), (16,)], "l2": [0.0]}, 10, "grid", 0):
-    ...     print(some)
-    [{'hidden': (8,), 'l2': 0.0}, {'hidden': (16,), 'l2': 0.0}]
+    >>> many, drawn = rounds({"hidden": [(8,), (16,)], "l2": [0.0]}, 10, "grid", 0)
+    >>> many, next(drawn)
+    (2, [{'hidden': (8,), 'l2': 0.0}, {'hidden': (16,), 'l2': 0.0}])
     """
     if sampler not in known_samplers():
         raise unknown_name("sampler", str(sampler), known_samplers())
@@ -96,16 +96,23 @@ def rounds(
     spaces = [{name: _read(name, one) for name, one in space.items()} for space in several]
     if sampler in ("random", "grid"):
         every = _grid(spaces) if sampler == "grid" else _drawn(spaces, n_iter, random_state)
-        for start in range(0, len(every), most):
-            yield every[start : start + most]
-        return
+        return len(every), _cut(every, most)
     if len(spaces) > 1:
         raise KlayerError(
             f"the sampler {sampler} draws from one dict, but `param_distributions` has {len(spaces)}: "
             "join them, or choose sampler='random'."
         )
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    yield from _asked(_Unit(spaces[0]), n_iter, sampler, seed, most)
+    unit = _Unit(spaces[0])
+    if learns(sampler):
+        return n_iter, _asked(unit, n_iter, sampler, seed, most)
+    points = draw(unit.space, n_iter, sampler=sampler, seed=[seed])
+    return n_iter, _cut([unit.candidate(one) for one in points], most)
+
+
+def _cut(candidates: Sequence[Candidate], most: int) -> Rounds:
+    for start in range(0, len(candidates), most):
+        yield list(candidates[start : start + most])
 
 
 def _read(name: str, values: Any) -> Any:
@@ -172,12 +179,7 @@ class _Unit:
 
 
 def _asked(unit: _Unit, n_iter: int, sampler: str, seed: int, most: int) -> Rounds:
-    """Ask Optuna: in batches where it learns."""
-    if not SAMPLERS[sampler].learns:
-        points = draw(unit.space, n_iter, sampler=sampler, seed=[seed])
-        for start in range(0, n_iter, most):
-            yield [unit.candidate(one) for one in points[start : start + most]]
-        return
+    """Ask Optuna in batches, and tell it what came of them."""
     known: list[tuple[Mapping[str, Any], float]] = []
     while len(known) < n_iter:
         # One that failed counts as the worst that didn't: nothing is to be found there.

@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_method_params
 from klayer.errors import KlayerError
 from klayer.estimator.search_cv.candidates import (
     ROUND,
+    Rounds,
     known_samplers,
     learns,
     require_parameters,
@@ -176,6 +177,13 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         if not isinstance(self.estimator, Pipeline):  # whose first steps may make sense of anything
             clone(self.estimator)._read(X, y, going_on=False)
         scorers, metric = self._get_scorers()
+        many, drawn = rounds(
+            self.param_distributions,
+            self.n_iter,
+            self.sampler,
+            self.random_state,
+            ROUND if self.time_limit is None else LIMITED_ROUND,
+        )
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
@@ -193,7 +201,7 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             return_train_score=self.return_train_score,
             keeps_fits=self.keep == "ensemble",
         )
-        self._search(base, evaluation, metric)
+        self._search(base, many, drawn, evaluation, metric)
         results = self._format_results(evaluation.candidates, self.n_splits_, evaluation.finished())
         first = evaluation.out[0]["test_scores"]
         self.multimetric_ = isinstance(first, dict)
@@ -255,19 +263,14 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             base.set_params(**{f"{own_prefix(base)}random_state": int(random.randint(2**31 - 1))})
         return base
 
-    def _search(self, base: Any, evaluation: Evaluation, metric: str) -> None:
+    def _search(
+        self, base: Any, many: int, drawn: Rounds, evaluation: Evaluation, metric: str
+    ) -> None:
         """Draw, train and score, round by round."""
-        limit = self.time_limit
-        deadline = math.inf if limit is None else time.monotonic() + limit
-        drawn = rounds(
-            self.param_distributions,
-            self.n_iter,
-            self.sampler,
-            self.random_state,
-            ROUND if limit is None else LIMITED_ROUND,
-        )
         engine = Engine(int(effective_n_jobs(self.n_jobs)))
         name = self.refit if isinstance(self.refit, str) else metric
+        limit = math.inf if self.time_limit is None else self.time_limit
+        deadline = time.monotonic() + limit
         with Meter(None if self.verbose else "off") as meter, engine:
             scores: list[float] | None = None
             while scores is None or time.monotonic() < deadline:
@@ -276,7 +279,6 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
                 except StopIteration:
                     break
                 done = len(evaluation.candidates)
-                many = max(done + len(candidates), 1 if self.sampler == "grid" else self.n_iter)
                 meter.begin(f"{many} candidates in {len(evaluation.folds)} folds", many)
                 moved = partial(_move, meter, done, len(candidates))
                 fits = fit_candidates(
