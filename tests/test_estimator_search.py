@@ -599,6 +599,12 @@ def test_an_interrupt_ends_the_search_and_leaves_nothing(iris):
     assert search.set_params(estimator__callback=None).fit(X, y).score(X, y) > 0
 
 
+def test_scikit_learn_s_callbacks_are_refused_not_ignored():
+    search = PopulationSearchCV(KLayerClassifier(**BRIEF), TWO)
+    with pytest.raises(KlayerError, match="use verbose=1"):
+        search.set_callbacks()
+
+
 def test_progress_is_shown_when_asked_for(iris, capsys, monkeypatch):
     X, y = iris
     PopulationSearchCV(KLayerClassifier(**BRIEF), TWO, cv=2).fit(X, y)

@@ -238,6 +238,19 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         tags.target_tags = deepcopy(get_tags(self.estimator).target_tags)
         return tags
 
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Refuse scikit-learn's callbacks: candidates that train at once have no fits to tell of.
+
+        Raises
+        ------
+        KlayerError
+            Always.
+        """
+        raise KlayerError(
+            f"scikit-learn's callbacks follow one fit at a time, but candidates train at once here, and "
+            f"got {len(callbacks)}: use verbose=1, or the estimator's own `callback`."
+        )
+
     def _require_something_to_keep(self) -> None:
         """Refuse what contradicts itself before anything is trained."""
         if self.keep == "ensemble" and self.refit is False:
