@@ -1,5 +1,7 @@
 """Networks of every kind, with weights and running statistics that are not those of a start."""
 
+import re
+
 import numpy as np
 
 from klayer.data import Standardiser
@@ -66,3 +68,20 @@ def make(kind, networks=1, dtype=np.float32, n_features=5, **more):
         targets = Standardiser(np.linspace(-5, 1e4, K), np.logspace(-1, 2, K))
     names = [f"c{k}" for k in range(K)]
     return Model(network, params, running, Standardiser.fit(rows_like(n_features)), names, targets)
+
+
+def programs(folder, card="README.md"):
+    """The programs of a card, by what they use."""
+    text = (folder / card).read_text(encoding="utf-8")
+    return dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
+
+
+def run(program, folder, monkeypatch, rows=None):
+    """What a program calls `answer` and `label`; asked about `rows` in place of its own."""
+    monkeypatch.chdir(folder)
+    if rows is not None:
+        program, found = re.subn(r"^rows = .*$", "rows = ROWS", program, flags=re.MULTILINE)
+        assert found == 1, program
+    said = {"ROWS": rows}
+    exec(compile(program, "card", "exec"), said)
+    return np.asarray(said["answer"]), said.get("label")

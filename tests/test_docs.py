@@ -21,7 +21,9 @@ def test_every_public_name_has_a_docstring(name):
     assert len(inspect.getdoc(getattr(klayer, name)) or "") > 40
 
 
-@pytest.mark.parametrize("module", ["data", "gradcheck", "nn", "report", "study", "train"])
+@pytest.mark.parametrize(
+    "module", ["data", "export", "gradcheck", "nn", "report", "study", "train"]
+)
 def test_every_public_name_of_a_room_exists_and_has_a_docstring(module):
     room = getattr(__import__(f"klayer.{module}"), module)
     assert room.__doc__

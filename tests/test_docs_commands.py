@@ -125,6 +125,9 @@ def prepared(page, line, runs, place):
     for i, word in enumerate(words):
         if word.endswith(".toml"):
             (place / word).write_text(blocks(page, "toml")[0], encoding="utf-8")
+        if word.startswith("RUN/export/"):
+            exporting = ["export", "RUN", "--to", word.rpartition("/")[2]]
+            assert CliRunner().invoke(app, exporting).exit_code == 0
         if word.startswith("my_model.py:"):
             words[i] = "my_model.py:correct"
         if word.startswith("runs/") and not (place / word).exists():

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from klayer.report.conclusion import conclusion
 from klayer.report.page import Page
-from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
 from klayer.study import Study
 from klayer.study.ladder import ladder

@@ -1,7 +1,8 @@
-"""Runs that several work on: the same bits whoever trains, nothing lost whoever ends, nothing left over."""
+"""Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from klayer.cli.app import app
+from klayer.data import load
 from klayer.errors import KlayerError
 from klayer.files import Claims
 from klayer.study import Run, Study
@@ -103,7 +107,7 @@ def test_a_search_with_pruning_gives_the_bits_of_one_process(tmp_path):
 
 def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path):
     out = tmp_path / "run"
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "60 epochs"}}
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
     first = started(out, study=study)
     while not list(out.glob("parts/*.claim-1")):
         assert first.poll() is None, first.stderr.read()
@@ -119,15 +123,15 @@ def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path)
 
 
 def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("KLAYER_LEASE", "1")
-    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "40 epochs"}})
+    monkeypatch.setenv("KLAYER_LEASE", "2")
+    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}})
     whole = run_study(study, out=tmp_path / "whole")
     out, over, harmed = tmp_path / "run", threading.Event(), []
 
     def harm():
         signals = [signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL]
         while signals and not over.wait(0.2):
-            for path in out.glob("parts/*.claim-*"):
+            for path in sorted(out.glob("parts/*.claim-1"), reverse=True):
                 try:
                     worker = json.loads(path.read_bytes())["process"]
                     if worker not in harmed and worker != os.getpid():
@@ -150,7 +154,7 @@ def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_run_of_processes_is_gone_on_with_by_any_other_scheduler(alone, tmp_path):
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "60 epochs"}}
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
     whole = run_study(Study.from_values(study), out=tmp_path / "whole")
     for scheduler, next_one in (("processes:2", "local"), ("local", "join:2")):
         out = tmp_path / next_one.partition(":")[0]
@@ -278,10 +282,12 @@ def test_a_part_is_given_up_only_if_nobody_got_further(tmp_path):
         with bench.claims.take("part") as claim:
             claim.say(begun=begun, kept=end)
             claim.fail("killed")
-        assert not bench.given_up("part", number), number
+        assert not bench.given_up("part", {"part": number}), number
     with bench.claims.take("part") as claim:
         claim.fail("killed again")
-    assert bench.given_up("part", len(kept) + 1) == "killed; killed again"
+    numbers = {"part": len(kept) + 1}
+    assert bench.given_up("part", numbers) == "killed; killed again"
+    assert not bench.given_up("part", {**numbers, "other": 2}), "others are lost as well"
     assert MOST_TRIES == 3
 
 
@@ -308,3 +314,71 @@ def test_a_bad_lease_is_refused(tmp_path, monkeypatch):
     with pytest.raises(KlayerError, match="KLAYER_LEASE must be a number of seconds > 0"):
         run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="processes:1")
     assert not Path(tmp_path / "run").exists()
+
+
+# The command.
+
+
+def test_lost_networks_are_named_and_the_status_is_1(tmp_path, monkeypatch):
+    def opened(self):
+        local = real(self)
+        work = local.work
+
+        def failing(spec, state, keeper):
+            if any(one.seed == 1 for one in spec.members):
+                raise MemoryError("it is too much")
+            return work(spec, state, keeper)
+
+        monkeypatch.setattr(local, "work", failing, raising=False)
+        return local
+
+    real = Hand._opened
+    monkeypatch.setattr(Hand, "_opened", opened)
+    out = tmp_path / "run"
+    words = ["train", "--seeds", "3", "--half-cycle", "1 epoch", "--cycles", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--scheduler", "join:8"])
+    assert done.exit_code == 1
+    assert "1 network could not be trained: " in done.stderr
+    assert "(seeds 1)" in done.stderr
+    assert "out of memory (it is too much)" in done.stderr
+    assert f"klayer train --resume {out}` tries again" in done.stderr
+    assert "Not trained" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(Hand, "_opened", real)
+    done = CliRunner().invoke(app, ["train", "--resume", str(out), "--scheduler", "join", "-q"])
+    assert done.exit_code == 0
+    assert len(Run(out).networks) == 3
+
+
+def test_a_plan_says_parts_bytes_and_times(tmp_path):
+    words = ["study", "quick", "--no-search", "--dry-run", "--scheduler", "processes:4", "--json"]
+    done = CliRunner().invoke(app, [*words, "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)["scheduler"]
+    assert plan["parts"] >= 6
+    assert plan["networks"] >= 1
+    rows = sum(load("digits").splits[name].features.nbytes for name in load("digits").splits)
+    assert rows < plan["data_bytes"] < 2 * rows
+    assert {"1", "2", "4"} <= plan["seconds"].keys()
+    assert plan["seconds"]["4"] < plan["seconds"]["1"]
+
+
+def test_what_a_cluster_needs_is_printed(tmp_path):
+    words = ["cluster", "--host", "10.0.0.1", "--workers", "3", "--threads", "2"]
+    said = CliRunner().invoke(app, words).stdout
+    assert "export OMP_NUM_THREADS=1\n" in said
+    assert "dask scheduler --protocol tcp --host 0.0.0.0 --port 8786\n" in said
+    assert "dask worker tcp://10.0.0.1:8786 --nworkers 3 --nthreads 2\n" in said
+    assert "--scheduler tcp://10.0.0.1:8786\n" in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_key_for_a_cluster_is_made_once_and_is_nobody_else_s(tmp_path):
+    folder = tmp_path / "keys"
+    said = [CliRunner().invoke(app, ["cluster", "--tls", str(folder)]).stdout for _ in range(2)]
+    assert said[0] == said[1]
+    assert f"export DASK_DISTRIBUTED__COMM__TLS__CA_FILE={folder}/certificate.pem\n" in said[0]
+    assert "tls://HOST:8786" in said[0]
+    assert (folder / "key.pem").stat().st_mode & 0o077 == 0
+    (folder / "key.pem").unlink()
+    done = CliRunner().invoke(app, ["cluster", "--tls", str(folder)])
+    assert "key.pem is missing" in str(done.exception)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from klayer.model import Model
-
 __all__ = ["predict"]
 
 _ENDINGS = {".csv": ",", ".tsv": "\t"}
@@ -28,7 +26,12 @@ _ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 def predict(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run directory, or what `klayer export` wrote (.safetensors, .onnx).",
+            autocompletion=complete_runs,
+        ),
     ],
     files: Annotated[
         list[Path],
@@ -89,10 +92,11 @@ def predict(
     Example: klayer predict runs/houses new.csv --out predictions.csv
 
     Example: klayer predict runs/mine cat.png --ensemble --greedy --mirror
+
+    Example: klayer predict mine/model.onnx new.csv
     """
     from klayer.data import read_rows
     from klayer.files import json_text, write_csv, write_text
-    from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
@@ -105,49 +109,60 @@ def predict(
             raise KlayerError(
                 f"`{flag}` is about networks that answer together: give --ensemble too."
             )
-    stored = Run(run)
-    asked = stored.ensemble(
-        None if ensemble else [stored.best(arm, seed)],
-        arm=arm,
-        seed=seed,
-        snapshots=snapshots,
-        mirror=mirror,
-        greedy=greedy,
-        data_dir=data_dir,
-    )
-    if ensemble:
-        echo(f"{asked!r}.", err=True)
-    model = asked.models[0]
-    about = stored.info["data"]
-    shape = about["image_shape"]
+    said = {"arm": arm, "seed": seed, "ensemble": ensemble, "snapshots": snapshots}
+    asked, about = _asked(run, {**said, "mirror": mirror, "greedy": greedy, "data_dir": data_dir})
+    shape, background = about.get("image_shape"), about.get("background", "white")
     if shape:
-        for note in _unlike(files, tuple(shape), about.get("background", "white")):
+        for note in _unlike(files, tuple(shape), background):
             echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
-        value_range=tuple(about["value_range"]),
-        encoder=model.encoder,
-        background=about.get("background", "white"),
+        value_range=tuple(about.get("value_range", (0.0, 255.0))),
+        encoder=asked.encoder,
+        background=background,
     )
     with warnings.catch_warnings(record=True) as hints:
         warnings.simplefilter("always")
         values = asked.predict(X)
+        values = values[0] if values.ndim == 3 else values  # of one network, or the mean of several
     for hint in dict.fromkeys(str(one.message) for one in hints):
         echo(hint, err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
-            write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
+            write_text(out, json_text(_records(asked, names, values), indent=1) + "\n")
         else:
-            head, rows = _table(model, names, values)
+            head, rows = _table(asked, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
         echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        echo(json_text(_records(model, names, values), indent=1))
+        echo(json_text(_records(asked, names, values), indent=1))
     elif out is None:
-        for line in _lines(model, names, values):
+        for line in _lines(asked, names, values):
             echo(line)
+
+
+def _asked(run: Path, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return who answers, and what is known of the data."""
+    from klayer.export.load import is_exported, loaded
+    from klayer.study import Run
+
+    if is_exported(run):
+        for option, value in options.items():
+            if value not in (None, False):
+                raise KlayerError(
+                    f"--{option.replace('_', '-')} is about the networks of a run, but {run} is an "
+                    "exported file: choose them with `klayer export RUN --network NAME`."
+                )
+        return loaded(run)
+    stored, arm, seed = Run(run), options["arm"], options["seed"]
+    together = options.pop("ensemble")
+    records = None if together else [stored.best(arm, seed)]
+    asked = stored.ensemble(records, **options)
+    if together:
+        echo(f"{asked!r}.", err=True)
+    return asked, stored.info["data"]
 
 
 def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
@@ -158,7 +173,7 @@ def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str)
     return [*unlike_shape(headers, shape), *conversions(headers, background)] if headers else []
 
 
-def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
+def _records(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
     """What JSON says of each row."""
     found = []
     for name, row in zip(names, values, strict=True):
@@ -178,7 +193,7 @@ def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[d
 
 
 def _table(
-    model: Model, names: Sequence[str], values: NDArray[Any]
+    model: Any, names: Sequence[str], values: NDArray[Any]
 ) -> tuple[list[str], list[list[object]]]:
     """What a file of predictions says: a line for each row that was read."""
     outputs = model.output_names
@@ -201,7 +216,7 @@ def _table(
     return ["input", "prediction", "probability", *probabilities], rows
 
 
-def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str]:
+def _lines(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[str]:
     """What the terminal shows of each row."""
     lines = []
     for one in _records(model, names, values):

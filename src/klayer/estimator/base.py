@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -16,8 +17,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
+from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
+from klayer.estimator.weighted import measured_by_weights
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
@@ -30,13 +33,16 @@ from klayer.train import (
 )
 from klayer.train.told import standing
 
+if TYPE_CHECKING:
+    from klayer.export import Written
+
 __all__ = ["Estimator"]
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str
@@ -57,6 +63,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _state: TrainingState
     _own_seeds: Array
+    _samples: dict[str, int]
 
     # Fitting.
 
@@ -117,7 +124,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, targets = self._read(X, y, going_on, **more)
+        rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
@@ -163,6 +170,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         settings = self._settings()
         seeds = self._seeds(going_on)
         holds_out = settings.early_stopping != "none" or self._calibrates
+        if not holds_out and self.validation_fraction != type(self)().validation_fraction:
+            raise KlayerError(
+                "`validation_fraction` has an effect with early_stopping or calibrate only, but got "
+                f"validation_fraction={self.validation_fraction!r}: leave it away, or set one of them."
+            )
         if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
@@ -175,6 +187,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        else:
+            dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
         half_cycle = -(-updates // 2)
         course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
@@ -197,6 +211,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             held = population.feed.dataset.splits["validation"]
             self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
+        splits = population.feed.dataset.splits
+        self._samples = {name: len(split.labels) for name, split in splits.items()}
         self.n_iter_ = int(population.state.update)
 
     def _settings(self) -> Settings:
@@ -294,6 +310,40 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
         std: Array = self.members(X).std(axis=0)
         return std
+
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
+
+        Parameters
+        ----------
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
+
+        Returns
+        -------
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
+        """
+        from klayer.estimator.exporting import of_estimator
+        from klayer.export.verify import given_rows
+        from klayer.export.write import write_export
+
+        check_is_fitted(self)
+        rows = None if X is None else given_rows(X)
+        return write_export(of_estimator(self), path, to, rows, force=force)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

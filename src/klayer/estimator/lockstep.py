@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.train import Engine, Feed, Population, Trainer, train_together
@@ -17,15 +18,30 @@ from klayer.train.stopping import restore_best
 
 __all__ = ["Feeds", "Training", "train_in_lockstep"]
 
+Array = NDArray[Any]
+
 
 class Feeds:
-    """The feeds of some data sets; equal ones have one, so that networks can share its mini-batches."""
+    """What several estimators are given, read once: those that are given the same share a feed."""
 
     def __init__(self) -> None:
+        self._read: dict[tuple[int, int, type], tuple[Any, ...]] = {}
         self._known: list[Feed] = []
 
+    def read(self, estimator: Any, X: Any, y: Any, **more: Any) -> tuple[Array, Array]:
+        """Return rows and targets as training takes them; the estimator knows then what it has seen."""
+        key = id(X), id(y), type(estimator)
+        if key not in self._read:
+            before = set(vars(estimator))
+            read = estimator._read(X, y, **more)
+            seen = {name: one for name, one in vars(estimator).items() if name not in before}
+            self._read[key] = read, seen, X, y  # which keep their identity as long as they live
+        found: tuple[Array, Array] = self._read[key][0]
+        vars(estimator).update(self._read[key][1])
+        return found
+
     def of(self, dataset: Dataset, dtype: str) -> Feed:
-        """Return the feed of a data set."""
+        """Return the feed of a data set, of equal ones the same."""
         for feed in self._known:
             if feed.dtype == np.dtype(dtype) and _equal(feed.dataset, dataset):
                 return feed
@@ -34,20 +50,16 @@ class Feeds:
 
 
 def _equal(one: Any, other: Dataset) -> bool:
-    if (one.task, one.class_names, one.splits.keys()) != (
-        *(other.task, other.class_names),
-        other.splits.keys(),
-    ):
-        return False
-    pairs = [
-        (getattr(part, name), getattr(other.splits[split], name))
+    heads = [(of.task, of.class_names, of.splits.keys()) for of in (one, other)]
+    return heads[0] == heads[1] and all(
+        _same(getattr(part, name), getattr(other.splits[split], name))
         for split, part in one.splits.items()
         for name in ("weights", "labels", "features")
-    ]
-    return all(
-        (a is b is None) or (a is not None and b is not None and np.array_equal(a, b))
-        for a, b in pairs
     )
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 @dataclass
@@ -131,7 +143,7 @@ def train_in_lockstep(
     deadline : float, in seconds of the monotonic clock
         After it all stop at their next recorded point.
     """
-    courses = max(one.estimator.cycles for one in trainings)
+    courses = max((one.estimator.cycles for one in trainings), default=0)
     for course in range(courses):
         left = [one for one in trainings if course < one.estimator.cycles and not one.ended]
         for one in left if course else ():

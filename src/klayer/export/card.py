@@ -81,9 +81,9 @@ def _head(what: Exported) -> Iterator[str]:
     yield f"{many} ({', '.join(widths)}), made with klayer."
     yield ""
     yield f"- Input: {columns}, raw: standardised by the model itself."
-    yield f"- Output: {network.outputs:,} {answers}: {shown}{more}."
+    yield f"- Output: {network.n_classes:,} {answers}: {shown}{more}."
     if network.quantiles:
-        yield f"- Quantiles of each target: {', '.join(f'{one:g}' for one in network.quantiles)}."
+        yield f"- Of each its quantiles {', '.join(f'{one:g}' for one in network.quantiles)}."
 
 
 def _about(what: Exported, part: str) -> Mapping[str, Any]:
@@ -177,16 +177,25 @@ def _networks(what: Exported) -> Iterator[str]:
     named = any(one.get("arm") for one in networks)
     scores = list(dict.fromkeys(name for one in networks for name in one.get("scores", {})))
     weights = what.ensemble.weights.tolist()
+    heats = [float(heat) for model in what.models for heat in model.temperatures]
+    calibrated = set(heats) != {1.0}
     rows = [
         [
             *([one.get("arm", "")] if named else []),
             one.get("seed", "-"),
             f"{weight:.4g}",
+            *([f"{heat:.4g}"] if calibrated else []),
             *(_number(one.get("scores", {}).get(name)) for name in scores),
         ]
-        for one, weight in zip(networks, weights, strict=False)
+        for one, weight, heat in zip(networks, weights, heats, strict=False)
     ]
-    head = [*(["arm"] if named else []), "seed", "counts", *map(text_of, scores)]
+    head = [
+        *(["arm"] if named else []),
+        "seed",
+        "counts",
+        *(["temperature"] if calibrated else []),
+        *map(text_of, scores),
+    ]
     yield from _table(head, rows[:_MANY])
     if len(rows) > _MANY:
         yield f"| ... ({len(rows):,} in all) |{' |' * (len(head) - 1)}"
@@ -207,7 +216,7 @@ def _settings(what: Exported) -> Iterator[str]:
         rows.append((name, "; ".join(values[:_SHOWN])))
     yield from _table(("setting", "value"), rows)
     yield ""
-    yield "All others are klayer's defaults; the file holds each."
+    yield "All others are at their defaults."
 
 
 def _setting(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from klayer.data import Dataset
 from klayer.export.exported import exported
-from klayer.export.verify import ROWS, RowsToVerify, features_of
+from klayer.export.verify import RowsToVerify, features_of, given_rows
 from klayer.export.write import Written, write_export
 from klayer.files import plain
 from klayer.study.provenance import versions
@@ -41,8 +41,8 @@ def export_model(
     model : Model, Ensemble or Population
         Several networks answer by their mean. Of a population those that did not diverge.
     path : path
-        A file, ``.onnx`` or ``.safetensors``, with its card beside it (``mine.md`` of ``mine.onnx``);
-        or a folder, with ``to``, whose card is ``README.md``.
+        A file, ``.onnx`` or ``.safetensors``, with its card beside it (``mine.onnx.md``); or a folder,
+        with ``to``, whose card is ``README.md``.
     to : {"safetensors", "onnx", "csv"}, optional
         The format; by default as the ending says.
     X : array of shape (N, D), frame or sparse matrix, optional
@@ -77,7 +77,7 @@ def export_model(
     what = exported(model, about)
     rows = None
     if X is not None:
-        rows = RowsToVerify(X[:ROWS], "rows that were given")
+        rows = given_rows(X)
     elif isinstance(model, Population):
         what = replace(what, about={**_about(model), **what.about})
         rows = _rows(model)
@@ -123,8 +123,6 @@ def _about(population: Population) -> dict[str, Any]:
 
 
 def _rows(population: Population) -> RowsToVerify | None:
-    """Return raw rows of a population's data, if they are features."""
+    """Return raw rows of a population's data, if they are there."""
     dataset: Any = population.feed.original.dataset
-    if not isinstance(dataset, Dataset) or (dataset.encoder and not dataset.encoder.plain):
-        return None
-    return features_of(dataset)
+    return features_of(dataset) if isinstance(dataset, Dataset) else None

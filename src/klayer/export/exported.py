@@ -148,7 +148,7 @@ def _joined(models: Sequence[Model]) -> Model:
         {key: np.concatenate([getattr(one, group)[key] for one in models]) for key in arrays}
         for group, arrays in (("params", first.params), ("running", first.running))
     )
-    return Model(
+    joined = Model(
         first.network,
         params,
         running,
@@ -157,3 +157,5 @@ def _joined(models: Sequence[Model]) -> Model:
         first.targets,
         first.encoder,
     )
+    joined.temperatures = np.concatenate([one.temperatures for one in models])
+    return joined

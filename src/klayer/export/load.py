@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError, require_kind
+from klayer.export import safetensors
+from klayer.export.onnx import FILE as ONNX
 from klayer.export.onnx_model import OnnxModel
 from klayer.export.safetensors import unpack
 from klayer.files import read_bytes, unpacked_arrays
@@ -14,9 +17,17 @@ from klayer.study import Run
 from klayer.train import Ensemble, load_population
 from klayer.train.stored import FORMAT as POPULATION
 
-__all__ = ["load_model", "loaded"]
+__all__ = ["is_exported", "load_model", "loaded"]
 
 Predictor = Model | Ensemble | OnnxModel
+
+# What an export's folder may hold.
+FILES = (safetensors.FILE, ONNX)
+
+
+def is_exported(path: Path) -> bool:
+    """Say whether a path is a file, or the folder of an export that can be read again."""
+    return path.is_file() or any((path / name).is_file() for name in FILES)
 
 
 def load_model(path: str | Path) -> Predictor:
@@ -59,29 +70,34 @@ def load_model(path: str | Path) -> Predictor:
 
 
 def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
-    """Read trained networks, and what is known of their data: the part ``data`` of a model's card."""
+    """Read trained networks, and what is known of their data: ``n_features``, ``image_shape``, ..."""
     require_kind(path, (str, Path), "path", "the path of an exported file, or of a run directory")
     path = Path(path).expanduser()
+    if path.is_dir() and (path / "run.json").exists():
+        run = Run(path)
+        return run.model(), run.info["data"]
     if path.is_dir():
-        if (path / "run.json").exists():
-            run = Run(path)
-            return run.model(), run.info["data"]
-        files = [one for one in sorted(path.iterdir()) if one.suffix in (".safetensors", ".onnx")]
-        if len(files) != 1:
+        found = [path / name for name in FILES if (path / name).exists()]
+        if len(found) != 1:
             raise KlayerError(
-                f"{path} must be a run directory or hold one exported file, .safetensors or .onnx, but "
-                f"has {len(files)} such files: name one."
+                f"{path} must be a run directory, or hold one of {' and '.join(FILES)}, but holds "
+                f"{'both: name one' if found else 'neither'}."
             )
-        [path] = files
+        [path] = found
     if not path.exists():
         raise KlayerError(f"no such file: {path}. `klayer export` says where it wrote.")
     content = read_bytes(path)
     if path.suffix.lower() == ".onnx":
-        found = OnnxModel(content, str(path))
-        return found, dict(found.about.get("data") or {})
-    _, plain = unpacked_arrays(content, str(path))
+        graph = OnnxModel(content, str(path))
+        return graph, {**_of_data(graph.about), "n_features": graph.n_features}
+    arrays, plain = unpacked_arrays(content, str(path), sealed=True)
     if plain.get("format") == POPULATION:
         model = load_population(path).model()
-        return model, {}
-    what = unpack(content, str(path))
-    return what.predictor(), dict(what.about.get("data") or {})
+        return model, {"n_features": model.network.n_features}
+    what = unpack(arrays, plain, str(path))
+    features = what.first.network.n_features
+    return what.predictor(), {**_of_data(what.about), "n_features": features}
+
+
+def _of_data(about: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(about.get("data") or {})

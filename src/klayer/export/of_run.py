@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["chosen", "of_run"]
 
 ALL, BEST = "all", "best"
+_SHOWN = 20
 
 
 def chosen(run: Run, names: Sequence[str] = ()) -> list[NetworkRecord]:
@@ -73,10 +74,14 @@ def _named(run: Run, alive: Sequence[NetworkRecord], name: str) -> list[NetworkR
             f"{run.path}: {name!r} has no answer: {lost[0].failure or lost[0].state}. Export another "
             "network."
         )
-    known = [BEST, ALL, *arms, *dict.fromkeys(str(one.seed) for one in alive)]
-    first = f"{alive[0].arm}:{alive[0].seed}" if alive else "ARM:SEED"
+    seeds = dict.fromkeys(str(one.seed) for one in alive)
+    known = [BEST, ALL, *dict.fromkeys(one.arm for one in alive)]
+    alone = f"{alive[0].arm}:{alive[0].seed}"
+    wrong = unknown_name("network", name, [*known[:_SHOWN], *list(seeds)[:_SHOWN]])
+    hint = str(wrong).partition(" Known:")[0]
     raise KlayerError(
-        f"{unknown_name('network', name, known[:40])} One alone is called ARM:SEED, as {first}."
+        f"{hint} Known: {'; '.join(known[:_SHOWN])}; the seeds {', '.join(list(seeds)[:_SHOWN])}; "
+        f"one network alone as ARM:SEED, {alone!r}."
     )
 
 
@@ -91,10 +96,14 @@ def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) 
     dataset : Dataset, optional
         The run's data, if they are at hand: several networks are scored together on them.
     """
-    records = chosen(run, names)
-    models, order = stacked([run.model(record) for record in records])
+    groups: dict[str, list[NetworkRecord]] = {}
+    for record in chosen(run, names):
+        groups.setdefault(record.population, []).append(record)
+    models, order = stacked([run.models(group) for group in groups.values()])
+    parts = list(groups.values())
+    records = [record for index in order for record in parts[index]]
     what = exported(Ensemble(models))
-    return replace(what, about=_about(run, [records[index] for index in order], what, dataset))
+    return replace(what, about=_about(run, records, what, dataset))
 
 
 def _about(
@@ -125,27 +134,28 @@ def _scores(
     run: Run, records: Sequence[NetworkRecord], what: Exported, dataset: Dataset | None
 ) -> list[dict[str, Any]]:
     """Return a line for each split and score: what is exported, and the spread over seeds."""
-    own = records[0]
+    own, alone = records[0], len(records) == 1
     group = list(records)
-    if len(records) == 1:  # how much of its score is its seed's
+    if alone:  # how much of its score is its seed's
         group = [one for one in run.networks if (one.part, one.arm) == (own.part, own.arm)]
     found = []
     for split in own.scores:
-        together: dict[str, float] = {}
-        if (
-            len(records) > 1
-            and dataset is not None
-            and split != "train"
-            and split in dataset.splits
-        ):
-            held = dataset.splits[split]
-            together = what.ensemble.scores(held.features, held.labels)
+        values = vars(own.scores[split]) if alone else _together(split, records, what, dataset)
         for name in metrics_of(what.task):
-            values = [getattr(one.scores.get(split), name, None) for one in group]
-            over = spread(values)
+            over = spread([getattr(one.scores.get(split), name, None) for one in group])
             if over["n"]:
-                value = (
-                    getattr(own.scores[split], name) if len(records) == 1 else together.get(name)
-                )
-                found.append({"split": split, "score": name, "value": value, **over})
+                found.append({"split": split, "score": name, "value": values.get(name), **over})
     return found
+
+
+def _together(
+    split: str, records: Sequence[NetworkRecord], what: Exported, dataset: Dataset | None
+) -> Mapping[str, Any]:
+    """Return what several networks reach together on rows that none of them was trained on."""
+    if dataset is None or split not in dataset.splits:
+        return {}
+    drawn = {record.settings.split_seed for record in records} != {0}
+    if split == "train" or (split == "validation" and drawn):
+        return {}
+    held = dataset.splits[split]
+    return what.ensemble.scores(held.features, held.labels)

@@ -17,10 +17,10 @@ from klayer.errors import KlayerError
 from klayer.export.exported import Exported
 from klayer.export.onnx_graph import Graph, require_onnx
 from klayer.export.onnx_inputs import features, inputs_of
-from klayer.export.onnx_model import OnnxModel
+from klayer.export.onnx_model import DIGEST, OnnxModel, digest_place
 from klayer.export.safetensors import described
 from klayer.export.steps import InferenceStep, folded, steps_of
-from klayer.files import json_text
+from klayer.files import BLANK, json_text, sealed_at
 from klayer.model import Model
 from klayer.nn.pieces.activations import GELU_CUBE, GELU_FACTOR, LEAK, SELU_ALPHA, SELU_SCALE
 
@@ -94,12 +94,13 @@ def answers(files: Mapping[str, bytes], what: Exported, rows: Any) -> Array:  # 
 
 
 def _in_float32(models: Sequence[Model]) -> bool:
-    """Say whether no weight has more digits than float32 has."""
+    """Say whether weights have no more digits than float32, but for those that a temperature divided."""
     with np.errstate(over="ignore"):
         return all(
             array.dtype == np.float32 or np.array_equal(array, array.astype(np.float32))
             for model in models
-            for array in model.params.values()
+            for key, array in model.params.items()
+            if key not in model.network.pieces[-1].params()
         )
 
 
@@ -131,7 +132,7 @@ def _content(what: Exported, dtype: DTypeLike) -> bytes:
         outputs,
         _doc(what),
         version,
-        {"klayer": json_text(described(what))},
+        {"klayer": json_text(described(what)), DIGEST: BLANK.decode()},
     )
     size = made.ByteSize()
     if size > MOST_BYTES:
@@ -139,7 +140,10 @@ def _content(what: Exported, dtype: DTypeLike) -> bytes:
             f"a file of ONNX must have less than 2 GB, but this one has {size:,} bytes: export fewer "
             "networks, or --to safetensors."
         )
-    return bytes(made.SerializeToString())
+    content = made.SerializeToString()
+    at = digest_place(content)
+    assert at is not None
+    return b"".join(sealed_at(content, at))
 
 
 def _doc(what: Exported) -> str:

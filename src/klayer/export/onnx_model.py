@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 from klayer.data import Encoder
 from klayer.export.onnx_graph import require_onnx
 from klayer.export.onnx_inputs import feed
-from klayer.files import Damaged
+from klayer.export.safetensors import FORMAT
+from klayer.files import Damaged, require_seal
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 __all__ = ["OnnxModel"]
 
-FORMAT = "klayer.model/1"
+# Under which name the file's properties have its digest; in the file, a length stands between.
+DIGEST = "klayer.digest"
+_PLACE = re.compile(re.escape(DIGEST).encode() + rb"\x12\x20([0-9a-f]{32})")
 # Rows at a time: their activations of all networks are in memory at once.
 ROWS = 1000
+
+
+def digest_place(content: bytes) -> int | None:
+    """Return where a file's digest begins: the last such place; None if it has none."""
+    found = list(_PLACE.finditer(content))
+    return found[-1].start(1) if found else None
 
 
 class OnnxModel:
@@ -59,6 +69,9 @@ class OnnxModel:
         require_onnx("onnxruntime")
         import onnxruntime
 
+        at = digest_place(content)
+        if at is not None:
+            require_seal(content, at, where)
         onnxruntime.set_default_logger_severity(3)
         try:
             self._session: InferenceSession = onnxruntime.InferenceSession(
@@ -70,7 +83,7 @@ class OnnxModel:
             raise Damaged(f"{where} must be a whole file of ONNX, but: {said:.200}.") from None
         try:
             plain = json.loads(stored["klayer"])
-            if plain["format"] != FORMAT:
+            if plain["format"] != FORMAT or at is None:
                 raise ValueError(f"it says {plain['format']!r:.60}")
             encoder = plain["encoder"]
             self.encoder = None if encoder is None else Encoder.from_plain(encoder)

@@ -48,7 +48,12 @@ def described(what: Exported) -> dict[str, Any]:
         "class_names": list(what.first.class_names),
         "encoder": what.encoder and what.encoder.as_plain(),
         "models": [
-            {"network": model.network.describe(), "networks": len(model)} for model in what.models
+            {
+                "network": model.network.describe(),
+                "networks": len(model),
+                "temperatures": model.temperatures.tolist(),
+            }
+            for model in what.models
         ],
         "weights": ensemble.weights.tolist(),
         "mirror": ensemble.mirror and list(ensemble.mirror),
@@ -68,20 +73,19 @@ def pack(what: Exported) -> Iterator[dict[str, bytes]]:
 
 def answers(files: Mapping[str, bytes], what: Exported, rows: Any) -> Array:  # noqa: ARG001
     """Return what the content of the file answers to raw rows, (N, outputs)."""
-    return unpack(files[FILE], FILE).ensemble.predict(rows)
+    return unpack(*unpacked_arrays(files[FILE], FILE, sealed=True), FILE).ensemble.predict(rows)
 
 
-def unpack(content: bytes, where: str) -> Exported:
-    """Read what :func:`pack` gave.
+def unpack(arrays: Mapping[str, Array], plain: Mapping[str, Any], where: str) -> Exported:
+    """Make networks of the arrays and plain values of a file.
 
     Raises
     ------
     Damaged
-        If it isn't whole, or another kind of file.
+        If it isn't whole, or another kind of file; ``where`` names it.
     KlayerError
         If a later version of klayer wrote it.
     """
-    arrays, plain = unpacked_arrays(content, where, sealed=True)
     if plain.get("format") != FORMAT:
         raise Damaged(
             f"{where} must hold an exported model ({FORMAT}), but says {plain.get('format')!r:.60}: "
@@ -134,7 +138,7 @@ def _model(arrays: Mapping[str, Array], plain: Mapping[str, Any], prefix: str, o
                 )
         return Standardiser(mean, scale)
 
-    return Model(
+    model = Model(
         network,
         taken(network.shapes()),
         taken(network.running_shapes()),
@@ -143,3 +147,6 @@ def _model(arrays: Mapping[str, Array], plain: Mapping[str, Any], prefix: str, o
         standardiser("target", network.n_classes) if network.task == "regression" else None,
         None if plain["encoder"] is None else Encoder.from_plain(plain["encoder"]),
     )
+    # The arrays have them in already: they are told, not applied.
+    model.temperatures = np.array(one["temperatures"], np.float64).reshape(len(model))
+    return model

@@ -31,6 +31,7 @@ __all__ = [
     "differences",
     "drawn_rows",
     "features_of",
+    "given_rows",
     "rows_of_run",
     "wanted_answers",
 ]
@@ -123,8 +124,19 @@ def rows_of_run(run: Run, dataset: Dataset | None) -> RowsToVerify | None:
         table = read_table(path, heading=options.heading, texts=encoder.texts)
         start = {name: values[:ROWS] for name, values in table.raw.items()}
         return RowsToVerify(replace(table, raw=start), f"rows of {path.name}")
-    except (KlayerError, OSError, LookupError):  # it was a frame, or its file is gone
-        return None
+    except (KlayerError, OSError, LookupError):  # it was a frame
+        return features_of(dataset)
+
+
+def given_rows(X: Any) -> RowsToVerify:
+    """Return rows that a user gave: an array, a frame or a sparse matrix."""
+    from klayer.data.from_arrays import table_of
+
+    table = table_of(X, "X")[0] if hasattr(X, "columns") or hasattr(X, "tocsr") else None
+    if table is None:
+        return RowsToVerify(np.asarray(X)[:ROWS], "rows that were given")
+    start = {name: values[:ROWS] for name, values in table.raw.items()}
+    return RowsToVerify(replace(table, raw=start), "rows that were given")
 
 
 def features_of(dataset: Dataset) -> RowsToVerify:

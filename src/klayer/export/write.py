@@ -51,7 +51,7 @@ class _Place:
     @classmethod
     def of(cls, path: Path, form: Format) -> _Place:
         if form.file is not None and path.suffix.lower() == form.ending:
-            return cls(path.parent, {form.file: path.name}, f"{path.stem}.md", False)
+            return cls(path.parent, {form.file: path.name}, f"{path.name}.md", False)
         return cls(path, {}, CARD, True)
 
 
@@ -69,8 +69,8 @@ def write_export(
     ----------
     what : Exported
     path : path
-        A file with the ending of the format; its card is then called like it, with the ending ``.md``.
-        Or a folder, which is made if need be; its card is ``README.md``.
+        A file with the ending of the format, whose card lies beside it (``mine.onnx.md``); or a folder,
+        which is made if need be and whose card is ``README.md``.
     to : str, optional
         A format, of :data:`EXPORTS`; needed if ``path`` is a folder.
     rows : RowsToVerify, optional
@@ -119,16 +119,18 @@ def _verified(what: Exported, form: Format, rows: RowsToVerify) -> tuple[Files, 
 def _require_room(place: _Place, form: Format, force: bool) -> None:
     """Refuse early what can't be written."""
     if place.own and place.folder.exists() and not place.folder.is_dir():
+        either = f", or end in {form.ending}," if form.ending else ""
         raise KlayerError(
-            f"{place.folder} must be a folder, or a file ending in {form.ending or 'nothing else'}, "
-            "but is another file: name another."
+            f"{place.folder} must be a folder{either or ','} but is a file: name another."
         )
     if not place.own and not place.folder.is_dir():
         raise KlayerError(
             f"{place.folder / next(iter(place.names.values()))} can't be written: there is no folder "
             f"{place.folder}."
         )
-    likely = [*place.names.values(), place.card, *([form.file] if form.file else [])]
+    likely = [*place.names.values(), place.card]
+    if place.own and form.file:
+        likely.append(form.file)
     _require_free(place.folder, likely, force)
 
 

@@ -7,8 +7,9 @@ among several.
 
 from klayer.files.cache import cache_folder, cached
 from klayer.files.claims import Claim, Claims, Holder, lease_seconds
-from klayer.files.lock import Held, Lock
+from klayer.files.lock import Lock, LockHeld
 from klayer.files.sealed import (
+    BLANK,
     Damaged,
     json_text,
     packed_arrays,
@@ -16,6 +17,8 @@ from klayer.files.sealed import (
     plain,
     read_arrays,
     read_json,
+    require_seal,
+    sealed_at,
     sealed_line,
     unpacked_arrays,
     write_arrays,
@@ -39,12 +42,13 @@ from klayer.files.writing import (
 )
 
 __all__ = [
+    "BLANK",
     "Claim",
     "Claims",
     "Damaged",
-    "Held",
     "Holder",
     "Lock",
+    "LockHeld",
     "NotWritten",
     "append_bytes",
     "cache_folder",
@@ -66,6 +70,8 @@ __all__ = [
     "read_json",
     "remove",
     "remove_parts",
+    "require_seal",
+    "sealed_at",
     "sealed_line",
     "unpacked_arrays",
     "write_arrays",

@@ -11,7 +11,7 @@ from types import ModuleType
 from klayer.errors import KlayerError
 from klayer.files.writing import named
 
-__all__ = ["UNLOCKED", "Held", "Lock"]
+__all__ = ["UNLOCKED", "Lock", "LockHeld"]
 
 # The environment variable that says: this file system has no locks, I take care myself.
 UNLOCKED = "KLAYER_UNLOCKED"
@@ -19,7 +19,7 @@ UNLOCKED = "KLAYER_UNLOCKED"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-class Held(KlayerError):
+class LockHeld(KlayerError):
     """Another process holds the lock."""
 
 
@@ -46,7 +46,7 @@ class Lock:
 
         Raises
         ------
-        Held
+        LockHeld
             If another process holds it.
         KlayerError
             If the file system has no locks.
@@ -73,7 +73,7 @@ class Lock:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise Held(
+                raise LockHeld(
                     f"one process at a time may write a run, but another one is writing {self.what}: "
                     "wait until it is over."
                 ) from None

@@ -22,6 +22,7 @@ from klayer.errors import KlayerError
 from klayer.files.writing import read_bytes, write_bytes
 
 __all__ = [
+    "BLANK",
     "Damaged",
     "json_text",
     "packed_arrays",
@@ -29,6 +30,8 @@ __all__ = [
     "plain",
     "read_arrays",
     "read_json",
+    "require_seal",
+    "sealed_at",
     "sealed_line",
     "unpacked_arrays",
     "write_arrays",
@@ -39,7 +42,8 @@ __all__ = [
 MOST_JSON = 1 << 27
 
 _SIZE = 16
-_BLANK = b"0" * 2 * _SIZE
+# What stands where a digest will be.
+BLANK = b"0" * 2 * _SIZE
 _HEX = rb"([0-9a-f]{32})"
 # The ends of a file and of a line, to the byte.
 _FILE_END = re.compile(rb',?\n "digest": "' + _HEX + rb'"\n\}\n\Z')
@@ -182,12 +186,11 @@ def packed_arrays(
     from safetensors.numpy import save
 
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    values = json_text({**plain_values, "digest": _BLANK.decode()})
+    values = json_text({**plain_values, "digest": BLANK.decode()})
     content = memoryview(save(arrays, metadata={"klayer": values}))
     at = _place(content)
     assert at is not None
-    before, after = content[:at], content[at + len(_BLANK) :]
-    return before, _digest(before, _BLANK, after), after
+    return sealed_at(content, at)
 
 
 def read_arrays(
@@ -234,11 +237,7 @@ def unpacked_arrays(
         if at is None and sealed:
             raise Damaged(f"{where} must be a whole file that klayer wrote, but has no digest.")
         if at is not None:
-            end = at + len(_BLANK)
-            if _digest(whole[:at], _BLANK, whole[end:]) != whole[at:end]:
-                raise Damaged(
-                    f"{where} must be a whole file that klayer wrote, but is not as it was written."
-                )
+            require_seal(whole, at, where)
         values = json.loads(json.loads(_header(whole))["__metadata__"]["klayer"])
         if not isinstance(values, dict):
             raise KeyError("klayer")
@@ -248,6 +247,27 @@ def unpacked_arrays(
         raise
     except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise _unreadable(where, error) from None
+
+
+def sealed_at(content: bytes | memoryview, at: int) -> tuple[bytes | memoryview, ...]:
+    """Return content, in parts, with the digest of it all where :data:`BLANK` stands."""
+    whole = memoryview(content)
+    before, after = whole[:at], whole[at + len(BLANK) :]
+    return before, _digest(before, BLANK, after), after
+
+
+def require_seal(content: bytes | memoryview, at: int, where: str) -> None:
+    """Refuse content whose digest, which stands at a place of it, is another.
+
+    Raises
+    ------
+    Damaged
+    """
+    whole, end = memoryview(content), at + len(BLANK)
+    if _digest(whole[:at], BLANK, whole[end:]) != whole[at:end]:
+        raise Damaged(
+            f"{where} must be a whole file that klayer wrote, but is not as it was written."
+        )
 
 
 def _unreadable(where: str, error: Exception) -> Damaged:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from klayer.errors import KlayerError
@@ -209,7 +211,7 @@ class NetworkRecord:
                     f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
                     "was it written by a later version of klayer?"
                 )
-        settings = Settings.from_stored(take("settings", dict), where)
+        settings = _settings(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
         if not re.fullmatch(r"(?!\.)[\w.-]+", population):
             raise KlayerError(
@@ -273,11 +275,27 @@ def numbers(values: Iterable[Any]) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
+def _settings(values: dict[str, Any], where: str) -> Settings:
+    """Read settings; those that many networks share are checked once, and are one object."""
+    try:
+        return _known_settings(json.dumps(values))
+    except KlayerError:
+        return Settings.from_stored(values, where)  # which says where
+
+
+@lru_cache(maxsize=1024)
+def _known_settings(text: str) -> Settings:
+    return Settings.from_stored(json.loads(text), "")
+
+
 def _history(history: dict[str, Any], where: str) -> dict[str, list[Any]]:
     for name, curve in history.items():
         kinds: tuple[type, ...] = (int, float, type(None))
         kinds = {"update": (int,), "epoch": (int, float)}.get(name, kinds)
-        for value in _of(list, curve, where, f"curve {name!r}"):
+        points = _of(list, curve, where, f"curve {name!r}")
+        if set(map(type, points)) <= {float, type(None)} & set(kinds):
+            continue  # what nearly all are
+        for value in points:
             _of(kinds, value, where, f"curve {name!r}")
     lengths = {len(curve) for curve in history.values()}
     if not {"update", "epoch", "lr"} <= history.keys() or len(lengths) != 1 or 0 in lengths:

@@ -618,11 +618,10 @@ class Run(Told):
         try:
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
-            network = weights.network
-            model = Model(network, params, running, standardiser, names, targets, encoder)
-            if cycle is not None or records[0].temperature is None:
-                return model
-            return model.at_temperatures([record.temperature or 1.0 for record in records])
+            model = Model(weights.network, params, running, standardiser, names, targets, encoder)
+            heats = [one.temperature for one in records if one.temperature is not None]
+            calibrated = cycle is None and len(heats) == len(records)
+            return model.at_temperatures(heats) if calibrated else model
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
 

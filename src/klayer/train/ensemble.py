@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from klayer.data import Encoder
 from klayer.data.labels import check_labels, in_one_form
 from klayer.errors import KlayerError, unknown_name
 from klayer.model import Model
@@ -97,6 +98,16 @@ class Ensemble:
     def __repr__(self) -> str:
         """Say how many networks count, out of how many, and for what."""
         return f"Ensemble of {len(self)} of {len(self.weights)} networks for {self.task}"
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each column of :meth:`predict` is: see :attr:`klayer.Model.output_names`."""
+        return self.models[0].output_names
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What makes features of a table's columns; None where rows are arrays."""
+        return self.models[0].encoder
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the ensemble's answer to raw rows (N, D), shape (N, outputs).

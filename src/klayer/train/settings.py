@@ -165,7 +165,7 @@ class Settings(Refinement, Optimisation, Architecture):
             rows, self.batch_size, self.order_seed, self.last_batch, least, start, window
         )
 
-    @property
+    @functools.cached_property
     def shared(self) -> Settings:
         """The settings that a whole population shares: the others are set to one value.
 

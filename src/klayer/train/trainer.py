@@ -39,9 +39,12 @@ __all__ = ["Trainer"]
 # Networks that one worker trains at a time, at the most.
 GROUP = 16
 
-# A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
-BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+# A block of mini-batches, by backend: so many bytes, and so many updates at the most. NumPy's should
+# stay in a core's cache; the kernel is called once for a block, and so a longer one is cheaper.
+BLOCKS = {"numpy": (1 << 18, 50), "compiled": (1 << 22, 400)}
 
+# Bytes from which on a block is worth a thread that gathers it meanwhile.
+WORTH_A_THREAD = 1 << 18
 
 # Seconds between two pauses, in which all networks stand at one update and may be written down.
 STRETCH_SECONDS = 2.0
@@ -100,6 +103,8 @@ class Trainer:
         down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
         point is noted: after the first one all networks are brought to the same update before it is
         raised.
+    pause_seconds : float
+        How far apart pauses are.
 
     Examples
     --------
@@ -115,7 +120,7 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         require_kind(population, Population, "population", "a Population")
         self.population, self.engine = population, engine or Engine()
-        self.consistent = True
+        self.consistent, self.pause_seconds = True, STRETCH_SECONDS
         self._rate: float | None = None  # updates of all networks per second, where that is known
         self._windows: Windows | None = None
 
@@ -186,7 +191,7 @@ class Trainer:
         while True:
             stretch = goal
             if on_pause and self._rate:
-                ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                ahead = state.update + max(1.0, self._rate * self.pause_seconds)
                 stretch = min(goal, population.on_grid(ahead))
             self._advance(stretch, on_progress, pausing=on_pause is not None)
             if state.update >= goal:
@@ -252,7 +257,7 @@ class Trainer:
 
         started, first = time.monotonic(), state.update
         # Groups that wait for a worker have to be brought to the same update.
-        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience = self.pause_seconds * 3 if self._rate else self.pause_seconds
         patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
 
         def report() -> None:
@@ -286,7 +291,7 @@ class Trainer:
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
         seconds = time.monotonic() - started
-        if seconds > STRETCH_SECONDS / 4:
+        if seconds > self.pause_seconds / 4:
             self._rate = (goal - first) / seconds
 
     def _group(
@@ -316,7 +321,7 @@ class Trainer:
         """Have a block gathered meanwhile: by a thread for it, or a large one by an idle worker."""
         if following is None or blocks.ahead(following):
             return
-        if threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+        if threads > 1 and blocks.bytes_of(following) > WORTH_A_THREAD:
             self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
@@ -334,12 +339,13 @@ class Trainer:
         return Blocks(rows, batches, overlaps, feed.augment, change or None, self._windows)
 
     def _block_size(self) -> int:
-        """Updates a block: those carried out at once, or as many as stay in the cache."""
+        """Updates a block: those carried out at once, or as many as is best for the backend."""
         population = self.population
         if population.state.at_once > 1:
             return population.state.at_once
         batch = population.batches.batch_size * population.feed.n_features
-        return min(BLOCK_UPDATES, 1 + BLOCK_BYTES // (batch * population.dtype.itemsize))
+        size, updates = BLOCKS[population.state.backend]
+        return min(updates, 1 + size // (batch * population.dtype.itemsize))
 
     def _groups(self) -> list[list[slice]]:
         """Cut the networks that still train into groups of chunks; a frozen one lies in none."""

@@ -11,6 +11,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from klayer.errors import KlayerError, unknown_name
+from klayer.estimator.parameters import unknown_parameter
 from klayer.study.search.options import DRAWN_AT_A_TIME
 from klayer.study.search.samplers import SAMPLERS, draw
 from klayer.study.search.space import Range, Space
@@ -36,8 +37,17 @@ def learns(sampler: str) -> bool:
     return sampler in SAMPLERS and SAMPLERS[sampler].learns
 
 
-def require_parameters(distributions: Any, known: Iterable[str]) -> None:
-    """Refuse what is no parameter, before anything is trained."""
+def require_parameters(distributions: Any, known: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what is no parameter, before anything is trained.
+
+    Parameters
+    ----------
+    distributions : as in :func:`rounds`
+    known : mapping
+        The parameters that there are.
+    prefix : str
+        What stands before those of our estimator.
+    """
     several = [distributions] if isinstance(distributions, Mapping) else distributions
     if not isinstance(several, list | tuple) or not several:
         raise KlayerError(
@@ -52,7 +62,11 @@ def require_parameters(distributions: Any, known: Iterable[str]) -> None:
         for name, values in space.items():
             replaced = any(str(name).startswith(f"{step}__") for step in space)
             if name not in known and not replaced:
-                raise unknown_name("parameter", str(name), list(known))
+                own = {one.removeprefix(prefix): 0 for one in known if one.startswith(prefix)}
+                found = str(unknown_parameter(str(name).removeprefix(prefix), own))
+                where = f"`param_distributions`, {name!r}" if prefix else "`param_distributions`"
+                hint = f" Say it as in '{prefix}lr_max'." if prefix else ""
+                raise KlayerError(f"{where}: {found}{hint}")
             fixed = isinstance(values, Iterable) and not isinstance(values, str)
             if not fixed and not isinstance(values, str) and not hasattr(values, "rvs"):
                 raise KlayerError(
@@ -67,8 +81,8 @@ def require_parameters(distributions: Any, known: Iterable[str]) -> None:
 
 def rounds(
     distributions: Any, n_iter: int, sampler: str, random_state: Any, most: int = ROUND
-) -> Rounds:
-    """Yield candidates, some at a time; a sampler that learns is sent their scores.
+) -> tuple[int, Rounds]:
+    """Return how many candidates there are, and rounds of them; a sampler that learns is sent scores.
 
     Parameters
     ----------
@@ -86,9 +100,9 @@ def rounds(
 
     Examples
     --------
-    >>> for some in rounds({"hidden": [(8,), (16,)], "l2": [0.0]}, 10, "grid", 0):
-    ...     print(some)
-    [{'hidden': (8,), 'l2': 0.0}, {'hidden': (16,), 'l2': 0.0}]
+    >>> many, drawn = rounds({"hidden": [(8,), (16,)], "l2": [0.0]}, 10, "grid", 0)
+    >>> many, next(drawn)
+    (2, [{'hidden': (8,), 'l2': 0.0}, {'hidden': (16,), 'l2': 0.0}])
     """
     if sampler not in known_samplers():
         raise unknown_name("sampler", str(sampler), known_samplers())
@@ -96,16 +110,23 @@ def rounds(
     spaces = [{name: _read(name, one) for name, one in space.items()} for space in several]
     if sampler in ("random", "grid"):
         every = _grid(spaces) if sampler == "grid" else _drawn(spaces, n_iter, random_state)
-        for start in range(0, len(every), most):
-            yield every[start : start + most]
-        return
+        return len(every), _cut(every, most)
     if len(spaces) > 1:
         raise KlayerError(
             f"the sampler {sampler} draws from one dict, but `param_distributions` has {len(spaces)}: "
             "join them, or choose sampler='random'."
         )
     seed = int(check_random_state(random_state).randint(2**31 - 1))
-    yield from _asked(_Unit(spaces[0]), n_iter, sampler, seed, most)
+    unit = _Unit(spaces[0])
+    if learns(sampler):
+        return n_iter, _asked(unit, n_iter, sampler, seed, most)
+    points = draw(unit.space, n_iter, sampler=sampler, seed=[seed])
+    return n_iter, _cut([unit.candidate(one) for one in points], most)
+
+
+def _cut(candidates: Sequence[Candidate], most: int) -> Rounds:
+    for start in range(0, len(candidates), most):
+        yield list(candidates[start : start + most])
 
 
 def _read(name: str, values: Any) -> Any:
@@ -115,7 +136,9 @@ def _read(name: str, values: Any) -> Any:
     try:
         one = Range.parse(values)
     except KlayerError as error:
-        raise KlayerError(f"`param_distributions`, `{name}`: {error}") from None
+        raise KlayerError(
+            f"`param_distributions`, `{name}`: {error} A single value is a list, as in [{values!r}]."
+        ) from None
     return (
         loguniform(one.low, one.high)
         if one.scale == "log"
@@ -172,12 +195,7 @@ class _Unit:
 
 
 def _asked(unit: _Unit, n_iter: int, sampler: str, seed: int, most: int) -> Rounds:
-    """Ask Optuna: in batches where it learns."""
-    if not SAMPLERS[sampler].learns:
-        points = draw(unit.space, n_iter, sampler=sampler, seed=[seed])
-        for start in range(0, n_iter, most):
-            yield [unit.candidate(one) for one in points[start : start + most]]
-        return
+    """Ask Optuna in batches, and tell it what came of them."""
     known: list[tuple[Mapping[str, Any], float]] = []
     while len(known) < n_iter:
         # One that failed counts as the worst that didn't: nothing is to be found there.

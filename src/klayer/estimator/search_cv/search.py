@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_method_params
 from klayer.errors import KlayerError
 from klayer.estimator.search_cv.candidates import (
     ROUND,
+    Rounds,
     known_samplers,
     learns,
     require_parameters,
@@ -171,17 +172,27 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             For what scikit-learn refuses; if every fit failed.
         """
         require_ours(self.estimator)
-        require_parameters(self.param_distributions, self.estimator.get_params())
+        known, prefix = self.estimator.get_params(), own_prefix(self.estimator)
+        require_parameters(self.param_distributions, known, prefix)
         self._require_something_to_keep()
         if not isinstance(self.estimator, Pipeline):  # whose first steps may make sense of anything
             clone(self.estimator)._read(X, y, going_on=False)
         scorers, metric = self._get_scorers()
+        many, drawn = rounds(
+            self.param_distributions,
+            self.n_iter,
+            self.sampler,
+            self.random_state,
+            ROUND if self.time_limit is None else LIMITED_ROUND,
+        )
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
         base = self._seeded()
         cv = check_cv(self.cv, y, classifier=is_classifier(base))
         splits = list(cv.split(X, y, **routed.splitter.split))
+        if not splits:
+            raise KlayerError(f"`cv` must give at least one split, but {cv!r:.60} gives none.")
         self.n_splits_ = len(splits)
         folds = [Fold.cut(base, X, y, a, b, routed.estimator.fit) for a, b in splits]
         evaluation = Evaluation(
@@ -193,7 +204,7 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             return_train_score=self.return_train_score,
             keeps_fits=self.keep == "ensemble",
         )
-        self._search(base, evaluation, metric)
+        self._search(base, many, drawn, evaluation, metric)
         results = self._format_results(evaluation.candidates, self.n_splits_, evaluation.finished())
         first = evaluation.out[0]["test_scores"]
         self.multimetric_ = isinstance(first, dict)
@@ -227,6 +238,19 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         tags.target_tags = deepcopy(get_tags(self.estimator).target_tags)
         return tags
 
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Refuse scikit-learn's callbacks: candidates that train at once have no fits to tell of.
+
+        Raises
+        ------
+        KlayerError
+            Always.
+        """
+        raise KlayerError(
+            f"scikit-learn's callbacks follow one fit at a time, but candidates train at once here, and "
+            f"got {len(callbacks)}: use verbose=1, or the estimator's own `callback`."
+        )
+
     def _require_something_to_keep(self) -> None:
         """Refuse what contradicts itself before anything is trained."""
         if self.keep == "ensemble" and self.refit is False:
@@ -255,19 +279,14 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             base.set_params(**{f"{own_prefix(base)}random_state": int(random.randint(2**31 - 1))})
         return base
 
-    def _search(self, base: Any, evaluation: Evaluation, metric: str) -> None:
+    def _search(
+        self, base: Any, many: int, drawn: Rounds, evaluation: Evaluation, metric: str
+    ) -> None:
         """Draw, train and score, round by round."""
-        limit = self.time_limit
-        deadline = math.inf if limit is None else time.monotonic() + limit
-        drawn = rounds(
-            self.param_distributions,
-            self.n_iter,
-            self.sampler,
-            self.random_state,
-            ROUND if limit is None else LIMITED_ROUND,
-        )
         engine = Engine(int(effective_n_jobs(self.n_jobs)))
         name = self.refit if isinstance(self.refit, str) else metric
+        limit = math.inf if self.time_limit is None else self.time_limit
+        deadline = time.monotonic() + limit
         with Meter(None if self.verbose else "off") as meter, engine:
             scores: list[float] | None = None
             while scores is None or time.monotonic() < deadline:
@@ -276,7 +295,6 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
                 except StopIteration:
                     break
                 done = len(evaluation.candidates)
-                many = max(done + len(candidates), 1 if self.sampler == "grid" else self.n_iter)
                 meter.begin(f"{many} candidates in {len(evaluation.folds)} folds", many)
                 moved = partial(_move, meter, done, len(candidates))
                 fits = fit_candidates(

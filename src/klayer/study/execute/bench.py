@@ -15,7 +15,10 @@ results. Nobody needs to know of anybody else.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +41,8 @@ from klayer.train import TrainingState
 
 __all__ = ["MOST_TRIES", "Bench"]
 
-# Workers in a row that a part may end without getting further.
+# Workers in a row that a part may end without getting further. Where the workers of other parts are
+# lost too, a part may not be what ends them: then twice as many.
 MOST_TRIES = 3
 FOLDER = "parts"
 
@@ -144,32 +148,43 @@ class Bench:
         """Remove the folder: the run has all that came of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def open_parts(self) -> list[tuple[str, int]]:
-        """Return the parts that nobody works on, with how many have had them."""
-        try:
-            finished, numbers = self.finished(), self.claims.numbers()
-            return [
-                (name, number)
-                for name in self.laid_out()
-                if name not in finished
-                and not (
-                    (number := numbers.get(name, 0))
-                    and (self.claims.is_held(name, number) or self.given_up(name, number))
-                )
-            ]
-        except (FileNotFoundError, KlayerError):  # the run came to its end meanwhile
-            return []
+    def open_parts(self) -> Iterator[tuple[str, int]]:
+        """Yield the parts that nobody works on, with how many have had them.
 
-    def given_up(self, name: str, number: int) -> str:
+        First come those that nobody has had, for each who asks from another one on: of a thousand who
+        look at once each finds one of its own, and reads no claim of the others. Then those whose
+        holders are over.
+        """
+        with contextlib.suppress(FileNotFoundError, KlayerError):  # the run ended meanwhile
+            finished, numbers = self.finished(), self.claims.numbers()
+            names = [name for name in self.laid_out() if name not in finished]
+            fresh = [name for name in names if name not in numbers]
+            start = random.randrange(len(fresh)) if fresh else 0
+            yield from ((name, 0) for name in (*fresh[start:], *fresh[:start]))
+            for name in names:
+                number = numbers.get(name, 0)
+                held = not number or self.claims.is_held(name, number)
+                if not held and not self.given_up(name, numbers):
+                    yield name, number
+
+    def given_up(self, name: str, numbers: Mapping[str, int]) -> str:
         """Return why a part is not tried again; empty if it may be.
 
         That is so once it has ended :data:`MOST_TRIES` workers in a row, none of which kept anything
         beyond what the one before had.
+
+        Parameters
+        ----------
+        name : str
+        numbers : mapping
+            How many have had each part.
         """
-        if number < MOST_TRIES:
+        if numbers.get(name, 0) < MOST_TRIES:
             return ""
-        last = self.claims.holders(name, number)[-MOST_TRIES:]
-        if not all(holder.in_vain for holder in last):
+        others = any(number > 1 for other, number in numbers.items() if other != name)
+        most = MOST_TRIES * (2 if others else 1)
+        last = self.claims.holders(name, numbers[name])[-most:]
+        if len(last) < most or not all(holder.in_vain for holder in last):
             return ""
         whys = dict.fromkeys(one.why or f"{one.who or 'a worker'} was lost" for one in last)
         return "; ".join(whys)

@@ -14,7 +14,7 @@ from typing import Any
 
 from klayer.data import Dataset
 from klayer.errors import KlayerError
-from klayer.files import Held, json_text
+from klayer.files import LockHeld, json_text
 from klayer.study.execute import JOIN, Reporter, Silent
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.hand import Hand
@@ -55,7 +55,7 @@ def created(
             return Run.create(path, kind, config, dataset, data_dir)
         except KlayerError as error:
             # Another one is making it: it holds the lock, or has just written the first files.
-            made = isinstance(error, Held) or (Path(path) / "run.json").exists()
+            made = isinstance(error, LockHeld) or (Path(path) / "run.json").exists()
             if not made or time.monotonic() > latest:
                 raise
             time.sleep(0.05)
@@ -79,7 +79,7 @@ def take_part(
     ----------
     path : Path
     lead : callable
-        Leads it to its end; raises :class:`klayer.files.Held` if another process does.
+        Leads it to its end; raises :class:`klayer.files.LockHeld` if another process does.
     workers : int, optional
         Threads.
     reporter : Reporter, optional
@@ -93,7 +93,7 @@ def take_part(
                 return run
             try:
                 return lead()
-            except Held:
+            except LockHeld:
                 pass
         if not was_led:
             reporter.phase(f"taking part in {path}, which another process leads")

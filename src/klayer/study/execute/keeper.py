@@ -12,6 +12,7 @@ __all__ = ["CHECKPOINT_SECONDS", "Keeper"]
 # Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
 # apart, so that a kill costs 10 seconds at the most.
 CHECKPOINT_SECONDS = 6.0
+SHORTEST_PAUSE = 0.25
 
 
 class Keeper:
@@ -30,6 +31,11 @@ class Keeper:
         self.checkpoints, self.name = checkpoints, name
         self.seconds = CHECKPOINT_SECONDS if seconds is None else seconds
         self.saved = time.monotonic()
+
+    @property
+    def pause_seconds(self) -> float | None:
+        """None: pauses as usual are often enough; or as often as there may be."""
+        return SHORTEST_PAUSE if self.seconds < SHORTEST_PAUSE else None
 
     def progress(self, update: float) -> None: ...
 

@@ -103,6 +103,7 @@ class Local:
         """
         population = self._population(spec, state)
         trainer = Trainer(population, self._engine)
+        trainer.pause_seconds = listener.pause_seconds or trainer.pause_seconds
         try:
             trainer.train(spec.until, listener.progress, listener.record, listener.paused)
         except (KeyboardInterrupt, OSError, MemoryError):  # a terminal that is gone is an OSError

@@ -204,7 +204,16 @@ def part_of(
 
 
 class Listener(Protocol):
-    """Hears how a part goes on."""
+    """Hears how a part goes on.
+
+    Attributes
+    ----------
+    pause_seconds : float or None
+        How far apart the moments should be at which the state may be written down; None as usual.
+    """
+
+    @property
+    def pause_seconds(self) -> float | None: ...
 
     def progress(self, update: float) -> None:
         """So many updates are done, on average over the networks."""
@@ -221,6 +230,8 @@ class Listener(Protocol):
 
 class Unheard:
     """A listener that does nothing."""
+
+    pause_seconds: float | None = None
 
     def progress(self, update: float) -> None: ...
 

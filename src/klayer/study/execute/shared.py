@@ -25,7 +25,7 @@ from klayer.study.execute.part import (
     PartSpec,
     Reporter,
 )
-from klayer.study.execute.sizing import memory_bytes, part_sizes
+from klayer.study.execute.sizing import Sizes, memory_bytes, part_sizes
 from klayer.study.provenance import made_by
 from klayer.study.run_dir import Run
 from klayer.train import TrainingState
@@ -77,7 +77,19 @@ class Shared:
         trace: TracebackType | None,
     ) -> None:
         self._local.__exit__(kind, error, trace)
+        self.hands.close()  # if whoever took in results was interrupted
         self.hands.shut()
+
+    def sizes(
+        self, orders: Sequence[Order], count: int | None = None, seconds: Sequence[float] = ()
+    ) -> Sizes:
+        """Return how large the parts of some orders are, for so many hands, by default those there are.
+
+        A few updates of each order are timed, unless its seconds are known.
+        """
+        count = count or self.hands.count
+        memory = self.memory or memory_bytes() / self.hands.count
+        return part_sizes(orders, self._local, count, memory, seconds)
 
     def evaluate_part(
         self, spec: PartSpec, state: TrainingState, split: str
@@ -89,18 +101,15 @@ class Shared:
         """Have all orders trained, yield what comes of them in their order."""
         if not orders:
             return
-        reporter.phase("timing some updates")
         bench = Bench(run.path)
         if not self.joins:
             bench.withdraw()
-        memory = self.memory or memory_bytes() / self.hands.count
-        sizes = part_sizes(orders, self._local, self.hands.count, memory)
+        sizes = self.sizes(orders)
         write_data(bench.made(), self.dataset, run.info["id"])
         cuts = [
             cut(order, run, bench, reporter.note, most, strategy=self._local.strategy)
             for order, most in zip(orders, sizes.networks, strict=True)
         ]
-        reporter.start([order.pack for order in orders], [order.updates for order in orders])
         on_bench = _OnBench(run, bench, orders, cuts, reporter)
         with self._at_work(run, bench):
             for order, parts in zip(orders, cuts, strict=True):
@@ -210,9 +219,8 @@ class _OnBench:
                 del self._out[name]
         numbers = self.bench.claims.numbers()
         for name in [name for name in self._out if name in numbers]:
-            number = numbers[name]
-            why = self.bench.given_up(name, number)
-            if why and not self.bench.claims.is_held(name, number):
+            why = self.bench.given_up(name, numbers)
+            if why and not self.bench.claims.is_held(name, numbers[name]):
                 self._lost[name] = why
                 del self._out[name]
         if time.monotonic() - self._reported >= REPORT_SECONDS:
