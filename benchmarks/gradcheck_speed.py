@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-import klayer.gradcheck.check
+import klayer.gradcheck.one_point
 from klayer.gradcheck import Check, check_gradients, check_network
 from klayer.gradcheck.bisect import wrong_entries
 from klayer.nn import Network
@@ -64,7 +64,7 @@ def halving(size: int = 10_000_000) -> None:
         halvings += arguments[1].objective.evaluations - before  # type: ignore[attr-defined]
         return found
 
-    klayer.gradcheck.check.wrong_entries = counted
+    klayer.gradcheck.one_point.wrong_entries = counted
     (_, right), (found, wrong) = check(None), check(size // 3)
     print(
         f"\none wrong entry of {size:,}: found at {found.row('w').worst}, in {halvings} evaluations "

@@ -66,8 +66,8 @@ def test_a_name_is_known_with_and_without_dashes(name, title, tmp_path):
 def test_an_unknown_name_gets_did_you_mean():
     with refuses(
         "unknown data set 'cifar': did you mean 'cifar10'? Known: cifar10, cifar100, mnist, emnist, "
-        "fashion_mnist, digits, synthetic, or the path of a .npz file, a table such as .csv, a folder "
-        "of IDX files or an image folder."
+        "fashion_mnist, digits, synthetic, or the path of a .npz file, a folder of .npy files, a table "
+        "such as .csv, a folder of IDX files or an image folder."
     ):
         load("cifar")
 
@@ -88,8 +88,8 @@ def test_a_path_that_leads_nowhere_is_refused():
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.mp3").touch()
     with refuses(
-        f"{tmp_path / 'a.mp3'}: a data set must be a .npz file, a table such as .csv, a folder of IDX "
-        "files or an image folder: convert it, for example with `numpy.savez`."
+        f"{tmp_path / 'a.mp3'}: a data set must be a .npz file, a folder of .npy files, a table such "
+        "as .csv, a folder of IDX files or an image folder: convert it, for example with `numpy.savez`."
     ):
         load(tmp_path / "a.mp3")
 
@@ -170,8 +170,8 @@ def test_a_row_is_all_that_a_new_source_needs(monkeypatch, tmp_path):
     assert can_download("two moons")
     with refuses(
         "unknown data set 'moon': Known: cifar10, cifar100, mnist, emnist, fashion_mnist, digits, "
-        "synthetic, two_moons, or the path of a .npz file, a table such as .csv, a folder of IDX files, "
-        "an image folder or a .moons file."
+        "synthetic, two_moons, or the path of a .npz file, a folder of .npy files, a table such as "
+        ".csv, a folder of IDX files, an image folder or a .moons file."
     ):
         load("moon")
 
@@ -232,6 +232,14 @@ def image_folder(folder, monkeypatch):
     return folder / "pets"
 
 
+def npy_folder(folder, monkeypatch):
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        np.save(folder / f"X-{number}.npy", rng.integers(0, 256, (30, 4), dtype=np.uint8))
+        np.save(folder / f"y-{number}.npy", np.arange(30) % 3)
+    return folder
+
+
 # How to put a small example into a folder, and what to load then.
 EXAMPLES = {
     "cifar10": small_cifar10,
@@ -242,6 +250,7 @@ EXAMPLES = {
     "digits": lambda folder, monkeypatch: "digits",
     "synthetic": lambda folder, monkeypatch: "synthetic:features=12,classes=3,samples=60",
     "FILE.npz": npz_file,
+    "X.npy": npy_folder,
     "FILE.csv": table_file,
     "IDX_FOLDER": idx_folder,
     "FOLDER": image_folder,

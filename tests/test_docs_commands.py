@@ -125,6 +125,9 @@ def prepared(page, line, runs, place):
     for i, word in enumerate(words):
         if word.endswith(".toml"):
             (place / word).write_text(blocks(page, "toml")[0], encoding="utf-8")
+        if word.startswith("RUN/export/"):
+            exporting = ["export", "RUN", "--to", word.rpartition("/")[2]]
+            assert CliRunner().invoke(app, exporting).exit_code == 0
         if word.startswith("my_model.py:"):
             words[i] = "my_model.py:correct"
         if word.startswith("runs/") and not (place / word).exists():
@@ -161,3 +164,18 @@ def test_toml_on_a_page_is_a_study_that_can_be(page, text):
     assert study.arms
     assert json.dumps(study.document)
     assert load("digits").name == "digits"
+
+
+PYTHON = [
+    page for page in PAGES if any(not one.startswith(">>>") for one in blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
+def test_python_on_a_page_runs_from_top_to_bottom(page, runs, place):
+    text = "".join(one for one in blocks(page, "python") if not one.startswith(">>>"))
+    made = re.findall(r'out="(runs/\w+)"', text)
+    for name in dict.fromkeys(re.findall(r'"(runs/\w+)"', text)):
+        if name not in made:
+            shutil.copytree(runs / "study", place / name)
+    exec(text, {"__name__": "page"})

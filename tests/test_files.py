@@ -62,7 +62,7 @@ def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(tmp_path, o
     if OPEN.exists():
         part, renamed, folder = order
         assert part[0] == "flush"
-        assert re.fullmatch(r"a\.json\.\d+-\d+\.part", part[1])
+        assert re.fullmatch(r"a\.json\.[0-9a-f]{8}-\d+-\d+\.part", part[1])
         assert (renamed, folder) == (("rename", "a.json"), ("flush", tmp_path.name))
     assert read_json(tmp_path / "a.json") == {"x": [1, None]}
 

@@ -131,6 +131,7 @@ def test_all_right_is_exit_status_0(tmp_path):
         (["."], r"no submissions: \. holds no Python file"),
         ([".", "--jobs", "0"], "`jobs` must be a whole number >= 1, but got 0"),
         ([".", "--time-limit", "0"], "`time_limit` must be a number of seconds > 0"),
+        ([".", "--csv", "one", "--html", "./one"], "must be two files, but both are one"),
         ([".", "--csv", "no/where.csv"], "can't be written: no is no folder"),
         (["a.py", "--harness", "b.py:f"], "the harness must be FILE.py:FUNCTION, with a file"),
     ],

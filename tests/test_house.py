@@ -9,8 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src"
 # From the ground up; `gradcheck` checks what `train` trains, and a study may begin with it.
 ROOMS = (
-    *("errors", "printable", "files", "shown", "progress", "data", "nn", "model", "train"),
-    *("gradcheck", "study", "estimator", "report", "cli", "__main__"),
+    *("errors", "printable", "files", "shown", "progress", "data", "nn"),
+    *("calibration", "model", "train"),
+    *("gradcheck", "study", "export", "estimator", "report", "cli", "__main__"),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from klayer.report.fidelity import Fidelity
-from klayer.study.statistics import cell
+from klayer.study.cell import cell
 
 
 @dataclass(frozen=True)

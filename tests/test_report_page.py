@@ -17,9 +17,9 @@ from klayer.report import page as page_module
 from klayer.report import table as table_module
 from klayer.report import write_report
 from klayer.report.comparisons import Comparisons
+from klayer.report.conclusion import conclusion
 from klayer.report.examination import Examination, examine
 from klayer.report.page import Page
-from klayer.report.prose import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
 from klayer.report.sections.how_made import toml
@@ -88,8 +88,9 @@ def test_page_has_the_sections_in_the_reports_order(html):
         ("5", "Gaussian initialisation"),
         ("A", "Published and measured"),
         ("B", "The best network"),
-        ("C", "All comparisons"),
-        ("D", "How it was made"),
+        ("C", "How sure it is"),
+        ("D", "All comparisons"),
+        ("E", "How it was made"),
     ]
 
 
@@ -273,7 +274,7 @@ def test_gradient_check_is_an_appendix_of_a_study_about_something_else(one, tmp_
     shutil.copytree(one[0].path, copy)
     store(copy / "gradcheck.json", checked)
     page = page_of(copy)
-    assert '<span class="number">B</span>Gradient check</h2>' in page
+    assert '<span class="number">C</span>Gradient check</h2>' in page
     assert "All of them are right." in page
     assert "Published" not in page
 

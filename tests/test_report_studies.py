@@ -16,9 +16,10 @@ from klayer.data import from_arrays
 from klayer.errors import KlayerError
 from klayer.report import compare_runs, write_report
 from klayer.report.comparisons import Comparisons
+from klayer.report.conclusion import conclusion
 from klayer.report.overview import MOST_ROWS
 from klayer.report.page import Page
-from klayer.report.prose import answer, conclusion
+from klayer.report.prose import answer
 from klayer.report.run_view import RunView
 from klayer.report.sections.search import _figure
 from klayer.report.two_runs import pairs

@@ -69,9 +69,9 @@ def work(path, prune, deadly=None):
 
     ``deadly`` names a function, the number of a call, and whether the kill comes before or after.
     """
-    import klayer.study.training
+    import klayer.study.execute.keeper
 
-    klayer.study.training.CHECKPOINT_SECONDS = 0.0
+    klayer.study.execute.keeper.CHECKPOINT_SECONDS = 0.0
     if deadly:
         module, owner, name, nth, when = deadly
         place = import_module(module)
@@ -93,9 +93,9 @@ def work(path, prune, deadly=None):
 
 def go_on(path, _prune):
     """Go on in a process of its own, with checkpoints as often as can be."""
-    import klayer.study.training
+    import klayer.study.execute.keeper
 
-    klayer.study.training.CHECKPOINT_SECONDS = 0.0
+    klayer.study.execute.keeper.CHECKPOINT_SECONDS = 0.0
     resume_search(path)
 
 

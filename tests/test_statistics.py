@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from klayer.study.cell import cell
+from klayer.study.comparison import Comparison, compare, counts, holm, paired
 from klayer.study.statistics import (
-    Comparison,
-    cell,
-    compare,
-    counts,
     estimate,
-    holm,
-    paired,
     percent,
     pooled_sd,
     smallest_shown,

@@ -7,12 +7,9 @@ import pytest
 
 from klayer.errors import KlayerError
 from klayer.study import Run, Study
-from klayer.study.execute import EXECUTORS, PartSpec, Unheard, open_executor
-from klayer.study.execute.local import Local
+from klayer.study.execute import EXECUTORS, Local, PartSpec, Unheard, open_executor
 from klayer.study.launch import run_study
 from klayer.train import Member, TrainingState
-
-each_executor = pytest.mark.parametrize("name", EXECUTORS)
 
 
 class Cut(Local):
@@ -56,26 +53,23 @@ def same(one, other):
             assert np.array_equal(value, getattr(other, group)[key], equal_nan=True), key
 
 
-@each_executor
-def test_a_network_has_the_bits_that_it_has_alone(digits, spec, name):
-    with open_executor(name, digits, 2) as executor:
+def test_a_network_has_the_bits_that_it_has_alone(digits, spec):
+    with Local(digits, 2) as executor:
         together = trained(executor, spec)
         alone = replace(spec, members=spec.members[1:2])
         same(trained(executor, alone), together.take([1]))
 
 
-@each_executor
-def test_a_part_may_stop_at_a_recorded_point_and_go_on(digits, spec, name):
-    with open_executor(name, digits) as executor:
+def test_a_part_may_stop_at_a_recorded_point_and_go_on(digits, spec):
+    with Local(digits) as executor:
         whole = trained(executor, spec)
         half = trained(executor, replace(spec, until=whole.recorded[2]))
         assert half.update == whole.recorded[2]
         same(executor.train_part(spec, half, Unheard()), whole)
 
 
-@each_executor
-def test_scores_are_of_whole_splits(digits, spec, name):
-    with open_executor(name, digits) as executor:
+def test_scores_are_of_whole_splits(digits, spec):
+    with Local(digits) as executor:
         state = trained(executor, spec)
         scores = executor.evaluate_part(spec, state, "validation")
     assert set(scores) == {"accuracy", "balanced_accuracy", "macro_f1", "loss", "cost"}
@@ -85,21 +79,19 @@ def test_scores_are_of_whole_splits(digits, spec, name):
     assert np.allclose(right, right.round())
 
 
-@each_executor
-def test_a_listener_hears_of_every_recorded_point(digits, spec, name):
+def test_a_listener_hears_of_every_recorded_point(digits, spec):
     heard = []
 
     class Ear(Unheard):
         def record(self, state):
             heard.append(state.update)
 
-    with open_executor(name, digits) as executor:
+    with Local(digits) as executor:
         state = trained(executor, spec, Ear())
     assert heard == state.recorded
 
 
-@each_executor
-def test_ctrl_c_leaves_a_whole_state_to_go_on_from(digits, spec, name):
+def test_ctrl_c_leaves_a_whole_state_to_go_on_from(digits, spec):
     left = []
 
     class Impatient(Unheard):
@@ -110,15 +102,15 @@ def test_ctrl_c_leaves_a_whole_state_to_go_on_from(digits, spec, name):
         def interrupted(self, state):
             left.append(state)
 
-    with open_executor(name, digits) as executor, pytest.raises(KeyboardInterrupt):
+    with Local(digits) as executor, pytest.raises(KeyboardInterrupt):
         trained(executor, spec, Impatient())
-    with open_executor(name, digits) as executor:
+    with Local(digits) as executor:
         whole = trained(executor, spec)
         same(executor.train_part(spec, left[0], Unheard()), whole)
 
 
 def test_an_unknown_executor_is_refused(digits):
-    with pytest.raises(KlayerError, match="unknown executor 'locl': did you mean 'local'"):
+    with pytest.raises(KlayerError, match="unknown scheduler 'locl': did you mean 'local'"):
         open_executor("locl", digits)
 
 
@@ -142,9 +134,11 @@ def test_a_new_executor_is_a_row_and_changes_no_bit(tmp_path, monkeypatch):
             },
         }
     )
-    monkeypatch.setitem(EXECUTORS, "cut", lambda dataset, workers: Cut(dataset, workers, tmp_path))
+    monkeypatch.setitem(
+        EXECUTORS, "cut", lambda dataset, workers, _: Cut(dataset, workers, tmp_path)
+    )
     here = run_study(study, out=tmp_path / "here")
-    there = run_study(study, out=tmp_path / "there", executor="cut")
+    there = run_study(study, out=tmp_path / "there", scheduler="cut")
     for one, other in zip(here.networks, there.networks, strict=True):
         assert replace(one, seconds=0) == replace(other, seconds=0)
         ours, theirs = here.model(one).params, Run(there.path).model(other).params
@@ -157,9 +151,9 @@ def test_a_study_is_timed_in_short_and_once_for_each_shape(digits, monkeypatch):
     asked = []
     real = duration._seconds
 
-    def counted(one, executor, share):
+    def counted(one, local, share):
         asked.append((len(one.jobs), share))
-        return real(one, executor, share)
+        return real(one, local, share)
 
     monkeypatch.setattr(duration, "_seconds", counted)
     stages = [{"l2": "1e-4:1e-2"}, {"l2": "1e-3:1e-2"}]

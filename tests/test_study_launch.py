@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before_or_by_training(
         def note(self, text):
             self.notes = (*self.notes, text)
 
-    monkeypatch.setattr("klayer.study.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("klayer.study.execute.keeper.CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run_study(Study.from_values(CONFIG), out=tmp_path / "run", reporter=Stop())
     folder = tmp_path / "run" / "checkpoints"
@@ -155,8 +155,9 @@ def test_a_finished_run_resumes_to_itself(finished):
 def test_killed_at_any_moment_a_study_resumes_to_the_same_results(finished, tmp_path, delay):
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from klayer.study import Study, training; from klayer.study.launch import run_study\n"
-        "training.CHECKPOINT_SECONDS = 0.0\n"
+        "from klayer.study import Study; from klayer.study.launch import run_study\n"
+        "from klayer.study.execute import keeper\n"
+        "keeper.CHECKPOINT_SECONDS = 0.0\n"
         "run_study(Study.from_values(json.loads(sys.argv[1])), out=Path(sys.argv[2]))\n"
     )
     out = tmp_path / "run"
@@ -233,7 +234,7 @@ def config(**settings):
     ("settings", "how", "message"),
     [
         ({}, {"workers": 0}, "`workers` must be a whole number >= 1, but got 0"),
-        ({}, {"executor": "moon"}, "unknown executor 'moon'"),
+        ({}, {"scheduler": "moon"}, "unknown scheduler 'moon'"),
         ({"half_cycle": "0.001 epochs"}, {}, "`half_cycle` must be at least one update"),
     ],
 )

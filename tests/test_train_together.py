@@ -302,3 +302,42 @@ def test_an_ensemble_judges_by_nothing_but_labels_of_its_data(trained, rows, lab
 def test_an_ensemble_of_no_network_says_so(trained):
     with pytest.raises(KlayerError, match="at least one network"):
         Ensemble([trained.model([])])
+
+
+def test_joining_undoes_taking(digits32, brief):
+    members = [Member(replace(brief, l2=l2), seed) for seed, l2 in enumerate((0.0, 1e-3, 0.1))]
+    whole = Population(digits32, members)
+    Trainer(whole, Engine(1)).train(until=7)
+    parts = [whole.take([2, 0]), whole.take([1])]
+    joined = Population.join(parts)
+    assert [one.seed for one in joined.members] == [2, 0, 1]
+    for population in (whole, joined):
+        Trainer(population, Engine(2)).train()
+    for lane, p in enumerate((2, 0, 1)):
+        assert_same_bits(joined, lane, whole, p)
+
+
+def test_populations_of_different_data_are_not_joined(digits32, brief):
+    other = kl.Feed(digits32.dataset)
+    with pytest.raises(KlayerError, match="can be joined that share one feed, but got 2 feeds"):
+        Population.join([Population(feed, [Member(brief, 0)]) for feed in (digits32, other)])
+    with pytest.raises(KlayerError, match="but got no feeds"):
+        Population.join([])
+    with pytest.raises(KlayerError, match="must share all settings but seed"):
+        Population.join(
+            [Population(digits32, [Member(one, 0)]) for one in (brief, replace(brief, hidden=(3,)))]
+        )
+
+
+def test_one_population_is_trained_in_the_calling_thread(digits32, brief):
+    population, seen = Population(digits32, [Member(brief, 0)]), []
+    train_together([population], on_progress=seen.append)
+    assert population.state.update == population.total_updates
+
+    def refuse(share):
+        raise ZeroDivisionError
+
+    longer = Population(digits32, [Member(replace(brief, cycles=500), 0)])
+    with pytest.raises(ZeroDivisionError):
+        train_together([longer], on_progress=refuse)
+    assert 0 < longer.state.update < longer.total_updates

@@ -20,6 +20,7 @@ TITLES = {
     "train": "Training",
     "model": "Trained networks",
     "estimator": "Estimators",
+    "export": "Exports",
     "gradcheck": "Gradient checks",
     "study": "Studies",
     "report": "Pages",

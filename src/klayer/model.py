@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from klayer.calibration import joint_temperature, temperature
 from klayer.data import Encoder, Standardiser
 from klayer.data.from_arrays import rows_of
+from klayer.data.labels import check_labels, in_one_form
 from klayer.data.rawness import unlike_training
 from klayer.errors import KlayerError
-from klayer.nn import Network
+from klayer.nn import Batch, Network
 from klayer.nn.lanes import Lanes, chosen_lanes
 from klayer.shown import Facts, Part, Told
 
@@ -54,6 +56,9 @@ class Model(Told):
     Attributes
     ----------
     task : {"classification", "regression", "multilabel"}
+    temperatures : array, shape (P,)
+        By which the outputs are divided, in the weights of the last layer: 1 unless the model is
+        :meth:`calibrated`.
 
     Raises
     ------
@@ -112,6 +117,7 @@ class Model(Told):
         self.network, self.params, self.running = network, dict(params), dict(running)
         self.standardiser, self.class_names = standardiser, tuple(class_names)
         self.targets, self.encoder = targets, encoder
+        self.temperatures = np.ones(len(self))
 
     def __len__(self) -> int:
         """P, the number of networks."""
@@ -133,6 +139,9 @@ class Model(Told):
             ("input", rows),
             (answers[self.task], _shortened(self.output_names)),
         ]
+        if (self.temperatures != 1).any():
+            known = sorted({f"{one:.3g}" for one in self.temperatures})
+            facts.append(("calibrated", f"temperature {_shortened(known)}"))
         return [Facts(facts)]
 
     def _heading(self) -> str:
@@ -145,6 +154,11 @@ class Model(Told):
             {key: value[chosen] for key, value in arrays.items()}
             for arrays in (self.params, self.running)
         )
+        taken = self._with(params, running)
+        taken.temperatures = self.temperatures[chosen]
+        return taken
+
+    def _with(self, params: Arrays, running: Arrays) -> Model:
         return Model(
             self.network,
             params,
@@ -154,6 +168,96 @@ class Model(Told):
             self.targets,
             self.encoder,
         )
+
+    def in_double(self) -> Model:
+        """Return the model in float64: an answer then depends on no row but its own."""
+        params, running = (
+            {key: value.astype(np.float64) for key, value in arrays.items()}
+            for arrays in (self.params, self.running)
+        )
+        model = self._with(params, running)
+        model.temperatures = self.temperatures
+        return model
+
+    def at_temperatures(self, temperatures: ArrayLike) -> Model:
+        """Return the model at other temperatures, one for each network or one for all.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> model = kl.fit("digits", hidden=(8,), cycles=1, half_cycle="1 epoch").model()
+        >>> rows = kl.load("digits").splits["test"].features
+        >>> surer = model.at_temperatures(0.5)
+        >>> bool(surer.predict_probs(rows).max(-1).mean() > model.predict_probs(rows).max(-1).mean())
+        True
+        >>> surer.temperatures.tolist(), model.temperatures.tolist()
+        ([0.5], [1.0])
+        """
+        self._require("at_temperatures", "classification", "multilabel")
+        asked = np.broadcast_to(np.asarray(temperatures, float), (len(self),)).copy()
+        if not (np.isfinite(asked) & (asked > 0)).all():
+            raise KlayerError(
+                f"`temperatures` must be finite and > 0, but got {temperatures!r:.60}."
+            )
+        last = self.network.pieces[
+            -1
+        ].params()  # an affine map, or a normalisation: linear in these
+        factors = self.temperatures / asked
+        params = {
+            key: value * factors.reshape(-1, *(1,) * (value.ndim - 1)).astype(value.dtype)
+            if key in last
+            else value
+            for key, value in self.params.items()
+        }
+        model = self._with(params, self.running)
+        model.temperatures = asked
+        return model
+
+    def calibrated(self, X: Any, labels: ArrayLike, *, together: bool = False) -> Model:
+        """Return the model with temperatures that make its probabilities fit some rows.
+
+        Parameters
+        ----------
+        X : array of shape (N, D), frame or sparse matrix
+            Raw rows that the networks were not trained on.
+        labels : array, shape (N,) or (N, K)
+            As a data set has them: indices of classes, or 0 and 1.
+        together : bool
+            Whether one temperature is found for all networks, with which the mean of their answers fits:
+            that of an ensemble. Else each network has its own, as if it were alone.
+
+        Raises
+        ------
+        KlayerError
+            For a regression, and rows or labels that can't be.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(60,), cycles=2, seeds=2)
+        >>> held = kl.load("digits").splits["validation"]
+        >>> model = population.model().calibrated(held.features, held.labels)
+        >>> model.temperatures.shape
+        (2,)
+        """
+        self._require("calibrated", "classification", "multilabel")
+        plain = self.at_temperatures(1.0)
+        X, dtype = plain._checked(X)
+        if not len(X):
+            raise KlayerError("there must be at least one row to calibrate by, but got none.")
+        labels = in_one_form(np.asarray(labels), self.task)
+        check_labels("the rows to calibrate by", labels, len(X), len(self.class_names), self.task)
+        with np.errstate(all="ignore"):  # a network that diverged stays as it is
+            logits = np.concatenate(
+                [
+                    outputs(plain.network, plain.params, plain.running, x)
+                    for _, x in plain._standardised(X, dtype)
+                ],
+                axis=1,
+            )
+        if together:
+            return plain.at_temperatures(joint_temperature(logits, labels))
+        return plain.at_temperatures([temperature(each, labels) for each in logits])
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -190,29 +294,11 @@ class Model(Told):
         UserWarning
             If the rows look as if they were not raw: standardised before, in other units.
         """
-        X = rows_of(X, self.network.n_features, self.encoder)
-        dtype = next(iter(self.params.values())).dtype
-        place = self.standardiser.beyond(X, dtype)
-        if place is not None:
-            row, column = place
-            title = repr(self.encoder.feature_names[column]) if self.encoder else column
-            raise KlayerError(
-                f"`X`, row {row}, column {title}: must be near enough to the rows of training to be "
-                f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
-                f"{self.standardiser.mean[column]:g}."
-            )
-        unlike = unlike_training(X, self.standardiser)
-        if unlike:
-            warnings.warn(
-                f"`X` must be raw rows, as training had them, but {unlike}",
-                stacklevel=2,
-            )
+        X, dtype = self._checked(X)
         # Targets may be far from 0 beside their spread: float32 could not tell them apart.
         raw = dtype if self.targets is None else np.float64
         found = np.empty((len(self), len(X), self.network.outputs), raw)
-        for start in range(0, len(X), ROWS):
-            rows = slice(start, start + ROWS)
-            x = self.standardiser.transform(X[rows], dtype)
+        for rows, x in self._standardised(X, dtype):
             with np.errstate(all="ignore"):  # what is not finite is refused below
                 found[:, rows] = self.network.predict(self.params, x, self.running)
         if self.targets is not None:
@@ -228,6 +314,34 @@ class Model(Told):
                 "answer for it. Its weights or the row are too large."
             )
         return found
+
+    def _checked(self, X: Any) -> tuple[NDArray[Any], np.dtype[Any]]:
+        """Return raw rows that the networks can be asked about, and the precision to do it in."""
+        X = rows_of(X, self.network.n_features, self.encoder)
+        dtype = next(iter(self.params.values())).dtype
+        place = self.standardiser.beyond(X, dtype)
+        if place is not None:
+            row, column = place
+            title = repr(self.encoder.feature_names[column]) if self.encoder else column
+            raise KlayerError(
+                f"`X`, row {row}, column {title}: must be near enough to the rows of training to be "
+                f"calculated with in {dtype}, but got {X[place]:g}, where training has a mean of "
+                f"{self.standardiser.mean[column]:g}."
+            )
+        unlike = unlike_training(X, self.standardiser)
+        if unlike:
+            warnings.warn(
+                f"`X` must be raw rows, as training had them, but {unlike}",
+                stacklevel=3,
+            )
+        return X, dtype
+
+    def _standardised(
+        self, X: NDArray[Any], dtype: np.dtype[Any]
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        for start in range(0, len(X), ROWS):
+            rows = slice(start, start + ROWS)
+            yield rows, self.standardiser.transform(X[rows], dtype)
 
     def predict_values(self, X: Any) -> NDArray[np.float64]:
         """Return one number for each target of raw rows (N, D), in its own unit, shape (P, N, K).
@@ -266,6 +380,12 @@ class Model(Told):
                 f"`{method}` is for {' and '.join(tasks)}, but these networks are for {self.task}: "
                 f"call `{'predict_values' if self.task == 'regression' else 'predict_labels'}`."
             )
+
+
+def outputs(network: Network, params: Arrays, running: Arrays, x: NDArray[Any]) -> NDArray[Any]:
+    """Return what comes before softmax or sigmoid, of standardised rows (N, D), (P, N, K)."""
+    batch = Batch(x, np.zeros(len(x), int))
+    return network.plan(params, batch, running=running, training=False).forward().copy()
 
 
 def _shortened(names: Sequence[str], most: int = 10) -> str:

@@ -24,6 +24,8 @@ Way = Literal["live", "notebook", "lines", "off"]
 # Seconds between two lines where nothing can be shown in place; and between two pictures where it can.
 EVERY, REFRESH = 30.0, 0.25
 BAR = 20
+# Lines beside, at the most.
+MOST_BESIDE = 16
 # Seconds before a call shows progress that nobody asked for: what is over at once shows nothing.
 PATIENCE = 0.5
 
@@ -113,6 +115,7 @@ class Meter:
         self.way: Way = way or way_to_show(self.file)
         self._what, self._note, self._begun = "", "", time.monotonic()
         self._done, self._total = 0.0, 0.0
+        self._beside: list[str] = []
         self._all_done, self._all_total, self._all_begun = 0.0, 0.0, 0.0
         self._view: _View | None = None
         self._ended = threading.Event()
@@ -162,6 +165,11 @@ class Meter:
             self._done = done
             self._note = self._note if note is None else note
 
+    def beside(self, lines: list[str]) -> None:
+        """Say what else is under way, a line each: who works on it, when several do."""
+        with self._lock:
+            self._beside = lines
+
     def end(self) -> None:
         """What was begun is done."""
         with self._lock:
@@ -197,12 +205,14 @@ class Meter:
                 done = self._all_done + self._done
                 spent = now - self._all_begun
                 found += _fitted("in all", done, self._all_total, spent, "", width)
-            return found
+            shown = self._beside[:MOST_BESIDE]
+            rest = len(self._beside) - len(shown)
+            return [*found, *shown, *([f"and {rest} more"] if rest else [])]
 
     def _set(self, what: str, total: float) -> None:
         with self._lock:
             self._what, self._note, self._begun = what, "", time.monotonic()
-            self._done, self._total = 0.0, total
+            self._done, self._total, self._beside = 0.0, total, []
 
     def _keep_saying(self) -> None:
         while not self._ended.wait(EVERY if self.way == "lines" else REFRESH):
@@ -231,6 +241,8 @@ class Meter:
             parts.append(f"{clock(spent)} so far")
             if total and done:
                 parts.append(f"about {clock(spent * (total - done) / done)} left")
+            many = len(self._beside)
+            parts += [f"{many} at work: {'; '.join(self._beside[:MOST_BESIDE])}"] if many else []
             return ", ".join([*parts, *([self._note] if self._note else [])])
 
     def _refresh(self) -> None:

@@ -110,9 +110,9 @@ def context():
 def child(how, scene, path, harm, told):
     """Run a scene, with harm; tell how it ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    import klayer.study.training
+    import klayer.study.execute.keeper
 
-    klayer.study.training.CHECKPOINT_SECONDS = 0.0
+    klayer.study.execute.keeper.CHECKPOINT_SECONDS = 0.0
     os.nice(5)
     if harm:
         harm()

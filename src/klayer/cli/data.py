@@ -156,8 +156,10 @@ def _columns(columns: list[ColumnOverview]) -> ShownTable:
 
 def _constant(dataset: Dataset) -> int:
     """Return how many features have one value in training."""
-    train = dataset.splits["train"].features
-    return int((train == train[0]).all(axis=0).sum())
+    from klayer.data.measure import extremes
+
+    low, high = extremes(dataset.splits["train"].features)
+    return int((low == high).sum())
 
 
 def _content(dataset: Dataset) -> dict[str, Any]:

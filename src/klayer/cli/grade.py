@@ -9,6 +9,7 @@ import typer
 
 from klayer.cli.gradcheck import STATUS, require_writable, write_file, write_page
 from klayer.cli.output import terminal_width
+from klayer.errors import KlayerError
 
 __all__ = ["grade"]
 
@@ -79,6 +80,8 @@ def grade(
     validate(**options, time_limit=time_limit, jobs=jobs)
     for path in (csv, html):
         require_writable(path)
+    if csv is not None and html is not None and csv.resolve() == html.resolve():
+        raise KlayerError(f"--csv and --html must be two files, but both are {csv}.")
     found = find_submissions(submissions, file)
     with Meter() as meter:
         meter.begin(f"{len(found)} submissions", len(found))

@@ -25,6 +25,7 @@ __all__ = [
     "PageToo",
     "Quiet",
     "Resume",
+    "Scheduler",
     "SearchCommand",
     "Seed",
     "Seeds",
@@ -49,6 +50,15 @@ Resume = Annotated[
     Path | None,
     typer.Option(
         metavar="RUN", help="Go on with an interrupted run.", autocompletion=complete_runs
+    ),
+]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Who trains: local, processes:N, a Dask scheduler's tcp://HOST:PORT, or join: whoever runs "
+        "this same command.",
+        autocompletion=choices(["local", "processes:", "join", "tcp://", "tls://"]),
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Threads. \\[default: all cores]")]

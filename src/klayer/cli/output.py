@@ -18,9 +18,11 @@ __all__ = [
     "number",
     "percent",
     "print_files",
+    "print_led_by_another",
     "print_search",
     "print_summary",
     "print_table",
+    "require_none_lost",
     "require_one_alive",
     "terminal_width",
     "written_score",
@@ -130,6 +132,37 @@ def require_one_alive(run: Run) -> None:
             file=sys.stderr,
         )
         raise typer.Exit(1)
+
+
+def require_none_lost(run: Run) -> None:
+    """End with exit status 1 if networks could not be trained; name them, and say how to try again."""
+    import sys
+
+    import typer
+
+    if not run.lost:
+        return
+    from klayer.study.execute.bench import MOST_TRIES
+
+    reasons: dict[str, dict[str, list[int]]] = {}
+    for (_, arm, seed), reason in run.lost.items():
+        reasons.setdefault(reason, {}).setdefault(arm, []).append(seed)
+    for reason, arms in reasons.items():
+        named = [f"{arm} (seeds {', '.join(map(str, seeds))})" for arm, seeds in arms.items()]
+        many = sum(map(len, arms.values()))
+        print(
+            f"klayer: {many} network{'s' * (many > 1)} could not be trained: {'; '.join(named)}. Tried "
+            f"until {MOST_TRIES} workers in a row got no further: {reason}",
+            file=sys.stderr,
+        )
+    print(f"klayer: {run.resume_command} tries again.", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def print_led_by_another(run: Run, *, quiet: bool) -> None:
+    """Say that a run is finished to which this process only lent a hand."""
+    if not quiet:
+        echo(f"{run.path} is finished; the process that led it writes the page.")
 
 
 def print_search(run: Run, results: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from klayer.cli.complete import complete_runs
 from klayer.cli.echo import echo
+from klayer.cli.options import DataDir
 from klayer.errors import KlayerError
 from klayer.printable import printable
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from klayer.model import Model
-
 __all__ = ["predict"]
 
 _ENDINGS = {".csv": ",", ".tsv": "\t"}
@@ -27,7 +26,12 @@ _ENDINGS = {".csv": ",", ".tsv": "\t"}
 
 def predict(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=complete_runs)
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run directory, or what `klayer export` wrote (.safetensors, .onnx).",
+            autocompletion=complete_runs,
+        ),
     ],
     files: Annotated[
         list[Path],
@@ -49,6 +53,32 @@ def predict(
     arm: Annotated[
         str | None, typer.Option(help="The arm it belongs to, in a study of several.")
     ] = None,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="All networks together, by the mean of what they say; of --arm or --seed those alone.",
+        ),
+    ] = False,
+    greedy: Annotated[
+        bool,
+        typer.Option(
+            "--greedy",
+            help="With --ensemble: those whose mean is best on the validation split, chosen greedily.",
+        ),
+    ] = False,
+    snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--snapshots",
+            help="With --ensemble: the networks as they were at the ends of cycles, too.",
+        ),
+    ] = False,
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror", help="Of images: the mean of the answers to both mirror images."),
+    ] = False,
+    data_dir: DataDir = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all probabilities as JSON.")
     ] = False,
@@ -60,10 +90,13 @@ def predict(
     Example: klayer predict runs/mine cat.png dog.png
 
     Example: klayer predict runs/houses new.csv --out predictions.csv
+
+    Example: klayer predict runs/mine cat.png --ensemble --greedy --mirror
+
+    Example: klayer predict mine/model.onnx new.csv
     """
     from klayer.data import read_rows
     from klayer.files import json_text, write_csv, write_text
-    from klayer.study import Run
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
@@ -71,38 +104,65 @@ def predict(
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
     if out is not None and any(one.resolve() == out.resolve() for one in files):
         raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
-    stored = Run(run)
-    model = stored.model(stored.best(arm, seed))
-    about = stored.info["data"]
-    shape = about["image_shape"]
+    for flag, given in (("--greedy", greedy), ("--snapshots", snapshots)):
+        if given and not ensemble:
+            raise KlayerError(
+                f"`{flag}` is about networks that answer together: give --ensemble too."
+            )
+    said = {"arm": arm, "seed": seed, "ensemble": ensemble, "snapshots": snapshots}
+    asked, about = _asked(run, {**said, "mirror": mirror, "greedy": greedy, "data_dir": data_dir})
+    shape, background = about.get("image_shape"), about.get("background", "white")
     if shape:
-        for note in _unlike(files, tuple(shape), about.get("background", "white")):
+        for note in _unlike(files, tuple(shape), background):
             echo(f"{note}.", err=True)
     X, names = read_rows(
         files,
         n_features=about["n_features"],
         image_shape=tuple(shape) if shape else None,
-        value_range=tuple(about["value_range"]),
-        encoder=model.encoder,
-        background=about.get("background", "white"),
+        value_range=tuple(about.get("value_range", (0.0, 255.0))),
+        encoder=asked.encoder,
+        background=background,
     )
     with warnings.catch_warnings(record=True) as hints:
         warnings.simplefilter("always")
-        values = model.predict(X)[0]
-    for hint in hints:
-        echo(str(hint.message), err=True)
+        values = asked.predict(X)
+        values = values[0] if values.ndim == 3 else values  # of one network, or the mean of several
+    for hint in dict.fromkeys(str(one.message) for one in hints):
+        echo(hint, err=True)
     if out is not None:
         if out.suffix.lower() == ".json":
-            write_text(out, json_text(_records(model, names, values), indent=1) + "\n")
+            write_text(out, json_text(_records(asked, names, values), indent=1) + "\n")
         else:
-            head, rows = _table(model, names, values)
+            head, rows = _table(asked, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
         echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        echo(json_text(_records(model, names, values), indent=1))
+        echo(json_text(_records(asked, names, values), indent=1))
     elif out is None:
-        for line in _lines(model, names, values):
+        for line in _lines(asked, names, values):
             echo(line)
+
+
+def _asked(run: Path, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return who answers, and what is known of the data."""
+    from klayer.export.load import is_exported, loaded
+    from klayer.study import Run
+
+    if is_exported(run):
+        for option, value in options.items():
+            if value not in (None, False):
+                raise KlayerError(
+                    f"--{option.replace('_', '-')} is about the networks of a run, but {run} is an "
+                    "exported file: choose them with `klayer export RUN --network NAME`."
+                )
+        return loaded(run)
+    stored, arm, seed = Run(run), options["arm"], options["seed"]
+    together = options.pop("ensemble")
+    records = None if together else [stored.best(arm, seed)]
+    asked = stored.ensemble(records, **options)
+    if together:
+        echo(f"{asked!r}.", err=True)
+    return asked, stored.info["data"]
 
 
 def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str) -> list[str]:
@@ -113,7 +173,7 @@ def _unlike(files: Sequence[Path], shape: tuple[int, int, int], background: str)
     return [*unlike_shape(headers, shape), *conversions(headers, background)] if headers else []
 
 
-def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
+def _records(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
     """What JSON says of each row."""
     found = []
     for name, row in zip(names, values, strict=True):
@@ -133,7 +193,7 @@ def _records(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[d
 
 
 def _table(
-    model: Model, names: Sequence[str], values: NDArray[Any]
+    model: Any, names: Sequence[str], values: NDArray[Any]
 ) -> tuple[list[str], list[list[object]]]:
     """What a file of predictions says: a line for each row that was read."""
     outputs = model.output_names
@@ -156,7 +216,7 @@ def _table(
     return ["input", "prediction", "probability", *probabilities], rows
 
 
-def _lines(model: Model, names: Sequence[str], values: NDArray[Any]) -> list[str]:
+def _lines(model: Any, names: Sequence[str], values: NDArray[Any]) -> list[str]:
     """What the terminal shows of each row."""
     lines = []
     for one in _records(model, names, values):

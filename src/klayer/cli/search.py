@@ -10,12 +10,25 @@ import typer
 
 from klayer.cli.complete import complete_data, complete_presets, complete_samplers, complete_studies
 from klayer.cli.echo import echo
-from klayer.cli.options import DataDir, Json, Out, PageToo, Quiet, Resume, Workers, placed, said
+from klayer.cli.options import (
+    DataDir,
+    Json,
+    Out,
+    PageToo,
+    Quiet,
+    Resume,
+    Scheduler,
+    Workers,
+    placed,
+    said,
+)
 from klayer.cli.output import (
     number,
     print_files,
+    print_led_by_another,
     print_search,
     print_table,
+    require_none_lost,
     require_one_alive,
     written_score,
 )
@@ -106,6 +119,7 @@ def search(
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
+    scheduler: Scheduler = "local",
     page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -140,9 +154,9 @@ def search(
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
-                "--storage, --data-dir, --workers, --json and --quiet."
+                "--storage, --data-dir, --workers, --scheduler, --json and --quiet."
             )
-        return _run(resume, None, storage, data_dir, workers, as_json, quiet, page)
+        return _run(resume, None, storage, data_dir, workers, as_json, quiet, page, scheduler)
     if source and preset:
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
@@ -181,7 +195,7 @@ def search(
     from klayer.study.study import Study
 
     study = Study.from_values({**values, **said(ctx), "search": changed}, placed(where, data))
-    return _run(study, out, None, data_dir, workers, as_json, quiet, page)
+    return _run(study, out, None, data_dir, workers, as_json, quiet, page, scheduler)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +256,7 @@ def _run(
     as_json: bool,
     quiet: bool,
     page: bool,
+    scheduler: str,
 ) -> None:
     """Search, or go on with a run; with progress and a table a stage; then pictures, page, finalists."""
     from klayer.cli.progress import progress
@@ -250,17 +265,21 @@ def _run(
     data = None if isinstance(source, Path) else source.data
     with progress(data, data_dir, quiet) as bars:
         common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
+        common["scheduler"] = scheduler
         common["watcher"] = None if quiet or as_json else _Printer(bars)
         if isinstance(source, Path):
             run = resume_search(source, storage=storage, **common)
         else:
             run = run_search(source, out=out, **common)
         written = [run.path]
-        if page:
+        if page and not run.led_by_another:
             from klayer.report import write_report
 
             bars.meter.phase("writing the page")
             written = write_report(run)
+    if run.led_by_another:
+        print_led_by_another(run, quiet=quiet)
+        return
     results = run.result("trials.json")
     if as_json:
         from klayer.files import json_text
@@ -270,6 +289,7 @@ def _run(
         print_search(run, results)
         print_files([run.path / "trials.csv", *written])
     require_one_alive(run)
+    require_none_lost(run)
 
 
 class _Printer:

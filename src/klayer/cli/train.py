@@ -18,6 +18,7 @@ from klayer.cli.options import (
     PageToo,
     Quiet,
     Resume,
+    Scheduler,
     Seed,
     Seeds,
     Workers,
@@ -27,9 +28,11 @@ from klayer.cli.options import (
 )
 from klayer.cli.output import (
     print_files,
+    print_led_by_another,
     print_search,
     print_summary,
     print_table,
+    require_none_lost,
     require_one_alive,
 )
 from klayer.errors import KlayerError, located
@@ -62,7 +65,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Settings that come with klayer, in the place of a file: small (for cifar10).",
+            help="Settings that come with klayer, in the place of a file: small, best, patient (for "
+            "cifar10).",
             autocompletion=complete_settings,
         ),
     ] = None,
@@ -90,6 +94,7 @@ def train(
         ),
     ] = False,
     workers: Workers = None,
+    scheduler: Scheduler = "local",
     page: PageToo = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -114,9 +119,11 @@ def train(
         if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
-                "--workers, --json and --quiet."
+                "--workers, --scheduler, --json and --quiet."
             )
-        return _run(resume, "train", None, data_dir, workers, as_json, quiet, page)
+        return _run(
+            resume, "train", None, data_dir, workers, as_json, quiet, page, scheduler=scheduler
+        )
     if config and preset:
         raise KlayerError(
             f"settings have one source, but got --config {config} and --preset {preset}: leave one away."
@@ -148,7 +155,7 @@ def train(
         from klayer.cli.find_lr import range_test
 
         return range_test(study, out, data_dir, workers, as_json, quiet)
-    return _run(study, "train", out, data_dir, workers, as_json, quiet, page)
+    return _run(study, "train", out, data_dir, workers, as_json, quiet, page, scheduler=scheduler)
 
 
 def study(
@@ -157,15 +164,13 @@ def study(
         str | None,
         typer.Argument(
             metavar="[STUDY]",
-            help="A TOML file, or a preset: report, quick.",
+            help="A TOML file, or a preset: report, quick, ablation, ablation-best.",
             autocompletion=complete_studies,
         ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="The same as STUDY, for a preset: report, quick.", autocompletion=complete_presets
-        ),
+        typer.Option(help="The same as STUDY, for a preset.", autocompletion=complete_presets),
     ] = None,
     data: Annotated[
         str | None,
@@ -183,6 +188,7 @@ def study(
     out: Out = None,
     resume: Resume = None,
     workers: Workers = None,
+    scheduler: Scheduler = "local",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print arms, populations and updates; train nothing.")
     ] = False,
@@ -203,9 +209,9 @@ def study(
         if source or preset or data or said(ctx) or seeds or seed is not None or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
-                "--data-dir, --workers, --json and --quiet."
+                "--data-dir, --workers, --scheduler, --json and --quiet."
             )
-        return _run(resume, "study", None, data_dir, workers, as_json, quiet, page, pdf)
+        return _run(resume, "study", None, data_dir, workers, as_json, quiet, page, pdf, scheduler)
     if pdf and not page:
         raise KlayerError("`--pdf` prints the page, so it can't go with --no-report.")
     if source and preset:
@@ -223,8 +229,8 @@ def study(
         values["search"] = None
     found = Study.from_values(values, placed(where, data))
     if dry_run:
-        return _print_plan(found, data_dir, workers, as_json, quiet)
-    return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf)
+        return _print_plan(found, data_dir, workers, as_json, quiet, scheduler)
+    return _run(found, "study", out, data_dir, workers, as_json, quiet, page, pdf, scheduler)
 
 
 def _hidden(given: dict[str, Any], depth: int | None, width: int | None) -> dict[str, Any]:
@@ -248,6 +254,7 @@ def _run(
     quiet: bool,
     page: bool,
     pdf: bool = False,
+    scheduler: str = "local",
 ) -> None:
     """Run a study, or go on with a run; with progress; then pictures, page, table."""
     from klayer.cli.progress import progress
@@ -255,17 +262,25 @@ def _run(
 
     data = None if isinstance(source, Path) else source.data
     with progress(data, data_dir, quiet) as bars:
-        common: dict[str, Any] = {"data_dir": data_dir, "workers": workers, "reporter": bars}
+        common: dict[str, Any] = {
+            "data_dir": data_dir,
+            "workers": workers,
+            "reporter": bars,
+            "scheduler": scheduler,
+        }
         if isinstance(source, Path):
             run = resume_study(source, storage=os.environ.get("KLAYER_STORAGE"), **common)
         else:
             run = run_study(source, out=out, kind=kind, **common)
         written = [run.path]
-        if page:
+        if page and not run.led_by_another:
             from klayer.report import write_report
 
             bars.meter.phase("writing the page")
             written = write_report(run, pdf=pdf)
+    if run.led_by_another:
+        print_led_by_another(run, quiet=quiet)
+        return
     summary = run.result("summary.json")
     if as_json:
         from klayer.files import json_text
@@ -277,15 +292,21 @@ def _run(
             print_search(run, run.result("trials.json"))
         print_files(written)
     require_one_alive(run)
+    require_none_lost(run)
 
 
 def _print_plan(
-    study: Study, data_dir: Path | None, workers: int | None, as_json: bool, quiet: bool
+    study: Study,
+    data_dir: Path | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    scheduler: str,
 ) -> None:
     """Print what a study would train, and how long it would take."""
     from klayer.cli.progress import progress
     from klayer.shown import ShownColumn
-    from klayer.study.duration import durations
+    from klayer.study.duration import durations, plan_shared
 
     with progress(study.data, data_dir, quiet) as bars:
         with study.named():
@@ -295,6 +316,7 @@ def _print_plan(
             bars.note(note)
         bars.meter.phase("timing some updates")
         found = durations(study, dataset, workers)
+        shared = plan_shared(study, dataset, scheduler, workers)
     total = sum(one.seconds for one in found)
     if as_json:
         plan = {
@@ -311,6 +333,7 @@ def _print_plan(
             ],
             "populations": [asdict(one) for one in found],
             "seconds": total,
+            "scheduler": shared and asdict(shared),
         }
         from klayer.files import json_text
 
@@ -329,6 +352,15 @@ def _print_plan(
                 ShownColumn("about", [_about(one.seconds) for one in found]),
             ],
         )
+        if shared:
+            print_table(
+                f"{shared.parts} parts of up to {shared.networks} networks, "
+                f"{shared.data_bytes / 1e6:,.1f} MB of data to each worker",
+                [
+                    ShownColumn("parts at once", [str(n) for n in shared.seconds]),
+                    ShownColumn("about", [_about(one) for one in shared.seconds.values()]),
+                ],
+            )
         echo(f"about {_about(total)} of training on this machine; nothing was trained.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from klayer.data.regular_file import require_file
 from klayer.errors import KlayerError
 
-__all__ = ["read_npy", "read_npz"]
+__all__ = ["NpyHeader", "npy_header", "read_npy", "read_npz"]
 
 # Arrays that pack better than this, and are large, are not data: 13 MB that want 3 GB.
 _MOST_PACKED = 100
@@ -23,6 +24,45 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What a .npy file says about its array, held against the file's size.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    fortran : bool
+        Whether it lies in the file by columns.
+    offset : int
+        Where the numbers begin, in bytes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+    offset: int
+
+
+def npy_header(path: str | Path) -> NpyHeader:
+    """Read the header of a .npy file, and no number.
+
+    Raises
+    ------
+    KlayerError
+        If the file is not a .npy file, is cut, or holds objects.
+    """
+    path = Path(path)
+    size = require_file(path)
+    try:
+        with path.open("rb") as file:
+            return _header(file, size, str(path))
+    except KlayerError:
+        raise
+    except Exception as error:
+        raise KlayerError(f"{path}: not a readable .npy file ({_short(error)}).") from None
 
 
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -99,8 +139,8 @@ def read_npy(path: str | Path) -> NDArray[Any]:
         raise KlayerError(f"{path}: not a readable .npy file ({_short(error)}).") from None
 
 
-def _array(file: IO[bytes], size: int, where: str) -> NDArray[Any]:
-    """Read an array from a file of `size` bytes, header included."""
+def _header(file: IO[bytes], size: int, where: str) -> NpyHeader:
+    """Read what comes before the numbers in a file of `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise KlayerError(
@@ -123,6 +163,13 @@ def _array(file: IO[bytes], size: int, where: str) -> NDArray[Any]:
             f"{where}: an array of shape {shape!s:.80} and dtype {dtype} must have {wanted:,} bytes, "
             f"but the file holds {there:,}: it is cut or damaged."
         )
+    return NpyHeader(shape, dtype, fortran, file.tell())
+
+
+def _array(file: IO[bytes], size: int, where: str) -> NDArray[Any]:
+    """Read an array from a file of `size` bytes, header included."""
+    about = _header(file, size, where)
+    wanted = prod(about.shape) * about.dtype.itemsize
     content = np.empty(wanted, np.uint8)
     view = content.data
     done = 0
@@ -132,8 +179,8 @@ def _array(file: IO[bytes], size: int, where: str) -> NDArray[Any]:
             raise KlayerError(f"{where}: cut after {done:,} of {wanted:,} bytes.")
         done += part
     file.read(1)  # to the end, where a zip archive checks its sum
-    values = content.view(dtype)
-    return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
+    values = content.view(about.dtype)
+    return values.reshape(about.shape[::-1]).T if about.fortran else values.reshape(about.shape)
 
 
 def _short(error: Exception) -> str:

@@ -20,6 +20,7 @@ from klayer.data.sources import (
     digits,
     fashion_mnist,
     folder,
+    mapped,
     mnist,
     npz,
     synthetic,
@@ -53,6 +54,7 @@ SOURCES: tuple[Source, ...] = (
     digits.SOURCE,
     synthetic.SOURCE,
     npz.SOURCE,
+    mapped.SOURCE,
     table.SOURCE,
     mnist.FOLDER_SOURCE,
     folder.SOURCE,
@@ -133,7 +135,8 @@ def load(
     name_or_path : str, Path or frame
         ``"cifar10"``, ``"fashion_mnist"``, ``"digits"``, ``"synthetic"`` (also with options:
         ``"synthetic:features=50,classes=3,samples=1000,seed=1"``), the path of a .npz file, of a
-        table (CSV, TSV, Parquet, Feather, ARFF, LibSVM) or of a folder of images, with
+        folder of .npy or Parquet files, of a table (CSV, TSV, Parquet, Feather, ARFF, LibSVM) or of a
+        folder of images, with
         ``:size=HEIGHTxWIDTH`` behind it to resize them. A name goes before a path: write
         ``./digits`` for a folder. Also a frame of pandas, polars or pyarrow.
     data_dir : str or Path, optional

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ColumnCode"]
 
 # The cycles that a date is on, in days: of the year, of the week; of the day if it has a clock.
-_YEAR, _WEEK, _DAY = 365.2425, 7.0, 1.0
+YEAR, WEEK, DAY = 365.2425, 7.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,23 @@ class ColumnCode:
             names = [self.name]
         return [*names, f"{self.name}: missing"] if self.marks_gaps else names
 
+    @property
+    def cycles(self) -> tuple[float, ...]:
+        """The cycles that a date is on, in days."""
+        return (YEAR, WEEK, DAY) if self.clock else (YEAR, WEEK)
+
     @cached_property
-    def _places(self) -> dict[str, int]:
+    def places(self) -> dict[str, int]:
         """The column of each level, also as another format would write it, where that is clear."""
         common = [_in_common(level) for level in self.levels]
         times = Counter(common)
         places = {one: index for index, one in enumerate(common) if times[one] == 1}
         return places | {level: index for index, level in enumerate(self.levels)}
 
-    def _place(self, level: str) -> int:
+    def place(self, level: str) -> int:
+        """Return the column of a level, -1 if it has none."""
         rest = len(self.levels) if self.other else -1
-        return self._places.get(level, self._places.get(_in_common(level), rest))
+        return self.places.get(level, self.places.get(_in_common(level), rest))
 
     def put(self, column: DataColumn, out: NDArray[Any]) -> None:
         """Write the numbers of a column of this kind, (N,) -> (N, width)."""
@@ -94,7 +100,7 @@ class ColumnCode:
         if self.kind == "category":
             out[...] = 0
             width = len(self.levels) + self.other
-            to = np.array([self._place(level) for level in column.levels], np.int64)
+            to = np.array([self.place(level) for level in column.levels], np.int64)
             codes = to[column.values] if len(to) else np.full(len(column), -1)
             if missing is not None:
                 codes = np.where(missing, -1, codes)
@@ -106,7 +112,7 @@ class ColumnCode:
                 days = np.where(missing, self.fill or 0.0, days)
             width = len(self.feature_names) - self.marks_gaps
             out[:, 0] = days - self.origin
-            for index, cycle in enumerate((_YEAR, _WEEK, *([_DAY] if self.clock else []))):
+            for index, cycle in enumerate(self.cycles):
                 angle = 2 * math.pi / cycle * days
                 out[:, 1 + 2 * index], out[:, 2 + 2 * index] = np.sin(angle), np.cos(angle)
         else:

@@ -19,14 +19,16 @@ from klayer.data.labels import (
     check_weights,
     in_one_form,
 )
+from klayer.data.measure import extremes
 from klayer.data.oddities import oddities
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
+from klayer.data.stored_rows import Features, StoredRows
 from klayer.errors import KlayerError, unknown_name
 from klayer.printable import printable
 from klayer.shown import Facts, Part, ShownColumn, ShownTable, Told
 
-__all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_rows"]
+__all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_features", "check_rows"]
 
 SPLITS = ("train", "validation", "test")
 _OUTPUTS = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
@@ -40,9 +42,9 @@ class Split:
 
     Parameters
     ----------
-    features : array, shape (N, D)
+    features : array or `klayer.data.stored_rows.StoredRows`, shape (N, D)
         Raw values of any real dtype. Images stay ``uint8``, a quarter of the memory of float32.
-        Data on disk may stay there (`numpy.memmap`): nothing asks for more than a block of rows.
+        Rows on disk may stay there: nothing asks for more than a block of them.
     labels : array, shape (N,) or (N, K)
         Class indices from 0 to K-1, targets, or 0 and 1 for each of K labels: what the data set's
         task says. Any integer dtype of class indices is converted to int64.
@@ -61,13 +63,13 @@ class Split:
     3
     """
 
-    features: NDArray[Any]
+    features: Features
     labels: NDArray[Any]
     weights: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         for field in ("features", "labels", "weights"):
-            if getattr(self, field) is None:
+            if getattr(self, field) is None or isinstance(getattr(self, field), StoredRows):
                 continue
             try:
                 value = np.asarray(getattr(self, field))
@@ -109,7 +111,7 @@ these, or add it to the data.
 
 def check_rows(
     where: str,
-    features: NDArray[Any],
+    features: Features,
     labels: NDArray[Any],
     n_classes: int,
     task: str = "classification",
@@ -137,6 +139,12 @@ def check_rows(
     Traceback (most recent call last):
     klayer.errors.KlayerError: sheet.npz, row 1: a label must be 0 to 2 (3 classes), but got 7.
     """
+    check_features(where, features)
+    check_labels(where, labels, len(features), n_classes, task)
+
+
+def check_features(where: str, features: Features) -> None:
+    """Check the features of one table: shape, dtype, that all are finite; as :func:`check_rows`."""
     if features.ndim != 2 or 0 in features.shape:
         raise KlayerError(
             f"{where}: features must have shape (N, D) with at least one row and one column, "
@@ -147,16 +155,18 @@ def check_rows(
             f"{where}: features must be real numbers, but got dtype {features.dtype}: "
             "convert them, for example with `.astype(float)`."
         )
-    check_labels(where, labels, len(features), n_classes, task)
-    if features.dtype.kind != "f":
+    if features.dtype.kind != "f" or all(np.isfinite(one).all() for one in extremes(features)):
         return
     for block in row_blocks(*features.shape):
         finite = np.isfinite(features[block])
         if not finite.all():
             row, column = (int(i) for i in np.argwhere(~finite)[0])
             row += block.start
+            place = (
+                features.place(row) if isinstance(features, StoredRows) else f"{where}, row {row}"
+            )
             raise KlayerError(
-                f"{where}, row {row}, column {column}: features must be finite, "
+                f"{place}, column {column}: features must be finite, "
                 f"but got {features[row, column]}: remove the row or fill the gap."
             )
 
@@ -349,8 +359,8 @@ class Dataset(Told):
     @cached_property
     def value_range(self) -> tuple[float, float]:
         """The lowest and highest raw feature of the training split: (0, 255) for 8-bit images."""
-        features = self.splits["train"].features
-        return float(features.min()), float(features.max())
+        low, high = extremes(self.splits["train"].features)
+        return float(low.min()), float(high.max())
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -380,4 +390,4 @@ class Dataset(Told):
         KlayerError
             If there is no such split.
         """
-        return self.standardiser.transform(self.splits[split].features, dtype)
+        return self.standardiser.transform(self.splits[split].features[:], dtype)

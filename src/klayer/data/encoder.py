@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -180,18 +180,30 @@ class Encoder:
         KlayerError
             If a column is missing or of another kind, or has a gap that training did not allow.
         """
-        from klayer.data.tables.kinds import as_kind
-
-        names = self._names(table)
         out = np.empty((len(table), self.n_features), dtype)
         start = 0
-        for code in self.codes:
+        for code, column in self.columns_of(table):
             width = len(code.feature_names)
             with table.naming():
-                column = as_kind(table.column(names[code.name]), code.kind)
                 code.put(column, out[:, start : start + width])
             start += width
         return out
+
+    def columns_of(self, table: DataTable) -> Iterator[tuple[ColumnCode, DataColumn]]:
+        """Give the columns of training, each as it is encoded and as it stands in a table.
+
+        Raises
+        ------
+        KlayerError
+            If a column is missing or of another kind.
+        """
+        from klayer.data.tables.kinds import as_kind
+
+        names = self._names(table)
+        for code in self.codes:
+            with table.naming():
+                column = as_kind(table.column(names[code.name]), code.kind)
+            yield code, column
 
     def encode(
         self, table: DataTable, rows: Mapping[str, NDArray[np.intp]]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
+from klayer.data.stored_rows import Features
 
 __all__ = ["fingerprint", "standardiser_digest"]
 
@@ -18,7 +19,7 @@ _LENGTH = 8  # bytes of a digest: among a million data sets two agree by chance 
 
 
 def fingerprint(
-    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    tables: Mapping[str, tuple[Features, NDArray[Any]]],
     standardiser: Standardiser,
     weights: Mapping[str, NDArray[Any] | None] | None = None,
 ) -> dict[str, str]:
@@ -73,7 +74,7 @@ def standardiser_digest(standardiser: Standardiser) -> str:
     return _digest(standardiser.mean, standardiser.scale)
 
 
-def row_keys(features: NDArray[Any]) -> NDArray[np.uint64]:
+def row_keys(features: Features) -> NDArray[np.uint64]:
     """Digest each row of an (N, D) array by itself.
 
     Returns

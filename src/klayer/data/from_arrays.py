@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset
 from klayer.data.encoder import Encoder
+from klayer.data.measure import extremes
 from klayer.data.options import DataOptions
+from klayer.data.row_blocks import row_blocks
+from klayer.data.stored_rows import Features, StoredRows
 from klayer.data.tables.table import DataTable, frame_of, is_frame
 from klayer.errors import KlayerError
 
@@ -117,7 +120,7 @@ def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:
     return DataTable(where, raw, named=False), image_shape
 
 
-def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[Any]:
+def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> Features:
     """Make features of whatever a trained network is asked about.
 
     Parameters
@@ -144,6 +147,8 @@ def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[
     >>> rows_of([[1, 2], [3, 4]], 2).shape
     (2, 2)
     """
+    if isinstance(X, StoredRows):
+        return _checked(X, n_features, encoder)
     plain = not isinstance(X, DataTable) and not is_frame(X)
     if plain and not type(X).__module__.startswith("scipy.sparse"):
         values = _array(X, "X")
@@ -165,21 +170,28 @@ def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> NDArray[
 
 
 def _checked(
-    rows: NDArray[Any],
+    rows: Features,
     n_features: int,
     encoder: Encoder | None,
     table: DataTable | None = None,
-) -> NDArray[Any]:
+) -> Features:
     if rows.dtype.kind not in "buif":
         raise KlayerError(f"`X` must hold real numbers, but got dtype {rows.dtype}.")
     if rows.ndim != 2 or rows.shape[1] != n_features:
         raise KlayerError(
             f"`X` must have shape (N, {n_features}), but got {rows.shape}: pass samples as rows."
         )
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        row, column = (int(one) for one in np.argwhere(~np.isfinite(rows))[0])
+    if rows.dtype.kind != "f" or not len(rows) or np.isfinite(extremes(rows)).all():
+        return rows
+    for block in row_blocks(*rows.shape):
+        wrong = ~np.isfinite(rows[block])
+        if not wrong.any():
+            continue
+        row, column = (int(one) for one in np.argwhere(wrong)[0])
+        row += block.start
         name = f"column {encoder.feature_names[column]!r}" if encoder else f"column {column}"
         where = f"{table.where}, {table.place(row)}" if table else f"`X`, row {row}"
+        where = rows.place(row) if isinstance(rows, StoredRows) else where
         raise KlayerError(f"{where}, {name}: must be finite, but got {rows[row, column]}.")
     return rows
 

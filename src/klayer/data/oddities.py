@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.row_blocks import row_blocks
+from klayer.data.stored_rows import Features
 
 __all__ = ["oddities"]
 
@@ -16,7 +17,7 @@ _SHOWN = 5
 
 
 def oddities(
-    tables: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    tables: Mapping[str, tuple[Features, NDArray[Any]]],
     class_names: Sequence[str],
     task: str = "classification",
 ) -> list[str]:
@@ -69,5 +70,5 @@ def oddities(
     return found
 
 
-def _all_constant(features: NDArray[Any]) -> bool:
+def _all_constant(features: Features) -> bool:
     return all((features[block] == features[0]).all() for block in row_blocks(*features.shape))

@@ -101,6 +101,14 @@ OPTIONS: Mapping[str, DataOption] = {
             ("auto", "yes", "no"),
         ),
         DataOption(
+            "keep",
+            "choice",
+            "WHERE",
+            "Where rows of .npy and Parquet files are while networks train: memory, disk, or auto: on "
+            "disk if they would fill a quarter of the memory. \\[default: auto]",
+            ("auto", "memory", "disk"),
+        ),
+        DataOption(
             "background",
             "choice",
             "COLOUR",
@@ -133,6 +141,9 @@ class DataOptions:
     validation_data, test_data : str, optional
         Files.
     heading : {"auto", "yes", "no"}
+    keep : {"auto", "memory", "disk"}
+        Where rows of .npy and Parquet files are while networks train; auto: on disk if they would fill a
+        quarter of the memory.
     background : {"white", "black"}
         Behind transparent pixels of images.
 
@@ -144,7 +155,7 @@ class DataOptions:
     Traceback (most recent call last):
     klayer.errors.KlayerError: unknown option of the data 'targe': did you mean 'target'? Known: \
 target, task, drop, category, max_levels, missing, split, group_by, time, weights, validation_data, \
-test_data, heading, background.
+test_data, heading, keep, background.
     """
 
     target: tuple[str, ...] = ()
@@ -160,6 +171,7 @@ test_data, heading, background.
     validation_data: str | None = None
     test_data: str | None = None
     heading: str = "auto"
+    keep: str = "auto"
     background: str = "white"
 
     @classmethod

@@ -50,17 +50,18 @@ def unlike_training(X: NDArray[Any], standardiser: Standardiser) -> str:
     with np.errstate(all="ignore"):
         z = (X - mean) / scale
         distance = float(np.median(np.sqrt((z * z).mean(axis=1))))
-        own, spread = X.std(axis=0), z.std(axis=0)
+        centre, own, spread = X.mean(axis=0), X.std(axis=0), z.std(axis=0)
     varies = (X[:1] != X).any(axis=0)
     if len(X) >= MANY and varies.any():
-        centred = (np.abs(X.mean(axis=0)) < 0.5) & (np.abs(own - 1) < 0.5)
+        centred = (np.abs(centre) < 0.5) & (np.abs(own - 1) < 0.5)
         trained = (np.abs(mean) < 0.5) & (np.abs(scale - 1) < 0.5)
         if centred[varies].mean() > 0.8 and trained[varies].mean() < 0.2:
             return (
                 "they look standardised already, with means near 0 and deviations near 1, but those of "
                 "training had not."
             )
-    small = float(np.median(np.abs(X))) < 0.1 * float(np.median(np.abs(mean) + scale))
+    with np.errstate(over="ignore"):
+        small = float(np.median(np.abs(X))) < 0.1 * float(np.median(np.abs(mean) + scale))
     alike = varies.any() and float(spread[varies].mean()) < NARROW
     if len(X) >= FEW and varies.mean() > 0.1 and small and alike:
         return (

@@ -14,8 +14,10 @@ from klayer.data.encoder import Encoder
 from klayer.data.from_arrays import rows_of
 from klayer.data.image_files import ENDINGS, read_image
 from klayer.data.image_rows import flatten_images
+from klayer.data.npy_rows import npy_rows
 from klayer.data.regular_file import require_file
 from klayer.data.sources.npz_keys import find_features
+from klayer.data.stored_rows import Features, StoredRows, stays_on_disk
 from klayer.data.tables.read_table import ENDINGS as TABLES
 from klayer.data.tables.read_table import is_table, read_table
 from klayer.errors import KlayerError
@@ -31,7 +33,7 @@ def read_rows(
     value_range: tuple[float, float] = (0.0, 255.0),
     background: str = "white",
     encoder: Encoder | None = None,
-) -> tuple[NDArray[Any], list[str]]:
+) -> tuple[Features, list[str]]:
     """Read files into rows of the shape that a network was trained on.
 
     An image becomes one row, resized and converted to the network's channels. A .npy file and the
@@ -56,7 +58,7 @@ def read_rows(
 
     Returns
     -------
-    X : array, shape (N, D)
+    X : array, or StoredRows if a .npy file would fill a quarter of the memory; shape (N, D)
         Raw, not yet standardised.
     names : list of str
         One per row: the image's file, or ``"rows.csv, row 3"``, counted from 0.
@@ -84,7 +86,9 @@ def read_rows(
         raise KlayerError(
             "there must be at least one file to read: name images, tables, .npy or .npz."
         )
-    return np.concatenate(tables), names
+    if all(isinstance(one, StoredRows) for one in tables):
+        return StoredRows([file for one in tables for file in one.files]), names  # type: ignore[union-attr]
+    return tables[0] if len(tables) == 1 else np.concatenate(tables), names
 
 
 def _read(
@@ -94,15 +98,19 @@ def _read(
     value_range: tuple[float, float],
     background: str,
     encoder: Encoder | None,
-) -> tuple[NDArray[Any], list[str]]:
+) -> tuple[Features, list[str]]:
     require_file(path, f"name its files, {path}/*")
     ending = path.suffix.lower()
     if ending in ENDINGS:
         return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
     if is_table(path) and not (ending == ".npy" and (encoder is None or encoder.plain)):
         table = read_table(path, texts=encoder.texts if encoder else ())
-        rows = rows_of(table, n_features, encoder)
-        return rows, [f"{path}, row {row}" for row in range(len(rows))]
+        of_table = rows_of(table, n_features, encoder)
+        return of_table, [f"{path}, row {row}" for row in range(len(of_table))]
+    if ending == ".npy" and stays_on_disk(path.stat().st_size, "auto"):
+        stored = StoredRows([npy_rows(path, image_shape)[0]])
+        _require_width(path, stored.shape, n_features)
+        return stored, [f"{path}, row {row}" for row in range(len(stored))]
     if ending == ".npy":
         rows = read_npy(path)
     elif ending == ".npz":
@@ -149,11 +157,7 @@ def _check(
         if image_shape is not None and shape in (image_shape, image_shape[-rows.ndim :]):
             rows = rows[np.newaxis]  # one image
         rows, _ = flatten_images(str(path), rows, image_shape)
-    if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
-        raise KlayerError(
-            f"{path}: must have shape (N, {n_features}) with at least one row, but got {shape}: pass "
-            "samples as rows."
-        )
+    _require_width(path, rows.shape, n_features, shape)
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = (int(i) for i in np.argwhere(~finite)[0])
@@ -161,3 +165,13 @@ def _check(
             f"{path}, row {row}, column {column}: must be finite, but got {rows[row, column]}."
         )
     return rows
+
+
+def _require_width(
+    path: Path, shape: tuple[int, ...], n_features: int, given: tuple[int, ...] | None = None
+) -> None:
+    if len(shape) != 2 or not shape[0] or shape[1] != n_features:
+        raise KlayerError(
+            f"{path}: must have shape (N, {n_features}) with at least one row, but got "
+            f"{given or shape}: pass samples as rows."
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.dataset import Dataset, Split
+from klayer.data.stored_rows import chosen_rows, joined_rows
 from klayer.errors import KlayerError
 
 __all__ = ["redrawn"]
@@ -109,7 +110,7 @@ def _order(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
 def _joined(a: Split, b: Split) -> Split:
     pairs = {one.name: (getattr(a, one.name), getattr(b, one.name)) for one in fields(Split)}
     whole: dict[str, Any] = {
-        name: None if pair[0] is None or pair[1] is None else np.concatenate(pair)
+        name: None if pair[0] is None or pair[1] is None else joined_rows(*pair)
         for name, pair in pairs.items()
     }
     return Split(**whole)
@@ -117,5 +118,7 @@ def _joined(a: Split, b: Split) -> Split:
 
 def _rows(split: Split, rows: NDArray[np.intp]) -> Split:
     parts = {one.name: getattr(split, one.name) for one in fields(Split)}
-    kept: dict[str, Any] = {k: None if one is None else one[rows] for k, one in parts.items()}
+    kept: dict[str, Any] = {
+        k: None if one is None else chosen_rows(one, rows) for k, one in parts.items()
+    }
     return Split(**kept)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS, Split
+from klayer.data.stored_rows import Features, chosen_rows
 from klayer.errors import KlayerError
 
 __all__ = ["check_seed", "split_rows", "with_validation"]
@@ -26,7 +27,7 @@ def check_seed(seed: object) -> int:
 
 def split_rows(
     where: str,
-    features: NDArray[Any],
+    features: Features,
     labels: NDArray[Any],
     class_names: Sequence[str],
     *,
@@ -79,11 +80,16 @@ def split_rows(
         for split, part in zip(SPLITS, (train, validation, test), strict=True):
             chosen[split].append(part)
     order = {name: np.sort(np.concatenate(parts)) for name, parts in chosen.items()}
-    return {name: Split(features[rows], labels[rows]) for name, rows in order.items()}
+    return {name: Split(chosen_rows(features, rows), labels[rows]) for name, rows in order.items()}
 
 
 def with_validation(
-    where: str, splits: Mapping[str, Split], class_names: Sequence[str], *, seed: int
+    where: str,
+    splits: Mapping[str, Split],
+    class_names: Sequence[str],
+    *,
+    seed: int,
+    by_class: bool = True,
 ) -> tuple[dict[str, Split], str]:
     """Cut rows to validate from train, where there are rows to test and none to validate.
 
@@ -97,6 +103,8 @@ def with_validation(
     splits : mapping of str to Split
     class_names : sequence of str
     seed : int
+    by_class : bool
+        Whether labels are classes; otherwise all rows are alike.
 
     Returns
     -------
@@ -117,18 +125,20 @@ class with seed 0')
     train = splits["train"]
     generator = np.random.default_rng(check_seed(seed))
     held_out: list[NDArray[np.intp]] = []
-    for index in range(len(class_names)):
-        rows = generator.permutation(np.flatnonzero(train.labels == index))
+    groups = train.labels if by_class else np.zeros(len(train), np.int64)
+    for index in range(len(class_names) if by_class else 1):
+        rows = generator.permutation(np.flatnonzero(groups == index))
         held_out.append(rows[: min(max(1, round(HELD_OUT * len(rows))), max(0, len(rows) - 1))])
     cut = np.sort(np.concatenate(held_out))
     if not len(cut):
         return dict(splits), f"{where}: too few training rows to cut a validation split from"
     kept = np.setdiff1d(np.arange(len(train)), cut)
     parts = {
-        "train": Split(train.features[kept], train.labels[kept]),
-        "validation": Split(train.features[cut], train.labels[cut]),
+        "train": Split(chosen_rows(train.features, kept), train.labels[kept]),
+        "validation": Split(chosen_rows(train.features, cut), train.labels[cut]),
         "test": splits["test"],
     }
     return parts, (
-        f"validation: {len(cut):,} of the {len(train):,} training rows, cut by class with seed {seed}"
+        f"validation: {len(cut):,} of the {len(train):,} training rows, cut"
+        f"{' by class' if by_class else ''} with seed {seed}"
     )

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from klayer.data.measure import extremes, measured
 from klayer.data.row_blocks import row_blocks
+from klayer.data.stored_rows import Features
 from klayer.errors import KlayerError
 
 __all__ = ["Standardiser"]
@@ -68,12 +70,12 @@ class Standardiser:
     scale: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, features: NDArray[Any]) -> Standardiser:
-        """Measure mean and scale in float64, by row blocks.
+    def fit(cls, features: Features) -> Standardiser:
+        """Measure mean and scale in float64, in one pass: see :func:`klayer.data.measure.measure`.
 
         Parameters
         ----------
-        features : array, shape (N, D)
+        features : array or StoredRows, shape (N, D)
             Raw features of any real dtype; the whole array is never converted at once.
 
         Returns
@@ -85,23 +87,14 @@ class Standardiser:
         KlayerError
             If the values are so far apart that their differences overflow float64.
         """
-        rows, columns = features.shape
-        # Both passes work on distances from the first row: those of a constant feature are exactly
-        # 0, so that scale == 0 recognises it, whatever its value and whatever the rounding.
-        origin = features[0].astype(np.float64)
-        total = np.zeros(columns)
-        squares = np.zeros(columns)
+        found = measured(features)
+        mean = found.mean.copy()
         with np.errstate(over="ignore", invalid="ignore"):
-            for block in row_blocks(rows, columns):
-                total += (features[block] - origin).sum(axis=0)
-            shift = total / rows
-            mean = origin + shift
-            for block in row_blocks(rows, columns):
-                distance = features[block] - origin
-                distance -= shift
-                squares += (distance * distance).sum(axis=0)
-            scale = np.sqrt(squares / rows)
-            for column in np.flatnonzero(~((scale > _LEAST) & (scale < _MOST))).tolist():
+            scale = np.sqrt(found.variance)
+            varies = found.low != found.high
+            scale[~varies] = 0.0
+            odd = varies & ~((scale > _LEAST) & (scale < _MOST))
+            for column in np.flatnonzero(odd).tolist():
                 mean[column], scale[column] = _measured_apart(features[:, column])
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             column = int((~np.isfinite(scale) | ~np.isfinite(mean)).argmax())
@@ -113,9 +106,7 @@ class Standardiser:
         scale[scale <= _NOISE * rounding * np.abs(mean)] = 1.0
         return cls(mean, scale)
 
-    def beyond(
-        self, features: NDArray[Any], dtype: DTypeLike = np.float32
-    ) -> tuple[int, int] | None:
+    def beyond(self, features: Features, dtype: DTypeLike = np.float32) -> tuple[int, int] | None:
         """Return row and column of the first value that is too far out to be calculated with.
 
         That is 1e30 standard deviations from the mean in float32, 1e300 in float64: a product of it
@@ -134,11 +125,14 @@ class Standardiser:
         >>> standardiser.beyond(np.array([[1.0, 7.0], [2.0, 1e39]]))
         (1, 1)
         """
-        if features.dtype.kind != "f":  # nor with a whole number of 64 bits
+        if features.dtype.kind != "f" or not len(features):  # nor a whole number of 64 bits
             return None
         limit = 1e30 if np.dtype(dtype).itemsize <= 4 else 1e300
         with np.errstate(over="ignore", invalid="ignore"):
             low, high = self.mean - limit * self.scale, self.mean + limit * self.scale
+            lowest, highest = extremes(features)
+            if ((lowest >= low) & (highest <= high)).all():
+                return None
             for block in row_blocks(*features.shape):
                 rows = features[block]
                 outside = ~((rows >= low) & (rows <= high))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -17,19 +17,24 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
-from klayer.estimator.parameters import of_settings
+from klayer.estimator.importance import TellsColumns
+from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
+from klayer.estimator.parameters import of_its_own, of_settings
+from klayer.estimator.weighted import measured_by_weights
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
     SETTINGS,
     Engine,
-    Feed,
     Member,
     Population,
     Settings,
-    Trainer,
     TrainingState,
 )
+from klayer.train.told import standing
+
+if TYPE_CHECKING:
+    from klayer.export import Written
 
 __all__ = ["Estimator"]
 
@@ -37,18 +42,7 @@ Array = NDArray[Any]
 Rows = tuple[Array, Array]
 
 
-def in_double(model: Model) -> Model:
-    """Return the model in float64: what it answers then depends on no row but the one it is asked."""
-    params, running = (
-        {key: value.astype(np.float64) for key, value in group.items()}
-        for group in (model.params, model.running)
-    )
-    return Model(
-        model.network, params, running, model.standardiser, model.class_names, model.targets
-    )
-
-
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str
@@ -69,6 +63,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _state: TrainingState
     _own_seeds: Array
+    _samples: dict[str, int]
 
     # Fitting.
 
@@ -104,39 +99,32 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, X_val, y_val, go_on=bool(self.warm_start))
 
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **more: Any
-    ) -> Self:
-        """Train for ``epochs`` more, from where the last call ended: weights, optimiser, order of rows.
+    def _fit(self, *given: Any, go_on: bool, **more: Any) -> Self:
+        training = self._begin(*given, go_on=go_on, feeds=Feeds(), **more)
+        many = len(training.population)
+        who = f"{type(self).__name__}: {many} network{'s' * (many > 1)}"
+        with Meter(None if self.verbose else "off") as meter:
+            meter.begin(who, 1.0)
+            train_in_lockstep([training], Engine(self._workers()), meter.move)
+            meter.leave(f"{who}, {standing(training.population.state)}")
+        training.end()
+        return self
 
-        With the same rows and ``schedule="constant"``, two calls give bit for bit what one with twice
-        the ``epochs`` gives; other schedules begin a new cycle with each call.
-        """
-        return self._fit(X, y, sample_weight, None, None, go_on=True, **more)
-
-    def _fit(
+    def _begin(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        X_val: ArrayLike | None,
-        y_val: ArrayLike | None,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
         *,
         go_on: bool,
+        feeds: Feeds,
         **more: Any,
-    ) -> Self:
+    ) -> Training:
+        """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
-        rows, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=not going_on,
-            dtype=(np.float64, np.float32),
-            order="C",
-            multi_output=True,
-            y_numeric=self._task == "regression",
-        )
-        targets = self._encoded(labels, going_on, **more)
+        rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
@@ -153,20 +141,41 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 self, X_val, y_val, reset=False, dtype=(np.float64, np.float32), multi_output=True
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
-        self._train(rows, targets, weights, validation, going_on)
-        return self
+        population = self._population(rows, targets, weights, validation, going_on, feeds)
+        return Training(self, population)
 
-    def _train(
+    def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
+        """Return rows and targets as training takes them; refuse what can't be."""
+        rows, labels = validate_data(
+            self,
+            X,
+            y,
+            reset=not going_on,
+            dtype=(np.float64, np.float32),
+            order="C",
+            multi_output=True,
+            y_numeric=self._task == "regression",
+        )
+        return rows, self._encoded(labels, going_on, **more)
+
+    def _population(
         self,
         rows: Array,
         targets: Array,
         weights: Array | None,
         validation: Rows | None,
         going_on: bool,
-    ) -> None:
+        feeds: Feeds,
+    ) -> Population:
         settings = self._settings()
         seeds = self._seeds(going_on)
-        if settings.early_stopping != "none" and validation is None:
+        holds_out = settings.early_stopping != "none" or self._calibrates
+        if not holds_out and self.validation_fraction != type(self)().validation_fraction:
+            raise KlayerError(
+                "`validation_fraction` has an effect with early_stopping or calibrate only, but got "
+                f"validation_fraction={self.validation_fraction!r}: leave it away, or set one of them."
+            )
+        if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
         if validation is not None:
@@ -178,65 +187,38 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        else:
+            dataset = measured_by_weights(dataset)
+        updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
+        half_cycle = -(-updates // 2)
+        course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}
         settings = Settings.from_values(
-            {
-                **settings.as_dict(),
-                "cycles": 1,
-                "half_cycle": max(
-                    1, round(self._length * self._per_epoch(settings, len(rows)) / 2)
-                ),
-                "order_seed": int(seeds[0]),
-            }
+            {**settings.as_dict(), **course, "order_seed": int(seeds[0])}
         )
         members = [Member(settings, int(seed)) for seed in seeds]
-        population = Population(Feed(dataset, settings.dtype), members, state)
-        self._run(population)
+        return Population(feeds.of(dataset, settings.dtype), members, state)
+
+    def _end(self, population: Population) -> None:
+        """Take what has been trained."""
         if not population.alive:
-            raise KlayerError(
-                f"all {len(population)} networks diverged ({population.state.failures[0]}): lower "
-                "lr_max."
-            )
-        self._state, self._own_seeds = population.state, seeds
-        self.model_ = in_double(population.model(population.alive))
+            many = len(population)
+            who = "the network" if many == 1 else f"all {many} networks"
+            raise KlayerError(f"{who} diverged ({population.state.failures[0]}): lower lr_max.")
+        self._state = population.state
+        self._own_seeds = np.array([member.seed for member in population.members])
+        self.model_ = population.model(population.alive).in_double()
+        if self._calibrates:
+            held = population.feed.dataset.splits["validation"]
+            self.model_ = self.model_.calibrated(held.features, held.labels, together=True)
         self.history_ = population.curves()
+        splits = population.feed.dataset.splits
+        self._samples = {name: len(split.labels) for name, split in splits.items()}
         self.n_iter_ = int(population.state.update)
-
-    def _run(self, population: Population) -> None:
-        started, state = time.monotonic(), population.state
-        trainer = Trainer(population, Engine(self._workers()))
-        with Meter(None if self.verbose else "off") as meter:
-            meter.begin(
-                f"{type(self).__name__}: {len(population)} networks", population.total_updates
-            )
-            for point in population.record_points():
-                if point < state.update or point in state.recorded:
-                    continue
-                trainer.train(point, on_progress=meter.move)
-                late = self.time_limit and time.monotonic() - started >= self.time_limit
-                stop = self.callback is not None and self.callback(self, self._point(population))
-                if late or stop is True or not population.training:
-                    break
-
-    @staticmethod
-    def _point(population: Population) -> dict[str, Any]:
-        """Return the newest point of the curves: a value for each network."""
-        state = population.state
-        latest = {
-            name: values[:, len(state.recorded) - 1] for name, values in state.history.items()
-        }
-        return {"update": state.update, **latest}
 
     def _settings(self) -> Settings:
         """Return the settings that the parameters ask for; a wrong one is named as it is."""
-        for name, least in (("epochs", 0), ("validation_fraction", 0), ("time_limit", 0)):
-            value = getattr(self, name)
-            ok = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if value is not None and not (ok and value > least):
-                raise KlayerError(f"`{name}` must be a number > {least}, but got {value!r}.")
-        if not isinstance(self.n_networks, int | np.integer) or self.n_networks < 1:
-            raise KlayerError(
-                f"`n_networks` must be a whole number >= 1, but got {self.n_networks!r}."
-            )
+        for name, row in of_its_own(self._task).items():
+            row.check(name, getattr(self, name))
         values = {name: getattr(self, name) for name in of_settings(self._task)}
         values |= self._more_settings()
         whole = Settings()
@@ -248,18 +230,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             for name, value in values.items()
             if SETTINGS[name].has_effect(asked) or value != defaults.get(name, object())
         }
-        return Settings.from_values({k: v for k, v in values.items() if v is not None})
+        return Settings.from_values(values)
 
     def _more_settings(self) -> dict[str, Any]:
         return {}
 
     @property
-    def _length(self) -> float:
-        return float(self.epochs)
-
-    @staticmethod
-    def _per_epoch(settings: Settings, samples: int) -> int:
-        return settings.batches(samples).per_epoch
+    def _calibrates(self) -> bool:
+        return bool(getattr(self, "calibrate", False))
 
     def _seeds(self, going_on: bool) -> Array:
         if going_on:
@@ -278,12 +256,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _cut(
         self, rows: Array, targets: Array, weights: Array | None, seed: int
     ) -> tuple[Array, Array, Array | None, Rows]:
-        classes = targets if self._task == "classification" and targets.ndim == 1 else None
-        if classes is not None and np.bincount(classes)[np.unique(classes)].min() < 2:
-            classes = None
-        where = np.arange(len(rows))
+        """Hold some rows out, of each class its share where there are enough."""
+        N = len(rows)
+        held_out = max(1, round(self.validation_fraction * N))
+        if held_out >= N:
+            raise KlayerError(
+                f"early stopping and calibration hold rows out, but there is no more than {N}: give "
+                "more, or fit(..., X_val=..., y_val=...)."
+            )
+        classes = targets if targets.ndim == 1 else None
+        if classes is not None:
+            counts = np.unique(classes, return_counts=True)[1]
+            if counts.min() < 2 or len(counts) > min(held_out, N - held_out):
+                classes = None
         train, held = train_test_split(
-            where, test_size=float(self.validation_fraction), random_state=seed, stratify=classes
+            np.arange(N), test_size=held_out, random_state=seed, stratify=classes
         )
         train.sort()
         kept = None if weights is None else weights[train]
@@ -323,6 +310,40 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the standard deviation of the networks' answers, shape (N, K): their disagreement."""
         std: Array = self.members(X).std(axis=0)
         return std
+
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
+
+        Parameters
+        ----------
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
+
+        Returns
+        -------
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
+        """
+        from klayer.estimator.exporting import of_estimator
+        from klayer.export.verify import given_rows
+        from klayer.export.write import write_export
+
+        check_is_fitted(self)
+        rows = None if X is None else given_rows(X)
+        return write_export(of_estimator(self), path, to, rows, force=force)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

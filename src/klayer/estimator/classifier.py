@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted
 
+from klayer.calibration import Reliability, reliability
+from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
-from klayer.estimator.parameters import documented, initialiser
+from klayer.estimator.parameters import constraints, documented, initialiser
 
 __all__ = ["KLayerClassifier"]
 
@@ -51,23 +54,53 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     classes_: Array
     class_weight: Any
 
+    _parameter_constraints = constraints("classification")
     __init__ = initialiser("classification", __module__, __qualname__)
 
     def partial_fit(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
         classes: ArrayLike | None = None,
-        **more: Any,
-    ) -> KLayerClassifier:
-        """Train for ``epochs`` more; ``classes`` names all labels at the first call."""
-        return super().partial_fit(X, y, sample_weight, classes=classes, **more)
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train for ``cycles`` more, from where the last call ended: weights, optimiser, order of rows.
+
+        With the same rows, calls give bit for bit what one call with as many ``cycles`` gives; also in
+        another process, by a copy that was pickled. ``classes`` names all labels at the first call,
+        where ``y`` may lack some.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, go_on=True, classes=classes)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return probabilities, the mean over the networks, shape (N, K)."""
         return self._mean(X)
+
+    @property
+    def temperature_(self) -> float:
+        """By which outputs are divided before they become probabilities: 1 without ``calibrate``."""
+        check_is_fitted(self)
+        return float(self.model_.temperatures[0])
+
+    def reliability(self, X: ArrayLike, y: ArrayLike) -> Reliability:
+        """Return how often answers to rows are right beside how sure they are, log-loss included.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            Rows that neither training nor calibration saw.
+        y : array, shape (N,) or (N, K)
+        """
+        probs = self.predict_proba(X)
+        return reliability(probs, self._encoded(np.asarray(y), True))
+
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Return the logarithms of :meth:`predict_proba`, shape (N, K)."""
+        with np.errstate(divide="ignore"):
+            logs: Array = np.log(self.predict_proba(X))
+        return logs
 
     def predict(self, X: ArrayLike) -> Array:
         """Return labels, shape (N,); of several labels at once 0 or 1, shape (N, K)."""
@@ -78,6 +111,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return found
 
     def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
+        _require_one_kind(labels)
         check_classification_targets(labels)
         kind = type_of_target(labels)
         if not going_on:
@@ -108,10 +142,19 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
                 stacklevel=4,
             )
             labels = labels.ravel()
+        if (
+            going_on
+            and classes is not None
+            and not np.array_equal(np.unique(classes), self.classes_)
+        ):
+            raise ValueError(
+                f"`classes` must stay those of the first call, {self.classes_.tolist()}, but got "
+                f"{np.unique(classes).tolist()}."
+            )
         unknown = np.setdiff1d(unique_labels(labels), self.classes_)
         if len(unknown):
             raise ValueError(
-                f"`y` must hold the classes {list(self.classes_)}, but got {list(unknown)} too."
+                f"`y` must hold the classes {self.classes_.tolist()}, but got {unknown.tolist()} too."
             )
         if len(self.classes_) < 2:
             raise ValueError(
@@ -129,6 +172,11 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def _more_settings(self) -> dict[str, Any]:
         if self.class_weight is None:
             return {}
+        if self._several:
+            raise KlayerError(
+                "`class_weight` is for rows of one class each, but `y` has several labels: leave it "
+                "out, or weight rows by `sample_weight`."
+            )
         if isinstance(self.class_weight, dict):
             unknown = set(self.class_weight) - set(self.classes_.tolist())
             if unknown:
@@ -143,6 +191,17 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _require_one_kind(labels: Array) -> None:
+    """Refuse texts among other labels, and gaps: they have no order, and so no place in ``classes_``."""
+    if labels.dtype.kind == "O":
+        kinds = sorted({type(one).__name__ for one in labels.ravel().tolist()})
+        if len(kinds) > 1 and {"str", "NoneType"} & set(kinds):
+            raise KlayerError(
+                f"`y` must hold labels of one kind, but got {' and '.join(kinds)}: make texts of all of "
+                "them, and fill or remove gaps."
+            )
 
 
 KLayerClassifier.__doc__ = f"{KLayerClassifier.__doc__}".replace(

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions, make_constraint
+
+from klayer.errors import KlayerError, unknown_name
 from klayer.train import SETTINGS
+from klayer.train.other_names import LENGTHS, unknown_setting
 
-__all__ = ["OWN", "defaults_of", "documented", "initialiser", "of_settings"]
+__all__ = [
+    "constraints",
+    "defaults_of",
+    "documented",
+    "initialiser",
+    "of_its_own",
+    "of_settings",
+]
 
 # Settings that an estimator has no use for, or another parameter for.
 _NOT = {
@@ -21,11 +34,13 @@ _NOT = {
     "half_cycle",
     "class_weights",  # class_weight, as scikit-learn calls it
     "updates_at_once",
-    "average_share",
     "snapshots",
-    "augment",
+    "cycle_growth",  # each cycle is a course of its own
+    "peak_decay",
+    "calibration",  # calibrate
 }
-_OF_CLASSES, _OF_NUMBERS = {"smoothing"}, {"huber_delta", "quantiles"}
+_OF_CLASSES = {"smoothing", "class_weight", "calibrate"}
+_OF_NUMBERS = {"huber_delta", "quantiles"}
 
 # What differs from the defaults of the table, which are those of the report.
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -41,50 +56,110 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# The estimators' own parameters, their defaults, and what they mean.
-OWN: Mapping[str, tuple[Any, str, str]] = MappingProxyType(
+# What others call them.
+_OTHER_NAMES = {
+    "epochs": LENGTHS,
+    "n_networks": ("n_estimators", "n_ens", "networks", "ensemble", "seeds"),
+    "random_state": ("seed", "random_seed", "rng"),
+    "callback": ("callbacks",),
+    "calibrate": ("calibration", "temperature", "temperature_scaling", "use_ls"),
+    "time_limit": ("time_limit_s", "max_time", "timeout"),
+    "n_jobs": ("n_threads", "threads", "workers", "num_cpus"),
+    "class_weight": ("class_weights",),
+    "schedule": ("learning_rate",),  # the rate itself is learning_rate_init there
+}
+
+_BOOLEAN = ("True or False", ["boolean"])
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class Own(NamedTuple):
+    """A parameter that is no setting: default, values in words and in scikit-learn's, meaning."""
+
+    default: Any
+    values: str
+    constraints: list[Any]
+    text: str
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that can't be, naming the rule."""
+        refused = isinstance(value, bool | np.bool_) and "boolean" not in self.constraints
+        fits = (make_constraint(one).is_satisfied_by(value) for one in self.constraints)
+        if refused or not any(fits):
+            raise KlayerError(f"`{name}` must be {self.values}, but got {value!r:.80}.")
+
+
+OWN: Mapping[str, Own] = MappingProxyType(
     {
-        "n_networks": (
+        "n_networks": Own(
             1,
-            "int, >= 1",
+            "a whole number >= 1",
+            [Interval(Integral, 1, None, closed="left")],
             "Networks trained in lockstep; predictions are their mean.",
         ),
-        "epochs": (
+        "epochs": Own(
             40,
-            "float, > 0",
-            "Passes over the training rows: one course of the learning rate.",
+            "a number > 0",
+            [_POSITIVE],
+            "Passes over the training rows in a cycle, one course of the learning rate.",
         ),
-        "validation_fraction": (
+        "cycles": Own(
+            1,
+            "a whole number >= 1",
+            [Interval(Integral, 1, None, closed="left")],
+            "Cycles, one after another; each call of `partial_fit` trains for as many more.",
+        ),
+        "calibrate": Own(
+            False,
+            *_BOOLEAN,
+            "Whether held-out rows find a temperature that makes probabilities honest.",
+        ),
+        "validation_fraction": Own(
             0.15,
-            "float, 0 < f < 1",
-            "Share of the rows that early stopping watches, if fit is given none.",
+            "a number > 0 and < 1",
+            [Interval(Real, 0, 1, closed="neither")],
+            "Share of the rows held out for early stopping and calibration, if fit is given none.",
         ),
-        "random_state": (
+        "random_state": Own(
             None,
-            "int, RandomState or None",
+            "a whole number >= 0, a RandomState or None",
+            ["random_state"],
             "Decides initialisation, order of the rows, dropout, the cut.",
         ),
-        "n_jobs": (
+        "n_jobs": Own(
             None,
-            "int or None",
+            "a whole number other than 0, or None",
+            [
+                Interval(Integral, 1, None, closed="left"),
+                Interval(Integral, None, -1, closed="right"),
+                None,
+            ],
             "Threads: None is one (or what joblib's context says), -1 all cores.",
         ),
-        "time_limit": (
+        "time_limit": Own(
             None,
-            "float, > 0, or None",
-            "Seconds after which training stops, at the next recorded point.",
+            "a number > 0, or None",
+            [_POSITIVE, None],
+            "Seconds after which training stops, and ends with the weights that it has.",
         ),
-        "warm_start": (
+        "warm_start": Own(
             False,
-            "bool",
-            "Whether another fit goes on with the networks there are, for `epochs` more.",
+            *_BOOLEAN,
+            "Whether another fit goes on with the networks there are, for `cycles` more.",
         ),
-        "callback": (
+        "callback": Own(
             None,
-            "callable ``(estimator, point)`` or None",
+            "a callable ``(estimator, point)`` or None",
+            [callable, None],
             "Called after each recorded point with its curves, a dict; True stops the training.",
         ),
-        "verbose": (False, "bool", "Whether progress is shown."),
+        "verbose": Own(False, *_BOOLEAN, "Whether progress is shown."),
+        "class_weight": Own(
+            None,
+            'a dict, "balanced" or None',
+            [dict, StrOptions({"balanced"}), None],
+            "How much each class counts in the loss, by its label.",
+        ),
     }
 )
 
@@ -97,19 +172,43 @@ def of_settings(task: str) -> tuple[str, ...]:
     >>> "smoothing" in of_settings("classification"), "smoothing" in of_settings("regression")
     (True, False)
     """
-    left_out = _NOT | (_OF_NUMBERS if task == "classification" else _OF_CLASSES)
-    return tuple(name for name in SETTINGS if name not in left_out)
+    return tuple(name for name in SETTINGS if name not in _NOT | _of_others(task))
+
+
+def of_its_own(task: str) -> dict[str, Own]:
+    """Return the parameters that are no settings, of an estimator for a task."""
+    return {name: row for name, row in OWN.items() if name not in _of_others(task)}
+
+
+def _of_others(task: str) -> set[str]:
+    return _OF_NUMBERS if task == "classification" else _OF_CLASSES
 
 
 def defaults_of(task: str) -> dict[str, Any]:
     """Return all parameters of an estimator for a task with their defaults, in their order."""
-    own = {name: default for name, (default, *_) in OWN.items()}
-    if task == "classification":
-        own["class_weight"] = None
+    own = {name: row.default for name, row in of_its_own(task).items()}
     settings = {name: _DEFAULTS.get(name, SETTINGS[name].default) for name in of_settings(task)}
     first = ("hidden", "n_networks", "epochs", "batch_size", "optimiser", "lr_max")
     every = {**settings, **own}
     return {name: every[name] for name in [*first, *(n for n in every if n not in first)]}
+
+
+def constraints(task: str) -> dict[str, Any]:
+    """Return what each parameter may be, as scikit-learn declares it; settings check their numbers.
+
+    Examples
+    --------
+    >>> constraints("regression")["warm_start"], constraints("regression")["lr_max"]
+    (['boolean'], 'no_validation')
+    """
+    settings = {name: SETTINGS[name].choices for name in of_settings(task)}
+    return {
+        **{
+            name: [StrOptions(set(choices))] if choices else "no_validation"
+            for name, choices in settings.items()
+        },
+        **{name: row.constraints for name, row in of_its_own(task).items()},
+    }
 
 
 def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
@@ -122,9 +221,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in defaults:
-                raise TypeError(
-                    f"{type(self).__name__} has no parameter {name!r}; there are {', '.join(defaults)}."
-                )
+                raise TypeError(f"{type(self).__name__}: {_unknown(name, defaults)}")
         for name, value in {**defaults, **given}.items():
             setattr(self, name, value)
 
@@ -140,15 +237,21 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     return __init__
 
 
+def _unknown(name: str, known: Mapping[str, Any]) -> KlayerError:
+    """Build the error for a name that is no parameter, with the one that was meant."""
+    for one, words in _OTHER_NAMES.items():
+        if name in words and one in known:
+            return unknown_name("parameter", name, known, f"did you mean {one!r}?")
+    settings = {one: SETTINGS.get(one, SETTINGS["l2"]) for one in known}  # their names alone count
+    return unknown_setting(name, None, settings, kind="parameter")
+
+
 def documented(task: str) -> str:
     """Return the parameters as a docstring has them."""
     lines = []
     for name, default in defaults_of(task).items():
         if name in OWN:
-            _, values, text = OWN[name]
-        elif name == "class_weight":
-            values = 'dict, "balanced" or None'
-            text = "How much each class counts in the loss, by its label."
+            values, text = OWN[name].values, OWN[name].text
         else:
             values, text = SETTINGS[name].allowed, SETTINGS[name].sentence
         lines.append(f"    {name} : {values}\n        {text} Default: {default!r}.\n")

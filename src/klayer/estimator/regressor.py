@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 
 from klayer.estimator.base import Estimator
-from klayer.estimator.parameters import documented, initialiser
+from klayer.estimator.parameters import constraints, documented, initialiser
 
 __all__ = ["KLayerRegressor"]
 
@@ -45,11 +46,32 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     _task = "regression"
 
+    _parameter_constraints = constraints("regression")
     __init__ = initialiser("regression", __module__, __qualname__)
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train for ``cycles`` more, from where the last call ended: weights, optimiser, order of rows.
+
+        With the same rows, calls give bit for bit what one call with as many ``cycles`` gives; also in
+        another process, by a copy that was pickled.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, go_on=True)
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the mean of the networks' answers, shape (N,), or (N, K) for several targets."""
         return self._like_y(self._mean(X))
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R², of several targets the mean; of quantiles that of the one nearest the median."""
+        point = self._like_y(self.model_.network.point(self._mean(X)))
+        return float(r2_score(y, point, sample_weight=sample_weight))
 
     def predict_std(self, X: ArrayLike) -> Array:
         """Return the standard deviation of the networks' answers, of the shape of :meth:`predict`."""

@@ -11,12 +11,16 @@ from types import ModuleType
 from klayer.errors import KlayerError
 from klayer.files.writing import named
 
-__all__ = ["UNLOCKED", "Lock"]
+__all__ = ["UNLOCKED", "Lock", "LockHeld"]
 
 # The environment variable that says: this file system has no locks, I take care myself.
 UNLOCKED = "KLAYER_UNLOCKED"
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class LockHeld(KlayerError):
+    """Another process holds the lock."""
 
 
 class Lock:
@@ -42,8 +46,10 @@ class Lock:
 
         Raises
         ------
+        LockHeld
+            If another process holds it.
         KlayerError
-            If another process holds it, or the file system has no locks.
+            If the file system has no locks.
         NotWritten
             If the file can't be made.
         """
@@ -67,7 +73,7 @@ class Lock:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise KlayerError(
+                raise LockHeld(
                     f"one process at a time may write a run, but another one is writing {self.what}: "
                     "wait until it is over."
                 ) from None

@@ -22,13 +22,18 @@ from klayer.errors import KlayerError
 from klayer.files.writing import read_bytes, write_bytes
 
 __all__ = [
+    "BLANK",
     "Damaged",
     "json_text",
+    "packed_arrays",
     "parse_json",
     "plain",
     "read_arrays",
     "read_json",
+    "require_seal",
+    "sealed_at",
     "sealed_line",
+    "unpacked_arrays",
     "write_arrays",
     "write_json",
 ]
@@ -37,7 +42,8 @@ __all__ = [
 MOST_JSON = 1 << 27
 
 _SIZE = 16
-_BLANK = b"0" * 2 * _SIZE
+# What stands where a digest will be.
+BLANK = b"0" * 2 * _SIZE
 _HEX = rb"([0-9a-f]{32})"
 # The ends of a file and of a line, to the byte.
 _FILE_END = re.compile(rb',?\n "digest": "' + _HEX + rb'"\n\}\n\Z')
@@ -170,15 +176,21 @@ def write_arrays(
     path: Path, arrays: Mapping[str, NDArray[Any]], plain_values: Mapping[str, Any]
 ) -> None:
     """Write arrays and plain values to one safetensors file, whole or not at all, with its digest."""
+    write_bytes(path, *packed_arrays(arrays, plain_values))
+
+
+def packed_arrays(
+    arrays: Mapping[str, NDArray[Any]], plain_values: Mapping[str, Any]
+) -> tuple[memoryview | bytes, ...]:
+    """Return the content of such a file, one part after another."""
     from safetensors.numpy import save
 
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
-    values = json_text({**plain_values, "digest": _BLANK.decode()})
+    values = json_text({**plain_values, "digest": BLANK.decode()})
     content = memoryview(save(arrays, metadata={"klayer": values}))
     at = _place(content)
     assert at is not None
-    before, after = content[:at], content[at + len(_BLANK) :]
-    write_bytes(path, before, _digest(before, _BLANK, after), after)
+    return sealed_at(content, at)
 
 
 def read_arrays(
@@ -197,38 +209,71 @@ def read_arrays(
     Damaged
         If the file is missing, or not as it was written.
     """
+    try:
+        content = read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damaged(f"no stored networks at {path}: is this a finished run?") from None
+    except KlayerError as error:
+        raise _unreadable(str(path), error) from None
+    return unpacked_arrays(content, str(path), sealed=sealed)
+
+
+def unpacked_arrays(
+    content: bytes, where: str, *, sealed: bool = False
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the content of such a file; ``where`` names it.
+
+    Raises
+    ------
+    Damaged
+        If it is not as it was written.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        content = read_bytes(path)
         whole = memoryview(content)
         at = _place(whole)
         if at is None and sealed:
-            raise Damaged(f"{path} must be a whole file that klayer wrote, but has no digest.")
+            raise Damaged(f"{where} must be a whole file that klayer wrote, but has no digest.")
         if at is not None:
-            end = at + len(_BLANK)
-            if _digest(whole[:at], _BLANK, whole[end:]) != whole[at:end]:
-                raise Damaged(
-                    f"{path} must be a whole file that klayer wrote, but is not as it was written."
-                )
+            require_seal(whole, at, where)
         values = json.loads(json.loads(_header(whole))["__metadata__"]["klayer"])
         if not isinstance(values, dict):
             raise KeyError("klayer")
         values.pop("digest", None)
         return load(content), values
-    except (FileNotFoundError, NotADirectoryError):
-        raise Damaged(f"no stored networks at {path}: is this a finished run?") from None
     except Damaged:
         raise
-    except (SafetensorError, KlayerError, LookupError, TypeError, ValueError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise _unreadable(where, error) from None
+
+
+def sealed_at(content: bytes | memoryview, at: int) -> tuple[bytes | memoryview, ...]:
+    """Return content, in parts, with the digest of it all where :data:`BLANK` stands."""
+    whole = memoryview(content)
+    before, after = whole[:at], whole[at + len(BLANK) :]
+    return before, _digest(before, BLANK, after), after
+
+
+def require_seal(content: bytes | memoryview, at: int, where: str) -> None:
+    """Refuse content whose digest, which stands at a place of it, is another.
+
+    Raises
+    ------
+    Damaged
+    """
+    whole, end = memoryview(content), at + len(BLANK)
+    if _digest(whole[:at], BLANK, whole[end:]) != whole[at:end]:
         raise Damaged(
-            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}."
-        ) from None
-    except RecursionError as error:
-        raise Damaged(
-            f"{path} must be a whole file that klayer wrote, but reading it failed: {error}."
-        ) from None
+            f"{where} must be a whole file that klayer wrote, but is not as it was written."
+        )
+
+
+def _unreadable(where: str, error: Exception) -> Damaged:
+    return Damaged(
+        f"{where} must be a whole file that klayer wrote, but reading it failed: {error}."
+    )
 
 
 def _header(content: memoryview) -> bytes:

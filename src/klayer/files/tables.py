@@ -10,7 +10,7 @@ from pathlib import Path
 
 from klayer.files.writing import write_text
 
-__all__ = ["write_csv"]
+__all__ = ["csv_text", "write_csv"]
 
 # What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
@@ -19,7 +19,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 def write_csv(
     path: Path, head: Sequence[object], rows: Iterable[Sequence[object]], separator: str = ","
 ) -> None:
-    """Write a table, whole or not at all; None becomes an empty cell, a list JSON.
+    """Write a table, whole or not at all; see :func:`csv_text`."""
+    write_text(path, csv_text(head, rows, separator))
+
+
+def csv_text(head: Sequence[object], rows: Iterable[Sequence[object]], separator: str = ",") -> str:
+    """Return a table as text; None becomes an empty cell, a list JSON.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, which it then doesn't
     show; numbers stay as they are.
@@ -29,7 +34,7 @@ def write_csv(
     out.writerow([_cell(value) for value in head])
     out.writerows([_cell(value) for value in row] for row in rows)
     # A lone half of a surrogate pair stands for a byte that is no text, in a name of a file.
-    write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8"))
+    return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _cell(value: object) -> object:

@@ -12,7 +12,10 @@ import errno
 import itertools
 import os
 import re
+import socket
 import stat
+import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -59,8 +62,11 @@ _NEXT_STEPS = {
     errno.ENFILE: "Too many files are open: close some, or raise `ulimit -n`.",
 }
 
-# A file under way: the name that it shall have, the process and a number.
-_PART = re.compile(r".*\.(\d+)-\d+\.part", re.DOTALL)
+# A file under way: the name that it shall have, the machine, the process and a number.
+_PART = re.compile(r".*\.(?:([0-9a-f]{8})-)?(\d+)-\d+\.part", re.DOTALL)
+_MACHINE = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+# Seconds after which another machine has surely written what it began to write.
+_LONG = 3600.0
 _numbers = itertools.count()
 _under_way: set[str] = set()
 
@@ -96,7 +102,8 @@ def write_bytes(path: Path, *content: Content) -> None:
     NotWritten
         If the system refuses. The old file is untouched, unless only the flush of its folder failed.
     """
-    part = path.with_name(f"{path.name[:60]}.{os.getpid()}-{next(_numbers)}.part")
+    under_way = f"{path.name[:60]}.{_MACHINE}-{os.getpid()}-{next(_numbers)}.part"
+    part = path.with_name(under_way)
     _under_way.add(str(part))
     try:
         with named(path):
@@ -249,10 +256,14 @@ def is_part(path: Path) -> bool:
     found = _PART.fullmatch(path.name)
     if not found:
         return path.name.endswith(".part")
-    if int(found[1]) == os.getpid():
+    if found[1] not in (None, _MACHINE):  # what runs there is not known here
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime > _LONG
+        return False
+    if int(found[2]) == os.getpid():
         return str(path) not in _under_way
     try:
-        os.kill(int(found[1]), 0)
+        os.kill(int(found[2]), 0)
     except (ProcessLookupError, OverflowError):
         return True
     except OSError:  # it is there, but another user's

@@ -8,31 +8,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.gradcheck.array_names import listed
-from klayer.gradcheck.bisect import wrong_entries
 from klayer.gradcheck.causes import explain
-from klayer.gradcheck.comparison import ArrayComparison, compare, look_for_zeros, rows_of
-from klayer.gradcheck.differences import COMPLEX_STEP, Lines, Point, precision_of
-from klayer.gradcheck.judge import Nearby, NotComplexSafe, judge
+from klayer.gradcheck.caveats import coverage, near_kinks, notes_on, undecided
+from klayer.gradcheck.differences import COMPLEX_STEP, Point, precision_of
+from klayer.gradcheck.judge import Nearby, NotComplexSafe
 from klayer.gradcheck.objective import (
     Array,
     FunctionObjective,
     LossAndGrads,
     Objective,
-    flat,
 )
+from klayer.gradcheck.one_point import AtPoint, most_telling, verdict_of
 from klayer.gradcheck.options import validate
-from klayer.gradcheck.preflight import Repeat, complex_unsafe, repeat
+from klayer.gradcheck.preflight import complex_unsafe, repeat
 from klayer.gradcheck.reference import Reference
-from klayer.gradcheck.result import Check, Row
+from klayer.gradcheck.result import Check
 from klayer.gradcheck.second_point import merged, perturbed
 
 __all__ = ["check_gradients", "run_check"]
@@ -223,14 +220,14 @@ def run_check(
     )
     if repeated.cause is not None:
         return timed(replace(check, causes=(repeated.cause,), deterministic=False))
-    given = _At("given", objective, repeated, precision, rng)
+    given = AtPoint("given", objective, repeated, precision, rng)
     places = [given]
     moved = perturbed(objective, rng) if second_point else None
     if moved is not None:
         again = repeat(moved, rng)
         if again.cause is not None:
             return timed(replace(check, causes=(again.cause,), deterministic=False))
-        places.append(_At("perturbed", moved, again, precision, rng))
+        places.append(AtPoint("perturbed", moved, again, precision, rng))
     used, reason = _choose(method, given.point, given.nearby, names, rng)
     total = sum(objective.params[name][0].size for name in names)
     each = entries or (math.inf if total <= FULL_UP_TO else SAMPLE)
@@ -254,14 +251,14 @@ def run_check(
                 "central differences: the complex step failed in "
                 f"{found.name}, where differences side with the analytic gradient."
             )
-    told = _most_telling(places)
+    told = most_telling(places)
     rows = given.rows
     if len(places) > 1:
         rows = merged(given.rows, places[1].rows, told.name)
     power = 1 / 2 if used == "forward" else 1 / 3
     check = replace(
         check,
-        verdict=_verdict(rows, places),
+        verdict=verdict_of(rows, places),
         method=method if method == "direction" else used,
         reason=reason,
         rows=rows,
@@ -273,12 +270,12 @@ def run_check(
         notes=(
             *notes,
             *(note for place in places for note in place.repeated.notes),
-            *_notes_on(objective, precision, second_point, len(places) > 1),
-            *_undecided(rows, places),
+            *notes_on(objective, precision, second_point, len(places) > 1),
+            *undecided(rows, places),
         ),
-        coverage=_coverage(given.comparisons, objective, names),
+        coverage=coverage(given.comparisons, objective, names),
         kinks={
-            "units": _near_kinks(kinks, used, given.point),
+            "units": near_kinks(kinks, used, given.point),
             "one_sided": sum(row.one_sided for row in rows),
             "nearby": sum(row.nearby for row in rows),
             "left_out": sum(row.left_out for row in rows),
@@ -298,83 +295,6 @@ def run_check(
     return timed(check)
 
 
-class _At:
-    """What is found at one point."""
-
-    def __init__(
-        self,
-        name: str,
-        objective: Objective,
-        repeated: Repeat,
-        precision: np.dtype[Any],
-        rng: np.random.Generator,
-    ) -> None:
-        self.name, self.repeated = name, repeated
-        self.point = Point(objective, precision, rng)
-        self.nearby = cache(lambda: Nearby(self.point, rng))
-        self.comparisons: list[ArrayComparison] = []
-        self.rows: tuple[Row, ...] = ()
-
-    def examine(
-        self,
-        names: list[str],
-        each: float,
-        method: str,
-        limit: float,
-        seed: int,
-        rng: np.random.Generator,
-    ) -> None:
-        """Compare and judge.
-
-        Raises
-        ------
-        NotComplexSafe
-        """
-        self.comparisons = compare(self.point, self.repeated, names, each, method, seed)
-        for one in self.comparisons:
-            look_for_zeros(one, self.point, self.repeated.grads, rng)
-            judge(one, self.point, self.nearby, method, limit)
-        for entries, direction in pairwise(self.comparisons):
-            if entries.lines.name == direction.lines.name:
-                self._bisect(entries, direction, method, limit)
-        self.rows = rows_of(self.comparisons, self.repeated, limit, self.name)
-
-    def _bisect(
-        self, entries: ArrayComparison, direction: ArrayComparison, method: str, limit: float
-    ) -> None:
-        """Where a direction is wrong and no entry that was drawn: compare those that are it."""
-        errors = direction.scaled_error(limit)[:, :, 0]
-        silent = ~(entries.scaled_error(limit) > limit).any(axis=2)
-        open_cases = np.argwhere((errors > limit) & np.isfinite(errors) & silent)
-        if not len(open_cases):
-            return
-        t, p = (int(one) for one in open_cases[0])
-        name = direction.lines.name
-        grads = [flat(arrays[name]) for arrays in self.repeated.grads.values()]
-        found = wrong_entries(direction, self.point, grads[t][p], t, p, method)
-        found = [one for one in found if one not in entries.lines.along]
-        if found:
-            lines = Lines(name, np.array(found))
-            entries.add(lines, np.stack(grads), *self.point.slopes(lines, method))
-            judge(entries, self.point, self.nearby, method, limit)
-
-    @property
-    def wrong(self) -> set[tuple[str, str]]:
-        """The arrays found wrong, with their term."""
-        return {(row.term, row.name) for row in self.rows if row.verdict == "wrong"}
-
-    @property
-    def right(self) -> set[tuple[str, str]]:
-        """The arrays found right, or zero."""
-        return {(row.term, row.name) for row in self.rows if row.verdict in ("right", "zero")}
-
-
-def _most_telling(places: list[_At]) -> _At:
-    """Return where causes are looked for: the perturbed point hides least, where it shows it all."""
-    given, last = places[0], places[-1]
-    return last if last.wrong and last.wrong >= given.wrong else given
-
-
 def _tolerance(method: str, precision: np.dtype[Any], given: np.dtype[Any], grain: float) -> float:
     # The loss of a float32 model may be calculated in float64 here; its own constants are float32.
     own = 8 * float(np.finfo(given).eps) if given.itemsize < 8 else 0.0
@@ -384,25 +304,6 @@ def _tolerance(method: str, precision: np.dtype[Any], given: np.dtype[Any], grai
     # As the errors of differences go with the grain: u^(2/3) for central ones, u^(1/2) for others.
     most = max(least, TOLERANCES[method][4])
     return max(least, min(most, 400 * math.pow(grain, 2 / 3 if method == "central" else 1 / 2)))
-
-
-def _nothing_depends(places: list[_At]) -> bool:
-    return all(row.verdict == "zero" for place in places for row in place.rows)
-
-
-def _nothing_compared(places: list[_At]) -> bool:
-    """Whether each entry, at each point, agrees with the slope on one side only."""
-    rows = [row for place in places for row in place.rows]
-    return not any(row.checked or row.nearby or row.direction_error is not None for row in rows)
-
-
-def _verdict(rows: Sequence[Row], places: list[_At]) -> str:
-    verdicts = {row.verdict for row in rows}
-    if verdicts == {"right"} and _nothing_compared(places):
-        return "undecided"
-    if _nothing_depends(places):  # that proves no backward pass
-        return "undecided"
-    return next((one for one in ("wrong", "undecided") if one in verdicts), "right")
 
 
 def _told(progress: Progress, objective: Objective, planned: int) -> None:
@@ -454,118 +355,3 @@ def _unsafe(reason: str) -> KlayerError:
     return KlayerError(
         f"method 'complex' needs a complex-safe loss, but {reason}: use method 'auto' or 'central'."
     )
-
-
-def _coverage(comparisons: list[ArrayComparison], objective: Objective, names: list[str]) -> str:
-    along = sum(one.lines.is_direction for one in comparisons)
-    checked = sum(len(one.lines.along) for one in comparisons if not one.lines.is_direction)
-    sizes = {name: value[0].size for name, value in objective.params.items()}
-    total = sum(sizes[name] for name in names)
-    P = len(next(iter(objective.params.values())))
-    entries = f"{total:,} entries" + (f" of each of {P} networks" if P > 1 else "")
-    if not along:
-        text = f"all {entries}"
-    elif checked:
-        text = (
-            f"{checked:,} of {entries}, drawn at random, and one random direction through each of "
-            f"the {along} sampled arrays"
-        )
-    else:
-        text = (
-            f"one random direction through each of {along} arrays ({entries}): a small error can "
-            "hide from it"
-        )
-    if len(names) < len(sizes):
-        text += f"; {len(names)} of {len(sizes)} arrays, as asked"
-    return text
-
-
-def _undecided(rows: Sequence[Row], places: list[_At]) -> Iterator[str]:
-    """Say why something is not decided, and what would help."""
-    if _nothing_depends(places):
-        yield (
-            "the loss depends on none of the arrays here, and every gradient is zero: that proves "
-            "nothing. Check at other parameters."
-        )
-    if _nothing_compared(places) and {row.verdict for row in rows} == {"right"}:
-        yield (
-            "undecided: every entry agrees with a slope on one side alone, so nothing was compared. "
-            "Does the loss follow the parameters that it is given?"
-        )
-    left_out = [row for row in rows if row.verdict == "undecided" and not row.checked]
-    drowned = [row for row in rows if row.verdict == "undecided" and row.checked]
-    one_term = len({row.term for row in rows}) == 1
-
-    def named(some: list[Row]) -> str:
-        return listed([row.name if one_term else f"{row.name} ({row.term})" for row in some])
-
-    if left_out:
-        yield (
-            f"undecided, for want of a difference that can be trusted: {named(left_out)}. The loss is "
-            "not finite beside the point, or changes by steps."
-        )
-    if drowned:
-        point = places[0].point
-        noise, least = float(point.noise.max()), max(row.resolution for row in drowned)
-        hides = f"an error of {min(least, 1):.0%} of it" if least <= 1 else "any error"
-        why = f"the loss is good to {noise:.0e} only"
-        if point.precision != np.float64:
-            advice = f"it is computed in {point.precision}: compute in float64"
-        elif point.grain > point.eps:
-            advice = (
-                "a part of it in lower precision, a round(), or a large constant that swallows its "
-                "digits: leave that out, or check with `loss` apart"
-            )
-        else:
-            advice = (
-                "make the loss complex-safe, so that the complex step can be used, or check at a "
-                "point with larger gradients"
-            )
-        yield (
-            f"undecided, below the rounding of the loss: {named(drowned)}. There the gradient is so "
-            f"small that rounding hides {hides}; {why}; {advice}."
-        )
-
-
-def _notes_on(
-    objective: Objective, precision: np.dtype[Any], wanted: bool, second: bool
-) -> Iterator[str]:
-    """Say what this loss and this point can't show."""
-    if precision != np.float64:
-        yield (
-            f"the loss is computed in {precision}, so that differences are good to a few digits "
-            "only: compute in float64 (in PyTorch `.double()`, in JAX `jax_enable_x64`) to prove "
-            "the gradient."
-        )
-    zero = [name for name, value in objective.params.items() if not value.any()]
-    if zero:
-        some = ", ".join(zero[:6]) + (", ..." if len(zero) > 6 else "")
-        if second:
-            yield f"zero everywhere: {some}. What that hides shows at the perturbed point."
-        else:
-            yield (
-                f"zero everywhere: {some}. A penalty on these arrays would not show; add some noise "
-                "to the parameters to see it."
-            )
-    if wanted and not second:
-        yield (
-            "only the given point was checked: the loss is not finite at points nearby. What the "
-            "point hides (biases of 0, dead units) stays hidden."
-        )
-
-
-def _near_kinks(
-    kinks: Callable[[], Iterable[ArrayLike]] | None, method: str, point: Point
-) -> int | None:
-    """Count the units so near to their kink that a difference crosses it, or rounding decides."""
-    if kinks is None:
-        return None
-    distance = 1e-13 if method == "complex" else point.grain ** (1 / 3)
-    try:
-        sizes = [np.abs(np.asarray(values, dtype=np.complex128).real) for values in kinks()]
-    except Exception as error:
-        raise KlayerError(
-            "`kinks` must return a list of arrays, the values that ReLUs decide on, but "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return sum(int((size <= distance * size.max(initial=0)).sum()) for size in sizes)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from klayer.report.fidelity import Fidelity
 from klayer.report.run_view import SPLITS, ArmView, RunView, compare_arms
 from klayer.study.chance import least_learnt
+from klayer.study.comparison import Comparison, holm, paired
 from klayer.study.factors import Factor, Level, differing
-from klayer.study.statistics import Comparison, holm, paired
 
 __all__ = ["ArmComparison", "Comparisons", "Effect"]
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """A comparison of two arms that differ in one factor: b minus a, the reference."""
+    """A comparison of two arms that differ in one factor: b minus a, the reference.
+
+    Of a ladder, a is the arm that b adds something to.
+    """
 
     factor: Factor
     a: ArmView
@@ -172,8 +176,14 @@ def _at_reference(init: Factor | None, a: ArmView, b: ArmView) -> bool:
 
 
 def _pairs(view: RunView) -> Iterator[tuple[Factor, ArmView, ArmView]]:
-    """Yield (factor, a, b) for arms that differ in the factor alone, a having the reference level."""
+    """Yield (factor, a, b) for arms that differ in the factor alone, a having the reference level.
+
+    Of a ladder, each arm with the one before it.
+    """
     arms, names = view.with_results, [factor.name for factor in view.factors]
+    if view.ladder:
+        yield from ((view.factors[0], a, b) for a, b in pairwise(arms))
+        return
     # Batch normalisation and initialisation first: their questions are the oldest.
     order = {"batch_norm": 0, "init": 1}
     for factor in sorted(view.factors, key=lambda one: order.get(one.name, 2)):

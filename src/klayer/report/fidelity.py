@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from klayer.study.statistics import SHARE, Cell, percent, prediction_interval
+from klayer.study.cell import Cell
+from klayer.study.statistics import SHARE, percent, prediction_interval
 
 __all__ = ["Fidelity"]
 

@@ -22,6 +22,7 @@ from klayer.report.prose import answer, overall
 from klayer.report.results import results
 from klayer.report.run_view import RunView
 from klayer.report.sections import SECTIONS
+from klayer.report.sections.ladder import picture as stairs
 from klayer.report.sections.search import headline as search_headline
 from klayer.report.sections.search import picture as search_picture
 from klayer.report.sections.section import Block, Material, Part, block
@@ -91,7 +92,7 @@ class Page:
     def __init__(self, view: RunView) -> None:
         self.view = view
         self.material = Material(view)
-        picture = overview(view)
+        picture = stairs(self.material) or overview(view)
         if picture is None and view.run.kind == "search":
             picture = search_picture(view)
         shown = [self.material.figure(picture, narrow=len(picture.panels) == 1)] if picture else []

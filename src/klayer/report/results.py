@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from klayer.report.comparisons import ArmComparison, Comparisons
-from klayer.report.prose import conclusion
+from klayer.report.conclusion import conclusion
 from klayer.report.run_view import ArmView, RunView
-from klayer.study.record import Score
 from klayer.study.statistics import Estimate
 
 __all__ = ["results"]
@@ -57,7 +56,7 @@ def results(view: RunView, found: Comparisons) -> dict[str, Any]:
                 "seed": one.seed,
                 "state": one.state,
                 "scores": {
-                    split: vars(one.scores.get(split, Score()))
+                    split: {n: v for n, v in vars(one.scores[split]).items() if v is not None}
                     for split in view.splits
                     if split in one.scores
                 },

@@ -7,20 +7,15 @@ from functools import cached_property
 from typing import Any
 
 from klayer.study.arms import describe
+from klayer.study.cell import Cell, cell
 from klayer.study.chance import uneven
+from klayer.study.comparison import Comparison, compare
 from klayer.study.factors import Factor, Level, coordinates, factors, labels, plainly
+from klayer.study.ladder import ladder
 from klayer.study.measure import Measure, measure_of
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.statistics import (
-    Cell,
-    Comparison,
-    Estimate,
-    cell,
-    compare,
-    estimate,
-    wilson,
-)
+from klayer.study.statistics import Estimate, estimate, wilson
 from klayer.train import Settings
 
 __all__ = ["SPLITS", "ArmView", "RunView", "compare_arms"]
@@ -185,8 +180,13 @@ class RunView:
         return [arm for arm in self.arms if arm.records]
 
     @cached_property
+    def ladder(self) -> list[dict[str, Level]]:
+        """What each arm adds to the one before it; empty if they don't build on one another."""
+        return ladder([arm.settings for arm in self.arms])
+
+    @cached_property
     def factors(self) -> list[Factor]:
-        """What varies among the arms; where no two differ in one factor alone, the arm itself.
+        """What varies among the arms; where no two differ in one factor alone, and of a ladder, the arm.
 
         A level of which no arm left chance with every network tells nothing of the others' scores, so
         the first one that has such an arm is the reference, where there is no usual one.
@@ -205,7 +205,7 @@ class RunView:
             return []
         found = factors([arm.settings for arm in self.arms])
         names = [factor.name for factor in found]
-        if any(
+        if not self.ladder and any(
             sum(a.levels[name] != b.levels[name] for name in names) == 1
             for i, a in enumerate(self.arms)
             for b in self.arms[:i]

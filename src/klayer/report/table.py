@@ -10,9 +10,10 @@ from typing import Any
 from klayer.files import write_csv
 from klayer.report.run_view import SPLITS, ArmView, RunView
 from klayer.study.chance import BESIDE_ACCURACY
+from klayer.study.comparison import Comparison
 from klayer.study.measure import MEASURES, Measure
 from klayer.study.record import Score
-from klayer.study.statistics import Comparison, Estimate, percent
+from klayer.study.statistics import Estimate, percent
 from klayer.train import Settings
 from klayer.train.metrics import METRICS
 

@@ -21,8 +21,8 @@ from klayer.report.table import (
     mean_sd,
 )
 from klayer.report.vega import INK, SERIES, Figure, Key, Panel, channel, layers, mark
+from klayer.study.comparison import Comparison, holm
 from klayer.study.run_dir import Run
-from klayer.study.statistics import Comparison, holm
 
 __all__ = ["Pair", "compare_runs", "pairs"]
 

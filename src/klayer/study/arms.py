@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -79,6 +80,24 @@ class Pack:
         """The first job's settings; the others share all that is not a network's own."""
         return self.jobs[0].member.settings
 
+    def of(self, jobs: Sequence[Job]) -> Pack:
+        """Return some of the jobs, under a name of their own if they are not all."""
+        if len(jobs) == len(self.jobs):
+            return self
+        return Pack(f"{self.name}.some-{_digest(jobs)}", tuple(jobs))
+
+    def part_name(self, lanes: slice) -> str:
+        """Return the name of some neighbouring jobs; all of them have the pack's own."""
+        whole = (lanes.start, lanes.stop) == (0, len(self.jobs))
+        return self.name if whole else f"{self.name}.{lanes.start}-{lanes.stop - 1}"
+
+    def lanes_of(self, name: str) -> slice | None:
+        """Undo :meth:`part_name`; None for the name of anything else."""
+        if name == self.name:
+            return slice(0, len(self.jobs))
+        found = re.fullmatch(r"(\d+)-(\d+)", name.removeprefix(f"{self.name}."))
+        return slice(int(found[1]), int(found[2]) + 1) if found else None
+
 
 def describe(settings: Settings) -> str:
     """Name settings by depth, widths, batch normalisation and initialisation.
@@ -89,7 +108,9 @@ def describe(settings: Settings) -> str:
     '3-layer [50, 50], BN hidden, gaussian:0.001'
     """
     hidden = list(settings.hidden)
-    return f"{len(hidden) + 1}-layer {hidden}, {_BATCH_NORM[settings.batch_norm]}, {settings.init}"
+    layers = settings.batch_norm
+    norm = f"BN {list(layers)}" if isinstance(layers, tuple) else _BATCH_NORM[layers]
+    return f"{len(hidden) + 1}-layer {hidden}, {norm}, {settings.init}"
 
 
 # What a seed may decide, and the setting that it is added to; the initialisation is the network's own.
@@ -159,15 +180,20 @@ def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:
     groups: dict[Settings, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.member.settings.shared, []).append(job)
-    packs, default = [], Settings().as_dict()
+    packs = []
     names = labels(list(groups))[0]
     for label, members in zip(names, groups.values(), strict=True):
-        # Only what is not at its default: a setting that a later version adds renames nothing.
-        identity = [
-            [*job.key, {k: v for k, v in job.member.settings.as_dict().items() if v != default[k]}]
-            for job in members
-        ]
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
         called = slug(label) if len(groups) > 1 else "networks"
-        packs.append(Pack(f"{prefix}{called}-{digest}", tuple(members)))
+        packs.append(Pack(f"{prefix}{called}-{_digest(members)}", tuple(members)))
     return packs
+
+
+def _digest(jobs: Sequence[Job]) -> str:
+    """Return what jobs are named by: the same whenever they are the same."""
+    default = Settings().as_dict()
+    # Only what is not at its default: a setting that a later version adds renames nothing.
+    identity = [
+        [*job.key, {k: v for k, v in job.member.settings.as_dict().items() if v != default[k]}]
+        for job in jobs
+    ]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]

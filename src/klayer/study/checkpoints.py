@@ -37,6 +37,10 @@ class Checkpoints:
             move(now, before)
         state.save(now)
 
+    def has(self, name: str) -> bool:
+        """Whether anything is kept of population ``name``."""
+        return any(path.exists() for path in self._paths(name))
+
     def load(self, name: str, damaged: Callable[[str], None]) -> TrainingState | None:
         """Return the state of population ``name`` that was kept; None if there is none.
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack
-from klayer.study.execute import Executor, Unheard, open_executor
+from klayer.study.execute import Local, Order, open_executor
+from klayer.study.execute.carried_data import carried_bytes
+from klayer.study.execute.shared import Shared
+from klayer.study.execute.sizing import (
+    LEAST_SECONDS,
+    SAMPLE_SECONDS,
+    seconds_of,
+    spread_seconds,
+)
 from klayer.study.search.options import Search
 from klayer.study.study import Study
 from klayer.study.training import part_of, planned, updates
 from klayer.train import Member, Settings
 
-__all__ = ["Duration", "durations"]
+__all__ = ["Duration", "SharedPlan", "durations", "plan_shared"]
 
-# Seconds of training that are timed, of all populations together and of each at the least.
-SAMPLE_SECONDS, LEAST_SECONDS = 0.8, 0.03
-# Calls of a few updates, of which the fastest counts: what else runs on the machine only slows down.
-LEAST_CALLS = 3
-# An update costs about so many times what it costs to look at its rows: forward, back twice as much.
-UPDATE_TO_LOOK = 3.0
+# Until the first part of a run that is shared out begins: processes start, updates are timed.
+START_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,7 @@ class Duration:
     seconds: float
 
 
-def durations(
-    study: Study, dataset: Dataset, workers: int | None = None, executor: str = "local"
-) -> list[Duration]:
+def durations(study: Study, dataset: Dataset, workers: int | None = None) -> list[Duration]:
     """Time a few updates of each population of a study and extrapolate.
 
     Parameters
@@ -54,24 +55,71 @@ def durations(
     dataset : Dataset
     workers : int, optional
         Threads; by default all cores.
-    executor : str
-        A row of :data:`klayer.study.execute.EXECUTORS`.
 
     Returns
     -------
     durations : list of Duration
         Populations in the order of training, then the stages of the search.
     """
-    with open_executor(executor, dataset, workers) as engine:
+    with Local(dataset, workers) as local:
         parts = [(one.name, one, length) for one, length in planned(study.jobs, dataset)]
         if study.search:
-            parts += _search(study.search, engine)
+            parts += _search(study.search, local)
         costs = {key: 0.0 for _, one, _ in parts if (key := _key(one))}
         share = max(LEAST_SECONDS, SAMPLE_SECONDS / max(1, len(costs)))
         for _, one, _ in parts:
             if one.jobs and not costs[_key(one)]:
-                costs[_key(one)] = _seconds(one, engine, share)
+                costs[_key(one)] = _seconds(one, local, share)
     return [Duration(name, len(one.jobs), length, costs[_key(one)]) for name, one, length in parts]
+
+
+@dataclass(frozen=True)
+class SharedPlan:
+    """How the arms of a study would be shared out.
+
+    Attributes
+    ----------
+    parts : int
+    networks : int
+        In the largest part.
+    data_bytes : int
+        What each worker reads of the data, once.
+    seconds : dict of int to float
+        By how many parts are trained at once, each on as many threads as the scheduler's: how long it
+        takes, extrapolated from this machine.
+    """
+
+    parts: int
+    networks: int
+    data_bytes: int
+    seconds: dict[int, float]
+
+
+def plan_shared(
+    study: Study, dataset: Dataset, scheduler: str, workers: int | None = None
+) -> SharedPlan | None:
+    """Return how a study would be shared out by a scheduler; None for one that doesn't.
+
+    Raises
+    ------
+    KlayerError
+        If there can be no such scheduler, or none answers.
+    """
+    with open_executor(scheduler, dataset, workers) as executor:
+        if not isinstance(executor, Shared):
+            return None
+        orders = [
+            Order(one, part_of(one, dataset), length, tuple(job.member for job in one.jobs))
+            for one, length in planned(study.jobs, dataset)
+        ]
+        sizes = executor.sizes(orders)
+        networks = sum(len(order.pack.jobs) for order in orders)
+        counts = {executor.hands.count, *(2**n for n in range(11) if 2**n <= networks)}
+        seconds = {}
+        for n in sorted(counts):
+            then = executor.sizes(orders, n, sizes.seconds)
+            seconds[n] = START_SECONDS + spread_seconds(then, orders, n)
+        return SharedPlan(sizes.parts(orders), max(sizes.networks), carried_bytes(dataset), seconds)
 
 
 def _key(one: Pack) -> tuple[Settings | None, int]:
@@ -79,7 +127,7 @@ def _key(one: Pack) -> tuple[Settings | None, int]:
     return (one.settings.shared if one.jobs else None), len(one.jobs)
 
 
-def _search(search: Search, executor: Executor) -> list[tuple[str, Pack, int]]:
+def _search(search: Search, local: Local) -> list[tuple[str, Pack, int]]:
     """Return the stages of a search and its finalists as populations, with their updates."""
     final = replace(search.base, cycles=search.finalists.cycles)
     stages = [
@@ -91,51 +139,12 @@ def _search(search: Search, executor: Executor) -> list[tuple[str, Pack, int]]:
         (
             name,
             Pack(name, tuple(Job("", Member(settings, seed)) for seed in range(networks))),
-            updates(executor.dataset, settings),
+            updates(local.dataset, settings),
         )
         for name, settings, networks in stages
     ]
 
 
-def _seconds(one: Pack, executor: Executor, share: float) -> float:
-    """Time a few updates, and extrapolate; the first call doesn't count: it prepares and compiles."""
-    dataset, settings = executor.dataset, one.settings
-    total, timed = updates(dataset, settings), _brief(one)
-    part = part_of(timed, dataset, 1)
-    began = time.perf_counter()
-    state = executor.train_part(part, executor.start_part(part), Unheard())
-    per_update = first = time.perf_counter() - began
-    spent, calls, step = 0.0, 0, 1
-    while state.update < total and (spent < share or calls < LEAST_CALLS):
-        before = state.update
-        part = part_of(timed, dataset, min(before + step, total))
-        started = time.perf_counter()
-        state = executor.train_part(part, state, Unheard())
-        took = time.perf_counter() - started
-        fastest = min(per_update, took / max(1, state.update - before))
-        per_update = fastest if calls else took / max(1, state.update - before)
-        spent, calls, step = spent + took, calls + 1, 2 * step
-    if not calls:
-        return first
-    sizes = [len(split) for split in dataset.splits.values()]
-    curves = sum(
-        min(len(split), settings.curve_samples)
-        for name, split in dataset.splits.items()
-        if name != "test"
-    )
-    points = max(1, round(settings.cycles * settings.points_per_cycle)) + 1
-    looked_at = (points * curves + sum(sizes)) / settings.batch_size
-    return per_update * (total + looked_at / UPDATE_TO_LOOK)
-
-
-def _brief(one: Pack) -> Pack:
-    """Return the same population with next to no points of its curves, which would take the time."""
-    jobs = tuple(
-        Job(
-            job.arm,
-            Member(replace(job.member.settings, curve_samples=1), job.member.seed),
-            job.part,
-        )
-        for job in one.jobs
-    )
-    return Pack(one.name, jobs)
+def _seconds(one: Pack, local: Local, share: float) -> float:
+    total = updates(local.dataset, one.settings)
+    return seconds_of(part_of(one, local.dataset), total, local, share)

@@ -8,7 +8,7 @@ from typing import Any
 from klayer.data import Dataset
 from klayer.errors import KlayerError, require_kind
 from klayer.study.arms import pack
-from klayer.study.execute import open_executor
+from klayer.study.execute import Local, Outcome, part_of
 from klayer.study.factors import labels
 from klayer.study.run_dir import Run
 from klayer.study.study import Study
@@ -81,10 +81,12 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
         range(len(members)), key=lambda p: place[members[p].settings, int(members[p].seed)]
     )
     state = population.state.take(order)
-    with open_executor("local", dataset, None) as executor:
+    with Local(dataset) as local:
         run = Run.create(out, "study" if len(settings) > 1 else "train", study.document, dataset)
         with run:
+            part = part_of(one, dataset)
+            scores = {split: local.evaluate_part(part, state, split) for split in dataset.splits}
             spent = [population.seconds / len(members)] * len(members)
-            store(run, executor, one, state, spent, test=True)
+            store(run, dataset, Outcome(one, state, scores, spent))
             summarise(run, population.seconds)
     return run

@@ -17,7 +17,9 @@ from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged, NotWritten
-from klayer.study.execute import Executor, open_executor
+from klayer.study.execute import Executor, open_executor, require_scheduler
+from klayer.study.execute.bench import Bench
+from klayer.study.execute.join import created, is_joint, take_part
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_mirror import reach
@@ -39,7 +41,7 @@ def run_study(
     data_dir: str | Path | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
-    executor: str = "local",
+    scheduler: str = "local",
 ) -> Run:
     """Train every arm with every seed, then its search if it has one, and write a run directory.
 
@@ -56,14 +58,16 @@ def run_study(
         Threads; by default all cores.
     reporter : Reporter, optional
         By default a notebook and a terminal show how it goes, a log doesn't.
-    executor : str
-        Where to train: a row of :data:`klayer.study.execute.EXECUTORS`.
+    scheduler : str
+        Who trains: ``local``, ``processes:N``, a Dask scheduler's ``tcp://HOST:PORT``, or ``join``; see
+        :func:`klayer.study.execute.open_executor`. It changes no bit of the result.
 
     Returns
     -------
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
     """
+    require_scheduler(scheduler)
     study = as_study(study)
     with study.named():
         dataset = study.load_data(data_dir)
@@ -72,9 +76,13 @@ def run_study(
         _require_split(study, dataset)
         notes = study.require_updates(len(dataset.splits["train"]))
     _say(notes, reporter)
-    if study.search and study.search.storage:
-        reach(study.search.storage)
-    with open_executor(executor, dataset, workers) as engine:
+    url = study.search.storage if study.search else None
+    if url:
+        reach(url)
+    if is_joint(scheduler):
+        run = created(out, kind, _document(study), dataset, data_dir)
+        return _shared(run, scheduler, workers, reporter, None, url)
+    with open_executor(scheduler, dataset, workers) as engine:
         run = Run.create(out, kind, _document(study), dataset, data_dir)
         return _begin(run, study, engine, reporter)
 
@@ -86,7 +94,7 @@ def resume_study(
     data_dir: str | Path | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
-    executor: str = "local",
+    scheduler: str = "local",
 ) -> Run:
     """Go on with an interrupted study: finished networks are kept, the others trained.
 
@@ -99,12 +107,15 @@ def resume_study(
         The run directory.
     storage : str, optional
         URL of its search's storage: needed again if it holds a password, which isn't written down.
-    data_dir, workers, reporter, executor
+    data_dir, workers, reporter, scheduler
         As in :func:`run_study`.
     """
+    require_scheduler(scheduler)
     run, study, dataset = _reopen(path, ("study", "train"), data_dir)
     url = _storage(study, storage)
-    with open_executor(executor, dataset, workers) as engine:
+    if is_joint(scheduler):
+        return _shared(run, scheduler, workers, reporter, None, url)
+    with open_executor(scheduler, dataset, workers) as engine:
         return _go_on(run, study, engine, reporter, None, url)
 
 
@@ -116,7 +127,7 @@ def run_search(
     workers: int | None = None,
     reporter: Reporter | None = None,
     watcher: Watcher | None = None,
-    executor: str = "local",
+    scheduler: str = "local",
 ) -> Run:
     """Search, and write a run directory.
 
@@ -126,7 +137,7 @@ def run_search(
         With a search; its arms are left alone.
     watcher : Watcher, optional
         Hears of stages as they begin and end.
-    out, data_dir, workers, reporter, executor
+    out, data_dir, workers, reporter, scheduler
         As in :func:`run_study`.
 
     Returns
@@ -140,6 +151,7 @@ def run_search(
     KlayerError
         If the study has no search, or the data no validation split.
     """
+    require_scheduler(scheduler)
     study = as_study(study)
     url = study.require_search().storage
     with study.named():
@@ -149,7 +161,10 @@ def run_search(
     _say(notes, reporter)
     if url:
         reach(url)
-    with open_executor(executor, dataset, workers) as engine:
+    if is_joint(scheduler):
+        run = created(out, "search", _document(study), dataset, data_dir)
+        return _shared(run, scheduler, workers, reporter, watcher, url)
+    with open_executor(scheduler, dataset, workers) as engine:
         run = Run.create(out, "search", _document(study), dataset, data_dir)
         return _begin(run, study, engine, reporter, watcher, url)
 
@@ -162,7 +177,7 @@ def resume_search(
     workers: int | None = None,
     reporter: Reporter | None = None,
     watcher: Watcher | None = None,
-    executor: str = "local",
+    scheduler: str = "local",
 ) -> Run:
     """Go on with an interrupted search: finished trials are kept, the others trained.
 
@@ -174,7 +189,7 @@ def resume_search(
         The run directory.
     storage : str, optional
         URL of the storage: needed again if it holds a password, which isn't written down.
-    data_dir, workers, reporter, watcher, executor
+    data_dir, workers, reporter, watcher, scheduler
         As in :func:`run_search`.
 
     Raises
@@ -182,10 +197,13 @@ def resume_search(
     KlayerError
         If the run isn't a search, or its storage needs a password.
     """
+    require_scheduler(scheduler)
     run, study, dataset = _reopen(path, ("search",), data_dir)
     study.require_search()
     url = _storage(study, storage)
-    with open_executor(executor, dataset, workers) as engine:
+    if is_joint(scheduler):
+        return _shared(run, scheduler, workers, reporter, watcher, url)
+    with open_executor(scheduler, dataset, workers) as engine:
         return _go_on(run, study, engine, reporter, watcher, url)
 
 
@@ -214,6 +232,25 @@ def _storage(study: Study, given: str | None) -> str | None:
             "give --storage URL again, or set KLAYER_STORAGE."
         )
     return url
+
+
+def _shared(
+    run: Run,
+    scheduler: str,
+    workers: int | None,
+    reporter: Reporter | None,
+    watcher: Watcher | None,
+    storage: str | None,
+) -> Run:
+    """Take part in a run: lead it if nobody does, else train what the leader lays out."""
+    dataset, study = run.load_data(), run.study
+
+    def lead() -> Run:
+        with open_executor(scheduler, dataset, workers) as engine:
+            now = Run(run.path, mending=True)
+            return _go_on(now, study, engine, reporter, watcher, storage)
+
+    return take_part(run.path, lead, workers, reporter)
 
 
 def _begin(
@@ -258,7 +295,10 @@ def _go_on(
                 run, study.search, executor, storage=storage, reporter=reporter, watcher=watcher
             )
         run.checkpoints.clear()
+        Bench(run.path).clear()
         summarise(run, time.monotonic() - started)
+        if run.lost and not run.networks:
+            raise KlayerError(f"no network could be trained: {next(iter(run.lost.values()))}.")
     return run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 
 from klayer.data import Dataset
 from klayer.files import Damaged, read_json, remove
@@ -75,6 +76,7 @@ def discard(run: Run) -> None:
     with run:
         if run.networks or any((run.path / "checkpoints").glob("*")):
             return
+        shutil.rmtree(run.path / "parts", ignore_errors=True)
         for folder in OWN_FOLDERS:
             with contextlib.suppress(OSError):  # it isn't there, or holds something
                 (run.path / folder).rmdir()

@@ -11,7 +11,7 @@ from typing import Any
 
 from klayer.train import available_cores
 
-__all__ = ["machine", "versions"]
+__all__ = ["machine", "made_by", "versions"]
 
 _PACKAGES = ("klayer", "numpy", "scipy", "threadpoolctl", "safetensors", "optuna")
 
@@ -23,6 +23,22 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def made_by() -> dict[str, Any]:
+    """Return what the bits of a result follow from, beside its settings: processor and libraries.
+
+    Of a BLAS its kernels count, which it chooses by the processor.
+    """
+    from threadpoolctl import threadpool_info
+
+    about, found = machine(), versions()
+    kernels = {str(pool["architecture"]) for pool in threadpool_info() if pool.get("architecture")}
+    made: dict[str, Any] = {"cpu": about["cpu"], "blas": [*about["blas"], *sorted(kernels)]}
+    made |= {name: found[name] for name in ("klayer", "numpy") if name in found}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        made["numba"] = metadata.version("numba")
+    return made
 
 
 def machine() -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from klayer.errors import KlayerError
@@ -97,6 +99,9 @@ class NetworkRecord:
     stopped_at, best_at : int or None
         With early stopping: the update at which it stopped, None if it trained to the end, and that of
         the best weights, which it ended with.
+    temperature : float or None, > 0
+        By which its outputs are divided when it answers, if it was calibrated; scores and curves are
+        those of the outputs as training left them.
 
     Examples
     --------
@@ -123,6 +128,7 @@ class NetworkRecord:
     backend: str = "numpy"
     stopped_at: int | None = None
     best_at: int | None = None
+    temperature: float | None = None
 
     @property
     def key(self) -> Key:
@@ -170,6 +176,7 @@ class NetworkRecord:
             "seconds": self.seconds,
             "stopped_at": self.stopped_at,
             "best_at": self.best_at,
+            "temperature": self.temperature,
             "history": dict(self.history),
         }
 
@@ -204,7 +211,7 @@ class NetworkRecord:
                     f"{where}: {name!r} must be one of {', '.join(known)}, but got {value!r}: "
                     "was it written by a later version of klayer?"
                 )
-        settings = Settings.from_stored(take("settings", dict), where)
+        settings = _settings(take("settings", dict), where)
         population, lane = take("population", str), take("lane", int)
         if not re.fullmatch(r"(?!\.)[\w.-]+", population):
             raise KlayerError(
@@ -220,6 +227,9 @@ class NetworkRecord:
             take(name, int, type(None)) if name in rest else None
             for name in ("stopped_at", "best_at")
         )
+        heat = take("temperature", float, int, type(None)) if "temperature" in rest else None
+        if heat is not None and not heat > 0:
+            raise KlayerError(f"{where}: 'temperature' must be > 0, but got {heat}.")
         history = _history(take("history", dict), where)
         return cls(
             part,
@@ -237,6 +247,7 @@ class NetworkRecord:
             backend,
             stopped_at,
             best_at,
+            heat,
         )
 
     @classmethod
@@ -264,11 +275,27 @@ def numbers(values: Iterable[Any]) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
+def _settings(values: dict[str, Any], where: str) -> Settings:
+    """Read settings; those that many networks share are checked once, and are one object."""
+    try:
+        return _known_settings(json.dumps(values))
+    except KlayerError:
+        return Settings.from_stored(values, where)  # which says where
+
+
+@lru_cache(maxsize=1024)
+def _known_settings(text: str) -> Settings:
+    return Settings.from_stored(json.loads(text), "")
+
+
 def _history(history: dict[str, Any], where: str) -> dict[str, list[Any]]:
     for name, curve in history.items():
         kinds: tuple[type, ...] = (int, float, type(None))
         kinds = {"update": (int,), "epoch": (int, float)}.get(name, kinds)
-        for value in _of(list, curve, where, f"curve {name!r}"):
+        points = _of(list, curve, where, f"curve {name!r}")
+        if set(map(type, points)) <= {float, type(None)} & set(kinds):
+            continue  # what nearly all are
+        for value in points:
             _of(kinds, value, where, f"curve {name!r}")
     lengths = {len(curve) for curve in history.values()}
     if not {"update", "epoch", "lr"} <= history.keys() or len(lengths) != 1 or 0 in lengths:

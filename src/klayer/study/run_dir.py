@@ -9,6 +9,7 @@
       weights/*.safetensors the networks, a file for each population
       inputs.safetensors    mean and scale of the inputs
       checkpoints/          populations under way, now and a while ago; gone when they are finished
+      parts/                what several processes share out among themselves; gone when it is done
       search.json           what a search has asked for
       summary.json          the end: a line for each network and each arm, time, memory
 
@@ -55,6 +56,7 @@ from klayer.shown import Part, Told
 from klayer.study.checkpoints import Checkpoints
 from klayer.study.lines import RecordLines
 from klayer.study.record import Key, NetworkRecord
+from klayer.study.run_ensemble import run_ensemble
 from klayer.study.run_folder import OWN_FOLDERS, drop_leftovers, new_folder, refuse_links
 from klayer.study.run_info import described, is_described_twice, read_info, write_info
 from klayer.study.run_told import run_curves, run_parts
@@ -62,7 +64,7 @@ from klayer.study.schema import AGAIN, RESULTS, Stored, damage, seal_all
 from klayer.study.search.search_file import SearchFile
 from klayer.study.study import Study
 from klayer.study.weights import Weights, snapshot_name
-from klayer.train import TrainingState
+from klayer.train import Ensemble, TrainingState
 
 __all__ = ["Run"]
 
@@ -88,6 +90,10 @@ class Run(Told):
         What is damaged, if it was opened to be mended.
     checkpoints : Checkpoints
         The states of populations under way.
+    lost : dict of Key to str
+        Networks that could not be trained, with the reason: :meth:`networks` has not got them.
+    led_by_another : bool
+        Whether this process only took part in it, so that what follows is another's to do.
     outdated : bool
         Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
 
@@ -103,6 +109,8 @@ class Run(Told):
         self._lock = Lock(self.path / "lock", str(self.path))
         self._mending = mending
         self._made_with: Dataset | None = None  # the data, in the process that made the run
+        self.lost: dict[Key, str] = {}
+        self.led_by_another = False
         self._read()
 
     def _read(self) -> None:
@@ -389,6 +397,10 @@ class Run(Told):
         self._lines.append(records)
         self._networks.update({record.key: record for record in records})
 
+    def note_lost(self, keys: Sequence[Key], reason: str) -> None:
+        """Note that networks could not be trained, and why; whoever goes on with the run tries again."""
+        self.lost.update(dict.fromkeys(keys, reason))
+
     def drop(self, keys: Sequence[Key]) -> None:
         """Forget finished networks, which are to be trained again; their lines are removed."""
         if keys:
@@ -528,14 +540,19 @@ class Run(Told):
         KlayerError
             If no such network is finished.
         """
+        return max(self._finished(arm, seed), key=self._judged)
+
+    def _judged(self, record: NetworkRecord) -> float:
+        """Return the score that the best is chosen by."""
+        found = record.score(self.judged_by)
+        return -math.inf if found is None else found
+
+    def _finished(self, arm: str | None, seed: int | None) -> list[NetworkRecord]:
+        """Return the networks with an answer of this arm and seed; at least one."""
         if self.kind != "search" and arm not in {one.arm for one in self.networks}:
             arm = {label: name for name, label in self.study.labels.items()}.get(arm or "", arm)
 
-        def score(record: NetworkRecord) -> float:
-            found = record.score(self.judged_by)
-            return -math.inf if found is None else found
-
-        finished = [record for record in self.networks if math.isfinite(score(record))]
+        finished = [record for record in self.networks if math.isfinite(self._judged(record))]
         lost = [record for record in self.networks if record.state == "diverged"]
         if lost and not finished:
             raise KlayerError(
@@ -559,7 +576,7 @@ class Run(Told):
                 f"no finished network of {self.path} has {' and '.join(wanted)}. "
                 f"Arms: {arms}. Seeds: {seeds}."
             )
-        return max(found, key=score)
+        return found
 
     def model(self, record: NetworkRecord | None = None, cycle: int | None = None) -> Model:
         """Return a stored network (by default the :meth:`best`), ready to predict.
@@ -576,19 +593,94 @@ class Run(Told):
         KlayerError
             If its files are missing or damaged, or it has a piece that this version doesn't know.
         """
-        record = record or self.best()
+        return self.models([record or self.best()], cycle)
+
+    def models(self, records: Sequence[NetworkRecord], cycle: int | None = None) -> Model:
+        """Return stored networks of one population as one model, in the order of their records.
+
+        Parameters
+        ----------
+        records : sequence of NetworkRecord, at least one
+            Of one population.
+        cycle, Raises
+            As in :meth:`model`.
+        """
         try:
-            name = record.population
+            name = records[0].population
             weights = self.weights(name if cycle is None else snapshot_name(name, cycle))
-            arrays, standardiser = weights.of(record), self.standardiser
+            each, standardiser = [weights.of(record) for record in records], self.standardiser
         except Damaged as error:
             raise Damaged(f"{error} {self.resume_command} makes the run whole again.") from None
+        params, running = (
+            {key: np.concatenate([one[key] for one in group]) for key in group[0]}
+            for group in zip(*each, strict=True)
+        )
         try:
             names = self.info["data"]["class_names"]
             targets, encoder = self.targets, self.encoder
-            return Model(weights.network, *arrays, standardiser, names, targets, encoder)
+            model = Model(weights.network, params, running, standardiser, names, targets, encoder)
+            heats = [one.temperature for one in records if one.temperature is not None]
+            calibrated = cycle is None and len(heats) == len(records)
+            return model.at_temperatures(heats) if calibrated else model
         except KlayerError as error:
             raise KlayerError(f"{weights.path}: {error}") from None
+
+    def ensemble(
+        self,
+        records: Sequence[NetworkRecord] | None = None,
+        *,
+        arm: str | None = None,
+        seed: int | None = None,
+        snapshots: bool = False,
+        mirror: bool = False,
+        greedy: bool = False,
+        size: int = 50,
+        data_dir: str | Path | None = None,
+    ) -> Ensemble:
+        """Return stored networks that answer together, by the mean of what they say.
+
+        Parameters
+        ----------
+        records : sequence of NetworkRecord, optional
+            Which networks; by default all that have an answer, without those at chance, and of a search
+            its finalists, if there are any.
+        arm, seed : optional
+            Of those only the ones of this arm (its name, or what the page calls it), of this seed.
+        snapshots : bool
+            Whether the networks as they were at the ends of their cycles answer too, where the setting
+            ``snapshots`` kept them.
+        mirror : bool
+            Whether each answers to an image and its mirror image.
+        greedy : bool
+            Whether networks are chosen by what their mean reaches on the validation split, rather than
+            all taken alike: see :meth:`klayer.Ensemble.select`. It takes the data.
+        size : int, >= 1
+            With ``greedy``: how many are taken, repetitions counted.
+        data_dir : path, optional
+            With ``greedy``: where the data lie now.
+
+        Raises
+        ------
+        KlayerError
+            If no such network is finished; if the data are no images, or have no validation split, or
+            snapshots were not kept, where they are asked for.
+        """
+        return run_ensemble(
+            self,
+            self._together(arm, seed) if records is None else records,
+            snapshots=snapshots,
+            mirror=mirror,
+            greedy=greedy,
+            size=size,
+            data_dir=data_dir,
+        )
+
+    def _together(self, arm: str | None, seed: int | None) -> list[NetworkRecord]:
+        """Return finished networks, without those at chance, and without trials beside finalists."""
+        found = self._finished(arm, seed)
+        finalists = [one for one in found if one.part == "finalists"]
+        found = finalists if finalists and arm is None else found
+        return [one for one in found if one.state != "at chance"] or found
 
 
 def _write_standardiser(folder: Path, standardiser: Standardiser) -> None:

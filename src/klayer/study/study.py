@@ -85,6 +85,7 @@ class _Keys(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     arms: list[dict[str, Any]] = Field(default_factory=list)
+    steps: list[dict[str, Any]] = Field(default_factory=list)
     vary: list[Literal["init", "order", "split"]] = Field(default=["init"], min_length=1)
     gradcheck: bool = False
     search: dict[str, Any] | None = None
@@ -111,7 +112,8 @@ class Study:
         arguments are keys of the document too.
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
-        table of settings with an optional ``name``.
+        table of settings with an optional ``name``; then those of ``steps``, each with what the steps
+        before it have, too.
     seeds : tuple of int
     search : Search or None
     published : tuple of Published
@@ -309,18 +311,24 @@ def _renamed(document: _Keys) -> _Keys:
             "settings": current_names(document.settings, "settings"),
             "grid": current_names(document.grid, "grid"),
             "arms": [current_names(arm, "arms") for arm in document.arms],
+            "steps": [current_names(step, "steps") for step in document.steps],
         }
     )
 
 
 def _one_data_set(document: _Keys) -> None:
     """Refuse arms on other data: all networks of a study see the same rows."""
-    if any("data" in one for one in (document.settings, document.grid, *document.arms)):
+    if any("data" in one for one in _tables(document)):
         raise KlayerError(
             "a study has one data set, `data` at its top, so `data` can't differ among its arms: run it "
             "on each (`klayer study FILE --data NAME`), and set the runs side by side by `klayer report "
             "RUN OTHER` or `klayer runs compare`."
         )
+
+
+def _tables(document: _Keys) -> list[dict[str, Any]]:
+    """Return all tables of settings."""
+    return [document.settings, document.grid, *document.arms, *document.steps]
 
 
 def _varied(document: _Keys) -> tuple[str, ...]:
@@ -337,11 +345,11 @@ def _varied(document: _Keys) -> tuple[str, ...]:
 def _check_size(document: _Keys) -> None:
     """Refuse more arms and networks than anybody waits for, before the first is made."""
     crossed = math.prod(map(len, document.grid.values())) if document.grid else 0
-    count = crossed + len(document.arms)
+    count = crossed + len(document.arms) + len(document.steps)
     if count > MOST_ARMS:
         raise KlayerError(
             f"a study must have at most {MOST_ARMS:,} arms, but the grid makes {crossed:,} and `arms` "
-            f"{len(document.arms):,}: leave some values away, or search them."
+            f"and `steps` {count - crossed:,}: leave some values away, or search them."
         )
     seeds = document.seeds if isinstance(document.seeds, int) else len(document.seeds)
     if count * seeds > MOST_NETWORKS:
@@ -376,7 +384,7 @@ def _arms(document: _Keys, make: Make) -> Iterator[Arm]:
 
 
 def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
-    grid, arms = document.grid, document.arms
+    grid, arms = document.grid, [*document.arms, *_climbed(document.steps)]
     if grid or not arms:
         where, made = "grid" if grid else "settings", set[Settings]()
         points = [
@@ -400,13 +408,34 @@ def _all_arms(document: _Keys, make: Make) -> Iterator[Arm]:
     for one, rest in zip(arms, shared, strict=True):
         chosen = {**rest, **one}
         name = chosen.pop("name", None)
-        settings = make(chosen, "arms" if grid or len(arms) > 1 else "")
+        table = "arms" if document.arms or not document.steps else "steps"
+        settings = make(chosen, table if grid or len(arms) > 1 else "")
         found.append((str(name or describe(settings)), settings, name is not None, one))
     names = [name for name, *_ in found]
     for name, settings, given, one in found:
         # Where the usual name is another's, all that the arm sets.
         extra = [] if given or names.count(name) == 1 else _extra(one)
         yield Arm(", ".join([name, *extra]), settings, named=given)
+
+
+def _climbed(steps: Sequence[Values]) -> Iterator[Values]:
+    """Return each of some steps with what those before it have, where that still has an effect."""
+    before: dict[str, Any] = {}
+    for number, step in enumerate(steps, start=1):
+        own = {name: value for name, value in step.items() if name != "name"}
+        if number > 1 and all(before.get(name) == value for name, value in own.items()):
+            called = step.get("name", f"number {number}")
+            raise KlayerError(
+                f"steps: each must add a setting to those before it, but {str(called)!r:.80} adds none: "
+                "say what it changes, or leave it away."
+            )
+        kept = {
+            name: value
+            for name, value in before.items()
+            if name in own or has_effect(name, {**before, **own})
+        }
+        before = {**kept, **own}
+        yield {**before, "name": step["name"]} if "name" in step else dict(before)
 
 
 def _extra(point: Values) -> list[str]:

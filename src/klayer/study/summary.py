@@ -109,6 +109,10 @@ def summarise(run: Run, seconds: float) -> dict[str, Any]:
         "peak_memory_bytes": peak_memory_bytes(),
         "arms": arm_table(run.networks, score, beside),
         "networks": [_line(record, score, beside) for record in run.networks],
+        "lost": [
+            {"part": part, "arm": arm, "seed": seed, "reason": reason}
+            for (part, arm, seed), reason in run.lost.items()
+        ],
     }
     run.write_result("summary.json", summary)
     return summary

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
 from klayer.study.chance import constant_score, least_balanced, least_learnt
-from klayer.study.execute import Executor, PartSpec
+from klayer.study.execute import Executor, Order, Outcome, Reporter, Silent, part_of
 from klayer.study.record import NetworkRecord, Score, numbers
 from klayer.study.run_dir import Run
 from klayer.study.weights import snapshot_name
@@ -23,56 +22,15 @@ from klayer.train.schedules import learning_rates
 __all__ = [
     "Reporter",
     "Silent",
+    "orders_of",
     "part_of",
     "planned",
+    "splits_of",
     "store",
     "train_jobs",
-    "train_pack",
     "updates",
     "updates_per_epoch",
 ]
-
-# Seconds after which a population under way is kept again, at its next pause; pauses are some 2 seconds
-# apart, so that a kill costs 10 seconds at the most.
-CHECKPOINT_SECONDS = 6.0
-
-
-class Reporter(Protocol):
-    """Hears how training goes; the command draws a progress bar from it."""
-
-    def note(self, text: str) -> None:
-        """Something that the user should know: of the data, of a damaged run, of a setting."""
-
-    def phase(self, what: str) -> None:
-        """Something begins whose end can't be foreseen."""
-
-    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None:
-        """Populations to be trained, with the number of updates of each."""
-
-    def progress(self, pack: Pack, update: float) -> None:
-        """A population has done so many updates."""
-
-    def record(self, pack: Pack, state: TrainingState) -> None:
-        """A population has recorded a point of its curves."""
-
-    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
-        """A population is finished and stored."""
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def note(self, text: str) -> None: ...
-
-    def phase(self, what: str) -> None: ...
-
-    def start(self, packs: Sequence[Pack], updates: Sequence[int]) -> None: ...
-
-    def progress(self, pack: Pack, update: float) -> None: ...
-
-    def record(self, pack: Pack, state: TrainingState) -> None: ...
-
-    def finish(self, pack: Pack, records: list[NetworkRecord]) -> None: ...
 
 
 def train_jobs(
@@ -108,20 +66,40 @@ def train_jobs(
         The jobs' networks, in the order of ``jobs``.
     """
     jobs, reporter = list(jobs), reporter or Silent()
-    packs = [
-        (one, length)
-        for one, length in planned(jobs, executor.dataset, prefix)
-        if not all(run.find(job.key) for job in one.jobs)
-    ]
-    reporter.start([one for one, _ in packs], [length for _, length in packs])
-    for one, _ in packs:
-        state = run.checkpoints.load(one.name, reporter.note)
-        state, seconds = train_pack(run, executor, one, state, reporter)
-        spent = [seconds / len(one.jobs)] * len(one.jobs)
-        records = store(run, executor, one, state, spent, test=test)
-        run.checkpoints.forget(one.name)
-        reporter.finish(one, records)
+    orders = orders_of(run, jobs, executor.dataset, prefix, test=test)
+    reporter.start([one.pack for one in orders], [one.updates for one in orders])
+    for order, outcome in zip(orders, executor.carry_out(run, orders, reporter), strict=True):
+        records = store(run, executor.dataset, outcome)
+        run.checkpoints.forget(order.pack.name)
+        reporter.finish(order.pack, records)
     return [record for job in jobs if (record := run.find(job.key))]
+
+
+def orders_of(
+    run: Run, jobs: Iterable[Job], dataset: Dataset, prefix: str = "", *, test: bool = True
+) -> list[Order]:
+    """Return what has to be trained of some jobs: populations of which the run doesn't hold all.
+
+    If some lines are torn, the whole population is trained again into its file; if some networks were
+    lost, they alone.
+    """
+    orders = []
+    for whole, length in planned(jobs, dataset, prefix):
+        have = [record for job in whole.jobs if (record := run.find(job.key))]
+        if len(have) == len(whole.jobs):
+            continue
+        rest = whole
+        if any(record.population != whole.name for record in have):  # the others were lost
+            rest = whole.of([job for job in whole.jobs if not run.find(job.key)])
+        spec = part_of(rest, dataset, splits=splits_of(dataset, test=test))
+        members = tuple(job.member for job in whole.jobs)
+        orders.append(Order(rest, spec, length, members))
+    return orders
+
+
+def splits_of(dataset: Dataset, *, test: bool) -> list[str]:
+    """Return the splits that networks are evaluated on in the end; ``test`` only if that is wanted."""
+    return [split for split in dataset.splits if test or split != "test"]
 
 
 def planned(jobs: Iterable[Job], dataset: Dataset, prefix: str = "") -> list[tuple[Pack, int]]:
@@ -139,90 +117,28 @@ def updates(dataset: Dataset, settings: Settings) -> int:
     return settings.total_updates(updates_per_epoch(dataset, settings))
 
 
-def part_of(one: Pack, dataset: Dataset, until: int | None = None) -> PartSpec:
-    """Return what an executor has to know of a population."""
-    return PartSpec(tuple(job.member for job in one.jobs), dataset.name, until)
-
-
-class _Watch:
-    """Hears of one population: passes it on to the reporter, and keeps its state."""
-
-    def __init__(self, run: Run, one: Pack, reporter: Reporter) -> None:
-        self.run, self.pack, self.reporter = run, one, reporter
-        self.saved = time.monotonic()
-
-    def progress(self, update: float) -> None:
-        self.reporter.progress(self.pack, update)
-
-    def record(self, state: TrainingState) -> None:
-        self.reporter.record(self.pack, state)
-        self.paused(state)
-
-    def paused(self, state: TrainingState) -> None:
-        self.keep(state, CHECKPOINT_SECONDS)
-
-    def keep(self, state: TrainingState, seconds: float) -> None:
-        """Keep a state, unless one was kept in so many seconds."""
-        if time.monotonic() - self.saved >= seconds:
-            self.interrupted(state)
-            self.saved = time.monotonic()
-
-    def interrupted(self, state: TrainingState) -> None:
-        self.run.checkpoints.save(self.pack.name, state)
-
-
-def train_pack(
-    run: Run,
-    executor: Executor,
-    one: Pack,
-    state: TrainingState | None,
-    reporter: Reporter,
-    until: int | None = None,
-) -> tuple[TrainingState, float]:
-    """Train a population, by default to its end, with checkpoints; return its state and the seconds."""
-    started = time.monotonic()
-    part = part_of(one, executor.dataset, until)
-    state = state or executor.start_part(part)
-    watch = _Watch(run, one, reporter)
-    state = executor.train_part(part, state, watch)
-    if until is None:  # its evaluation may take a while
-        watch.keep(state, CHECKPOINT_SECONDS / 3)
-    return state, time.monotonic() - started
-
-
 def store(
-    run: Run,
-    executor: Executor,
-    one: Pack,
-    state: TrainingState,
-    seconds: Sequence[float],
-    *,
-    test: bool,
-    pruned: bool = False,
+    run: Run, dataset: Dataset, outcome: Outcome, *, pruned: bool = False
 ) -> list[NetworkRecord]:
-    """Evaluate a population and append its networks to the run, with their weights.
+    """Append the networks of a population to the run, with their weights.
 
     Parameters
     ----------
     run : Run
-    executor : Executor
-    one : Pack
-    state : TrainingState
-        Its networks are those of ``one.jobs``, in that order.
-    seconds : sequence of float
-        What each network cost.
-    test : bool
-        Whether to evaluate the test split.
+    dataset : Dataset
+    outcome : Outcome
+        With their scores. What was lost is noted in the run.
     pruned : bool
         Whether training ends here because others were better.
     """
-    dataset = executor.dataset
-    part = part_of(one, dataset)
-    splits = [split for split in dataset.splits if test or split != "test"]
-    scores = {split: executor.evaluate_part(part, state, split) for split in splits}
-    records = _records(one, state, dataset, scores, seconds, pruned)
+    for lost in outcome.lost:
+        run.note_lost([job.key for job in lost.jobs], lost.reason)
+    one, state = outcome.pack, outcome.state
+    if state is None:
+        return []
+    records = _records(one, state, dataset, outcome.scores, outcome.seconds, pruned)
     network = one.settings.network(dataset.n_features, dataset.n_classes, dataset.task)
-    seeds = [member.seed for member in part.members]
+    seeds = [job.member.seed for job in one.jobs]
     run.save_weights(one.name, network, state, seeds)
     for name, kept in state.copies.items():
         if name.startswith("cycle "):
@@ -287,6 +203,7 @@ def _records(
                 backend=state.backend,
                 stopped_at=stopped_at,
                 best_at=best_at,
+                temperature=None if state.temperatures is None else float(state.temperatures[p]),
             )
         )
     return records
@@ -309,7 +226,7 @@ def _learnt_evenly(
 
 def _end_of(state: TrainingState, p: int) -> tuple[int | None, int | None]:
     """Return where a network stopped early, and where its best weights come from."""
-    if not state.marks:
+    if "stopped" not in state.marks:
         return None, None
     stopped, best = int(state.marks["stopped"][p]), int(state.marks["best_update"][p])
     return (stopped if stopped >= 0 else None), best

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from klayer.progress import PATIENCE, Meter, clock, unasked_way
 from klayer.study.arms import Pack
+from klayer.study.execute import AtWork, Reporter
 from klayer.study.factors import labels
 from klayer.study.record import NetworkRecord
-from klayer.study.training import Reporter
 from klayer.train import TrainingState
 from klayer.train.told import standing
 
 __all__ = ["Bars", "heard"]
+
+_SEVERAL = "in all"
 
 
 @contextlib.contextmanager
@@ -74,7 +76,7 @@ class Bars:
         many = f"training {networks} network{'s' * (networks > 1)}"
         self.meter.phase(f"{many} in {len(packs)} populations" if len(packs) > 1 else many)
         self.meter.whole(sum(work))
-        self._current = ""
+        self._all, self._current = sum(work), ""
 
     def progress(self, pack: Pack, update: float) -> None:
         """Say how far a population is."""
@@ -86,10 +88,27 @@ class Bars:
         self._begin(pack)
         self.meter.move(state.update * len(pack.jobs), standing(state))
 
+    def at_work(self, done: float, who: Sequence[AtWork]) -> None:
+        """Say how far all are together, and each who is at work."""
+        if self._current != _SEVERAL:
+            self.meter.begin(_SEVERAL, self._all)
+            self._current = _SEVERAL
+        self.meter.move(done)
+        self.meter.beside(
+            [
+                f"{one.who}  {one.share:4.0%}"
+                + ("" if one.left is None else f"  left {clock(one.left)}")
+                for one in who
+            ]
+        )
+
     def finish(self, pack: Pack, records: list[NetworkRecord]) -> None:
         """Leave one line behind for a population."""
-        self._begin(pack)
-        self.meter.end()
+        if self._current != _SEVERAL:
+            self._begin(pack)
+            self.meter.end()
+        if not records:
+            return
         seconds = sum(record.seconds for record in records)
         states = [record.state for record in records]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

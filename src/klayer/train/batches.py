@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from klayer.train.shuffling import Shuffling
+
 __all__ = ["Batches"]
 
 
@@ -27,6 +29,8 @@ class Batches:
         A last batch of fewer is dropped in any case.
     start : int, >= 0
         The update that begins an epoch: not 0 where networks are trained on, with other rows maybe.
+    window : int, >= 0
+        Rows that are shuffled among each other, 0 for all: see `klayer.train.shuffling.Shuffling`.
 
     Examples
     --------
@@ -48,6 +52,7 @@ class Batches:
         last_batch: str = "drop",
         least: int = 1,
         start: int = 0,
+        window: int = 0,
     ) -> None:
         self.samples = samples
         self.batch_size = min(batch_size, samples)
@@ -57,12 +62,12 @@ class Batches:
         self.per_epoch = full + (1 if rest and kept else 0)
         self.dropped = rest if rest and last_batch == "keep" and not kept else 0
         self.start = start
-        self._latest: tuple[int, NDArray[np.intp]] = (-1, np.empty(0, np.intp))  # epoch, order
+        self.shuffling = Shuffling(samples, order_seed, window)
 
     def __getitem__(self, t: int) -> NDArray[np.intp]:
         """Return the sample indices of update ``t`` (from 0), int array of shape (N,)."""
         epoch, b = self._place(t)
-        return self._order(epoch)[b * self.batch_size : (b + 1) * self.batch_size]
+        return self.shuffling.rows(epoch, *self._cut(b, 1))
 
     def of(self, updates: range) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return the batches of successive updates, one below another.
@@ -87,22 +92,39 @@ class Batches:
         while t < updates.stop:  # an epoch, or what is asked of it, is one slice
             epoch, b = self._place(t)
             count = min(updates.stop - t, self.per_epoch - b)
-            part = self._order(epoch)[b * self.batch_size : (b + count) * self.batch_size]
+            part = self.shuffling.rows(epoch, *self._cut(b, count))
             sizes += [self.batch_size] * (count - 1)
             sizes.append(len(part) - (count - 1) * self.batch_size)
             parts.append(part)
             t += count
         return np.concatenate(parts), np.cumsum([0, *sizes], dtype=np.int64)
 
+    def windows(self, updates: range) -> list[tuple[int, int]]:
+        """Return the windows of some updates, and the one after them: epoch and number of each.
+
+        Examples
+        --------
+        >>> batches = Batches(samples=1000, batch_size=10, order_seed=0, window=256)
+        >>> batches.windows(range(0, 3)), batches.windows(range(98, 101))
+        ([(0, 0), (0, 1)], [(0, 3), (1, 0), (1, 1)])
+        """
+        found: list[tuple[int, int]] = []
+        t = updates.start
+        while t < updates.stop:
+            epoch, b = self._place(t)
+            count = min(updates.stop - t, self.per_epoch - b)
+            numbers = self.shuffling.windows(epoch, *self._cut(b, count))
+            found += [(epoch, number) for number in numbers]
+            t += count
+        epoch, number = found[-1]
+        last = self.shuffling.windows(epoch, 0, self._cut(0, self.per_epoch)[1])[-1]
+        return [*found, (epoch, number + 1) if number < last else (epoch + 1, 0)]
+
+    def _cut(self, b: int, count: int) -> tuple[int, int]:
+        """Return where some batches of an epoch begin and end."""
+        return b * self.batch_size, min((b + count) * self.batch_size, self.samples)
+
     def _place(self, t: int) -> tuple[int, int]:
         """Return the epoch of an update, and the batch in it; epochs begun before ``start`` are over."""
         epoch, b = divmod(t - self.start, self.per_epoch)
         return epoch - (-self.start // self.per_epoch), b
-
-    def _order(self, epoch: int) -> NDArray[np.intp]:
-        known, order = self._latest
-        if epoch != known:
-            rng = np.random.default_rng(np.random.SeedSequence([self.order_seed, epoch]))
-            order = rng.permutation(self.samples)
-            self._latest = epoch, order
-        return order

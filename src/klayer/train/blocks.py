@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from klayer.train.augment import Augmentation, Mixed
 from klayer.train.batches import Batches
 from klayer.train.feed import Augment, Rows
+from klayer.train.windows import Windows
 
 __all__ = ["Block", "Blocks", "spans"]
 
@@ -105,6 +106,8 @@ class Blocks:
         Changes raw rows, after the augmentation has.
     augmentation : Augmentation, optional
         Its blocks are made by a thread of their own, one ahead; see :meth:`close`.
+    windows : Windows, optional
+        Of rows on disk, if they are shuffled window by window.
 
     Examples
     --------
@@ -125,10 +128,13 @@ class Blocks:
         overlaps: bool,
         augment: Augment | None = None,
         augmentation: Augmentation | None = None,
+        windows: Windows | None = None,
     ) -> None:
+        self.windows = windows
         self.rows, self.batches, self.overlaps = rows, batches, overlaps
         self.augment, self.augmentation = augment, augmentation
-        self._ahead = ThreadPoolExecutor(1, "klayer-feed") if augmentation else None
+        slow = augmentation is not None or rows.on_disk
+        self._ahead = ThreadPoolExecutor(1, "klayer-feed") if slow else None
         self._lock = Lock()
         self._blocks: dict[Span, Future[Block]] = {}
 
@@ -145,7 +151,7 @@ class Blocks:
         return int(rows * self.rows.stored.shape[1] * self.rows.dtype.itemsize)
 
     def ahead(self, span: Span) -> bool:
-        """Have the thread of augmentation gather a block, if there is one and it hasn't; say so."""
+        """Have the thread for blocks that take long gather one, if there is such a thread; say so."""
         if self._ahead is None:
             return False
         if span not in self._blocks:
@@ -153,7 +159,7 @@ class Blocks:
         return True
 
     def close(self) -> None:
-        """End the thread of augmentation."""
+        """End that thread."""
         if self._ahead:
             self._ahead.shutdown(wait=True, cancel_futures=True)
 
@@ -173,15 +179,16 @@ class Blocks:
 
     def _gather(self, span: Span) -> Block:
         chosen, ends = self.batches.of(range(*span))
+        source = self.rows if self.windows is None else self.windows.rows(range(*span))
         weights = None if self.rows.weights is None else self.rows.weights[chosen]
         labels, mixed = self.rows.labels[chosen], None
         if self.augment is None and self.augmentation is None:
-            x = self.rows.take(chosen)
+            x = source.take(chosen)
         else:
             x = np.empty((len(chosen), self.rows.stored.shape[1]), self.rows.dtype)
             partner, share = np.arange(len(chosen)), np.ones(len(chosen), self.rows.dtype)
             for i, rows in enumerate(slice(*cut) for cut in pairwise(ends.tolist())):
-                x[rows], found = self._changed(chosen[rows], span[0] + i)
+                x[rows], found = self._changed(source, chosen[rows], span[0] + i)
                 if found:
                     partner[rows] = rows.start + found.partner
                     share[rows] = found.share
@@ -196,7 +203,9 @@ class Blocks:
                 block.overlaps.append(x[first:last] @ x[:first].T)
         return block
 
-    def _changed(self, index: NDArray[np.intp], update: int) -> tuple[Array, Mixed | None]:
+    def _changed(
+        self, source: Rows, index: NDArray[np.intp], update: int
+    ) -> tuple[Array, Mixed | None]:
         """Return the rows of an update, changed and standardised, and how they were mixed."""
         augment, augmentation = self.augment, self.augmentation
         change = None
@@ -206,5 +215,5 @@ class Blocks:
                 rows = augmentation.raw(rows, update) if augmentation else rows
                 return augment(rows, update=update) if augment else rows
 
-        x = self.rows.take(index, change)
+        x = source.take(index, change)
         return augmentation.standardised(x, update) if augmentation else (x, None)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from klayer.data import Encoder
 from klayer.data.labels import check_labels, in_one_form
 from klayer.errors import KlayerError, unknown_name
 from klayer.model import Model
 from klayer.train.metrics import METRICS, main_metric, metrics_of
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "select_greedily"]
 
 Array = NDArray[Any]
 
@@ -98,6 +99,16 @@ class Ensemble:
         """Say how many networks count, out of how many, and for what."""
         return f"Ensemble of {len(self)} of {len(self.weights)} networks for {self.task}"
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each column of :meth:`predict` is: see :attr:`klayer.Model.output_names`."""
+        return self.models[0].output_names
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What makes features of a table's columns; None where rows are arrays."""
+        return self.models[0].encoder
+
     def predict(self, X: ArrayLike) -> Array:
         """Return the ensemble's answer to raw rows (N, D), shape (N, outputs).
 
@@ -156,9 +167,7 @@ class Ensemble:
     ) -> Ensemble:
         """Choose greedily, on validation data, networks whose mean answers best.
 
-        Starting with the best network, the one that makes the mean's score best is added, again and
-        again, the same one as often as it helps; weights are how often each was taken, of the best of
-        all means on the way. Source: Caruana et al. 2004, "Ensemble selection from libraries of models".
+        See :func:`select_greedily`.
 
         Parameters
         ----------
@@ -184,17 +193,11 @@ class Ensemble:
         models = all_of_them.models
         answers = np.concatenate([_answers(model, X, mirror) for model in models]).astype(float)
         labels, network = all_of_them._labels(labels, answers.shape[1]), models[0].network
-        counts, total = np.zeros(len(answers)), np.zeros(answers.shape[1:])
-        best, chosen = -np.inf, counts
-        for taken in range(1, size + 1):
-            means = (total + answers) / taken
-            values = sign * _score(name, _decided(means, task, network), labels)
-            values = np.where(np.isnan(values), -np.inf, values)
-            winner = int(values.argmax())
-            total, counts = total + answers[winner], counts.copy()
-            counts[winner] += 1
-            if values[winner] > best:
-                best, chosen = float(values[winner]), counts
+
+        def score(means: Array) -> Array:
+            return sign * _score(name, _decided(means, task, network), labels)
+
+        chosen, _ = select_greedily(answers, score, size)
         if not chosen.any():
             raise KlayerError(f"no network has a {name} on these rows: all have diverged.")
         return cls(models, chosen, mirror)
@@ -210,6 +213,49 @@ class Ensemble:
     def _networks(self) -> list[tuple[float, Model, int]]:
         lanes = [(model, lane) for model in self.models for lane in range(len(model))]
         return [(float(w), *one) for w, one in zip(self.weights, lanes, strict=True)]
+
+
+def select_greedily(
+    answers: Array, score: Callable[[Array], Array], size: int
+) -> tuple[Array, float]:
+    """Choose among some answers those whose mean is best, with repetitions.
+
+    Starting with the best one, the one that makes the mean's score best is added, again and again, the
+    same one as often as it helps. Source: Caruana et al. 2004, "Ensemble selection from libraries of
+    models".
+
+    Parameters
+    ----------
+    answers : array, shape (M, ...)
+    score : callable
+        Of means (M, ...) the scores (M,): the greater the better; NaN is none.
+    size : int, >= 1
+        How many are taken.
+
+    Returns
+    -------
+    counts : array, shape (M,)
+        How often each was taken for the best of all means on the way; all 0 if none had a score.
+    best : float
+        Its score.
+
+    Examples
+    --------
+    >>> answers = np.array([[0.0, 2.0], [3.0, 1.0], [9.0, 9.0]])
+    >>> select_greedily(answers, lambda means: -np.abs(means - [1.0, 1.6]).sum(axis=1), size=5)
+    (array([2., 1., 0.]), -0.0666...)
+    """
+    counts, total = np.zeros(len(answers)), np.zeros(answers.shape[1:])
+    best, chosen = -np.inf, counts
+    for taken in range(1, size + 1):
+        values = score((total + answers) / taken)
+        values = np.where(np.isnan(values), -np.inf, values)
+        winner = int(values.argmax())
+        total, counts = total + answers[winner], counts.copy()
+        counts[winner] += 1
+        if values[winner] > best:
+            best, chosen = float(values[winner]), counts
+    return chosen, best
 
 
 def _answers(model: Model, X: ArrayLike, mirror: tuple[int, int, int] | None) -> Array:

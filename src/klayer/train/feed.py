@@ -1,7 +1,8 @@
 """The one door for data: raw rows -> (augmentation) -> standardisation -> batch.
 
 Rows of 8-bit integers stay what they are in memory, a quarter of float32, and are standardised when a
-batch is gathered, where that is no slower; others are standardised once.
+batch is gathered, where that is no slower; others are standardised once. Rows on disk stay there, and
+are standardised on the way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from klayer.data import Dataset, Encoder, Standardiser
 from klayer.data.redraw import redrawn
+from klayer.data.stored_rows import Features, StoredRows
 from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
@@ -33,7 +35,7 @@ class SplitLike(Protocol):
     """A split: raw rows, their labels and, if they have any, their weights."""
 
     @property
-    def features(self) -> Array: ...
+    def features(self) -> Features: ...
 
     @property
     def labels(self) -> Array: ...
@@ -75,7 +77,7 @@ class Rows:
 
     Parameters
     ----------
-    stored : array, shape (N, D)
+    stored : array or StoredRows, shape (N, D)
         Raw, if ``standardiser`` is given; else standardised.
     labels : array, shape (N,) or (N, K)
         As losses take them: class indices, standardised targets, or 0 and 1 as numbers.
@@ -89,7 +91,7 @@ class Rows:
 
     def __init__(
         self,
-        stored: Array,
+        stored: Features,
         labels: Array,
         dtype: np.dtype[Any],
         standardiser: Standardiser | None = None,
@@ -103,13 +105,19 @@ class Rows:
         return len(self.labels)
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the rows are read when they are asked for."""
+        return isinstance(self.stored, StoredRows)
+
+    @property
     def X(self) -> Array:
         """All rows, standardised, shape (N, D)."""
         return self.take(slice(None))
 
     def take(self, index: Index, augment: Callable[[Array], Array] | None = None) -> Array:
         """Return some rows, standardised, shape (n, D); ``augment`` sees them raw."""
-        if isinstance(index, slice):
+        rows: Array
+        if isinstance(index, slice) or not isinstance(self.stored, np.ndarray):
             rows = self.stored[index]
         else:
             rows = np.take(self.stored, index, axis=0, mode="clip")
@@ -134,20 +142,21 @@ class Rows:
     def some(self, index: NDArray[np.intp]) -> Rows:
         """Return these rows alone, as a copy."""
         weights = None if self.weights is None else self.weights[index]
-        return self._with(stored=self.stored[index], labels=self.labels[index], weights=weights)
+        return self.having(stored=self.stored[index], labels=self.labels[index], weights=weights)
 
     def standardised(self) -> Rows:
-        """Return the same rows, standardised in advance."""
-        return self._with(stored=self.X, standardiser=None)
+        """Return the same rows, standardised in advance; those on disk as they are."""
+        return self if self.on_disk else self.having(stored=self.X, standardiser=None)
 
     def weighted(self, of_classes: Array | None) -> Rows:
         """Return the same rows, each with the weight of its class as well, (K,)."""
         if of_classes is None:
             return self
         weights = of_classes[self.labels].astype(self.dtype)
-        return self._with(weights=weights if self.weights is None else weights * self.weights)
+        return self.having(weights=weights if self.weights is None else weights * self.weights)
 
-    def _with(self, **changed: Any) -> Rows:
+    def having(self, **changed: Any) -> Rows:
+        """Return the same rows but for what is named."""
         rows = copy(self)
         rows.__dict__.update(changed)
         return rows
@@ -210,7 +219,7 @@ class Feed:
         """Whether only what is known of the data is there, not their rows."""
         return bool(getattr(self.dataset, "absent", False))
 
-    def _require_range(self, name: str, features: Array) -> None:
+    def _require_range(self, name: str, features: Features) -> None:
         """Refuse features too far from the training split's to be calculated with."""
         standardiser = self.dataset.standardiser
         place = standardiser.beyond(features, self.dtype)

@@ -33,7 +33,7 @@ from klayer.train.optimisers import OPTIMISERS
 from klayer.train.schedules import learning_rates
 from klayer.train.settings import Settings
 from klayer.train.state import TrainingState, copied
-from klayer.train.state_checks import require_fitting, require_measure
+from klayer.train.state_checks import require_calibration, require_fitting, require_measure
 from klayer.train.told import Faces
 
 __all__ = ["Member", "Population"]
@@ -115,13 +115,7 @@ class Population(Faces):
         if not members:
             raise KlayerError("a population needs at least one network, but got none.")
         self.settings = settings = members[0].settings
-        for p, member in enumerate(members):
-            if member.settings.shared != settings.shared:
-                raise KlayerError(
-                    "the networks of a population must share all settings but seed, "
-                    f"{', '.join(Settings.per_network())}, but network {p} has "
-                    f"{_difference(member.settings, settings)}."
-                )
+        _require_shared(members)
         feed = feed.redrawn(settings.split_seed, settings.train_samples)
         self.feed, self.members = feed, list(members)
         network = settings.network(feed.n_features, feed.n_classes, feed.dataset.task)
@@ -138,7 +132,7 @@ class Population(Faces):
         }
         self.network = replace(
             network,
-            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_hidden=bool(self.numbers["dropout"].any()) and settings.drops_hidden,
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
         self._dropout_keys = dropout_keys([member.seed for member in members])
@@ -150,6 +144,7 @@ class Population(Faces):
         self.course = replace(settings.course(self.updates_per_epoch), start=start)
         self.total_updates = self.course.total
         require_measure(self)
+        require_calibration(self)
         if state is None:
             require_memory(self.network, len(members), self.batches.batch_size, self.dtype.itemsize)
         self.state = state or self._start()
@@ -173,18 +168,22 @@ class Population(Faces):
             params,
             running,
             OPTIMISERS[self.settings.optimiser].init(params),
-            **self._strategy(params["W1"]),
+            **self.strategy(params["W1"]),
         )
 
     def _watch(self) -> None:
         """Begin what early stopping remembers, at the start of a course."""
         state = self.state
-        if self.settings.early_stopping != "none" and not state.marks:
+        if self.settings.early_stopping != "none" and "best" not in state.marks:
             state.copies["best"] = copied(state.params, state.running)
-            state.marks = {name: np.full(len(self), first) for name, first in MARKS.items()}
+            state.marks |= {name: np.full(len(self), first) for name, first in MARKS.items()}
 
-    def _strategy(self, W1: Array) -> dict[str, Any]:
-        """Choose who carries out the updates, and how many of the first layer's at once."""
+    def strategy(self, W1: Array) -> dict[str, Any]:
+        """Choose who carries out the updates, and how many of the first layer's at once.
+
+        Only the shape (P, D, H) of ``W1`` counts: of a population that is trained in parts it can be
+        asked for without making it.
+        """
         settings, optimiser = self.settings, self.settings.optimiser
         at_once, backend = self._at_once(W1), settings.backend
         chosen = settings.updates_at_once != "auto" and at_once > 1
@@ -213,6 +212,11 @@ class Population(Faces):
             )
             if needed
         )
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether a temperature of each network is still to be found, at the end."""
+        return self.settings.calibration != "none" and self.state.temperatures is None
 
     @property
     def average_from(self) -> int:
@@ -275,6 +279,30 @@ class Population(Faces):
         members = [self.members[p] for p in chosen]
         return Population(self.feed, members, self.state.take(chosen), self.chunk)
 
+    def going_on(self) -> Population:
+        """Return the population at the start of another course: see :meth:`TrainingState.going_on`."""
+        return Population(self.feed, self.members, self.state.going_on(), self.chunk)
+
+    @classmethod
+    def join(cls, populations: Sequence[Population]) -> Population:
+        """Return one population of the networks of several, in their order: the inverse of :meth:`take`.
+
+        Raises
+        ------
+        KlayerError
+            If they don't share their feed, and all else that the networks of a population share.
+        """
+        feeds = {id(one.feed.original): one.feed.original for one in populations}
+        if len(feeds) != 1:
+            raise KlayerError(
+                "populations can be joined that share one feed, but got "
+                f"{len(feeds) or 'no'} feeds: make one Feed, and each population with it."
+            )
+        members = [member for one in populations for member in one.members]
+        _require_shared(members)
+        state = TrainingState.join([one.state for one in populations])
+        return cls(next(iter(feeds.values())), members, state)
+
     def model(self, lanes: Lanes | None = None) -> Model:
         """Return the networks ``lanes`` (by default all) as they are now, ready to label raw rows."""
         return self._model(*self.state.weights(), lanes)
@@ -292,6 +320,8 @@ class Population(Faces):
             dataset.targets,
             dataset.encoder,
         )
+        if self.state.temperatures is not None:
+            model = model.at_temperatures(self.state.temperatures)
         return model.take(range(len(self)) if lanes is None else lanes)
 
     @property
@@ -396,6 +426,17 @@ class Population(Faces):
             some = self.alive if lanes is None else lanes
             engine.map(run, slices(some, min(self.chunk, max(1, share))))
         return values
+
+
+def _require_shared(members: Sequence[Member]) -> None:
+    settings = members[0].settings
+    for p, member in enumerate(members):
+        if member.settings.shared != settings.shared:
+            raise KlayerError(
+                "the networks of a population must share all settings but seed, "
+                f"{', '.join(Settings.per_network())}, but network {p} has "
+                f"{_difference(member.settings, settings)}."
+            )
 
 
 def _difference(one: Settings, other: Settings) -> str:

@@ -83,3 +83,9 @@ class Refinement:
         at_least=1,
         only_with=("early_stopping", MEASURES),
     )
+    calibration: str = setting(
+        "none",
+        "Whether trained networks get a temperature, by which the validation split finds their "
+        "probabilities honest: {choices}.",
+        choices=("none", "temperature"),
+    )

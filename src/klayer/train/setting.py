@@ -19,6 +19,9 @@ __all__ = ["Setting", "rows_of", "setting"]
 
 T = TypeVar("T")
 
+# Networks train in float32, unless told otherwise, and their numbers are of their kind.
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -270,6 +273,8 @@ class Setting:
             number = math.inf
         if open_ended and number in (math.inf, -math.inf):
             raise self._refusal(value, f"must be a finite number{limits}")
+        if open_ended and not whole and abs(number) > LARGEST:
+            raise self._refusal(value, f"must fit into a float32, {LARGEST:.1e} at the most")
         if not self._holds(number):
             made = f"must be{limits}" if open_ended else f"`{self._limits}` must hold"
             raise self._refusal(value, self.rule or made)

@@ -21,6 +21,7 @@ from klayer.train.optimisation import Optimisation
 from klayer.train.other_names import unknown_setting
 from klayer.train.refinement import Refinement
 from klayer.train.setting import Setting, rows_of, setting
+from klayer.train.shuffling import read_shuffle, window_of
 
 __all__ = [
     "ALIASES",
@@ -86,6 +87,13 @@ class Settings(Refinement, Optimisation, Architecture):
         bound=2**63 - 1,
         rule="must be a whole number >= 0",
     )
+    shuffle: str = setting(
+        "full",
+        "How each epoch shuffles the training rows: full; or block:ROWS, for rows on disk, so many at "
+        "a time, from 128 places of the data.",
+        read=read_shuffle,
+        values="full or block:ROWS",
+    )
     split_seed: int = setting(
         0,
         "Seed by which the rows of training and validation are drawn anew; 0 leaves them as the data "
@@ -126,6 +134,7 @@ class Settings(Refinement, Optimisation, Architecture):
             object.__setattr__(self, name, row.check(getattr(self, name)))
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
+        self.check_layers()
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
         if self.batch_size == 1 and self.batch_norm != "none":
             raise KlayerError(
@@ -151,9 +160,12 @@ class Settings(Refinement, Optimisation, Architecture):
                 f"batch normalisation needs at least two training rows, but there is {rows}: give "
                 "more, or set batch_norm = 'none'."
             )
-        return Batches(rows, self.batch_size, self.order_seed, self.last_batch, least, start)
+        window = window_of(self.shuffle)
+        return Batches(
+            rows, self.batch_size, self.order_seed, self.last_batch, least, start, window
+        )
 
-    @property
+    @functools.cached_property
     def shared(self) -> Settings:
         """The settings that a whole population shares: the others are set to one value.
 

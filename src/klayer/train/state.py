@@ -70,7 +70,8 @@ class TrainingState:
         ``cycle 1`` and so on, as the settings ask for them.
     marks : dict of array, shape (P,), float64
         Numbers that early stopping remembers: ``best`` (the greater the better), ``best_update``,
-        ``waited``, ``stopped`` (the update; -1 if it hasn't stopped).
+        ``waited``, ``stopped`` (the update; -1 if it hasn't stopped); and the ``temperature`` of
+        calibrated networks.
     at_once : int, >= 1
         The first layer's strategy: how many of its updates are carried out at once. It belongs to the
         bits of what follows, as the settings do.
@@ -119,9 +120,14 @@ class TrainingState:
         return params, running
 
     @property
-    def _standing(self) -> tuple[Any, ...]:
-        """What all networks of a population have in common."""
-        return self.start, self.update, self.recorded, self.at_once, self.backend
+    def temperatures(self) -> Array | None:
+        """By which each network's outputs are to be divided, shape (P,), where that was found."""
+        return self.marks.get("temperature")
+
+    @property
+    def standing(self) -> tuple[Any, ...]:
+        """What all networks of a population have in common: states can be joined that agree in it."""
+        return self.start, self.update, tuple(self.recorded), self.at_once, self.backend
 
     def take(self, lanes: Lanes) -> TrainingState:
         """Return a copy that holds only the networks ``lanes``, in that order."""
@@ -158,7 +164,7 @@ class TrainingState:
             raise KlayerError("at least one state is needed, but got none to join.")
         first = states[0]
         for state in states:
-            if state._standing != first._standing:
+            if state.standing != first.standing:
                 raise KlayerError(
                     "states are joined at one update, with the same recorded points, updates at once "
                     f"and backend, but got update {state.update} ({state.backend}) beside "

@@ -12,7 +12,7 @@ from klayer.train.state import TrainingState
 if TYPE_CHECKING:
     from klayer.train.population import Population
 
-__all__ = ["require_fitting", "require_measure"]
+__all__ = ["require_calibration", "require_fitting", "require_measure"]
 
 
 def require_measure(population: Population) -> None:
@@ -27,6 +27,22 @@ def require_measure(population: Population) -> None:
         raise KlayerError(
             f"`early_stopping={name!r}` is no measure of a {population.network.task}: choose one of "
             f"{', '.join(known)}."
+        )
+
+
+def require_calibration(population: Population) -> None:
+    """Refuse calibration where there are no probabilities, or no rows to do it by."""
+    if population.settings.calibration == "none":
+        return
+    if population.network.task == "regression":
+        raise KlayerError(
+            "`calibration` is for probabilities of classes and labels, but this is a regression: set "
+            "calibration='none'."
+        )
+    if "validation" not in population.feed.splits:
+        raise KlayerError(
+            "`calibration` needs a validation split, but the data have none: add one, or set "
+            "calibration='none'."
         )
 
 

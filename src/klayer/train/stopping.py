@@ -52,7 +52,7 @@ def note_point(population: Population, values: Mapping[str, Array]) -> None:
 def carry_best(population: Population, values: Mapping[str, Array]) -> None:
     """Give the curves of networks that have stopped the values of the weights that they ended with."""
     state = population.state
-    if not state.marks:
+    if "stopped" not in state.marks:
         return
     for p in np.flatnonzero(state.marks["stopped"] >= 0):
         best = state.recorded.index(int(state.marks["best_update"][p]))

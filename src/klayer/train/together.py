@@ -30,10 +30,15 @@ class _GiveUp(Exception):
     """Another population has failed, or the user has had enough."""
 
 
+def _to_the_end(population: Population, engine: Engine, report: Callable[[float], None]) -> None:
+    Trainer(population, engine).train(on_progress=report)
+
+
 def train_together(
     populations: Sequence[Population],
     engine: Engine | None = None,
     on_progress: Callable[[float], None] | None = None,
+    train: Callable[[Population, Engine, Callable[[float], None]], None] = _to_the_end,
 ) -> None:
     """Train several populations at the same time; each has the bits that it has alone.
 
@@ -48,6 +53,9 @@ def train_together(
         By default one with all cores.
     on_progress : callable, optional
         Called some times a second with the share of all updates that is done, 0 to 1.
+    train : callable ``(population, engine, report)``, optional
+        How each is trained; by default to its end. ``report`` is to be called with the update reached,
+        some times a second. One population alone is trained in the calling thread.
 
     Raises
     ------
@@ -71,27 +79,37 @@ def train_together(
     stop, engine = threading.Event(), engine or Engine()
     done = {id(one): float(one.state.update) for one in populations}
 
-    def train(population: Population) -> None:
+    order = sorted(populations, key=_work, reverse=True)
+    total = sum(_work(one) for one in order) or 1.0
+
+    def tell() -> None:
+        if on_progress:
+            shares = (_work(one) * done[id(one)] / one.total_updates for one in order)
+            on_progress(sum(shares) / total)
+
+    def drive(population: Population) -> None:
         def report(update: float) -> None:
             done[id(population)] = update
             if stop.is_set():
                 raise _GiveUp
+            if len(order) == 1:
+                tell()
 
         if not stop.is_set():
-            Trainer(population, engine).train(on_progress=report)
+            train(population, engine, report)
             done[id(population)] = population.total_updates
 
-    order = sorted(populations, key=_work, reverse=True)
-    total = sum(_work(one) for one in order) or 1.0
+    if len(order) == 1:
+        with engine:
+            drive(order[0])
+        return
     with engine, ThreadPoolExecutor(min(len(order), engine.workers) or 1) as drivers:
-        futures = [drivers.submit(train, one) for one in order]
+        futures = [drivers.submit(drive, one) for one in order]
         pending = set(futures)
         try:
             while pending and not any(f.done() and f.exception() for f in futures):
                 pending = wait(pending, timeout=0.25, return_when=FIRST_EXCEPTION).not_done
-                if on_progress:
-                    shares = (_work(one) * done[id(one)] / one.total_updates for one in order)
-                    on_progress(sum(shares) / total)
+                tell()
         finally:
             stop.set()
             wait(futures)

@@ -23,6 +23,7 @@ from klayer.nn.backends import require
 from klayer.nn.lanes import slices
 from klayer.train.averaging import statistics
 from klayer.train.blocks import Block, Blocks, Span, spans
+from klayer.train.calibrating import calibrate
 from klayer.train.chunk import Chunk
 from klayer.train.compiled_chunk import compiled_chunks
 from klayer.train.costs import standardise_on_the_way, useful_workers
@@ -31,6 +32,7 @@ from klayer.train.evaluate import SPLITS_OF_CURVES
 from klayer.train.population import Population
 from klayer.train.state import Failure, TrainingState, copied
 from klayer.train.stopping import carry_best, note_point, restore_best
+from klayer.train.windows import Windows
 
 __all__ = ["Trainer"]
 
@@ -101,6 +103,8 @@ class Trainer:
         down. It is False only after a second error or Ctrl-C in the middle of an update, or one while a
         point is noted: after the first one all networks are brought to the same update before it is
         raised.
+    pause_seconds : float
+        How far apart pauses are.
 
     Examples
     --------
@@ -116,8 +120,9 @@ class Trainer:
     def __init__(self, population: Population, engine: Engine | None = None) -> None:
         require_kind(population, Population, "population", "a Population")
         self.population, self.engine = population, engine or Engine()
-        self.consistent = True
+        self.consistent, self.pause_seconds = True, STRETCH_SECONDS
         self._rate: float | None = None  # updates of all networks per second, where that is known
+        self._windows: Windows | None = None
 
     def train(
         self,
@@ -155,6 +160,8 @@ class Trainer:
                     self.record()
                     if on_record:
                         on_record(state)
+            if population.calibrates and state.update == population.total_updates:
+                calibrate(population, self.engine)
 
     def advance(
         self,
@@ -184,7 +191,7 @@ class Trainer:
         while True:
             stretch = goal
             if on_pause and self._rate:
-                ahead = state.update + max(1.0, self._rate * STRETCH_SECONDS)
+                ahead = state.update + max(1.0, self._rate * self.pause_seconds)
                 stretch = min(goal, population.on_grid(ahead))
             self._advance(stretch, on_progress, pausing=on_pause is not None)
             if state.update >= goal:
@@ -250,7 +257,7 @@ class Trainer:
 
         started, first = time.monotonic(), state.update
         # Groups that wait for a worker have to be brought to the same update.
-        patience = STRETCH_SECONDS * 3 if self._rate else STRETCH_SECONDS
+        patience = self.pause_seconds * 3 if self._rate else self.pause_seconds
         patience /= 1 if self._rate else max(1.0, len(groups) / engine.workers)
 
         def report() -> None:
@@ -284,7 +291,7 @@ class Trainer:
                 raise RuntimeError(f"the engine stopped at update {min(done)} of {goal}.")
         state.update, self.consistent = goal, True
         seconds = time.monotonic() - started
-        if seconds > STRETCH_SECONDS / 4:
+        if seconds > self.pause_seconds / 4:
             self._rate = (goal - first) / seconds
 
     def _group(
@@ -327,7 +334,9 @@ class Trainer:
         raw = change.changes_raw_rows
         rows = feed.raw("train") if raw else feed["train"] if on_the_way else feed.ready("train")
         rows, overlaps = population.weighted(rows), population.state.at_once > 1
-        return Blocks(rows, batches, overlaps, feed.augment, change if change else None)
+        if self._windows is None and rows.on_disk and batches.shuffling.window:
+            self._windows = Windows(rows, batches)
+        return Blocks(rows, batches, overlaps, feed.augment, change or None, self._windows)
 
     def _block_size(self) -> int:
         """Updates a block: those carried out at once, or as many as is best for the backend."""

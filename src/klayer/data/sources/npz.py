@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from klayer.data.array_files import read_npz
 from klayer.data.class_labels import class_indices
 from klayer.data.dataset import Dataset, Split, check_rows
 from klayer.data.from_arrays import add_target, table_of
-from klayer.data.image_rows import ImageShape, image_rows
+from klayer.data.image_rows import image_rows
 from klayer.data.options import DataOptions
 from klayer.data.source import Source, always
-from klayer.data.sources.npz_keys import find_tables
+from klayer.data.sources.npz_keys import find_tables, read_class_names, read_image_shape
 from klayer.data.splitting import split_rows, with_validation
 from klayer.data.tables.build import dataset_of
-from klayer.errors import KlayerError
 
 __all__ = ["SOURCE", "load"]
 
@@ -60,7 +55,7 @@ def load(path: str | Path, *, seed: int = 0, task: str | None = None) -> Dataset
         notes.append(f"not used: {', '.join(keys.ignored)}")
     rows, image_shape = image_rows(
         {f"{path}, {x}": content[x] for x, _ in keys.tables.values()},
-        _image_shape(path, keys.image_shape, content),
+        read_image_shape(path, keys.image_shape, content),
     )
     if task not in (None, "classification"):
         if keys.class_names:
@@ -80,7 +75,7 @@ def load(path: str | Path, *, seed: int = 0, task: str | None = None) -> Dataset
         )
     classes = class_indices(
         {f"{path}, {y}": content[y] for _, y in keys.tables.values()},
-        _class_names(path, keys.class_names, content),
+        read_class_names(path, keys.class_names, content),
     )
     notes += filter(None, [classes.note])
     tables = {}
@@ -98,46 +93,6 @@ def load(path: str | Path, *, seed: int = 0, task: str | None = None) -> Dataset
     return Dataset(
         path.stem, tables, classes.names, image_shape, source=path.name, notes=tuple(notes)
     )
-
-
-def _image_shape(
-    path: Path, key: str | None, content: dict[str, NDArray[Any]]
-) -> ImageShape | None:
-    if key is None:
-        return None
-    shape = content[key]
-    if shape.shape != (3,) or shape.dtype.kind not in "iu" or shape.min() < 1:
-        raise KlayerError(
-            f"{path}, {key}: must be three whole numbers (channels, height, width), "
-            f"but got {shape.tolist()!r:.80}."
-        )
-    first, second, third = map(int, shape)
-    if first > 4 >= third:  # nobody has images of 32 channels that are 3 wide
-        own = any(array.shape[1:] == (first, second, third) for array in content.values())
-        if not own:
-            raise KlayerError(
-                f"{path}, {key}: must be (channels, height, width), but got {shape.tolist()}: write "
-                f"{[third, first, second]}, and order the rows of features so."
-            )
-        return third, first, second
-    return first, second, third
-
-
-def _class_names(path: Path, key: str | None, content: dict[str, NDArray[Any]]) -> list[str] | None:
-    if key is None:
-        return None
-    given = content[key]
-    if given.dtype.kind == "S":
-        try:
-            given = np.char.decode(given, "utf-8")
-        except UnicodeDecodeError as error:
-            raise KlayerError(f"{path}, {key}: texts must be UTF-8 ({error}).") from None
-    if given.ndim != 1 or given.dtype.kind != "U":
-        raise KlayerError(
-            f"{path}, {key}: must be a list of texts, but got shape {given.shape}, "
-            f"dtype {given.dtype}."
-        )
-    return [str(name) for name in given]
 
 
 SOURCE = Source(

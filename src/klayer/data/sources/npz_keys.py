@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data.dataset import SPLITS
+from klayer.data.image_rows import ImageShape
 from klayer.errors import KlayerError
 
-__all__ = ["LAYOUT", "Keys", "find_features", "find_tables", "split_of"]
+__all__ = [
+    "LAYOUT",
+    "Keys",
+    "find_features",
+    "find_tables",
+    "placed",
+    "read_class_names",
+    "read_image_shape",
+    "split_of",
+]
 
 LAYOUT = (
     "`X` and `y`, or `X_train` and `y_train` and, as far as there are any, `X_validation`, "
@@ -73,14 +85,30 @@ def split_of(word: str) -> str | None:
     return _SPLITS.get(word.lower())
 
 
-def find_tables(where: str, content: dict[str, NDArray[Any]]) -> Keys:
+def placed(key: str) -> tuple[str, str] | None:
+    """Return what a key names, ``"X"`` or ``"y"``, and of which split; None if it names neither.
+
+    Examples
+    --------
+    >>> placed("Train-Images"), placed("y"), placed("cats")
+    (('X', 'train'), ('y', ''), None)
+    """
+    return _place(_plain(key))
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
+
+
+def find_tables(where: str, content: Mapping[str, Any]) -> Keys:
     """Find features and labels among the arrays of a file.
 
     Parameters
     ----------
     where : str
         How to name the file in a message.
-    content : dict of str to array
+    content : mapping of str to array
+        Or to anything, if no key is like ``arr_0``.
 
     Raises
     ------
@@ -99,7 +127,7 @@ def find_tables(where: str, content: dict[str, NDArray[Any]]) -> Keys:
     ignored = []
     unnamed = _unnamed(content)
     for key in content:
-        plain = re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_")
+        plain = _plain(key)
         if plain in _NAMES or plain in _SHAPES:
             kind = "class_names" if plain in _NAMES else "image_shape"
             if kind in names:
@@ -159,8 +187,7 @@ def find_features(where: str, content: dict[str, NDArray[Any]]) -> str:
     'images'
     """
     unnamed = _unnamed(content) or {key: ("X", "") for key in content if key == "arr_0"}
-    plain = {key: re.sub(r"[^a-z0-9]+", "_", key.lower()).strip("_") for key in content}
-    found = [key for key in content if (unnamed.get(key) or _place(plain[key])) == ("X", "")]
+    found = [key for key in content if (unnamed.get(key) or placed(key)) == ("X", "")]
     if len(found) != 1:
         either = f"both {found[0]!r} and {found[1]!r}" if found else _listed(content) or "nothing"
         raise KlayerError(f"{where}: must hold the rows as `X`, but holds {either}.")
@@ -196,7 +223,7 @@ def _place(plain: str) -> tuple[str, str] | None:
     return (kinds[0], *(splits or [""])) if len(kinds) == 1 else None  # type: ignore[return-value]
 
 
-def _unnamed(content: dict[str, NDArray[Any]]) -> dict[str, tuple[str, str]]:
+def _unnamed(content: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """``arr_0``, ``arr_1``, ...: features have more axes than labels; the order is the splits'."""
     keys = [key for key in content if _UNNAMED.fullmatch(key)]
     if len(keys) != len(content) or len(keys) not in (2, 4, 6):
@@ -209,3 +236,47 @@ def _unnamed(content: dict[str, NDArray[Any]]) -> dict[str, tuple[str, str]]:
     parts = {1: ("",), 2: ("train", "test"), 3: SPLITS}[len(wide)]
     pairs = list(zip(parts, wide, narrow, strict=True))
     return {x: ("X", part) for part, x, _ in pairs} | {y: ("y", part) for part, _, y in pairs}
+
+
+def read_image_shape(
+    path: Path, key: str | None, content: dict[str, NDArray[Any]]
+) -> ImageShape | None:
+    """Read what is said about the images' shape, (channels, height, width)."""
+    if key is None:
+        return None
+    shape = content[key]
+    if shape.shape != (3,) or shape.dtype.kind not in "iu" or shape.min() < 1:
+        raise KlayerError(
+            f"{path}, {key}: must be three whole numbers (channels, height, width), "
+            f"but got {shape.tolist()!r:.80}."
+        )
+    first, second, third = map(int, shape)
+    if first > 4 >= third:  # nobody has images of 32 channels that are 3 wide
+        own = any(array.shape[1:] == (first, second, third) for array in content.values())
+        if not own:
+            raise KlayerError(
+                f"{path}, {key}: must be (channels, height, width), but got {shape.tolist()}: write "
+                f"{[third, first, second]}, and order the rows of features so."
+            )
+        return third, first, second
+    return first, second, third
+
+
+def read_class_names(
+    path: Path, key: str | None, content: dict[str, NDArray[Any]]
+) -> list[str] | None:
+    """Read the names of the classes."""
+    if key is None:
+        return None
+    given = content[key]
+    if given.dtype.kind == "S":
+        try:
+            given = np.char.decode(given, "utf-8")
+        except UnicodeDecodeError as error:
+            raise KlayerError(f"{path}, {key}: texts must be UTF-8 ({error}).") from None
+    if given.ndim != 1 or given.dtype.kind != "U":
+        raise KlayerError(
+            f"{path}, {key}: must be a list of texts, but got shape {given.shape}, "
+            f"dtype {given.dtype}."
+        )
+    return [str(name) for name in given]

@@ -13,7 +13,7 @@ from klayer.data.tables.splits import SPELLINGS
 from klayer.data.tables.table import DataTable
 from klayer.errors import KlayerError
 
-__all__ = ["SOURCE", "files_of", "load"]
+__all__ = ["SOURCE", "files_of", "is_folder_of_tables", "load"]
 
 
 def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None) -> Dataset:
@@ -100,8 +100,11 @@ def _folder(folder: Path) -> dict[str, Path]:
 
 
 def _recognises(path: Path) -> bool:
-    if not path.is_dir():
-        return is_table(path)
+    return is_folder_of_tables(path) if path.is_dir() else is_table(path)
+
+
+def is_folder_of_tables(path: Path) -> bool:
+    """Say whether a folder holds a table to train on, and maybe others for the other splits."""
     try:
         return "train" in _folder(path)
     except (OSError, KlayerError):
@@ -116,6 +119,16 @@ def _columns(request: Request) -> list[ColumnOverview]:
 
 
 def _load(request: Request) -> Dataset:
+    from klayer.data.sources.mapped import is_large_parquet, load_parquet
+
+    said = request.said
+    if is_large_parquet(request.path, said.keep):
+        return load_parquet(request.path, seed=request.seed, options=said)
+    if said.keep == "disk":
+        raise KlayerError(
+            f"{request.path}: of tables only Parquet can stay on disk (keep=disk): convert it, or leave "
+            "`keep` out."
+        )
     return load(request.path, seed=request.seed, options=request.said)
 
 
@@ -129,6 +142,6 @@ SOURCE = Source(
     columns=_columns,
     takes=(
         *("target", "task", "drop", "category", "max_levels", "missing", "split", "group_by"),
-        *("time", "weights", "validation_data", "test_data", "heading"),
+        *("time", "weights", "validation_data", "test_data", "heading", "keep"),
     ),
 )

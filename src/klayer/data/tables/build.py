@@ -19,7 +19,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
 from klayer.errors import KlayerError
 
-__all__ = ["TARGETS", "dataset_of"]
+__all__ = ["TARGETS", "dataset_of", "find_target"]
 
 # What a target is called where nobody says which column it is.
 TARGETS = ("target", "label", "class", "y")
@@ -63,7 +63,7 @@ def dataset_of(
     if not len(table):
         raise KlayerError(f"{table.where}: must hold rows, but holds none.")
     notes = list(table.notes)
-    target = _target(table, options, notes)
+    target = find_target(table, options, notes)
     roles = {
         option: table.find(column, f"`{option}`")
         for option in ("split", "group_by", "time", "weights")
@@ -211,7 +211,8 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
     return joined, parts
 
 
-def _target(table: DataTable, options: DataOptions, notes: list[str]) -> list[str]:
+def find_target(table: DataTable, options: DataOptions, notes: list[str]) -> list[str]:
+    """Return the columns to predict: those that were named, or the one whose name says so."""
     if options.target:
         found = [table.find(column, "`target`") for column in options.target]
         if len(set(found)) < len(found):

@@ -8,7 +8,10 @@ from klayer.report.sections import (
     comparisons,
     gradient_check,
     how_made,
+    importance,
+    ladder,
     published,
+    reliability,
     search,
     variance,
 )
@@ -18,6 +21,7 @@ __all__ = ["SECTIONS"]
 
 SECTIONS = (
     Section("gradcheck", "Gradient check", gradient_check.build),
+    Section("steps", "What each step brings", ladder.build),
     Section("conclusion", "Conclusion", comparisons.build_conclusion),
     Section("all-arms", "All arms", arms.build_table),
     Section("variance", "Where the spread comes from", variance.build),
@@ -26,6 +30,8 @@ SECTIONS = (
     Section("others", "Others", arms.build_others),
     Section("fidelity", "Published and measured", published.build, appendix=True),
     Section("best", "The best network", best_network.build, appendix=True),
+    Section("sure", "How sure it is", reliability.build, appendix=True),
+    Section("columns", "What each column counts for", importance.build, appendix=True),
     Section("comparisons", "All comparisons", comparisons.build_tables, appendix=True),
     Section("gradients", "Gradient check", gradient_check.build_appendix, appendix=True),
     Section("made", "How it was made", how_made.build, appendix=True),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from klayer.report.conclusion import effect
 from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.layout import MOST_COLOURS, Arrangement, Group
-from klayer.report.prose import effect
 from klayer.report.run_view import ArmView
 from klayer.report.sections.section import Block, Material, Part, block
 from klayer.report.table import Table, result_table

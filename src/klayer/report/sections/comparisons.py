@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from klayer.report.comparisons import ArmComparison, Effect
-from klayer.report.prose import conclusion
+from klayer.report.conclusion import conclusion
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import (
@@ -15,8 +15,8 @@ from klayer.report.table import (
     Table,
     comparison_cells,
 )
+from klayer.study.comparison import Comparison
 from klayer.study.factors import Factor
-from klayer.study.statistics import Comparison
 
 __all__ = ["build_conclusion", "build_tables"]
 
@@ -106,6 +106,8 @@ def _caption(view: RunView, members: Sequence[ArmComparison]) -> str:
     factor, primary = members[0].family[0], members[0].primary
     one = members[0].factor
     text = f"{_capital(one.title)} against {one.label(one.reference)}"
+    if view.ladder:
+        text = "Each step against the one before it"
     init = view.factor("init")
     if factor != "init" and init:
         text += f", {init.label(init.reference) if primary else 'other'} initialisation"

@@ -10,6 +10,7 @@ from klayer.report.run_view import SPLITS, RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import Table
 from klayer.report.vega import Figure, Key, Panel, Spec, channel, mark, series_colour, zoom
+from klayer.study.comparison import Comparison, compare, holm
 from klayer.study.search.tables import (
     finalist_table,
     measure_in,
@@ -17,7 +18,7 @@ from klayer.study.search.tables import (
     stage_table,
     trial_table,
 )
-from klayer.study.statistics import Comparison, compare, estimate, holm, percent
+from klayer.study.statistics import estimate, percent
 from klayer.train.settings import setting_title
 
 __all__ = ["build", "headline", "picture"]

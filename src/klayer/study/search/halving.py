@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack, pack
-from klayer.study.execute import Executor
+from klayer.study.execute import Executor, Order, Outcome
 from klayer.study.record import Key
 from klayer.study.run_dir import Run
 from klayer.study.training import (
     Reporter,
     Silent,
     part_of,
+    splits_of,
     store,
-    train_pack,
     updates,
     updates_per_epoch,
 )
@@ -55,18 +57,19 @@ def survivors(values: dict[str, float], keep: float) -> list[str]:
 
 @dataclass(frozen=True)
 class _Rung:
-    """A population at the end of a cycle."""
+    """A population at the end of a cycle: those networks of it that came there."""
 
     pack: Pack
     state: TrainingState
+    scores: Mapping[str, NDArray[Any]]
 
     def take(self, jobs: Sequence[Job]) -> TrainingState:
         """Return the state of some of its networks alone: the others cost no more time."""
         lanes = {job.key: lane for lane, job in enumerate(self.pack.jobs)}
         return self.state.take([lanes[job.key] for job in jobs])
 
-    def holds(self, job: Job) -> bool:
-        return any(one.key == job.key for one in self.pack.jobs)
+    def holds(self, jobs: Sequence[Job]) -> bool:
+        return {job.key for job in jobs} <= {job.key for job in self.pack.jobs}
 
 
 def train_halving(
@@ -102,19 +105,26 @@ def train_halving(
     alive, before = list(jobs), list[_Rung]()
     seconds = {job.key: 0.0 for job in jobs}
     cycles = jobs[0].member.settings.cycles
+    validation = ["validation"]
     for cycle in range(1, math.ceil(cycles)):
         packs = pack(alive, f"{prefix}cycle-{cycle}-")
         _announce(reporter, dataset, packs, cycle)
-        now = []
-        for one in packs:
-            state = _state(run, one, before, reporter)
-            state, spent = train_pack(
-                run, executor, one, state, reporter, _end(dataset, one, cycle)
-            )
-            _spend(seconds, one, spent)
-            run.checkpoints.save(one.name, state)
-            now.append(_Rung(one, state))
-        kept = survivors(_values(executor, now), keep)
+        ends = [_end(dataset, one, cycle) for one in packs]
+        orders = [
+            _order(one, dataset, end, validation, before, until=end)
+            for one, end in zip(packs, ends, strict=True)
+        ]
+        now, lost = list[_Rung](), set[str]()
+        for outcome in executor.carry_out(run, orders, reporter):
+            _spend(seconds, outcome)
+            if outcome.state is not None:
+                run.checkpoints.save(outcome.pack.name, outcome.state)
+                now.append(_Rung(outcome.pack, outcome.state, outcome.scores["validation"]))
+            for one in outcome.lost:
+                run.note_lost([job.key for job in one.jobs], one.reason)
+                lost |= {job.arm for job in one.jobs}
+        values = {arm: value for arm, value in _values(executor, now).items() if arm not in lost}
+        kept = survivors(values, keep)
         for rung in now:
             _drop(run, executor, rung, kept, seconds, reporter)
         alive, before = [job for job in alive if job.arm in kept], now
@@ -122,12 +132,29 @@ def train_halving(
             break
     packs = pack(alive, prefix)
     _announce(reporter, dataset, packs, cycles)
-    for one in packs:
-        start = _state(run, one, before, reporter)
-        state, spent = train_pack(run, executor, one, start, reporter)
-        _spend(seconds, one, spent)
-        times = [seconds[job.key] for job in one.jobs]
-        reporter.finish(one, store(run, executor, one, state, times, test=False))
+    splits = splits_of(dataset, test=False)
+    orders = [_order(one, dataset, updates(dataset, one.settings), splits, before) for one in packs]
+    for outcome in executor.carry_out(run, orders, reporter):
+        _spend(seconds, outcome)
+        times = [seconds[job.key] for job in outcome.pack.jobs]
+        reporter.finish(outcome.pack, store(run, dataset, replace(outcome, seconds=times)))
+
+
+def _order(
+    one: Pack,
+    dataset: Dataset,
+    end: int,
+    splits: Sequence[str],
+    before: Sequence[_Rung],
+    until: int | None = None,
+) -> Order:
+    """Order a population, to go on from where the last cycle left it if there is no checkpoint."""
+
+    def begin() -> TrainingState | None:
+        return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs)), None)
+
+    members = tuple(job.member for job in one.jobs)
+    return Order(one, part_of(one, dataset, until, splits), end, members, begin)
 
 
 def _announce(reporter: Reporter, dataset: Dataset, packs: Sequence[Pack], cycle: float) -> None:
@@ -146,28 +173,16 @@ def _end(dataset: Dataset, one: Pack, cycle: int) -> int:
     return min(course.end(cycle), course.total)
 
 
-def _spend(seconds: dict[Key, float], one: Pack, spent: float) -> None:
-    for job in one.jobs:
-        seconds[job.key] += spent / len(one.jobs)
-
-
-def _state(
-    run: Run, one: Pack, before: Sequence[_Rung], reporter: Reporter
-) -> TrainingState | None:
-    """Return a population's checkpoint, else where the last cycle left it; None for the start."""
-    state = run.checkpoints.load(one.name, reporter.note)
-    if state:
-        return state
-    return next((rung.take(one.jobs) for rung in before if rung.holds(one.jobs[0])), None)
+def _spend(seconds: dict[Key, float], outcome: Outcome) -> None:
+    for job, spent in zip(outcome.pack.jobs, outcome.seconds, strict=True):
+        seconds[job.key] += spent
 
 
 def _values(executor: Executor, now: Sequence[_Rung]) -> dict[str, float]:
     """Return the mean score of each arm on the validation split; NaN if one of its seeds diverged."""
     seeds: dict[str, list[float]] = {}
     for rung in now:
-        part = part_of(rung.pack, executor.dataset)
-        scores = executor.evaluate_part(part, rung.state, "validation")
-        score = scores[main_metric(executor.dataset.task)]
+        score = rung.scores[main_metric(executor.dataset.task)]
         for job, value in zip(rung.pack.jobs, score, strict=True):
             seeds.setdefault(job.arm, []).append(float(value))
     return {arm: float(np.mean(values)) for arm, values in seeds.items()}
@@ -185,7 +200,8 @@ def _drop(
     dropped = tuple(job for job in rung.pack.jobs if job.arm not in kept)
     if dropped:
         one = Pack(f"{rung.pack.name}-pruned", dropped)
-        times = [seconds[job.key] for job in dropped]
-        state = rung.take(dropped)
-        records = store(run, executor, one, state, times, test=False, pruned=True)
-        reporter.finish(rung.pack, records)
+        dataset, state = executor.dataset, rung.take(dropped)
+        part, splits = part_of(one, dataset), splits_of(dataset, test=False)
+        scores = {split: executor.evaluate_part(part, state, split) for split in splits}
+        outcome = Outcome(one, state, scores, [seconds[job.key] for job in dropped])
+        reporter.finish(rung.pack, store(run, dataset, outcome, pruned=True))

@@ -42,7 +42,7 @@ def to_choice(value: Any) -> str | int | float:
 
 def from_choice(name: str, value: Any) -> Any:
     """Undo :func:`to_choice` for the parameter ``name``."""
-    return json.loads(value) if name == "hidden" else value
+    return json.loads(value) if name == "hidden" and isinstance(value, str) else value
 
 
 def distributions(space: Space, log: Mapping[str, bool] | None = None) -> dict[str, Any]:

@@ -115,9 +115,9 @@ class Space:
     Parameters
     ----------
     ranges : dict of str to Range
-        Keys among :data:`NUMBERS`.
+        Of settings the keys are among :data:`NUMBERS`.
     categories : dict of str to list
-        Keys among :data:`CATEGORIES`.
+        Of settings the keys are among :data:`CATEGORIES`.
     """
 
     ranges: Mapping[str, Range]
@@ -162,12 +162,10 @@ class Space:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of :data:`NUMBERS` and :data:`CATEGORIES`."""
-        return tuple(
-            name
-            for name in (*NUMBERS, *CATEGORIES)
-            if name in self.ranges or name in self.categories
-        )
+        """Names of the parameters: settings in the order of :data:`SEARCHABLE`, then any others."""
+        given = {**self.ranges, **self.categories}
+        settings = [name for name in (*NUMBERS, *CATEGORIES) if name in given]
+        return tuple(dict.fromkeys([*settings, *given]))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, which :meth:`parse` reads back."""

@@ -1,0 +1,197 @@
+"""Arms that build on one another: recognised, drawn, tested step by step, told by the numbers alone."""
+
+import csv
+from itertools import pairwise
+
+import pytest
+
+from klayer.report.conclusion import conclusion
+from klayer.report.page import Page
+from klayer.report.run_view import RunView
+from klayer.study import Study
+from klayer.study.ladder import ladder
+from klayer.train import Settings
+from test_report_studies import a_run, noise, text_of
+
+STEPS = [
+    {"name": "plain"},
+    {"name": "batch normalisation", "batch_norm": "hidden"},
+    {"name": "smoothing", "batch_norm": "hidden", "smoothing": 0.1},
+    {"name": "dropout", "batch_norm": "hidden", "smoothing": 0.1, "dropout": 0.5},
+]
+
+
+def reach(**means):
+    """Return what networks reach: the mean of their arm, and some luck of their own."""
+    return lambda record: means[record.arm.split()[0]] + noise(record)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    found = reach(plain=0.5, batch=0.54, smoothing=0.5402, dropout=0.52)
+    return a_run(tmp_path_factory.mktemp("ladder") / "run", found, arms=STEPS)
+
+
+def of(*arms):
+    return [arm.settings for arm in Study.from_values({"arms": list(arms)}).arms]
+
+
+@pytest.mark.parametrize(
+    ("arms", "added"),
+    [
+        (STEPS, [[], ["batch_norm"], ["smoothing"], ["dropout"]]),
+        # Two settings at once; what comes into effect by itself is not said to be added.
+        ([{}, {"optimiser": "adam", "lr_max": 0.01}, {"optimiser": "adam", "lr_max": 0.01, "l2": 0}],
+         [[], ["optimiser", "lr_max"], ["l2"]]),
+        # A list that grows.
+        ([{}, {"augment": "mirror"}, {"augment": "mirror,crop:2"}], [[], ["augment"], ["augment"]]),
+        ([{}, {"dropout": 0.1}], []),  # two arms are a comparison
+        ([{"l2": 0.1}, {"l2": 0.2}, {"l2": 0.3}], []),  # a number that varies
+        ([{}, {"dropout": 0.1}, {"smoothing": 0.1}], []),  # one of several
+        ([{}, {"dropout": 0.1}, {"l2": 0}], []),  # taken back
+        ([{"name": "a"}, {"name": "b"}, {"name": "c", "dropout": 0.1}], []),  # nothing added
+        ([{}, {"augment": "mirror,crop:2"}, {"augment": "crop:2"}], []),
+    ],
+)  # fmt: skip
+def test_arms_are_a_ladder_if_each_adds_to_the_one_before(arms, added):
+    assert [sorted(one) for one in ladder(of(*arms))] == [sorted(one) for one in added]
+
+
+def test_a_grid_is_no_ladder():
+    grid = {"batch_norm": ["none", "hidden"], "dropout": [0, 0.1]}
+    assert not ladder([arm.settings for arm in Study.from_values({"grid": grid}).arms])
+    assert not ladder([Settings()])
+    assert not ladder([])
+
+
+def test_each_step_is_tested_against_the_one_before_and_corrected_with_all(run):
+    page = Page(RunView(run))
+    found = page.material.comparisons.arms
+    assert [(one.a.name, one.b.name) for one in found] == [
+        ("plain", "batch normalisation"),
+        ("batch normalisation", "smoothing"),
+        ("smoothing", "dropout"),
+    ]
+    assert [one.result.together for one in found] == [3, 3, 3]
+    assert [one.result.verdict for one in found] == ["higher", "not told apart", "lower"]
+    # Holm by hand: the least p times 3, the next times 2, the last as it is; none below one before.
+    ps = sorted((one.result.p, one.result.p_holm) for one in found)
+    wanted, so_far = [], 0.0
+    for factor, (p, _) in zip((3, 2, 1), ps, strict=True):
+        so_far = max(so_far, min(1.0, factor * p))
+        wanted.append(so_far)
+    assert [held for _, held in ps] == pytest.approx(wanted)
+
+
+def test_words_follow_the_numbers_and_hold_back(run):
+    view = RunView(run)
+    said = {one.text: one.carried for one in conclusion(view, Page(view).material.comparisons)}
+    whole, up, down, rest, order = said
+    assert whole.startswith(
+        "Test accuracy rises from 50.0\u202f% to 52.0\u202f% over 3 steps, from plain"
+    )
+    assert up.startswith("Beyond the step before it, batch normalisation (+4.1 points, ")
+    assert up.endswith("raises test accuracy.")
+    assert down.startswith("Beyond the step before it, dropout (−2.1 points, ")
+    assert rest.startswith("No difference to the step before is shown for smoothing (")
+    assert "would have shown differences from" in rest
+    assert "in another order" in order
+    assert list(said.values()) == [True, True, True, False, False]
+
+
+def test_where_nothing_is_shown_nothing_is_claimed(tmp_path):
+    found = reach(plain=0.5, batch=0.5, smoothing=0.5, dropout=0.5)
+    view = RunView(a_run(tmp_path / "run", found, arms=STEPS))
+    page = Page(view)
+    said = conclusion(view, page.material.comparisons)
+    assert not any(one.carried for one in said)
+    assert "is not shown to change over 3 steps" in said[0].text
+    assert not any(word in text_of(page.html()) for word in ("raises test", "lowers test"))
+    figure = page.material.figures[0]
+    bars = figure.panels[0].spec["layer"][1]["data"]["values"]
+    assert len({row["tint"] for row in bars}) == 1
+
+
+def test_the_picture_is_the_stairs(run):
+    page = Page(RunView(run))
+    figure = page.material.figures[0]
+    assert figure.name == "ladder"
+    stairs, times = figure.panels
+    bars = stairs.spec["layer"][1]["data"]["values"]
+    assert [row["name"] for row in bars] == ["+ batch normalisation", "+ smoothing", "+ dropout"]
+    for before, row in pairwise(bars):
+        assert row["from"] == before["to"], "each begins where the one before it ends"
+    for row in bars:
+        assert row["low"] < row["to"] < row["high"]
+    assert "batch normalisation: 54.1\u202f%" in stairs.alt
+    assert times.spec["data"]["values"][0]["name"] == "plain"
+    assert all(row["to"] > 0 for row in times.spec["data"]["values"])
+
+
+def test_the_table_has_every_step_with_its_interval_and_time(run):
+    page = Page(RunView(run))
+    page.save()
+    with (run.path / "tables" / "ladder.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["arm"] for row in rows] == [one["name"] for one in STEPS]
+    assert [row["adds"] for row in rows] == ["", "BN", "label smoothing 0.1", "dropout 0.5"]
+    assert float(rows[1]["gain"]) == pytest.approx(0.04, abs=0.002)
+    assert float(rows[1]["low95"]) < float(rows[1]["gain"]) < float(rows[1]["high95"])
+    assert [row["verdict"] for row in rows] == ["", "higher", "not told apart", "lower"]
+    assert all(float(row["seconds_per_epoch"]) > 0 for row in rows)
+    assert (run.path / "figures" / "ladder.svg").exists()
+
+
+def test_steps_without_names_are_called_by_what_they_add(tmp_path):
+    arms = [{key: value for key, value in one.items() if key != "name"} for one in STEPS]
+    page = Page(RunView(a_run(tmp_path / "run", arms=arms)))
+    table = next(one for one in page.material.tables if one.name == "ladder")
+    assert [row[0] for row in table.body][1:] == [
+        "+ BN", "+ label smoothing 0.1", "+ dropout 0.5"
+    ]  # fmt: skip
+
+
+def test_a_plus_that_somebody_wrote_is_not_doubled(tmp_path):
+    arms = [one | {"name": f"+ {one['name']}"} for one in STEPS]
+    page = Page(RunView(a_run(tmp_path / "run", arms=arms)))
+    table = next(one for one in page.material.tables if one.name == "ladder")
+    assert table.body[1][0] == "+ batch normalisation"
+
+
+@pytest.mark.parametrize("stuck", ["plain", "batch", "dropout"])
+def test_an_arm_that_never_left_chance_is_counted_not_drawn(tmp_path, stuck):
+    means = reach(plain=0.5, batch=0.54, smoothing=0.54, dropout=0.52)
+
+    def reached(record):
+        return ("at chance", 0.1) if record.arm.startswith(stuck) else means(record)
+
+    view = RunView(a_run(tmp_path / "run", reached, arms=STEPS))
+    page = Page(view)
+    said = text_of(page.html())
+    assert "left chance" in said
+    figure = next(one for one in page.material.figures if one.name == "ladder")
+    drawn = [row["name"] for row in figure.panels[0].spec["layer"][1]["data"]["values"]]
+    assert not any(stuck in name for name in drawn)
+
+
+def test_one_seed_has_no_interval_and_no_claim(tmp_path):
+    found = reach(plain=0.5, batch=0.54, smoothing=0.54, dropout=0.52)
+    view = RunView(a_run(tmp_path / "run", found, seeds=1, arms=STEPS))
+    page = Page(view)
+    said = conclusion(view, page.material.comparisons)
+    assert not any(one.carried for one in said)
+    assert "one seed, so no interval" in said[0].text
+    page.html()
+
+
+def test_a_regression_has_a_ladder_of_its_own_score(tmp_path, rng):
+    import numpy as np
+
+    X = rng.normal(size=(300, 4))
+    np.savez(tmp_path / "data.npz", X=X, y=X[:, 0] * 3 + rng.normal(size=300))
+    arms = [{}, {"batch_norm": "hidden"}, {"batch_norm": "hidden", "dropout": 0.1}]
+    run = a_run(tmp_path / "run", data=str(tmp_path / "data.npz"), task="regression", arms=arms)
+    page = Page(RunView(run))
+    figure = page.material.figures[0]
+    assert figure.name == "ladder"
+    assert figure.panels[0].title == "Test R²"

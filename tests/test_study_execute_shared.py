@@ -1,0 +1,384 @@
+"""Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from klayer.cli.app import app
+from klayer.data import load
+from klayer.errors import KlayerError
+from klayer.files import Claims
+from klayer.study import Run, Study
+from klayer.study.execute import require_scheduler
+from klayer.study.execute.bench import MOST_TRIES, Bench
+from klayer.study.execute.hand import Hand
+from klayer.study.launch import resume_study, run_search, run_study
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and locks")
+
+SETTINGS = {"hidden": [8], "batch_size": 50, "cycles": 1, "half_cycle": "2 epochs",
+            "points_per_cycle": 3}  # fmt: skip
+STUDY = {
+    "seeds": 5,
+    "settings": SETTINGS,
+    "grid": {"batch_norm": ["none", "hidden"], "l2": [0.0, 0.01]},
+}
+SEARCH = {
+    "seeds": 1,
+    "settings": SETTINGS,
+    "search": {
+        "stages": [{"l2": "1e-4:1e-1", "batch_norm": ["none", "hidden"]}],
+        "settings": {"cycles": 2},
+        "trials": 6,
+        "prune": True,
+        "finalists": {"top": 1, "cycles": 1, "seeds": 2},
+    },
+}
+COMMAND = (
+    "import json, sys\n"
+    "from klayer.study import Study\n"
+    "from klayer.study.launch import run_study\n"
+    "run_study(Study.from_values(json.loads(sys.argv[1])), out=sys.argv[2], scheduler=sys.argv[3])\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Parts of a few networks, however fast they are."""
+    monkeypatch.setattr("klayer.study.execute.sizing.LEAST_PART", 1e-3)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return run_study(Study.from_values(STUDY), out=tmp_path_factory.mktemp("alone") / "run")
+
+
+def the_same(run, other):
+    """Whether two runs hold the same networks, to the bit, in the same order and places."""
+    one, another = Run(run.path), Run(other.path)
+    assert [replace(x, seconds=0) for x in one.networks] == [
+        replace(x, seconds=0) for x in another.networks
+    ]
+    for record in one.networks:
+        ours, theirs = one.model(record).params, another.model(record).params
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    assert not (run.path / "parts").exists()
+    assert not list((run.path / "checkpoints").glob("*"))
+    return True
+
+
+def started(path, scheduler="join", study=STUDY):
+    command = [sys.executable, "-c", COMMAND, json.dumps(study), str(path), scheduler]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def test_processes_give_the_bits_of_one_process(alone, tmp_path):
+    heard = []
+
+    class Ear:
+        def __getattr__(self, name):
+            return lambda *args: heard.append((name, args))
+
+    study = Study.from_values(STUDY)
+    run = run_study(study, out=tmp_path / "run", scheduler="processes:2", reporter=Ear())
+    assert the_same(run, alone)
+    assert [one["cpu"] for one in run.info["workers"]] == [run.info["machine"]["cpu"]]
+    at_work = [who for name, (_, who) in ((n, a) for n, a in heard if n == "at_work")]
+    assert all(0 <= one.share <= 1 for who in at_work for one in who)
+
+
+def test_a_search_with_pruning_gives_the_bits_of_one_process(tmp_path):
+    here = run_search(Study.from_values(SEARCH), out=tmp_path / "here")
+    there = run_search(Study.from_values(SEARCH), out=tmp_path / "there", scheduler="join:1")
+    assert the_same(there, here)
+    assert (here.path / "trials.csv").read_bytes() == (there.path / "trials.csv").read_bytes()
+
+
+def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path):
+    out = tmp_path / "run"
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
+    first = started(out, study=study)
+    while not list(out.glob("parts/*.claim-1")):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.02)
+    second = started(out, study=study)
+    time.sleep(1.0)
+    first.kill()
+    first.communicate()
+    _, said = second.communicate(timeout=100)
+    assert second.returncode == 0, said
+    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    assert the_same(Run(out), whole)
+
+
+def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("KLAYER_LEASE", "2")
+    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}})
+    whole = run_study(study, out=tmp_path / "whole")
+    out, over, harmed = tmp_path / "run", threading.Event(), []
+
+    def harm():
+        signals = [signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL]
+        while signals and not over.wait(0.2):
+            for path in sorted(out.glob("parts/*.claim-1"), reverse=True):
+                try:
+                    worker = json.loads(path.read_bytes())["process"]
+                    if worker not in harmed and worker != os.getpid():
+                        os.kill(worker, signals.pop())
+                        harmed.append(worker)
+                        break
+                except (ValueError, OSError):
+                    continue
+
+    thread = threading.Thread(target=harm)
+    thread.start()
+    monkeypatch.setattr("klayer.study.execute.hands.END_SECONDS", 3.0)
+    try:
+        run = run_study(study, out=out, scheduler="processes:2")
+    finally:
+        over.set()
+        thread.join()
+    assert len(harmed) >= 2
+    assert the_same(run, whole)
+
+
+def test_a_run_of_processes_is_gone_on_with_by_any_other_scheduler(alone, tmp_path):
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
+    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    for scheduler, next_one in (("processes:2", "local"), ("local", "join:2")):
+        out = tmp_path / next_one.partition(":")[0]
+        child = started(out, scheduler, study)
+        while not list(out.glob("parts/*.safetensors")) and not list(out.glob("checkpoints/*")):
+            if child.poll() is not None:
+                break
+            time.sleep(0.02)
+        child.kill()
+        child.communicate()
+        assert the_same(resume_study(out, scheduler=next_one), whole)
+
+
+def test_a_part_that_ends_three_workers_is_lost_and_the_rest_is_trained(tmp_path, monkeypatch):
+    real = Hand._opened
+
+    def opened(self):
+        local = real(self)
+        work = local.work
+
+        def failing(spec, state, keeper):
+            if any(one.seed == 3 for one in spec.members):
+                raise MemoryError("it is too much")
+            return work(spec, state, keeper)
+
+        monkeypatch.setattr(local, "work", failing, raising=False)
+        return local
+
+    monkeypatch.setattr(Hand, "_opened", opened)
+    monkeypatch.setattr("klayer.study.execute.sizing.PARTS_PER_HAND", 100)
+    study = Study.from_values({**STUDY, "grid": {}})
+    run = run_study(study, out=tmp_path / "run", scheduler="join:1")
+    assert {record.seed for record in run.networks} == {0, 1, 2, 4}
+    lost = run.result("summary.json")["lost"]
+    assert [(one["seed"], one["reason"]) for one in lost] == [(3, "out of memory (it is too much)")]
+    monkeypatch.setattr(Hand, "_opened", real)
+    again = resume_study(run.path, scheduler="join:1")
+    whole = run_study(study, out=tmp_path / "whole")
+    assert {one.seed for one in again.networks} == {0, 1, 2, 3, 4}
+    for record in whole.networks:
+        ours, theirs = (run.model(run.find(record.key)).params for run in (whole, Run(run.path)))
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_run_of_which_nothing_can_be_trained_says_why(tmp_path, monkeypatch):
+    def opened(self):
+        raise KlayerError("there is no room")
+
+    monkeypatch.setattr(Hand, "_opened", opened)
+    with pytest.raises(KlayerError, match="no network could be trained: there is no room"):
+        run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="join:1")
+
+
+def test_processes_that_join_must_name_one_directory_and_the_same_study(alone, tmp_path):
+    with pytest.raises(KlayerError, match="name it by --out"):
+        run_study(Study.from_values(STUDY), scheduler="join")
+    with pytest.raises(KlayerError, match="holds another run"):
+        run_study(Study.from_values({**STUDY, "seeds": 2}), out=alone.path, scheduler="join")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("procesess:2", "unknown scheduler 'procesess:2'"),
+        ("processes", "must have a whole number N"),
+        ("processes:0", "must have a whole number N"),
+        ("processes:two", "must have a whole number N"),
+        ("join:-1", "must have a whole number N"),
+        ("local:4", "`local` takes no number"),
+        ("tcp:8786", "named by its address, tcp://HOST:PORT"),
+        ("tcp://somewhere", "named by its address"),
+        ("10.0.0.1:8786", "unknown scheduler"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_is_refused(name, message):
+    with pytest.raises(KlayerError, match=message):
+        require_scheduler(name)
+
+
+# Claims.
+
+
+def test_a_claim_is_one_process_alone_s_until_it_is_silent(tmp_path):
+    claims = Claims(tmp_path, lease=0.3)
+    first = claims.take("part")
+    with first:
+        assert claims.take("part") is None
+        time.sleep(0.5)
+        assert claims.take("part") is None, "it says that it lives"
+        assert not first.lost
+    time.sleep(0.5)  # from here on it is silent
+    second = claims.take("part")
+    assert second is not None
+    assert first.lost
+    assert not second.lost
+    with second:
+        second.release()
+    assert claims.numbers() == {"part": 1}
+
+
+def test_a_claim_of_a_process_that_is_over_is_free_at_once(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from klayer.files import Claims\n"
+        "Claims(Path(sys.argv[1]), 1000.0).take('part')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert Claims(tmp_path, lease=1000.0).take("part") is not None
+
+
+def test_of_many_that_claim_one_gets_it(tmp_path):
+    claims, got = Claims(tmp_path, lease=30.0), []
+    threads = [threading.Thread(target=lambda: got.append(claims.take("part"))) for _ in range(16)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sum(one is not None for one in got) == 1
+
+
+def test_a_part_is_given_up_only_if_nobody_got_further(tmp_path):
+    bench = Bench(tmp_path)
+    bench.made()
+    kept = [(0, 0), (0, 0), (0, 7), (7, 7), (7, 7)]
+    for number, (begun, end) in enumerate(kept, start=1):
+        with bench.claims.take("part") as claim:
+            claim.say(begun=begun, kept=end)
+            claim.fail("killed")
+        assert not bench.given_up("part", {"part": number}), number
+    with bench.claims.take("part") as claim:
+        claim.fail("killed again")
+    numbers = {"part": len(kept) + 1}
+    assert bench.given_up("part", numbers) == "killed; killed again"
+    assert not bench.given_up("part", {**numbers, "other": 2}), "others are lost as well"
+    assert MOST_TRIES == 3
+
+
+def test_a_damaged_result_is_made_again(alone, tmp_path, monkeypatch):
+    real, damaged = Bench.keep, []
+
+    def keep(self, name, result):
+        real(self, name, result)
+        if not damaged:
+            path = self.folder / f"{name}.safetensors"
+            content = bytearray(path.read_bytes())
+            content[-1] ^= 1
+            path.write_bytes(content)
+            damaged.append(name)
+
+    monkeypatch.setattr(Bench, "keep", keep)
+    run = run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="join:2")
+    assert damaged
+    assert the_same(run, alone)
+
+
+def test_a_bad_lease_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("KLAYER_LEASE", "soon")
+    with pytest.raises(KlayerError, match="KLAYER_LEASE must be a number of seconds > 0"):
+        run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="processes:1")
+    assert not Path(tmp_path / "run").exists()
+
+
+# The command.
+
+
+def test_lost_networks_are_named_and_the_status_is_1(tmp_path, monkeypatch):
+    def opened(self):
+        local = real(self)
+        work = local.work
+
+        def failing(spec, state, keeper):
+            if any(one.seed == 1 for one in spec.members):
+                raise MemoryError("it is too much")
+            return work(spec, state, keeper)
+
+        monkeypatch.setattr(local, "work", failing, raising=False)
+        return local
+
+    real = Hand._opened
+    monkeypatch.setattr(Hand, "_opened", opened)
+    out = tmp_path / "run"
+    words = ["train", "--seeds", "3", "--half-cycle", "1 epoch", "--cycles", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--scheduler", "join:8"])
+    assert done.exit_code == 1
+    assert "1 network could not be trained: " in done.stderr
+    assert "(seeds 1)" in done.stderr
+    assert "out of memory (it is too much)" in done.stderr
+    assert f"klayer train --resume {out}` tries again" in done.stderr
+    assert "Not trained" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(Hand, "_opened", real)
+    done = CliRunner().invoke(app, ["train", "--resume", str(out), "--scheduler", "join", "-q"])
+    assert done.exit_code == 0
+    assert len(Run(out).networks) == 3
+
+
+def test_a_plan_says_parts_bytes_and_times(tmp_path):
+    words = ["study", "quick", "--no-search", "--dry-run", "--scheduler", "processes:4", "--json"]
+    done = CliRunner().invoke(app, [*words, "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)["scheduler"]
+    assert plan["parts"] >= 6
+    assert plan["networks"] >= 1
+    rows = sum(load("digits").splits[name].features.nbytes for name in load("digits").splits)
+    assert rows < plan["data_bytes"] < 2 * rows
+    assert {"1", "2", "4"} <= plan["seconds"].keys()
+    assert plan["seconds"]["4"] < plan["seconds"]["1"]
+
+
+def test_what_a_cluster_needs_is_printed(tmp_path):
+    words = ["cluster", "--host", "10.0.0.1", "--workers", "3", "--threads", "2"]
+    said = CliRunner().invoke(app, words).stdout
+    assert "export OMP_NUM_THREADS=1\n" in said
+    assert "dask scheduler --protocol tcp --host 0.0.0.0 --port 8786\n" in said
+    assert "dask worker tcp://10.0.0.1:8786 --nworkers 3 --nthreads 2\n" in said
+    assert "--scheduler tcp://10.0.0.1:8786\n" in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_key_for_a_cluster_is_made_once_and_is_nobody_else_s(tmp_path):
+    folder = tmp_path / "keys"
+    said = [CliRunner().invoke(app, ["cluster", "--tls", str(folder)]).stdout for _ in range(2)]
+    assert said[0] == said[1]
+    assert f"export DASK_DISTRIBUTED__COMM__TLS__CA_FILE={folder}/certificate.pem\n" in said[0]
+    assert "tls://HOST:8786" in said[0]
+    assert (folder / "key.pem").stat().st_mode & 0o077 == 0
+    (folder / "key.pem").unlink()
+    done = CliRunner().invoke(app, ["cluster", "--tls", str(folder)])
+    assert "key.pem is missing" in str(done.exception)
