@@ -43,11 +43,19 @@ SPACE: dict[str, Sequence[Any]] = {
     "batch_size": [32, 64, 128],
     "epochs": [20, 40, 60],
 }
-# What an earlier, wider draw of five found best.
-START = {
+# What an earlier, wider draw of five found best; and what we would have guessed from it.
+START: dict[str, Any] = {
     **{"hidden": (128, 128), "batch_norm": "hidden", "layer_norm": "none", "activation": "silu"},
     **{"dropout": 0.2, "smoothing": 0.03, "optimiser": "nesterov", "lr_max": 0.2},
     **{"schedule": "one_cycle", "average": "none", "batch_size": 64, "epochs": 40},
+}
+_ADAMW = {**START, "optimiser": "adamw", "weight_decay": 0.01, "lr_max": 0.01}
+BY_HAND: dict[str, dict[str, Any]] = {
+    "start": START,
+    "adamw": _ADAMW,
+    "adamw, 0.02": {**_ADAMW, "lr_max": 0.02},
+    "adamw, wide": {**_ADAMW, "hidden": (256, 128), "dropout": 0.3},
+    "adamw, decay": {**_ADAMW, "weight_decay": 1.0},
 }
 DRAWN, PARENTS, CHILDREN = 32, 3, 8
 # How many candidates a rung keeps, and the seeds that it adds.
@@ -64,8 +72,8 @@ def settings_of(who: str) -> dict[str, Any]:
         for name in rng.choice(list(SPACE), 2, replace=False):
             found[name] = _other(rng, name, found.get(name))
         found["lr_max"] *= _faster(found)
-    elif who == "start":
-        return dict(START)
+    elif who in BY_HAND:
+        return dict(BY_HAND[who])
     else:
         rng = np.random.default_rng([20, int(who)])
         found = {name: values[rng.integers(len(values))] for name, values in SPACE.items()}
@@ -184,7 +192,7 @@ def main() -> None:
             )
         return there
 
-    drawn = ["start", *map(str, range(DRAWN))]
+    drawn = [*BY_HAND, *map(str, range(DRAWN))]
     best = ranked(drawn, (0,), (0,))[:PARENTS]
     candidates = drawn + [f"{who}/{child}" for who in best for child in range(CHILDREN)]
     seeds: tuple[int, ...] = ()

@@ -2,8 +2,9 @@
 
     python benchmarks/shuffling.py --data cifar10 --seeds 5
 
-A seed decides about initial weights and order alike. `difference` is paired: the same seed, the other
-way to shuffle. `n_eff` is the formula of klayer.train.shuffling for a mini-batch of 100 sorted by class.
+A seed decides about initial weights and order alike. `difference` is paired: the same seed, the
+other way to shuffle. `n_eff` is the formula of klayer.train.shuffling, for
+a mini-batch of 100 of rows sorted by class.
 """
 
 from __future__ import annotations

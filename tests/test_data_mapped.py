@@ -418,16 +418,32 @@ def test_large_files_are_predicted_in_blocks(tmp_path, monkeypatch):
     np.testing.assert_array_equal(model.predict(rows), model.predict(X))
 
 
-def test_a_study_of_rows_on_disk_has_a_page_and_goes_on(tmp_path):
+@pytest.mark.parametrize("scheduler", ["local", "processes:2"])
+def test_a_study_of_rows_on_disk_is_that_of_rows_in_memory(tmp_path, scheduler):
     shards(tmp_path / "rows")
-    study = Study.from_values(
-        {
-            "data": str(tmp_path / "rows"),
-            "keep": "disk",
-            "seeds": 2,
-            "settings": {**BRIEF, "hidden": [4], "shuffle": "block:32"},
-        }
+    study = {
+        "data": str(tmp_path / "rows"),
+        "seeds": 2,
+        "settings": {**BRIEF, "hidden": [4], "shuffle": "block:32"},
+    }
+    disk = run_study(
+        Study.from_values({**study, "keep": "disk"}), out=tmp_path / "disk", scheduler=scheduler
     )
-    run = run_study(study, out=tmp_path / "run")
-    assert len(run.networks) == 2
-    assert Run(tmp_path / "run").info["data"]["n_features"] == 6
+    memory = run_study(Study.from_values({**study, "keep": "memory"}), out=tmp_path / "memory")
+    assert [one.scores for one in disk.networks] == [one.scores for one in memory.networks]
+    for one in disk.networks:
+        weights, expected = disk.model(one).params, memory.model(memory.find(one.key)).params
+        for key, value in weights.items():
+            np.testing.assert_array_equal(value, expected[key])
+    assert Run(tmp_path / "disk").load_data().splits["train"].features.shape[1] == 6
+
+
+def test_parquet_is_read_by_another_process(tmp_path):
+    parquet(tmp_path / "a.parquet", group=13)
+    study = {"data": str(tmp_path / "a.parquet"), "target": "label", "keep": "disk", "seeds": 2}
+    study["settings"] = {**BRIEF, "hidden": [4]}
+    one, other = (
+        run_study(Study.from_values(study), out=tmp_path / scheduler[:5], scheduler=scheduler)
+        for scheduler in ("local", "processes:2")
+    )
+    assert [net.scores for net in one.networks] == [net.scores for net in other.networks]

@@ -168,6 +168,9 @@ def test_a_run_is_exported_beside_itself(study, form, tmp_path):
     assert export(run, "--to", form, "--force").exit_code == 0
     with kl.Run(run):  # whoever goes on with the run is not in its way
         pass
+    removed = CliRunner().invoke(app, ["runs", "remove", str(run), "--yes"])
+    assert removed.exit_code == 0, removed.output
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_an_unknown_network_is_named_with_the_known_ones(study):
     result = export(study, "--to", "csv", "--network", "smal")
     said = str(result.exception)
     assert "unknown network 'smal': did you mean 'small'?" in said
-    assert "ARM:SEED, as small:" in said
+    assert "one network alone as ARM:SEED, 'small:0'" in said
 
 
 def test_data_that_are_gone_are_drawn(study, tmp_path, monkeypatch):

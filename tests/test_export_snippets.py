@@ -5,6 +5,7 @@ import pytest
 
 import klayer as kl
 from export_kinds import KINDS, make, programs, rows_like, run
+from klayer.data import Standardiser
 from klayer.export.formats import EXPORTS
 
 # One network alone has no population axis in ONNX.
@@ -30,3 +31,41 @@ def test_every_program_answers_as_the_networks_do(kind, form, networks, tmp_path
         if label is not None and model.task == "classification":
             assert list(label) == [model.class_names[k] for k in wanted.argmax(axis=1)], name
         run(program, tmp_path / "out", monkeypatch)
+
+
+def ensembles():
+    flat = make("tanh", 2, n_features=12)
+    rows = np.random.default_rng(1).normal(5, 2, (50, 12))
+    images = kl.Model(flat.network, flat.params, {}, Standardiser.fit(rows), flat.class_names)
+    regressors = [make("regression"), make("regression", 2, hidden=(3,))]
+    several = [make("gelu", 2), make("skips, batch norm after"), make("linear", dtype=np.float64)]
+    return {
+        "several architectures": (kl.Ensemble(several, [0.4, 0.1, 0.3, 0.2]), rows_like(5)[:50]),
+        "weights": (kl.Ensemble([make("layer norm", 3)], [0.5, 0.0, 0.25]), rows_like(5)[:50]),
+        "mirror images": (kl.Ensemble([images], mirror=(1, 3, 4)), rows),
+        "several, mirror images": (kl.Ensemble([images, images], [1, 0, 2, 2], (3, 2, 2)), rows),
+        "regressions": (kl.Ensemble(regressors), rows_like(5)[:50]),
+    }
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+@pytest.mark.parametrize("kind", ensembles())
+def test_the_programs_of_ensembles_answer_as_they_do(kind, form, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    ensemble, X = ensembles()[kind]
+    kl.export_model(ensemble, tmp_path / "out", to=form, X=X)
+    wanted = ensemble.predict(X)
+    for name, program in programs(tmp_path / "out").items():
+        answer, _ = run(program, tmp_path / "out", monkeypatch, X.tolist())
+        assert (np.abs(answer - wanted) / (np.abs(wanted) + 1)).max() < 1e-5, name
+        run(program, tmp_path / "out", monkeypatch)
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_programs_are_short_and_tidy(form, tmp_path):
+    kl.export_model(make("batch norm", 2), tmp_path / "out", to=form)
+    for name, program in programs(tmp_path / "out").items():
+        lines = [line for line in program.splitlines() if line and "import" not in line]
+        assert len(lines) <= 25, name
+        assert max(map(len, program.splitlines())) <= 105, name
+        assert not program.startswith("\n")

@@ -143,6 +143,31 @@ def test_levels_that_training_never_saw_and_gaps_are_encoded_as_klayer_does(made
     assert np.abs(again.predict(X) - model.predict(X)[0]).max() < 1e-5
 
 
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+def test_predict_reads_the_table_by_an_exported_file_too(form, made, tmp_path):
+    path, table = made
+    assert CliRunner().invoke(
+        app, ["export", str(path), "--to", form, "--out", str(tmp_path / "o")]
+    ).exit_code == 0  # fmt: skip
+    said = [
+        CliRunner().invoke(app, ["predict", str(who), str(table)]).stdout
+        for who in (path, tmp_path / "o")
+    ]
+    assert said[0] == said[1]
+    assert said[0].count("\n") == 240
+
+
+def test_a_population_of_a_frame_is_verified_on_its_rows(made, tmp_path):
+    rows = [row for row in read(made[1]) if None not in row.values()]
+    X = frame(rows)
+    y = ["no" if row["rooms"] < "4" else "yes" for row in rows]
+    population = kl.fit(X, y, hidden=(4,), cycles=1, half_cycle="1 epoch", missing="mean")
+    written = kl.export_model(population, tmp_path / "m.onnx")
+    assert written.verified.rows == len(rows)
+    again = kl.load_model(tmp_path / "m.onnx")
+    assert np.abs(again.predict(X) - population.model().predict(X)[0]).max() < 1e-5
+
+
 @pytest.mark.parametrize("form", EXPORTS)
 def test_every_program_of_a_table_answers_as_the_networks_do(form, made, tmp_path, monkeypatch):
     path, table = made

@@ -47,6 +47,13 @@ def test_labels_are_indices_and_names_are_class_names(model, rows):
     assert names[1, 2] == model.class_names[labels[1, 2]]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_no_rows_have_no_answers(model, rows, dtype):
+    none = rows[:0].astype(dtype)
+    assert model.predict_probs(none).shape == (3, 0, 3)
+    assert model.predict_labels(none).shape == (3, 0)
+
+
 def test_one_network_is_a_model_of_one_with_the_same_answers(model, rows):
     one = model.take([2])
     assert (len(model), len(one)) == (3, 1)

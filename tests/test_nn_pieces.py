@@ -35,7 +35,7 @@ def test_relu_decides_by_the_real_part_and_counts_zero_as_inactive():
     made = Activation(1, 3, "relu").prepare(site(None, z), z)
     made.forward()
     assert made.y.tolist() == [[[1 + 1j, 0, 0]]]
-    g, _ = made.connect(np.ones((1, 1, 3)), below=True)
+    g, _ = made.connect(np.ones_like(z), below=True)
     made.backward()
     assert g.tolist() == [[[1, 0, 0]]]
 
@@ -111,7 +111,7 @@ def test_batch_norm_matches_a_computation_by_hand():
     made = normalised(s, np.array([[2.0]]), np.array([[5.0]]), eps=3.0)
     # Mean 2, biased variance 1, sqrt(1 + 3) = 2: s_hat = -1/2, 1/2.
     assert made.y.ravel().tolist() == [4.0, 6.0]
-    assert made.x.ravel().tolist() == [-0.5, 0.5]
+    assert made.x.ravel().tolist() == [-1.0, 1.0]  # centred: 1/sd stands beside it
     assert (made.inv_sd.item(), made.mean.item(), made.var.item()) == (0.5, 2.0, 1.0)
 
 

@@ -88,8 +88,9 @@ def test_page_has_the_sections_in_the_reports_order(html):
         ("5", "Gaussian initialisation"),
         ("A", "Published and measured"),
         ("B", "The best network"),
-        ("C", "All comparisons"),
-        ("D", "How it was made"),
+        ("C", "How sure it is"),
+        ("D", "All comparisons"),
+        ("E", "How it was made"),
     ]
 
 
@@ -273,7 +274,7 @@ def test_gradient_check_is_an_appendix_of_a_study_about_something_else(one, tmp_
     shutil.copytree(one[0].path, copy)
     store(copy / "gradcheck.json", checked)
     page = page_of(copy)
-    assert '<span class="number">B</span>Gradient check</h2>' in page
+    assert '<span class="number">C</span>Gradient check</h2>' in page
     assert "All of them are right." in page
     assert "Published" not in page
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chaos import company, damage, foreign, kills, refusals, soak
+from chaos import company, damage, foreign, kills, many, refusals, soak
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,9 @@ PROMISES = [
     Promise("threads", "the same bits in any thread", company.threads_agree, 40, 2),
     Promise("containment", "a network that diverges changes no bit of others",
             company.failure_is_contained, 48, 2),
+    Promise("dask", "200 networks on a Dask cluster whose workers are killed, and once its scheduler",
+            many.dask_outlives_kills, 10, 0),
+    Promise("array", "200 networks by four processes without a scheduler, one killed all the time",
+            many.array_outlives_kills, 10, 0),
     Promise("soak", "no growth of memory, files, threads", soak.grows, 200, 10),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from klayer.cli import data, runs
+from klayer.cli.cluster import cluster
 from klayer.cli.echo import echo
 from klayer.cli.export import export
 from klayer.cli.gradcheck import gradcheck
@@ -41,6 +42,7 @@ app.command(cls=HelpedCommand)(gradcheck)
 app.command(cls=HelpedCommand)(grade)
 app.command(cls=HelpedCommand)(report)
 app.command(cls=HelpedCommand)(predict)
+app.command(cls=HelpedCommand)(cluster)
 app.command(cls=HelpedCommand)(export)
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")

@@ -306,7 +306,7 @@ def _print_plan(
     """Print what a study would train, and how long it would take."""
     from klayer.cli.progress import progress
     from klayer.shown import ShownColumn
-    from klayer.study.duration import durations
+    from klayer.study.duration import durations, plan_shared
 
     with progress(study.data, data_dir, quiet) as bars:
         with study.named():
@@ -316,6 +316,7 @@ def _print_plan(
             bars.note(note)
         bars.meter.phase("timing some updates")
         found = durations(study, dataset, workers)
+        shared = plan_shared(study, dataset, scheduler, workers)
     total = sum(one.seconds for one in found)
     if as_json:
         plan = {
@@ -332,6 +333,7 @@ def _print_plan(
             ],
             "populations": [asdict(one) for one in found],
             "seconds": total,
+            "scheduler": shared and asdict(shared),
         }
         from klayer.files import json_text
 
@@ -350,6 +352,15 @@ def _print_plan(
                 ShownColumn("about", [_about(one.seconds) for one in found]),
             ],
         )
+        if shared:
+            print_table(
+                f"{shared.parts} parts of up to {shared.networks} networks, "
+                f"{shared.data_bytes / 1e6:,.1f} MB of data to each worker",
+                [
+                    ShownColumn("parts at once", [str(n) for n in shared.seconds]),
+                    ShownColumn("about", [_about(one) for one in shared.seconds.values()]),
+                ],
+            )
         echo(f"about {_about(total)} of training on this machine; nothing was trained.")
 
 

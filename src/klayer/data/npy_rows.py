@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,33 @@ class NpyRows:
     offset: int
     was: Unchanged
     order: NDArray[np.intp] | None = field(default=None, compare=False)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return plain values, of which :meth:`from_plain` makes the same."""
+        return {
+            "kind": "npy",
+            "path": str(self.path.resolve()),
+            "rows": self.rows,
+            "width": self.width,
+            "dtype": self.dtype.str,
+            "offset": self.offset,
+            "was": [self.was.size, self.was.modified],
+            "order": None if self.order is None else self.order.tolist(),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> NpyRows:
+        """Make what :meth:`as_plain` described."""
+        order = plain["order"]
+        return cls(
+            Path(plain["path"]),
+            plain["rows"],
+            plain["width"],
+            np.dtype(plain["dtype"]),
+            plain["offset"],
+            Unchanged(*plain["was"]),
+            None if order is None else np.array(order, np.intp),
+        )
 
     @property
     def where(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,22 @@ class ParquetRows:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _held=OrderedDict(), _lock=threading.Lock())
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return plain values, of which :meth:`from_plain` makes the same."""
+        return {
+            "kind": "parquet",
+            "path": str(self.path.resolve()),
+            "columns": list(self.columns),
+            "was": [self.was.size, self.was.modified],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> ParquetRows:
+        """Make what :meth:`as_plain` described."""
+        path, was = Path(plain["path"]), Unchanged(*plain["was"])
+        was.require(str(path), path.stat())
+        return cls(path, plain["columns"])
 
     @property
     def where(self) -> str:

@@ -125,7 +125,7 @@ class Standardiser:
         >>> standardiser.beyond(np.array([[1.0, 7.0], [2.0, 1e39]]))
         (1, 1)
         """
-        if features.dtype.kind != "f":  # nor with a whole number of 64 bits
+        if features.dtype.kind != "f" or not len(features):  # nor a whole number of 64 bits
             return None
         limit = 1e30 if np.dtype(dtype).itemsize <= 4 else 1e300
         with np.errstate(over="ignore", invalid="ignore"):

@@ -45,6 +45,9 @@ class RowFile(Protocol):
             If the file is gone, or is not what it was.
         """
 
+    def as_plain(self) -> dict[str, Any]:
+        """Return what another process needs to read the same file: see `klayer.data.stored_files`."""
+
 
 class StoredRows:
     """The features of a split, (N, D), in files: what reads like an array, and takes no memory.

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
+from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.model import Model
@@ -40,7 +41,7 @@ Array = NDArray[Any]
 Rows = tuple[Array, Array]
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str

@@ -81,9 +81,9 @@ def _head(what: Exported) -> Iterator[str]:
     yield f"{many} ({', '.join(widths)}), made with klayer."
     yield ""
     yield f"- Input: {columns}, raw: standardised by the model itself."
-    yield f"- Output: {network.outputs:,} {answers}: {shown}{more}."
+    yield f"- Output: {network.n_classes:,} {answers}: {shown}{more}."
     if network.quantiles:
-        yield f"- Quantiles of each target: {', '.join(f'{one:g}' for one in network.quantiles)}."
+        yield f"- Of each its quantiles {', '.join(f'{one:g}' for one in network.quantiles)}."
 
 
 def _about(what: Exported, part: str) -> Mapping[str, Any]:

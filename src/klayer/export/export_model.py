@@ -123,8 +123,6 @@ def _about(population: Population) -> dict[str, Any]:
 
 
 def _rows(population: Population) -> RowsToVerify | None:
-    """Return raw rows of a population's data, if they are features."""
+    """Return raw rows of a population's data, if they are there."""
     dataset: Any = population.feed.original.dataset
-    if not isinstance(dataset, Dataset) or (dataset.encoder and not dataset.encoder.plain):
-        return None
-    return features_of(dataset)
+    return features_of(dataset) if isinstance(dataset, Dataset) else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["chosen", "of_run"]
 
 ALL, BEST = "all", "best"
+_SHOWN = 20
 
 
 def chosen(run: Run, names: Sequence[str] = ()) -> list[NetworkRecord]:
@@ -73,10 +74,14 @@ def _named(run: Run, alive: Sequence[NetworkRecord], name: str) -> list[NetworkR
             f"{run.path}: {name!r} has no answer: {lost[0].failure or lost[0].state}. Export another "
             "network."
         )
-    known = [BEST, ALL, *arms, *dict.fromkeys(str(one.seed) for one in alive)]
-    first = f"{alive[0].arm}:{alive[0].seed}" if alive else "ARM:SEED"
+    seeds = dict.fromkeys(str(one.seed) for one in alive)
+    known = [BEST, ALL, *dict.fromkeys(one.arm for one in alive)]
+    alone = f"{alive[0].arm}:{alive[0].seed}"
+    wrong = unknown_name("network", name, [*known[:_SHOWN], *list(seeds)[:_SHOWN]])
+    hint = str(wrong).partition(" Known:")[0]
     raise KlayerError(
-        f"{unknown_name('network', name, known[:40])} One alone is called ARM:SEED, as {first}."
+        f"{hint} Known: {'; '.join(known[:_SHOWN])}; the seeds {', '.join(list(seeds)[:_SHOWN])}; "
+        f"one network alone as ARM:SEED, {alone!r}."
     )
 
 

@@ -161,14 +161,49 @@ def feed(
     if encoder is None:
         [(name, dtype)] = dtypes.items()
         return {name: rows_of(X, n_features)[:].astype(dtype)}
-    if encoder.plain and isinstance(X, np.ndarray):
+    if isinstance(X, np.ndarray) and X.dtype.kind in "buif" and X.shape[1:] == (n_features,):
         rows = rows_of(X, n_features, encoder)[:].astype(np.float64)
-        return {name: rows[:, i : i + 1] for i, name in enumerate(dtypes)}
+        ends = np.cumsum([len(code.feature_names) for code in encoder.codes])
+        blocks = np.split(rows, ends[:-1], axis=1)
+        return {
+            name: _decoded(code, block)[:, None]
+            for name, code, block in zip(dtypes, encoder.codes, blocks, strict=True)
+        }
     table = X if isinstance(X, DataTable) else table_of(X, "X")[0]
     return {
         name: _fed(code, column)[:, None]
         for name, (code, column) in zip(dtypes, encoder.columns_of(table), strict=True)
     }
+
+
+def _decoded(code: ColumnCode, block: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a column that has these features, (N, width) -> (N,)."""
+    missing = block[:, -1] > 0.5 if code.marks_gaps else np.zeros(len(block), bool)
+    if code.kind != "category":
+        values = _days(code, block) if code.kind == "date" else block[:, 0]
+        return np.where(missing, np.nan, values)
+    texts = np.array([*map(written, code.levels), _unseen(code)], object)
+    levels = block[:, : len(code.levels)]
+    found = texts[np.where(levels.any(axis=1), levels.argmax(axis=1), len(code.levels))]
+    found[missing] = ""
+    return np.asarray(found)
+
+
+def _days(code: ColumnCode, block: NDArray[np.float64]) -> NDArray[Any]:
+    days = block[:, 0] + code.origin
+    if not code.clock:
+        return days
+    # Features in float32 have the time of day in its sine and cosine alone.
+    time = np.arctan2(block[:, 5], block[:, 6]) / (2 * math.pi)
+    return np.asarray(np.round(days - time) + time)
+
+
+def _unseen(code: ColumnCode) -> str:
+    """Return a text that is none of the levels."""
+    text = "?"
+    while text in code.places:
+        text += "?"
+    return text
 
 
 def _fed(code: ColumnCode, column: DataColumn) -> NDArray[Any]:

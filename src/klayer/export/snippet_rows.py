@@ -12,6 +12,9 @@ from klayer.export.onnx_inputs import inputs_of
 
 __all__ = ["encoding", "example_rows", "is_table", "quoted"]
 
+# Columns that an example row of numbers names, at the most.
+_WIDE = 12
+
 
 def quoted(value: object) -> str:
     r"""Return a value as Python reads it: a text in double quotes and in ASCII.
@@ -48,11 +51,13 @@ def example_rows(what: Exported, *, for_onnx: bool = False) -> str:
     for name, code in zip(names, encoder.codes, strict=True):
         named.append((name, _example(code, float(mean[start]), for_onnx)))
         start += len(code.feature_names)
+    if encoder.plain and not for_onnx and len(named) > _WIDE:
+        return f"rows = [[0.0] * {len(mean)}]  # the columns of the table above, in their order"
     if encoder.plain and not for_onnx:
         values = ", ".join(value for _, value in named)
         order = ", ".join(quoted(name) for name, _ in named)
         return f"# {order}\nrows = [[{values}]]"
-    row = ", ".join(f"{name!a}: {value}" for name, value in named)
+    row = ", ".join(f"{quoted(name)}: {value}" for name, value in named)
     return f"rows = [{{{row}}}]"
 
 

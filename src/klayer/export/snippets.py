@@ -20,6 +20,9 @@ from klayer.nn.pieces.activations import GELU_CUBE, GELU_FACTOR, LEAK, SELU_ALPH
 
 __all__ = ["ACTIVATIONS", "snippets"]
 
+# Classes that are named in a program, at the most.
+_NAMED = 100
+
 
 @dataclass(frozen=True)
 class Words:
@@ -224,6 +227,8 @@ def _imports(what: Exported, form: str, words: Words) -> Iterator[str]:
         yield "import onnx"
     if torch:
         yield "import torch"
+    if form == "onnx":
+        yield "from onnx import numpy_helper"
     if form == "safetensors":
         if table:
             yield "from safetensors import safe_open"
@@ -236,14 +241,15 @@ def _loading(what: Exported, form: str, file: str, words: Words) -> list[str]:
     if form == "safetensors":
         return [f"{name} = load_file({quoted(file)})"]
     if form == "onnx":
-        array = "onnx.numpy_helper.to_array(one)"
+        array = "numpy_helper.to_array(one)"
         array = f"torch.tensor({array})" if words is TORCH else array
         key = (
             f"one.name.removeprefix({quoted(onnx.PREFIX)})" if len(what.models) == 1 else "one.name"
         )
         return [
             f"stored = onnx.load({quoted(file)}).graph.initializer",
-            f'{name} = {{{key}: {array} for one in stored if "/" in one.name}}',
+            'stored = [one for one in stored if "/" in one.name]',
+            f"{name} = {{{key}: {array} for one in stored}}",
         ]
     return [
         "",
@@ -260,10 +266,11 @@ def _loading(what: Exported, form: str, file: str, words: Words) -> list[str]:
 def _tables(start: int, count: int, words: Words) -> list[str]:
     """Lines that read the tables of some networks."""
     numbers = ", ".join(str(n) for n in range(start, start + count))
-    each = f"{words.stack}([table(one / path.name) for one in folders])"
+    each = f"{words.stack}([table(folder / one.name) for folder in folders])"
     return [
         f'folders = [Path(f"network-{{n}}") for n in [{numbers}]]',
-        f'w = {{path.stem: {each} for path in folders[0].glob("*.csv")}}',
+        'files = sorted(folders[0].glob("*.csv"))',
+        f"w = {{one.stem: {each} for one in files}}",
     ]
 
 
@@ -365,6 +372,8 @@ def _answers(model: Model, form: str, words: Words) -> Iterator[str]:
 
 
 def _label(what: Exported) -> list[str]:
+    if what.task == "classification" and len(what.labels) > _NAMED:
+        return ["label = answer.argmax(-1)  # the index of a class, from 0"]
     if what.task == "classification":
         names = ", ".join(map(quoted, what.labels))
         return [f"names = [{names}]", "label = [names[int(k)] for k in answer.argmax(-1)]"]

@@ -124,8 +124,8 @@ def rows_of_run(run: Run, dataset: Dataset | None) -> RowsToVerify | None:
         table = read_table(path, heading=options.heading, texts=encoder.texts)
         start = {name: values[:ROWS] for name, values in table.raw.items()}
         return RowsToVerify(replace(table, raw=start), f"rows of {path.name}")
-    except (KlayerError, OSError, LookupError):  # it was a frame, or its file is gone
-        return None
+    except (KlayerError, OSError, LookupError):  # it was a frame
+        return features_of(dataset)
 
 
 def given_rows(X: Any) -> RowsToVerify:

@@ -119,9 +119,9 @@ def _verified(what: Exported, form: Format, rows: RowsToVerify) -> tuple[Files, 
 def _require_room(place: _Place, form: Format, force: bool) -> None:
     """Refuse early what can't be written."""
     if place.own and place.folder.exists() and not place.folder.is_dir():
+        either = f", or end in {form.ending}," if form.ending else ""
         raise KlayerError(
-            f"{place.folder} must be a folder, or a file ending in {form.ending or 'nothing else'}, "
-            "but is another file: name another."
+            f"{place.folder} must be a folder{either or ','} but is a file: name another."
         )
     if not place.own and not place.folder.is_dir():
         raise KlayerError(

@@ -7,6 +7,7 @@ old value any more. In training the user moves the parameter; in the check it ta
 
 from __future__ import annotations
 
+from cmath import isfinite
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -126,7 +127,7 @@ class Plan:
         self.forward()
         losses = self.losses()
         # The sum tells of most batches, by one small call, that every loss is finite.
-        if not (np.isfinite(losses.sum()) or np.isfinite(losses).all()):
+        if not (isfinite(np.add.reduce(losses)) or np.isfinite(losses).all()):
             return False
         self.backward()
         return True

@@ -6,14 +6,24 @@ from dataclasses import dataclass, replace
 
 from klayer.data import Dataset
 from klayer.study.arms import Job, Pack
-from klayer.study.execute import Local
-from klayer.study.execute.sizing import LEAST_SECONDS, SAMPLE_SECONDS, seconds_of
+from klayer.study.execute import Local, Order, open_executor
+from klayer.study.execute.carried_data import carried_bytes
+from klayer.study.execute.shared import Shared
+from klayer.study.execute.sizing import (
+    LEAST_SECONDS,
+    SAMPLE_SECONDS,
+    seconds_of,
+    spread_seconds,
+)
 from klayer.study.search.options import Search
 from klayer.study.study import Study
 from klayer.study.training import part_of, planned, updates
 from klayer.train import Member, Settings
 
-__all__ = ["Duration", "durations"]
+__all__ = ["Duration", "SharedPlan", "durations", "plan_shared"]
+
+# Until the first part of a run that is shared out begins: processes start, updates are timed.
+START_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,55 @@ def durations(study: Study, dataset: Dataset, workers: int | None = None) -> lis
             if one.jobs and not costs[_key(one)]:
                 costs[_key(one)] = _seconds(one, local, share)
     return [Duration(name, len(one.jobs), length, costs[_key(one)]) for name, one, length in parts]
+
+
+@dataclass(frozen=True)
+class SharedPlan:
+    """How the arms of a study would be shared out.
+
+    Attributes
+    ----------
+    parts : int
+    networks : int
+        In the largest part.
+    data_bytes : int
+        What each worker reads of the data, once.
+    seconds : dict of int to float
+        By how many parts are trained at once, each on as many threads as the scheduler's: how long it
+        takes, extrapolated from this machine.
+    """
+
+    parts: int
+    networks: int
+    data_bytes: int
+    seconds: dict[int, float]
+
+
+def plan_shared(
+    study: Study, dataset: Dataset, scheduler: str, workers: int | None = None
+) -> SharedPlan | None:
+    """Return how a study would be shared out by a scheduler; None for one that doesn't.
+
+    Raises
+    ------
+    KlayerError
+        If there can be no such scheduler, or none answers.
+    """
+    with open_executor(scheduler, dataset, workers) as executor:
+        if not isinstance(executor, Shared):
+            return None
+        orders = [
+            Order(one, part_of(one, dataset), length, tuple(job.member for job in one.jobs))
+            for one, length in planned(study.jobs, dataset)
+        ]
+        sizes = executor.sizes(orders)
+        networks = sum(len(order.pack.jobs) for order in orders)
+        counts = {executor.hands.count, *(2**n for n in range(11) if 2**n <= networks)}
+        seconds = {}
+        for n in sorted(counts):
+            then = executor.sizes(orders, n, sizes.seconds)
+            seconds[n] = START_SECONDS + spread_seconds(then, orders, n)
+        return SharedPlan(sizes.parts(orders), max(sizes.networks), carried_bytes(dataset), seconds)
 
 
 def _key(one: Pack) -> tuple[Settings | None, int]:

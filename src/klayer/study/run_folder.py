@@ -13,7 +13,7 @@ from klayer.files.writing import named
 __all__ = ["BEFORE", "OWN_FOLDERS", "drop_leftovers", "new_folder", "refuse_links"]
 
 # The folders inside a run directory.
-OWN_FOLDERS = ("weights", "checkpoints", "parts", "figures", "tables")
+OWN_FOLDERS = ("weights", "checkpoints", "parts", "figures", "tables", "export")
 
 # What is written before `run.json` makes a folder a run directory, and what is left of one when it is
 # removed.

@@ -42,12 +42,11 @@ class FlatPopulation:
 
 
 def compiled_chunks(
-    population: Population, engine: Engine
+    population: Population, _: Engine
 ) -> Callable[[slice, Workspace, int], CompiledChunk]:
     """Load the kernel and lay the population's numbers out; return what makes chunks of it."""
     state, network, dtype = population.state, population.network, population.dtype
     warm_up(dtype)
-    engine.hold_blas()  # the kernel's has just been loaded
     kernel = Kernel(network, population.settings.optimiser, dtype)
     shapes, P = network.shapes(), len(population)
     rows = FlatPopulation(

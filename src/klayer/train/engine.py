@@ -43,22 +43,15 @@ class _Blas:
     def hold(self) -> None:
         with self._lock:
             if not self._holders:
-                self._limit()
+                limits = threadpool_limits(limits=BLAS_THREADS, user_api="blas")
+                self._limits.enter_context(limits)
             self._holders += 1
-
-    def hold_new(self) -> None:
-        with self._lock:
-            if self._holders:
-                self._limit()
 
     def release(self) -> None:
         with self._lock:
             self._holders -= 1
             if not self._holders:
                 self._limits.close()
-
-    def _limit(self) -> None:
-        self._limits.enter_context(threadpool_limits(limits=BLAS_THREADS, user_api="blas"))
 
     def forget(self) -> None:
         """In a process forked from this one, where no engine works: nobody holds it."""
@@ -145,11 +138,6 @@ class Engine:
                 return
             self._pool.shutdown(wait=True, cancel_futures=True)
             _BLAS.release()
-
-    @staticmethod
-    def hold_blas() -> None:
-        """Hold a BLAS that has just been loaded, too, until the last engine is left."""
-        _BLAS.hold_new()
 
     @property
     def stopped(self) -> bool:

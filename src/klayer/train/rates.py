@@ -41,7 +41,9 @@ class Rates:
         self.l2, self.clip_norm = self.values["l2"], self.values["clip_norm"]
         self.slope = population.network.penalty_slope(self.l2)
         self._optimiser = OPTIMISERS[population.settings.optimiser]
-        self._now = {name: np.empty_like(self.l2) for name in self.of(range(1))}
+        names = list(self.of(range(1)))
+        self._all = np.empty((len(names), len(self.l2)), self.dtype)
+        self._now = dict(zip(names, self._all, strict=True))
         self.lr = self._now["lr"]
 
     def of(self, updates: range) -> dict[str, Array]:
@@ -61,12 +63,11 @@ class Rates:
 
     def prepare(self, updates: range) -> None:
         """Look ahead: compute the rates of some updates."""
-        self._soon = self.of(updates)
+        self._soon = np.stack(list(self.of(updates).values()), axis=1)  # (T, names, P)
 
     def use(self, i: int) -> None:
         """Make those of the i-th of the updates the ones that :meth:`numbers` shows."""
-        for name, now in self._now.items():
-            now[...] = self._soon[name][i]
+        np.copyto(self._all, self._soon[i])
 
     def numbers(self, ndim: int, penalised: bool) -> Numbers:
         """Return views for a parameter with so many axes; they follow :meth:`use`."""

@@ -39,9 +39,12 @@ __all__ = ["Trainer"]
 # Networks that one worker trains at a time, at the most.
 GROUP = 16
 
-# A block of mini-batches should stay in a core's cache: so many bytes, and so many updates at the most.
-BLOCK_BYTES, BLOCK_UPDATES = 1 << 18, 50
+# A block of mini-batches, by backend: so many bytes, and so many updates at the most. NumPy's should
+# stay in a core's cache; the kernel is called once for a block, and so a longer one is cheaper.
+BLOCKS = {"numpy": (1 << 18, 50), "compiled": (1 << 20, 400)}
 
+# Bytes from which on a block is worth a thread that gathers it meanwhile.
+WORTH_A_THREAD = 1 << 18
 
 # Seconds between two pauses, in which all networks stand at one update and may be written down.
 STRETCH_SECONDS = 2.0
@@ -318,7 +321,7 @@ class Trainer:
         """Have a block gathered meanwhile: by a thread for it, or a large one by an idle worker."""
         if following is None or blocks.ahead(following):
             return
-        if threads > 1 and blocks.bytes_of(following) > BLOCK_BYTES:
+        if threads > 1 and blocks.bytes_of(following) > WORTH_A_THREAD:
             self.engine.ahead(blocks.prepare, following)
 
     def _blocks(self) -> Blocks:
@@ -336,12 +339,13 @@ class Trainer:
         return Blocks(rows, batches, overlaps, feed.augment, change or None, self._windows)
 
     def _block_size(self) -> int:
-        """Updates a block: those carried out at once, or as many as stay in the cache."""
+        """Updates a block: those carried out at once, or as many as is best for the backend."""
         population = self.population
         if population.state.at_once > 1:
             return population.state.at_once
         batch = population.batches.batch_size * population.feed.n_features
-        return min(BLOCK_UPDATES, 1 + BLOCK_BYTES // (batch * population.dtype.itemsize))
+        size, updates = BLOCKS[population.state.backend]
+        return min(updates, 1 + size // (batch * population.dtype.itemsize))
 
     def _groups(self) -> list[list[slice]]:
         """Cut the networks that still train into groups of chunks; a frozen one lies in none."""

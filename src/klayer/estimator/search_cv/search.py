@@ -84,8 +84,8 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
     error_score : "raise" or number
     return_train_score : bool
     time_limit : float, > 0, or None
-        Seconds after which no more candidates are begun; those under way stop at their next recorded
-        point. Training the best anew comes on top.
+        Seconds after which no more candidates are begun; those under way end with the weights that they
+        have. Training the best anew comes on top.
     verbose : bool or int
         Whether progress is shown.
 

@@ -216,9 +216,6 @@ class Kernel:
 @cache
 def warm_up(dtype: np.dtype[Any]) -> None:
     """Compile the kernel for a dtype, or read it from the cache; say so if it takes a while."""
-    # numba takes its products from SciPy's BLAS: whoever limits its threads must find it loaded.
-    import scipy.linalg.cython_blas  # noqa: F401
-
     kernel = Kernel(Network(1, (), 2), "sgd", dtype)
     zeros = np.zeros(4, dtype)
     updates = Updates(0, np.zeros((1, 1), dtype), np.zeros(1, np.int64), np.array([0, 1]))

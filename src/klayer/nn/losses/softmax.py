@@ -24,7 +24,7 @@ def _shift_and_exp(logits: Array, shifted: Array, probs: Array, ws: Workspace) -
     most = ws.array("most", (P, N, 1), logits.real.dtype)
     total = ws.array("total", (P, N, 1), logits.dtype)
     np.copyto(by_class, logits.real.transpose(2, 0, 1))
-    np.max(by_class, axis=0, out=most[..., 0])
+    np.maximum.reduce(by_class, axis=0, out=most[..., 0])
     np.subtract(logits, most, out=shifted)
     np.exp(shifted, out=probs)
     np.matmul(probs, ws.ones(K, logits.dtype).T, out=total)  # (P, N, K) @ (K, 1)
@@ -73,6 +73,8 @@ class SoftmaxCrossEntropy:
         self.first = np.arange(N) * K  # of each sample, in a network's flat logits
         self.chosen, self.others = np.empty(N, np.intp), np.empty(N, np.intp)
         self.onehot = ws.array("onehot", (N, K), logits.real.dtype)
+        self.samples, self.share = (np.array(one, logits.real.dtype) for one in (N, 1 / N))
+        self.minus_means = np.full((N, 1), -1 / N, dtype)
         self.loss = np.empty(P, dtype)
         # With smoothing: what the label keeps, and what every class gets; each (P, 1, 1).
         smoothing = site.number("smoothing")
@@ -84,47 +86,46 @@ class SoftmaxCrossEntropy:
 
     def forward(self) -> None:
         """Compute ``loss``."""
-        N, ws = self.site.samples, self.site.ws
+        ws, batch, picked = self.site.ws, self.site.batch, self.picked
         self.total = _shift_and_exp(self.logits, self.shifted, self.g, ws)
-        np.add(self.first, self.site.batch.labels, out=self.chosen)
-        np.take(self.flat, self.chosen, axis=1, out=self.picked, mode="clip")
+        np.add(self.first, batch.labels, out=self.chosen)
+        self.flat.take(self.chosen, axis=1, out=picked, mode="clip")
         np.log(self.total[..., 0], out=self.log_total)
-        if (mixed := self.site.batch.mixed) is not None:
-            labels, share = mixed
+        if batch.mixed is not None:
+            labels, share = batch.mixed
             np.add(self.first, labels, out=self.others)
-            np.take(self.flat, self.others, axis=1, out=self.also, mode="clip")
-            np.multiply(self.picked, share, out=self.picked)
+            self.flat.take(self.others, axis=1, out=self.also, mode="clip")
+            np.multiply(picked, share, out=picked)
             np.multiply(self.also, 1 - share, out=self.also)
-            np.add(self.picked, self.also, out=self.picked)
+            np.add(picked, self.also, out=picked)
         if self.smooth:
             ones = ws.ones(self.shifted.shape[2], self.shifted.dtype).T
             np.matmul(self.shifted, ones, out=self.every)  # (P, N, K) @ (K, 1)
             np.multiply(self.every, self.smooth[1], out=self.every)
-            np.multiply(self.picked, self.smooth[0][..., 0], out=self.picked)
-            np.add(self.picked, self.every[..., 0], out=self.picked)
-        np.subtract(self.picked, self.log_total, out=self.picked)
-        if self.site.batch.weights is not None:
-            np.multiply(self.picked, self.site.batch.weights, out=self.picked)
-        np.sum(self.picked, axis=1, out=self.loss)
-        np.negative(self.loss, out=self.loss)
-        np.divide(self.loss, N, out=self.loss)
+            np.multiply(picked, self.smooth[0][..., 0], out=picked)
+            np.add(picked, self.every[..., 0], out=picked)
+        np.subtract(picked, self.log_total, out=picked)
+        if batch.weights is not None:
+            np.multiply(picked, batch.weights, out=picked)
+        # A row of each network at a time, so that its bits don't depend on the others: (1, N) @ (N, 1).
+        np.matmul(picked[:, None], self.minus_means, out=self.loss[:, None, None])
 
     def backward(self) -> None:
         """Compute ``g``."""
         g, onehot, weights = self.g, self.onehot, self.site.batch.weights
+        np.multiply(self.total, self.samples, out=self.total)
         np.divide(g, self.total, out=g)
         onehot.fill(0)
         if (mixed := self.site.batch.mixed) is None:
-            np.put(onehot, self.chosen, 1, mode="clip")
+            onehot.put(self.chosen, self.share, mode="clip")
         else:  # the labels of a sample may be one
-            np.put(onehot, self.chosen, mixed[1], mode="clip")
-            onehot.reshape(-1)[self.others] += 1 - mixed[1]
+            onehot.put(self.chosen, mixed[1] * self.share, mode="clip")
+            onehot.reshape(-1)[self.others] += (1 - mixed[1]) * self.share
         if self.smooth:
             np.multiply(onehot, self.smooth[0], out=self.target)
-            np.add(self.target, self.smooth[1], out=self.target)
+            np.add(self.target, self.smooth[1] * self.share, out=self.target)
             np.subtract(g, self.target, out=g)
         else:
             np.subtract(g, onehot, out=g)
         if weights is not None:
             np.multiply(g, weights[:, None], out=g)
-        np.divide(g, self.site.samples, out=g)

@@ -35,7 +35,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.673263242354377284
 
 def relu(z: Array, y: Array, saved: Array) -> None:
     """Rectified linear unit ``y = z [Re z > 0]`` (equation 8); at exactly 0 it counts as inactive."""
-    np.greater(z.real, 0, out=saved)
+    np.greater(z.real, 0, out=saved)  # 1 or 0: numbers, since a product with truth values is slow
     np.multiply(z, saved, out=y)
 
 
@@ -50,15 +50,13 @@ def leaky_relu(z: Array, y: Array, saved: Array) -> None:
     Source: Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
     np.greater(z.real, 0, out=saved)
-    np.multiply(z, LEAK, out=y)
-    np.copyto(y, z, where=saved)
+    np.maximum(saved, LEAK, out=saved)
+    np.multiply(z, saved, out=y)
 
 
 def leaky_relu_backward(g: Array, z: Array, y: Array, saved: Array) -> None:  # noqa: ARG001
     """``g`` where ``Re z > 0``, else ``0.01 g``."""
-    np.multiply(g, LEAK, out=y)
-    np.copyto(y, g, where=saved)
-    np.copyto(g, y)
+    np.multiply(g, saved, out=g)
 
 
 def tanh(z: Array, y: Array, saved: Array) -> None:  # noqa: ARG001
@@ -218,21 +216,18 @@ class Function:
     forward : callable ``(z, y, saved)``
     backward : callable ``(g, z, y, saved)``
         Called after the layers above have used ``y``: it may be overwritten.
-    mask : bool
-        Whether ``saved`` holds truth values; else numbers like ``z``.
     kink : bool
         Whether the derivative jumps at 0: there a gradient can't be checked by differences.
     """
 
     forward: Callable[[Array, Array, Array], None]
     backward: Callable[[Array, Array, Array, Array], None]
-    mask: bool = False
     kink: bool = False
 
 
 ACTIVATIONS: dict[str, Function] = {
-    "relu": Function(relu, relu_backward, mask=True, kink=True),
-    "leaky_relu": Function(leaky_relu, leaky_relu_backward, mask=True, kink=True),
+    "relu": Function(relu, relu_backward, kink=True),
+    "leaky_relu": Function(leaky_relu, leaky_relu_backward, kink=True),
     "tanh": Function(tanh, tanh_backward),
     "gelu": Function(gelu, gelu_backward),
     "gelu_tanh": Function(gelu_tanh, gelu_tanh_backward),
@@ -272,8 +267,7 @@ class ActivationPass:
     def __init__(self, piece: Activation, site: Site, x: Array) -> None:
         self.x, self.function = x, ACTIVATIONS[piece.name]
         self.y = site.array(f"x{piece.layer}", piece.width)
-        dtype = np.bool_ if self.function.mask else site.dtype
-        self.saved = site.ws.array(f"saved{piece.layer}", self.y.shape, dtype)
+        self.saved = site.array(f"saved{piece.layer}", piece.width)
 
     def forward(self) -> None:
         """``y = f(x)``."""

@@ -71,11 +71,16 @@ class _Training:
         layer, width = piece.layer, piece.width
         self.gamma, self.beta = (site.params[f"{k}{layer}"][:, None, :] for k in ("gamma", "beta"))
         self.y = site.array(f"z{layer}", width)
-        self.s_hat = site.array(f"s_hat{layer}", width) if piece.after else x
-        self.mean, self.var, self.inv_sd = (
-            site.row(f"{name} {layer}", width) for name in ("mean", "var", "1/sd")
+        self.centred = site.array(f"centred{layer}", width) if piece.after else x
+        self.first_sample = x[:, :1]
+        self.first, self.mean, self.var, self.inv_sd, self.scale = (
+            site.row(f"{name} {layer}", width) for name in ("first", "mean", "var", "1/sd", "scale")
         )
         self.ones = site.ws.ones(site.samples, site.dtype)
+        # Numbers as arrays: what Python counts in costs each call a conversion.
+        self.eps, self.share = (
+            np.array(number, site.real) for number in (piece.eps, 1 / site.samples)
+        )
         self.averages: list[tuple[NDArray[Any], NDArray[Any]]] = []
         if site.running is not None:
             self.averages = [
@@ -86,33 +91,32 @@ class _Training:
         self.keep, self.new = (value.astype(site.real) for value in (keep, 1 - keep))
 
     def forward(self) -> None:
-        """``y = gamma s_hat + beta``."""
-        x, s_hat, y, n = self.x, self.s_hat, self.y, self.site.samples
-        mean, var = self.mean, self.var
+        """``y = gamma s_hat + beta``, with ``s_hat`` as the ``centred`` input and 1/sd."""
+        centred, y, scale = self.centred, self.y, self.scale
+        first, mean, var, inv_sd = self.first, self.mean, self.var, self.inv_sd
         # From the first sample, so that far from 0 rounding takes nothing of the differences.
-        first = self.inv_sd
-        np.copyto(first, x[:, :1])
-        np.subtract(x, first, out=s_hat)
-        np.matmul(self.ones, s_hat, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
-        np.divide(mean, n, out=mean)
-        np.subtract(s_hat, mean, out=s_hat)
+        np.copyto(first, self.first_sample)
+        np.subtract(self.x, first, out=centred)
+        np.matmul(self.ones, centred, out=mean)  # (1, N) @ (P, N, H) -> (P, 1, H)
+        np.multiply(mean, self.share, out=mean)
+        np.subtract(centred, mean, out=centred)
         np.add(mean, first, out=mean)
-        np.multiply(s_hat, s_hat, out=y)
+        np.multiply(centred, centred, out=y)
         np.matmul(self.ones, y, out=var)
-        np.divide(var, n, out=var)
-        np.add(var, self.piece.eps, out=self.inv_sd)
-        np.sqrt(self.inv_sd, out=self.inv_sd)
-        np.divide(1, self.inv_sd, out=self.inv_sd)
-        np.multiply(s_hat, self.inv_sd, out=s_hat)
-        np.multiply(s_hat, self.gamma, out=y)
+        np.multiply(var, self.share, out=var)
+        np.add(var, self.eps, out=inv_sd)
+        np.sqrt(inv_sd, out=inv_sd)
+        np.reciprocal(inv_sd, out=inv_sd)
+        np.multiply(self.gamma, inv_sd, out=scale)
+        np.multiply(centred, scale, out=y)
         np.add(y, self.beta, out=y)
 
     def connect(self, g: NDArray[Any], below: bool) -> tuple[NDArray[Any], dict[str, Gradient]]:  # noqa: ARG002
         """Prepare the gradients through normalisation, mean and variance included (equation 7)."""
         layer, width, site = self.piece.layer, self.piece.width, self.site
         self.g, self.product = g, site.array("bn.product", width)
-        self.grad_gamma, self.grad_beta, self.scale = (
-            site.row(f"{name} {layer}", width) for name in ("grad gamma", "grad beta", "scale")
+        self.grad_gamma, self.grad_beta, self.lost = (
+            site.row(f"{name} {layer}", width) for name in ("grad gamma", "grad beta", "lost")
         )
         return g, {
             f"gamma{layer}": ArrayGradient(self.grad_gamma[:, 0]),
@@ -121,29 +125,27 @@ class _Training:
 
     def backward(self) -> None:
         """Turn ``g`` into the gradient with respect to ``x``, in place; move the running averages."""
-        g, product, s_hat, n, scale = (
-            self.g,
-            self.product,
-            self.s_hat,
-            self.site.samples,
-            self.scale,
-        )
-        np.multiply(g, s_hat, out=product)
+        g, product, centred, lost, inv_sd = (
+            self.g, self.product, self.centred, self.lost, self.inv_sd,
+        )  # fmt: skip
+        np.multiply(g, centred, out=product)
         np.matmul(self.ones, product, out=self.grad_gamma)
         np.matmul(self.ones, g, out=self.grad_beta)
-        np.divide(self.grad_gamma, n, out=scale)
-        np.multiply(s_hat, scale, out=product)
+        np.multiply(self.grad_gamma, inv_sd, out=self.grad_gamma)
+        np.multiply(self.grad_gamma, inv_sd, out=lost)
+        np.multiply(lost, self.share, out=lost)
+        np.multiply(centred, lost, out=product)
         np.subtract(g, product, out=g)
-        np.divide(self.grad_beta, n, out=scale)
-        np.subtract(g, scale, out=g)
-        np.multiply(self.gamma, self.inv_sd, out=scale)
-        np.multiply(g, scale, out=g)
+        np.multiply(self.grad_beta, self.share, out=lost)
+        np.subtract(g, lost, out=g)
+        np.multiply(g, self.scale, out=g)
         for average, batch in self.averages:
             if self.site.batch.update == 0:
-                average[...] = batch
+                np.copyto(average, batch)
             else:
-                average *= self.keep
-                average += self.new * batch
+                np.multiply(average, self.keep, out=average)
+                np.multiply(batch, self.new, out=batch)
+                np.add(average, batch, out=average)
 
 
 class _Inference:

@@ -39,7 +39,7 @@ def build(material: Material) -> list[Part]:
     blocks = [block("text", text=_text(view, record))]
     what = "data"
     try:
-        dataset = view.run.load_data(may_download=False)
+        dataset = material.dataset
         what = "network"
         if view.task != "classification":
             shown = targets if view.task == "regression" else labels

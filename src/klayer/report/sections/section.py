@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from klayer.data import Dataset
 from klayer.report.comparisons import Comparisons
 from klayer.report.layout import Arrangement
 from klayer.report.run_view import RunView
@@ -47,6 +48,11 @@ class Material:
     def comparisons(self) -> Comparisons:
         """What can be compared with what."""
         return Comparisons(self.view)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data, if they can be read here; whatever :meth:`Run.load_data` raises, if not."""
+        return self.view.run.load_data(may_download=False)
 
     @cached_property
     def layout(self) -> Arrangement:

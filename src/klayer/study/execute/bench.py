@@ -15,8 +15,10 @@ results. Nobody needs to know of anybody else.
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -146,21 +148,24 @@ class Bench:
         """Remove the folder: the run has all that came of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def open_parts(self) -> list[tuple[str, int]]:
-        """Return the parts that nobody works on, with how many have had them."""
-        try:
+    def open_parts(self) -> Iterator[tuple[str, int]]:
+        """Yield the parts that nobody works on, with how many have had them.
+
+        First come those that nobody has had, for each who asks from another one on: of a thousand who
+        look at once each finds one of its own, and reads no claim of the others. Then those whose
+        holders are over.
+        """
+        with contextlib.suppress(FileNotFoundError, KlayerError):  # the run ended meanwhile
             finished, numbers = self.finished(), self.claims.numbers()
-            return [
-                (name, number)
-                for name in self.laid_out()
-                if name not in finished
-                and not (
-                    (number := numbers.get(name, 0))
-                    and (self.claims.is_held(name, number) or self.given_up(name, numbers))
-                )
-            ]
-        except (FileNotFoundError, KlayerError):  # the run came to its end meanwhile
-            return []
+            names = [name for name in self.laid_out() if name not in finished]
+            fresh = [name for name in names if name not in numbers]
+            start = random.randrange(len(fresh)) if fresh else 0
+            yield from ((name, 0) for name in (*fresh[start:], *fresh[:start]))
+            for name in names:
+                number = numbers.get(name, 0)
+                held = not number or self.claims.is_held(name, number)
+                if not held and not self.given_up(name, numbers):
+                    yield name, number
 
     def given_up(self, name: str, numbers: Mapping[str, int]) -> str:
         """Return why a part is not tried again; empty if it may be.

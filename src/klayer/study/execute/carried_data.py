@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset, Encoder, Split, Standardiser
+from klayer.data.measure import Measured
+from klayer.data.stored_files import from_plain
+from klayer.data.stored_rows import Features, StoredRows
 from klayer.errors import KlayerError
 from klayer.files import own_folder, read_json, write_bytes, write_json
 
@@ -82,13 +85,22 @@ def read_data(bench: Path) -> Dataset:
 
 
 def carried_bytes(dataset: Dataset) -> int:
-    """Return how many bytes of data each worker reads."""
+    """Return how many bytes of data each worker holds; rows on disk stay there."""
     arrays = [getattr(one, field) for one in dataset.splits.values() for field in _FIELDS]
-    return sum(array.nbytes for array in arrays if array is not None)
+    return sum(
+        array.nbytes for array in arrays if array is not None and not isinstance(array, StoredRows)
+    )
 
 
-def _put(folder: Path, name: str, array: NDArray[Any]) -> dict[str, Any]:
+def _put(folder: Path, name: str, array: Features) -> dict[str, Any]:
     """Write an array, unless it lies in a file; return its place."""
+    if isinstance(array, StoredRows):
+        found = vars(array.measured)
+        return {
+            "stored": [file.as_plain() for file in array.files],
+            "index": None if array.index is None else _put(folder, f"{name}.index", array.index),
+            "measured": {key: _put(folder, f"{name}.{key}", one) for key, one in found.items()},
+        }
     mapped = _place(array)
     if mapped:
         return mapped
@@ -115,7 +127,13 @@ def _place(array: NDArray[Any]) -> dict[str, Any] | None:
     }
 
 
-def _get(folder: Path, place: dict[str, Any]) -> NDArray[Any]:
+def _get(folder: Path, place: dict[str, Any]) -> Any:
+    if "stored" in place:
+        index = place["index"] and np.array(_get(folder, place["index"]))
+        rows = StoredRows([from_plain(file) for file in place["stored"]], index)
+        parts = {key: np.array(_get(folder, one)) for key, one in place["measured"].items()}
+        rows.__dict__["measured"] = Measured(**parts)  # where cached_property keeps what it found
+        return rows
     path = folder / place["file"]  # an absolute one stays
     try:
         if "offset" not in place:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ __all__ = ["IDLE_SECONDS", "Hand", "main"]
 
 # Between two looks at a bench with nothing to do.
 IDLE_SECONDS = 0.1
+# On a slow file system so many times as long as a look takes.
+LOOKS = 5
 # Writes that are tried again: another machine may have cleared what this one had begun to write.
 TRIES = 3
 
@@ -85,8 +88,10 @@ class Hand:
         """Work until there is no more to do for good; return how many parts were trained."""
         done = 0
         while not self.stop.is_set() and not is_over():
+            started = time.monotonic()
             if self.work_once() is None:
-                self.stop.wait(IDLE_SECONDS)
+                took = time.monotonic() - started
+                self.stop.wait(max(IDLE_SECONDS, LOOKS * took))
             else:
                 done += 1
         return done

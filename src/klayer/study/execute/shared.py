@@ -25,7 +25,7 @@ from klayer.study.execute.part import (
     PartSpec,
     Reporter,
 )
-from klayer.study.execute.sizing import memory_bytes, part_sizes
+from klayer.study.execute.sizing import Sizes, memory_bytes, part_sizes
 from klayer.study.provenance import made_by
 from klayer.study.run_dir import Run
 from klayer.train import TrainingState
@@ -79,6 +79,17 @@ class Shared:
         self._local.__exit__(kind, error, trace)
         self.hands.shut()
 
+    def sizes(
+        self, orders: Sequence[Order], count: int | None = None, seconds: Sequence[float] = ()
+    ) -> Sizes:
+        """Return how large the parts of some orders are, for so many hands, by default those there are.
+
+        A few updates of each order are timed, unless its seconds are known.
+        """
+        count = count or self.hands.count
+        memory = self.memory or memory_bytes() / self.hands.count
+        return part_sizes(orders, self._local, count, memory, seconds)
+
     def evaluate_part(
         self, spec: PartSpec, state: TrainingState, split: str
     ) -> dict[str, NDArray[Any]]:
@@ -89,12 +100,10 @@ class Shared:
         """Have all orders trained, yield what comes of them in their order."""
         if not orders:
             return
-        reporter.phase("timing some updates")
         bench = Bench(run.path)
         if not self.joins:
             bench.withdraw()
-        memory = self.memory or memory_bytes() / self.hands.count
-        sizes = part_sizes(orders, self._local, self.hands.count, memory)
+        sizes = self.sizes(orders)
         write_data(bench.made(), self.dataset, run.info["id"])
         cuts = [
             cut(order, run, bench, reporter.note, most, strategy=self._local.strategy)

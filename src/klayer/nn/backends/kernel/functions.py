@@ -18,7 +18,7 @@ try:
 except ImportError:
     numba = None
 
-__all__ = ["DENSITY", "compiled", "compiled_and_kept", "exp", "normal", "numba", "tanh"]
+__all__ = ["DENSITY", "compiled", "compiled_and_kept", "exp", "log", "normal", "numba", "tanh"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +46,11 @@ def compiled_and_kept(function: F) -> F:
 def exp(x: Any) -> Any:
     """Return the exponential."""
     return np.exp(x)
+
+
+def log(x: Any) -> Any:
+    """Return the natural logarithm."""
+    return np.log(x)
 
 
 def tanh(x: Any) -> Any:
@@ -83,6 +88,23 @@ if numba is not None:
 
     _exp_of_float32 = compiled(_exp32)
 
+    def _log32(x: Any) -> Any:
+        """A polynomial around 1 (Cephes), for x >= 1: of infinity infinity, of nan nan."""
+        f = np.float32
+        bits = f(x).view(np.int32)
+        # x = 2^n m with m from sqrt(1/2) to sqrt(2).
+        n = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
+        m = np.int32(bits - (n << np.int32(23))).view(np.float32) - f(1)
+        s = m * m
+        p = (f(7.0376836292e-2) * m + f(-1.1514610310e-1)) * m + f(1.1676998740e-1)
+        p = ((p * m + f(-1.2420140846e-1)) * m + f(1.4249322787e-1)) * m + f(-1.6668057665e-1)
+        p = ((p * m + f(2.0000714765e-1)) * m + f(-2.4999993993e-1)) * m + f(3.3333331174e-1)
+        found = m + (p * m * s - f(0.5) * s) + f(n) * f(0.69314718056)
+        return found if x < f(np.inf) else x
+
+    def _log(x: Any) -> Any:
+        return _log32 if x == numba.types.float32 else log
+
     def _tanh32(x: Any) -> Any:
         """A polynomial near 0 (Cephes), where ``1 - 2 / (exp(2 x) + 1)`` would cancel."""
         f = np.float32
@@ -116,5 +138,5 @@ if numba is not None:
             return _normal32
         return _normal_of_step if x == numba.types.complex128 else _normal64
 
-    for function, by_type in ((exp, _exp), (tanh, _tanh), (normal, _normal)):
+    for function, by_type in ((exp, _exp), (log, _log), (tanh, _tanh), (normal, _normal)):
         overload(function, jit_options={"fastmath": {"contract"}})(by_type)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.backends.kernel.functions import compiled, exp
+from klayer.nn.backends.kernel.functions import compiled, exp, log
 
 __all__ = ["LOSSES", "loss_and_gradient"]
 
@@ -26,33 +26,40 @@ SOFTMAX, SQUARED, ABSOLUTE, HUBER, QUANTILE, _ = range(6)
 
 @compiled
 def softmax_cross_entropy(
-    logits: Array, g: Array, labels: Array, weights: Array, smoothing: Any
+    logits: Array, g: Array, totals: Array, labels: Array, weights: Array, smoothing: Any
 ) -> Any:
-    """Return the mean loss; ``g`` becomes its gradient; ``logits`` lose their greatest."""
+    """Return the mean loss; ``g`` becomes its gradient; ``logits`` lose their greatest.
+
+    ``totals``, (N,), are scratch. Exponentials and logarithms have loops of their own: vectors.
+    """
     N, K = logits.shape
     loss, samples, one = logits.dtype.type(0), logits.dtype.type(N), logits.dtype.type(1)
     each = smoothing / logits.dtype.type(K)
     for n in range(N):
         most = logits[n, 0].real
         for k in range(1, K):
-            most = max(most, logits[n, k].real)
+            most = logits[n, k].real if logits[n, k].real > most else most
         for k in range(K):
             logits[n, k] -= most
     flat, g_flat = logits.reshape(N * K), g.reshape(N * K)
     for i in range(N * K):
         g_flat[i] = exp(flat[i])
     for n in range(N):
-        weight = weights[n] if weights.size else one
         total, every = g[n, 0], logits[n, 0]
         for k in range(1, K):
             total += g[n, k]
             every += logits[n, k]
-        picked = (one - smoothing) * logits[n, labels[n]] + each * every
-        loss += weight * (np.log(total) - picked)
+        totals[n] = total
+        weight = weights[n] if weights.size else one
+        loss -= weight * ((one - smoothing) * logits[n, labels[n]] + each * every)
         share = weight / (total * samples)
         for k in range(K):
             g[n, k] = g[n, k] * share - weight * each / samples
         g[n, labels[n]] -= weight * (one - smoothing) / samples
+    for n in range(N):
+        totals[n] = log(totals[n])
+    for n in range(N):
+        loss += weights[n] * totals[n] if weights.size else totals[n]
     return loss / samples
 
 
@@ -93,6 +100,7 @@ def loss_and_gradient(
     kind: int,
     z: Array,
     g: Array,
+    totals: Array,
     labels: Array,
     targets: Array,
     weights: Array,
@@ -103,10 +111,10 @@ def loss_and_gradient(
     """Return the mean loss of a batch; ``g`` becomes its gradient, ``z`` may be overwritten.
 
     ``labels`` are of classes, ``targets`` (N, K) all others; the other one is empty, and so may be
-    ``weights``.
+    ``weights``. ``totals``, (N,), are scratch.
     """
     if kind == SOFTMAX:
-        return softmax_cross_entropy(z, g, labels, weights, smoothing)
+        return softmax_cross_entropy(z, g, totals, labels, weights, smoothing)
     one, loss, count = z.dtype.type(1), z.dtype.type(0), z.dtype.type(z.size)
     each = max(1, quantiles.size)
     for n in range(z.shape[0]):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from klayer.nn.backends.kernel.functions import compiled
 from klayer.nn.backends.kernel.table import BETA2, KEEPS
 
-__all__ = ["KEEP", "OPTIMISERS", "RATES", "move"]
+__all__ = ["KEEP", "LR", "OPTIMISERS", "RATES", "SGD", "move"]
 
 Array = NDArray[Any]
 

@@ -22,7 +22,7 @@ BLOCK = 256
 
 @compiled
 def batch_norm(x: Array, y: Array, affine: Array, statistics: Array, eps: Any) -> None:
-    """``x`` becomes ``s_hat``; ``affine`` holds gamma and beta, ``statistics`` mean, variance, 1/sd."""
+    """``x`` loses its mean; ``affine`` holds gamma and beta, ``statistics`` mean, variance, 1/sd."""
     gamma, beta = affine[0], affine[1]
     mean, var, inv_sd = statistics[0], statistics[1], statistics[2]
     one, samples = x.dtype.type(1), x.dtype.type(x.shape[0])
@@ -36,9 +36,7 @@ def batch_norm(x: Array, y: Array, affine: Array, statistics: Array, eps: Any) -
         part[:] = 0
         for n in range(start, min(start + BLOCK, x.shape[0])):
             for j in range(mean.size):
-                d = x[n, j] - first[j]
-                x[n, j] = d
-                part[j] += d
+                part[j] += x[n, j] - first[j]
         for j in range(mean.size):
             mean[j] += part[j]
     for j in range(mean.size):
@@ -47,7 +45,7 @@ def batch_norm(x: Array, y: Array, affine: Array, statistics: Array, eps: Any) -
         part[:] = 0
         for n in range(start, min(start + BLOCK, x.shape[0])):
             for j in range(mean.size):
-                d = x[n, j] - mean[j]
+                d = (x[n, j] - first[j]) - mean[j]
                 x[n, j] = d
                 part[j] += d * d
         for j in range(mean.size):
@@ -58,15 +56,13 @@ def batch_norm(x: Array, y: Array, affine: Array, statistics: Array, eps: Any) -
         inv_sd[j] = one / np.sqrt(var[j] + eps)
     for n in range(x.shape[0]):
         for j in range(mean.size):
-            d = x[n, j] * inv_sd[j]
-            x[n, j] = d
-            y[n, j] = d * gamma[j] + beta[j]
+            y[n, j] = x[n, j] * inv_sd[j] * gamma[j] + beta[j]
 
 
 @compiled
 def batch_norm_backward(
     g: Array,
-    s_hat: Array,
+    centred: Array,
     gamma: Array,
     statistics: Array,
     grads: Array,
@@ -83,16 +79,18 @@ def batch_norm_backward(
     grads[:] = 0
     for n in range(g.shape[0]):
         for j in range(mean.size):
-            grad_gamma[j] += g[n, j] * s_hat[n, j]
+            grad_gamma[j] += g[n, j] * centred[n, j]
             grad_beta[j] += g[n, j]
-    # Mean and variance have served: their memory takes the means of the gradients.
+    # Mean and variance have served: their memory takes what the gradient loses.
+    slope, shift = mean, var
     for j in range(mean.size):
-        mean[j] = grad_gamma[j] / samples
-        var[j] = grad_beta[j] / samples
+        grad_gamma[j] *= inv_sd[j]
+        slope[j] = grad_gamma[j] * inv_sd[j] / samples
+        shift[j] = grad_beta[j] / samples
         inv_sd[j] *= gamma[j]
     for n in range(g.shape[0]):
         for j in range(mean.size):
-            g[n, j] = (g[n, j] - s_hat[n, j] * mean[j] - var[j]) * inv_sd[j]
+            g[n, j] = (g[n, j] - centred[n, j] * slope[j] - shift[j]) * inv_sd[j]
 
 
 @compiled

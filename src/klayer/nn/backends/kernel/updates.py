@@ -2,8 +2,7 @@
 
 Depth is data: a network is a table of its pieces and a row of numbers, and so nothing is compiled anew
 for another depth, width or size of batch. Each piece has its forward beside its backward function, like
-:mod:`klayer.nn.pieces`, whose equations they compute. Products run in the BLAS, which is several times
-faster than loops.
+:mod:`klayer.nn.pieces`, whose equations they compute.
 
 numba compiles this for float32, float64 and complex128, so that a complex step checks the very source
 that trains. Without numba it is plain Python: the same numbers, slowly.
@@ -20,17 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn.backends.kernel.activations import activate, activate_backward
-from klayer.nn.backends.kernel.affine import add_bias, matrix, sum_samples
 from klayer.nn.backends.kernel.dropout import drop, keep
 from klayer.nn.backends.kernel.functions import compiled, compiled_and_kept
 from klayer.nn.backends.kernel.losses import loss_and_gradient
-from klayer.nn.backends.kernel.moves import KEEP, move
+from klayer.nn.backends.kernel.moves import KEEP, LR, SGD, move
 from klayer.nn.backends.kernel.normalisation import (
     batch_norm,
     batch_norm_backward,
     layer_norm,
     layer_norm_backward,
 )
+from klayer.nn.backends.kernel.products import matrix, multiply, transpose
 from klayer.nn.backends.kernel.table import (
     AFFINE,
     BATCH_NORM,
@@ -163,6 +162,7 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
         scratch = scratch[count * 3 * widest :]
         rows = scratch[: 2 * widest]
         product_memory = scratch[2 * widest :]
+        ones, totals = np.ones((1, most), x.dtype), np.empty(most, x.dtype)
         thresholds = np.zeros(max(1, bits.shape[0]), np.int64)
 
         for u in range(rates.shape[0]):
@@ -174,10 +174,11 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
                 y, mine = matrix(outputs[i], N, h), pieces[i, MEMORY]
                 flat = outputs[i, : N * h]
                 if kind == AFFINE:
-                    W = matrix(params[at:], d, h)
-                    np.dot(below, W, y)  # (N, D) @ (D, H)
+                    W, base = matrix(params[at:], d, h), y
                     if pieces[i, BIAS]:
-                        add_bias(y, params[at + d * h : at + d * h + h])
+                        base = matrix(params[at + d * h :], 1, h)
+                    based = one if pieces[i, BIAS] else free
+                    multiply(below, W, base, y, based, one)  # (N, D) @ (D, H)
                 elif kind == BATCH_NORM:
                     s = below
                     if mine >= 0:  # after an activation, whose output stays as it is
@@ -205,6 +206,7 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
                 loss,
                 below,
                 g,
+                totals[:N],
                 labels[ends[u] : ends[u + 1]],
                 targets[ends[u] : ends[u + 1]],
                 weights[ends[u] : ends[u + 1]],
@@ -220,35 +222,43 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
                 if kind == AFFINE:
                     W = matrix(params[at:], d, h)
                     if pieces[i, BIAS]:
-                        sum_samples(g, rows[:h])
+                        total = matrix(rows, 1, h)
+                        multiply(ones[:, :N], g, total, total, free, one)  # (1, N) @ (N, H)
                         b = params[at + d * h : at + d * h + h]
                         move(
                             optimiser, b, rows[:h], slots, at + d * h, rates[u], one, free, numbers
                         )
-                    grad_W = matrix(product_memory, d, h)
                     below = matrix(outputs[i - 1], N, d) if i > 0 else batch
-                    np.dot(below.T, g, grad_W)  # (D, N) @ (N, H)
+                    g_below = g
                     if i > first:
                         here = 1 - here
                         g_below = matrix(gradients[here], N, d)
-                        np.dot(g, W.T, g_below)  # (N, H) @ (H, D)
-                        g = g_below
+                        W_turned = matrix(product_memory, h, d)
+                        transpose(W, W_turned)
+                        multiply(g, W_turned, g_below, g_below, free, one)  # (N, H) @ (H, D)
                         if pieces[i, PAST] >= 0:
                             past, flat = memory[pieces[i, PAST]], gradients[here]
                             for j in range(N * d):
                                 flat[j] += past[j]
-                    all_W, grad = params[at : at + d * h], product_memory[: d * h]
                     left = rates[u, KEEP]
-                    move(optimiser, all_W, grad, slots, at, rates[u], left, slope, numbers)
+                    if optimiser == SGD:  # the whole step is one product: (D, N) @ (N, H)
+                        lr = rates[u, LR]
+                        multiply(below.T, g, W, W, one - lr * slope, -lr)
+                    else:
+                        grad_W = matrix(product_memory, d, h)
+                        multiply(below.T, g, grad_W, grad_W, free, one)
+                        all_W, grad = params[at : at + d * h], product_memory[: d * h]
+                        move(optimiser, all_W, grad, slots, at, rates[u], left, slope, numbers)
+                    g = g_below
                 elif kind == BATCH_NORM:
                     gamma, averages = (
                         params[at : at + h],
                         matrix(running[pieces[i, RUNNING] :], 2, h),
                     )
-                    s_hat = matrix(outputs[i - 1] if mine < 0 else memory[mine], N, h)
+                    centred = matrix(outputs[i - 1] if mine < 0 else memory[mine], N, h)
                     decay = free if start + u == 0 else numbers[BN_MOMENTUM]
                     grads, means = matrix(rows, 2, h), matrix(statistics[i], 3, h)
-                    batch_norm_backward(g, s_hat, gamma, means, grads, averages, decay)
+                    batch_norm_backward(g, centred, gamma, means, grads, averages, decay)
                     both = params[at : at + 2 * h]
                     move(optimiser, both, rows[: 2 * h], slots, at, rates[u], one, free, numbers)
                 elif kind == LAYER_NORM:
