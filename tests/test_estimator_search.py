@@ -106,6 +106,20 @@ def test_it_finds_bit_for_bit_what_candidates_alone_find(iris, more, how):
     assert_same_search(ours, theirs, X)
 
 
+def test_so_it_does_where_a_large_first_layer_is_updated_twice_at_once():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3072)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    model = KLayerClassifier(
+        hidden=(50,), epochs=2, batch_size=40, optimiser="sgd", n_networks=7, random_state=0
+    )
+    space = {"l2": [0.0, 1e-3, 1e-2], "lr_max": [0.01, 0.02]}
+    how = {"n_iter": 4, "cv": 2, "random_state": 0, "scoring": "neg_log_loss"}
+    ours = PopulationSearchCV(model, space, n_jobs=2, **how).fit(X, y)
+    assert ours.best_estimator_._state.at_once == 2
+    assert_same_search(ours, RandomizedSearchCV(model, space, **how).fit(X, y), X)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_so_do_regressors(several):
     X, y = load_diabetes(return_X_y=True)

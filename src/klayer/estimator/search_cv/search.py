@@ -287,7 +287,7 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         name = self.refit if isinstance(self.refit, str) else metric
         limit = math.inf if self.time_limit is None else self.time_limit
         deadline = time.monotonic() + limit
-        with Meter(None if self.verbose else "off") as meter, engine:
+        with Meter(None if self.verbose else "off") as meter:
             scores: list[float] | None = None
             while scores is None or time.monotonic() < deadline:
                 try:
