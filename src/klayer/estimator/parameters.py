@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, make_constraint
 
 from klayer.errors import KlayerError, unknown_name
@@ -34,7 +35,6 @@ _NOT = {
     "half_cycle",
     "class_weights",  # class_weight, as scikit-learn calls it
     "updates_at_once",
-    "average_share",
     "snapshots",
     "cycle_growth",  # each cycle is a course of its own
     "peak_decay",
@@ -84,7 +84,9 @@ class Own(NamedTuple):
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that can't be, naming the rule."""
-        if not any(make_constraint(one).is_satisfied_by(value) for one in self.constraints):
+        refused = isinstance(value, bool | np.bool_) and "boolean" not in self.constraints
+        fits = (make_constraint(one).is_satisfied_by(value) for one in self.constraints)
+        if refused or not any(fits):
             raise KlayerError(f"`{name}` must be {self.values}, but got {value!r:.80}.")
 
 
