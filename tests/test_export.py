@@ -512,6 +512,45 @@ def test_an_estimator_of_a_frame_has_inputs_by_name(tmp_path):
     assert [one.name for one in session.get_inputs()] == ["a b", "label_in", "W1"]
 
 
+@pytest.mark.parametrize("keep", ["best", "ensemble"])
+def test_what_a_search_keeps_is_exported(keep, tmp_path):
+    random = np.random.default_rng(2)
+    X = random.standard_normal((150, 3))
+    y = np.array(["no", "yes", "maybe"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)]
+    search = kl.PopulationSearchCV(
+        kl.KLayerClassifier(epochs=3, random_state=0),
+        {"hidden": [(4,), (6,)], "l2": "1e-4:1e-1"},
+        n_iter=4,
+        cv=3,
+        keep=keep,
+        random_state=0,
+    ).fit(X, y)
+    for name in ("m.onnx", "m.safetensors"):
+        search.best_estimator_.export(tmp_path / name, X=X)
+        found = kl.load_model(tmp_path / name).predict(X)
+        found = found[0] if found.ndim == 3 else found
+        assert np.abs(found - search.predict_proba(X)).max() < 1e-5
+
+
+def test_networks_behind_the_steps_of_a_pipeline_are_refused(tmp_path):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(2)
+    X, y = random.standard_normal((90, 3)), random.integers(0, 2, 90)
+    search = kl.PopulationSearchCV(
+        make_pipeline(StandardScaler(), kl.KLayerClassifier(epochs=2, random_state=0)),
+        {"klayerclassifier__l2": [1e-3, 1e-2]},
+        n_iter=2,
+        cv=3,
+        keep="ensemble",
+        random_state=0,
+    ).fit(X, y)
+    with pytest.raises(KlayerError, match="only together with the steps of a Pipeline"):
+        search.best_estimator_.export(tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_estimator_that_is_not_fitted_says_so(tmp_path):
     from sklearn.exceptions import NotFittedError
 
