@@ -481,7 +481,7 @@ def test_a_regressor_answers_in_the_users_units(columns, tmp_path):
     y = 1e6 + 50 * (X @ random.standard_normal((3, columns)))
     model = kl.KLayerRegressor(hidden=(8,), epochs=5, random_state=0).fit(X, y)
     for name in ("m.onnx", "m.safetensors"):
-        model.export(tmp_path / name, X=X)
+        kl.export_model(model, tmp_path / name, X=X)
         found = kl.load_model(tmp_path / name).predict(X)
         found = found[0] if found.ndim == 3 else found
         assert np.abs(found - model.predict(X).reshape(len(X), -1)).max() < 1e-3
@@ -571,6 +571,8 @@ def test_a_population_and_a_run_are_read_too(digits, brief, study, tmp_path):
     assert np.array_equal(kl.load_model(study).predict(rows), run.model().predict(rows))
     written = kl.export_model(population, tmp_path / "p.onnx")
     assert written.verified.what == "rows of digits"
+    said = kl.export_model(run, tmp_path / "r.safetensors").verified
+    assert (said.difference, said.what) == (0, "rows of digits")
     card = (tmp_path / "p.onnx.md").read_text(encoding="utf-8")
     score = population.evaluate("test")["accuracy"].mean()
     assert f"| test | accuracy | {score:.4f} ±" in card

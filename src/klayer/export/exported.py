@@ -104,8 +104,8 @@ def exported(what: Any, about: Mapping[str, Any] | None = None) -> Exported:
         what = Ensemble([what])
     if not isinstance(what, Ensemble):
         raise KlayerError(
-            "what is exported must be a Model, an Ensemble, a Population or a fitted estimator, but "
-            f"got {type(what).__name__}."
+            "what is exported must be a Model, an Ensemble, a Population, a Run or a fitted estimator, "
+            f"but got {type(what).__name__}."
         )
     models, weights, start = [], [], 0
     for model in what.models:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from klayer.data import Dataset
     from klayer.study import Run
 
-__all__ = ["chosen", "of_run"]
+__all__ = ["chosen", "data_of_run", "of_run"]
 
 ALL, BEST = "all", "best"
 _SHOWN = 20
@@ -83,6 +83,14 @@ def _named(run: Run, alive: Sequence[NetworkRecord], name: str) -> list[NetworkR
         f"{hint} Known: {'; '.join(known[:_SHOWN])}; the seeds {', '.join(list(seeds)[:_SHOWN])}; "
         f"one network alone as ARM:SEED, {alone!r}."
     )
+
+
+def data_of_run(run: Run) -> tuple[Dataset | None, str]:
+    """Return a run's data; or None, and why they are not there."""
+    try:
+        return run.load_data(may_download=False), ""
+    except (KlayerError, OSError) as error:
+        return None, str(error)
 
 
 def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) -> Exported:
