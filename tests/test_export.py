@@ -162,6 +162,7 @@ def test_a_run_is_exported_beside_itself(study, form, tmp_path):
     for said in ("# digits: classification", "fingerprint, features", "| 3 |", "## Versions"):
         assert said in card
     assert f"{kl.Run(run).best().score('test'):.4f}" in card
+    assert "best by its validation score" in card
     again = export(run, "--to", form)
     assert "is there already" in str(again.exception)
     assert "--force" in str(again.exception)

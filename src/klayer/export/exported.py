@@ -28,7 +28,8 @@ class Exported:
     about : mapping
         Plain values, all of which may be absent: ``data`` (name, fingerprint, samples, image_shape,
         ...), ``labels`` (the classes as the user has them, if they are no texts), ``networks`` (arm,
-        seed, settings and scores of each), ``scores``, ``versions``.
+        seed, settings and scores of each), ``scores``, ``chosen_by`` (the split whose score it is the
+        best by), ``versions``.
     """
 
     ensemble: Ensemble

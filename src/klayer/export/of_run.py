@@ -111,7 +111,10 @@ def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) 
     parts = list(groups.values())
     records = [record for index in order for record in parts[index]]
     what = exported(Ensemble(models))
-    return replace(what, about=_about(run, records, what, dataset))
+    about = _about(run, records, what, dataset)
+    if list(names) in ([], [BEST]) and len(run.networks) > 1:
+        about["chosen_by"] = run.judged_by
+    return replace(what, about=about)
 
 
 def _about(
