@@ -397,6 +397,10 @@ HOSTILE = {
     "a mirror of nothing": lambda plain, arrays: plain.update(mirror=["a"]),
     "nothing said": lambda plain, arrays: plain.pop("about"),
     "about in a list": lambda plain, arrays: plain.update(about=[1, 2]),
+    "data that are a number": lambda plain, arrays: plain.update(about={"data": 3}),
+    "images of another size": lambda p, a: p.update(about={"data": {"image_shape": [1, 2, 3]}}),
+    "images of no shape": lambda p, a: p.update(about={"data": {"image_shape": "abc"}}),
+    "a range upside down": lambda p, a: p.update(about={"data": {"value_range": [1, 0]}}),
 }
 
 

@@ -93,7 +93,7 @@ class OnnxModel:
             self.n_features = int(plain["models"][0]["network"]["n_features"])
             quantiles = plain["models"][0]["network"].get("quantiles", [])
             self.about = dict(plain["about"])
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Damaged(
                 f"{where} must be an ONNX file that klayer wrote, but isn't ({error}): call onnxruntime "
                 "for it."
