@@ -186,7 +186,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         if going_on:
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
-            state = self._state.going_on()
+            # A copy: what a failure or Ctrl-C ends leaves the estimator as it was.
+            state = self._state.take(range(len(self._state))).going_on()
         else:
             dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
