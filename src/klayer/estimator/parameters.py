@@ -22,6 +22,7 @@ __all__ = [
     "initialiser",
     "of_its_own",
     "of_settings",
+    "unknown_parameter",
 ]
 
 # Settings that an estimator has no use for, or another parameter for.
@@ -221,7 +222,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in defaults:
-                raise TypeError(f"{type(self).__name__}: {_unknown(name, defaults)}")
+                raise TypeError(f"{type(self).__name__}: {unknown_parameter(name, defaults)}")
         for name, value in {**defaults, **given}.items():
             setattr(self, name, value)
 
@@ -237,7 +238,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     return __init__
 
 
-def _unknown(name: str, known: Mapping[str, Any]) -> KlayerError:
+def unknown_parameter(name: str, known: Mapping[str, Any]) -> KlayerError:
     """Build the error for a name that is no parameter, with the one that was meant."""
     for one, words in _OTHER_NAMES.items():
         if name in words and one in known:
