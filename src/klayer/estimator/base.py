@@ -142,7 +142,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
-        return Training(self, population)
+        rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
+        return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
