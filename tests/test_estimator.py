@@ -127,10 +127,8 @@ def test_each_call_trains_for_its_epochs_whatever_the_rows_of_the_last(iris, kin
         model.partial_fit(X[-rows:], y[-rows:])
         assert model.n_iter_ - done == 2 * rows / 10
         assert (model.members(X) != before).any()
-        known = model.history_["update"] >= done
         rates = model.history_["lr"]
-        assert np.isnan(rates[~known]).all()
-        assert (rates[known] <= model.get_params()["lr_max"]).all()
+        assert (rates <= model.get_params()["lr_max"]).all()  # those of former courses, too
         done = model.n_iter_
 
 

@@ -140,7 +140,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
-        return Training(self, population)
+        rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
+        return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
@@ -184,7 +185,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         if going_on:
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
-            state = self._state.going_on()
+            # A copy: what a failure or Ctrl-C ends leaves the estimator as it was.
+            state = self._state.take(range(len(self._state))).going_on()
         else:
             dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
