@@ -4,9 +4,9 @@
     python benchmarks/executors.py --seeds 40 --rounds 5 --count 2
 
 One study of digits (10 arms) is trained by `local`, by `processes:COUNT` and by a Dask scheduler with
-COUNT workers of one thread, which are there before; one after the other, in rounds, each from its call to
-its summary. `processes` starts its processes in that time. Printed are medians, and the median of the
-ratios within a round, with the least and the greatest. Exit status 1 if a bit differs.
+COUNT workers of one thread, which are there before; one after the other, in rounds, each from its call
+to its summary. `processes` starts its processes in that time. Printed are medians, and the median of
+the ratios within a round, with the least and the greatest. Exit status 1 if a bit differs.
 """
 
 from __future__ import annotations

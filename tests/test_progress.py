@@ -212,3 +212,35 @@ def test_a_terminal_sees_it_live_and_is_left_clean(tmp_path, width):
     assert all(len(line) <= width for part in plain.split("\n") for line in part.split("\r"))
     assert "…" not in plain
     assert text.rstrip().endswith("\x1b[2K")  # nothing of it stays
+
+
+def test_of_several_at_work_each_is_named_with_its_time_left(every):
+    from klayer.study import Bars
+    from klayer.study.execute import AtWork
+
+    out = io.StringIO()
+    with Meter("lines", out) as meter:
+        bars = Bars(meter)
+        bars.start(*packs_of(3))
+        bars.at_work(5.0, [AtWork("one:1", "a", 0.25, 90.0), AtWork("two:2", "b", 0.5, None)])
+        wait_for(lambda: "two:2" in out.getvalue())
+    line = next(line for line in out.getvalue().splitlines() if "two:2" in line)
+    assert "25%, " not in line
+    assert re.search(r"in all, \d+%.*2 at work: one:1\s+25%\s+left 1:30; two:2\s+50%", line), line
+
+
+def packs_of(seeds):
+    """Return a population and its number of updates, as a reporter hears of them."""
+    from klayer.study import Arm, jobs, pack
+    from klayer.train import Settings
+
+    return pack(jobs([Arm("a", Settings())], range(seeds))), [4]
+
+
+def test_many_at_work_are_counted_where_there_is_no_room(every):
+    meter = Meter("off")
+    meter.begin("in all", 10)
+    meter.beside([f"worker {i}" for i in range(40)])
+    lines = meter.lines(80)
+    assert lines[1] == "worker 0"
+    assert lines[-1] == "and 24 more"

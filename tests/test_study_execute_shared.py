@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from klayer.cli.app import app
+from klayer.data import load
 from klayer.errors import KlayerError
 from klayer.files import Claims
 from klayer.study import Run, Study
@@ -310,3 +314,71 @@ def test_a_bad_lease_is_refused(tmp_path, monkeypatch):
     with pytest.raises(KlayerError, match="KLAYER_LEASE must be a number of seconds > 0"):
         run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="processes:1")
     assert not Path(tmp_path / "run").exists()
+
+
+# The command.
+
+
+def test_lost_networks_are_named_and_the_status_is_1(tmp_path, monkeypatch):
+    def opened(self):
+        local = real(self)
+        work = local.work
+
+        def failing(spec, state, keeper):
+            if any(one.seed == 1 for one in spec.members):
+                raise MemoryError("it is too much")
+            return work(spec, state, keeper)
+
+        monkeypatch.setattr(local, "work", failing, raising=False)
+        return local
+
+    real = Hand._opened
+    monkeypatch.setattr(Hand, "_opened", opened)
+    out = tmp_path / "run"
+    words = ["train", "--seeds", "3", "--half-cycle", "1 epoch", "--cycles", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--scheduler", "join:8"])
+    assert done.exit_code == 1
+    assert "1 network could not be trained: " in done.stderr
+    assert "(seeds 1)" in done.stderr
+    assert "out of memory (it is too much)" in done.stderr
+    assert f"klayer train --resume {out}` tries again" in done.stderr
+    assert "Not trained" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setattr(Hand, "_opened", real)
+    done = CliRunner().invoke(app, ["train", "--resume", str(out), "--scheduler", "join", "-q"])
+    assert done.exit_code == 0
+    assert len(Run(out).networks) == 3
+
+
+def test_a_plan_says_parts_bytes_and_times(tmp_path):
+    words = ["study", "quick", "--no-search", "--dry-run", "--scheduler", "processes:4", "--json"]
+    done = CliRunner().invoke(app, [*words, "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)["scheduler"]
+    assert plan["parts"] >= 6
+    assert plan["networks"] >= 1
+    rows = sum(load("digits").splits[name].features.nbytes for name in load("digits").splits)
+    assert rows < plan["data_bytes"] < 2 * rows
+    assert {"1", "2", "4"} <= plan["seconds"].keys()
+    assert plan["seconds"]["4"] < plan["seconds"]["1"]
+
+
+def test_what_a_cluster_needs_is_printed(tmp_path):
+    words = ["cluster", "--host", "10.0.0.1", "--workers", "3", "--threads", "2"]
+    said = CliRunner().invoke(app, words).stdout
+    assert "export OMP_NUM_THREADS=1\n" in said
+    assert "dask scheduler --protocol tcp --host 0.0.0.0 --port 8786\n" in said
+    assert "dask worker tcp://10.0.0.1:8786 --nworkers 3 --nthreads 2\n" in said
+    assert "--scheduler tcp://10.0.0.1:8786\n" in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_a_key_for_a_cluster_is_made_once_and_is_nobody_else_s(tmp_path):
+    folder = tmp_path / "keys"
+    said = [CliRunner().invoke(app, ["cluster", "--tls", str(folder)]).stdout for _ in range(2)]
+    assert said[0] == said[1]
+    assert f"export DASK_DISTRIBUTED__COMM__TLS__CA_FILE={folder}/certificate.pem\n" in said[0]
+    assert "tls://HOST:8786" in said[0]
+    assert (folder / "key.pem").stat().st_mode & 0o077 == 0
+    (folder / "key.pem").unlink()
+    done = CliRunner().invoke(app, ["cluster", "--tls", str(folder)])
+    assert "key.pem is missing" in str(done.exception)

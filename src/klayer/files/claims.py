@@ -175,7 +175,8 @@ class Claim:
         content = json.dumps(asdict(self._says)).encode()
         with self._lock, contextlib.suppress(OSError):
             if not self._over.is_set():
-                os.pwrite(self._handle, content, 0)
+                os.lseek(self._handle, 0, os.SEEK_SET)
+                os.write(self._handle, content)
                 os.ftruncate(self._handle, len(content))
 
 

@@ -113,6 +113,13 @@ def _leftovers(run: Run) -> Iterator[Finding]:
         except (Damaged, LookupError, TypeError, ValueError, AttributeError) as error:
             again = f"{run.resume_command} goes on from the one before, or from the start."
             yield Finding(where, str(error), again)
+    for path in sorted((run.path / "parts").glob("*.safetensors")):
+        where = f"parts/{path.name}"
+        try:
+            read_arrays(path, sealed=True)
+            yield Finding(where)
+        except Damaged as error:
+            yield Finding(where, str(error), f"{run.resume_command} trains its networks again.")
     for path in sorted(run.path.rglob("*.part")):
         if is_part(path):
             where = str(path.relative_to(run.path))

@@ -94,10 +94,17 @@ class _Line(Stored):
     seed: int
 
 
+class _LostLine(_Line):
+    """A network that could not be trained."""
+
+    reason: str
+
+
 class _Summary(Stored):
     """What is read of ``summary.json``."""
 
     networks: list[_Line] = Field(default=[])
+    lost: list[_LostLine] = Field(default=[])
     seconds: float | None = None
     network_seconds: float | None = None
     peak_memory_bytes: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from klayer.report.run_view import SPLITS, RunView
@@ -73,11 +73,23 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
     found += [
         ("Machine", f"{machine['cpu']}, {machine['cores']} cores, {_bytes(machine['memory_bytes'])} "
                     f"memory; {machine['system']}"),
+        *_workers(info.get("workers", [])),
         ("BLAS", ", ".join(machine.get("blas") or ["–"])),
         ("Versions", ", ".join(f"{name} {v}" for name, v in info["versions"].items())),
         ("Begun", info["created"].replace("T", " ")),
     ]  # fmt: skip
     return found
+
+
+def _workers(workers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the machines that trained, if they are of several kinds: then bits differ among them."""
+    if len(workers) < 2:
+        return []
+    kinds = [
+        f"{one['cpu']} ({', '.join([*one['blas'], 'NumPy ' + str(one.get('numpy'))])})"
+        for one in workers
+    ]
+    return [("Trained by", f"{'; '.join(kinds)}: the same numbers to rounding")]
 
 
 def _settings(view: RunView) -> list[tuple[str, str]]:
@@ -115,6 +127,10 @@ def _costs(view: RunView) -> list[tuple[str, str]]:
         seconds = sum(record.seconds for record in view.networks)
         return [("Training time so far", _duration(seconds))]
     found = [("Wall time", _duration(summary.get("seconds")))]
+    lost = [
+        f"{one['arm']}, seed {one['seed']} ({one['reason']})" for one in summary.get("lost", [])
+    ]
+    found += [("Not trained", "; ".join(lost))] * bool(lost)
     own = summary.get("network_seconds")
     if own and n:
         found.append(("Training", f"{n} networks in {_duration(own)}, {own / n:.2g} s each"))

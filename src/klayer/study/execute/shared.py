@@ -77,6 +77,7 @@ class Shared:
         trace: TracebackType | None,
     ) -> None:
         self._local.__exit__(kind, error, trace)
+        self.hands.close()  # if whoever took in results was interrupted
         self.hands.shut()
 
     def sizes(
@@ -109,7 +110,6 @@ class Shared:
             cut(order, run, bench, reporter.note, most, strategy=self._local.strategy)
             for order, most in zip(orders, sizes.networks, strict=True)
         ]
-        reporter.start([order.pack for order in orders], [order.updates for order in orders])
         on_bench = _OnBench(run, bench, orders, cuts, reporter)
         with self._at_work(run, bench):
             for order, parts in zip(orders, cuts, strict=True):
