@@ -23,6 +23,7 @@ from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.estimator.weighted import measured_by_weights
 from klayer.export import Exported
 from klayer.model import Model
+from klayer.nn import loss_of
 from klayer.progress import Meter
 from klayer.train import (
     SETTINGS,
@@ -223,6 +224,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         values |= self._more_settings()
         whole = Settings()
         asked = SimpleNamespace(**{**whole.as_dict(), **values})
+        if asked.loss == "auto":
+            asked.loss = loss_of(self._data_task)
         # A parameter at its default may have no effect beside the others.
         defaults = type(self)().get_params()
         values = {
