@@ -91,7 +91,8 @@ class Processes:
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         said = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, "-c", _COMMAND, str(self._run), str(self.threads)]
+        about = [str(self._run), str(self.threads), str(os.getpid())]
+        command = [sys.executable, "-c", _COMMAND, *about]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
         )
