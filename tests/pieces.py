@@ -9,6 +9,9 @@ PIECES = {
     "dropout": {"drops_hidden": True},
     "dropout of inputs": {"drops_inputs": True},
     "an activation each": {"activation": ("gelu", "silu", "tanh", "selu")},
+    "norms by layer": {"batch_norm": (2, 5), "layer_norm": (1, 3)},
+    "bn after, by layer": {"batch_norm": (1, 3), "bn_place": "after"},
+    "dropout by layer": {"drops_hidden": (1, 3)},
     "all": {
         "skip": "equal",
         "batch_norm": "all",

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_sample_weight_equivalence_on_dense_data,
+    parametrize_with_checks,
+)
 
 from klayer.errors import KlayerError
 from klayer.estimator import KLayerClassifier, KLayerRegressor
@@ -27,6 +30,13 @@ MINI_BATCHES = (
 )
 def test_scikit_learn_s_own_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("kind", [KLayerClassifier, KLayerRegressor])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "muon"])
+def test_with_one_batch_an_epoch_a_weight_of_two_is_a_row_that_is_there_twice(kind, optimiser):
+    whole = kind(batch_size=10**6, dtype="float64", optimiser=optimiser)
+    check_sample_weight_equivalence_on_dense_data(kind.__name__, whole)
 
 
 @pytest.fixture(scope="module")

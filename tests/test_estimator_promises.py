@@ -69,6 +69,7 @@ OTHER = {
     "augment": ("noise:0.3", {}),
     "shuffle": ("block:10", {}),
     "average": ("ema", {}),
+    "average_share": (0.9, {"average": "cycle_end"}),
     "ema_decay": (0.3, {"average": "ema"}),
     "early_stopping": ("loss", {}),
     "patience": (10, HELD),
@@ -228,6 +229,51 @@ def test_going_on_by_warm_start_and_with_rows_of_ones_own_is_the_same(rows):
     part.set_params(cycles=2).partial_fit(X[::2], y[::2], **own)
     for other in (warm, part):
         assert (other.members(X) == whole.members(X)).all()
+
+
+# What can't be.
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule"),
+    [
+        (["a", 1, "b"], "labels of one kind, but got int and str"),
+        (["a", None, "b"], "labels of one kind, but got NoneType and str"),
+        ([1.5, 2.5, 0.1], "Unknown label type: continuous"),
+        ([0, 0, 0], "at least two classes, but got one class"),
+    ],
+)
+def test_labels_that_can_not_be_are_named(rows, labels, rule):
+    X, y = rows["classification"]
+    kinds = {type(one) for one in labels}
+    named = np.array(labels, object if len(kinds) > 1 else None)[y]
+    with pytest.raises(ValueError, match=rule):
+        KLayerClassifier(**BRIEF).fit(X, named)
+
+
+def test_what_has_no_effect_beside_the_rest_is_refused(rows):
+    X, y = rows["classification"]
+    with pytest.raises(KlayerError, match="has an effect with early_stopping or calibrate only"):
+        KLayerClassifier(**BRIEF, validation_fraction=0.3).fit(X, y)
+    several = np.column_stack([y == 1, y == 2]).astype(int)
+    with pytest.raises(KlayerError, match="`class_weight` is for rows of one class each"):
+        KLayerClassifier(**BRIEF, class_weight="balanced").fit(X, several)
+    for name in ("n_networks", "epochs", "cycles"):
+        with pytest.raises(KlayerError, match=f"`{name}` must be a .*number .*, but got True"):
+            KLayerClassifier(**{**BRIEF, name: True}).fit(X, y)
+
+
+def test_quantiles_are_judged_by_the_one_nearest_the_median(rows):
+    X, y = rows["regression"]
+    values = {"hidden": (16,), "epochs": 40, "loss": "quantile", "random_state": 0}
+    model = KLayerRegressor(**values, quantiles=(0.1, 0.5, 0.9)).fit(X, y)
+    low, middle, high = model.predict(X).T
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    spread = ((y - y.mean()) ** 2).sum()
+    assert model.score(X, y) == pytest.approx(1 - ((y - middle) ** 2).sum() / spread)
+    assert model.score(X, y) > 0.3
+    assert model.importance(X, y).score == pytest.approx(model.score(X, y))
 
 
 # Limits.

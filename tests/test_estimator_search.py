@@ -434,6 +434,21 @@ def test_what_has_been_learnt_is_used():
         ({"estimator": LogisticRegression()}, "RandomizedSearchCV"),
         ({"estimator": make_pipeline(StandardScaler(), LogisticRegression())}, "last step"),
         ({"param_distributions": {"lr_mx": [0.1]}}, "did you mean 'lr_max'"),
+        ({"param_distributions": {"alpha": [0.1]}}, "did you mean 'l2'"),
+        (
+            {
+                "estimator": make_pipeline(StandardScaler(), KLayerClassifier()),
+                "param_distributions": {"klayerclassifier__lr_mx": [0.1]},
+            },
+            "did you mean 'lr_max'",
+        ),
+        (
+            {"estimator": make_pipeline(StandardScaler(), KLayerClassifier())},
+            "'lr_max'.* Say it as in 'klayerclassifier__lr_max'",
+        ),
+        ({"estimator": KLayerClassifier}, r"write KLayerClassifier\(\)"),
+        ({"param_distributions": {"activation": "relu"}}, r"as in \['relu'\]"),
+        ({"cv": []}, "`cv` must give at least one split"),
         ({"param_distributions": {"lr_max": "1e-1:1e-4"}}, "low < high"),
         ({"param_distributions": {"lr_max": "much"}}, "a range must read like"),
         ({"param_distributions": {"lr_max": 0.1}}, "must be a list, a distribution"),
@@ -582,6 +597,12 @@ def test_an_interrupt_ends_the_search_and_leaves_nothing(iris):
         search.fit(X, y)
     assert not hasattr(search, "cv_results_")
     assert search.set_params(estimator__callback=None).fit(X, y).score(X, y) > 0
+
+
+def test_scikit_learn_s_callbacks_are_refused_not_ignored():
+    search = PopulationSearchCV(KLayerClassifier(**BRIEF), TWO)
+    with pytest.raises(KlayerError, match="use verbose=1"):
+        search.set_callbacks()
 
 
 def test_progress_is_shown_when_asked_for(iris, capsys, monkeypatch):

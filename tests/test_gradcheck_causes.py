@@ -344,7 +344,7 @@ def replayed(pieces, rng):
     masks = {
         layer: (rng.random((9, width)) < 0.7) / 0.7
         for layer, width in enumerate(network.widths[:-1])
-        if (network.drops_hidden if layer else network.drops_inputs)
+        if network.drops(layer)
     }
     numbers = {"smoothing": 0.2, "huber_delta": 0.3}
     return Reference(network, rng.standard_normal((9, 5)), labels, 0.1, numbers, masks), params

@@ -39,7 +39,7 @@ def torch_cost_and_grads(network, params, p, x, labels, l2, drop=lambda layer, h
         if network.normalises(layer) and not after:
             h = normalised(layer, h)
         if hidden:
-            if network.layer_norm == "hidden":
+            if network.layer_norm == "hidden" or layer in list(network.layer_norm):
                 gamma, beta = leaf[f"gamma{layer}"], leaf[f"beta{layer}"]
                 h = functions.layer_norm(h, h.shape[1:], gamma, beta, eps=network.bn_eps)
             name = network.activations[layer - 1]
@@ -101,7 +101,9 @@ def test_all_pieces_match_pytorch(pieces, rng):
     for p in range(3):
 
         def drop(layer, h, p=p):
-            drops = network.drops_hidden if layer else network.drops_inputs
+            where = network.drops_hidden
+            drops = layer in where if isinstance(where, tuple) else where
+            drops = drops if layer else network.drops_inputs
             if not drops or layer == network.depth:
                 return h
             out = np.empty(h.shape, bool)

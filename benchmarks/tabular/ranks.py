@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from klayer.study.statistics import Comparison, Estimate, estimate, holm
+from klayer.study.comparison import Comparison, holm
+from klayer.study.statistics import Estimate, estimate
 
 __all__ = ["Paired", "Ranking", "critical_difference", "paired", "rank"]
 

@@ -28,7 +28,7 @@ from klayer.errors import KlayerError, unknown_name
 from klayer.printable import printable
 from klayer.shown import Facts, Part, ShownColumn, ShownTable, Told
 
-__all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_rows"]
+__all__ = ["SPLITS", "Dataset", "Split", "Splits", "check_features", "check_rows"]
 
 SPLITS = ("train", "validation", "test")
 _OUTPUTS = {"classification": "classes", "regression": "targets", "multilabel": "labels"}
@@ -139,6 +139,12 @@ def check_rows(
     Traceback (most recent call last):
     klayer.errors.KlayerError: sheet.npz, row 1: a label must be 0 to 2 (3 classes), but got 7.
     """
+    check_features(where, features)
+    check_labels(where, labels, len(features), n_classes, task)
+
+
+def check_features(where: str, features: Features) -> None:
+    """Check the features of one table: shape, dtype, that all are finite; as :func:`check_rows`."""
     if features.ndim != 2 or 0 in features.shape:
         raise KlayerError(
             f"{where}: features must have shape (N, D) with at least one row and one column, "
@@ -149,7 +155,6 @@ def check_rows(
             f"{where}: features must be real numbers, but got dtype {features.dtype}: "
             "convert them, for example with `.astype(float)`."
         )
-    check_labels(where, labels, len(features), n_classes, task)
     if features.dtype.kind != "f" or all(np.isfinite(one).all() for one in extremes(features)):
         return
     for block in row_blocks(*features.shape):

@@ -20,6 +20,7 @@ from klayer.errors import KlayerError
 from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
+from klayer.estimator.weighted import measured_by_weights
 from klayer.model import Model
 from klayer.progress import Meter
 from klayer.train import (
@@ -169,6 +170,11 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         settings = self._settings()
         seeds = self._seeds(going_on)
         holds_out = settings.early_stopping != "none" or self._calibrates
+        if not holds_out and self.validation_fraction != type(self)().validation_fraction:
+            raise KlayerError(
+                "`validation_fraction` has an effect with early_stopping or calibrate only, but got "
+                f"validation_fraction={self.validation_fraction!r}: leave it away, or set one of them."
+            )
         if holds_out and validation is None:
             rows, targets, weights, validation = self._cut(rows, targets, weights, seeds[0])
         splits = {"train": Split(rows, targets, weights)}
@@ -181,6 +187,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
             state = self._state.going_on()
+        else:
+            dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
         half_cycle = -(-updates // 2)
         course = {"half_cycle": half_cycle, "cycles": updates / (2 * half_cycle)}

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from klayer.calibration import Reliability, reliability
+from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
 
@@ -110,6 +111,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return found
 
     def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
+        _require_one_kind(labels)
         check_classification_targets(labels)
         kind = type_of_target(labels)
         if not going_on:
@@ -170,6 +172,11 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def _more_settings(self) -> dict[str, Any]:
         if self.class_weight is None:
             return {}
+        if self._several:
+            raise KlayerError(
+                "`class_weight` is for rows of one class each, but `y` has several labels: leave it "
+                "out, or weight rows by `sample_weight`."
+            )
         if isinstance(self.class_weight, dict):
             unknown = set(self.class_weight) - set(self.classes_.tolist())
             if unknown:
@@ -184,6 +191,17 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _require_one_kind(labels: Array) -> None:
+    """Refuse texts among other labels, and gaps: they have no order, and so no place in ``classes_``."""
+    if labels.dtype.kind == "O":
+        kinds = sorted({type(one).__name__ for one in labels.ravel().tolist()})
+        if len(kinds) > 1 and {"str", "NoneType"} & set(kinds):
+            raise KlayerError(
+                f"`y` must hold labels of one kind, but got {' and '.join(kinds)}: make texts of all of "
+                "them, and fill or remove gaps."
+            )
 
 
 KLayerClassifier.__doc__ = f"{KLayerClassifier.__doc__}".replace(

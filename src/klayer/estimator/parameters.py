@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, make_constraint
 
 from klayer.errors import KlayerError, unknown_name
@@ -21,6 +22,7 @@ __all__ = [
     "initialiser",
     "of_its_own",
     "of_settings",
+    "unknown_parameter",
 ]
 
 # Settings that an estimator has no use for, or another parameter for.
@@ -33,7 +35,6 @@ _NOT = {
     "half_cycle",
     "class_weights",  # class_weight, as scikit-learn calls it
     "updates_at_once",
-    "average_share",
     "snapshots",
     "cycle_growth",  # each cycle is a course of its own
     "peak_decay",
@@ -83,7 +84,9 @@ class Own(NamedTuple):
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that can't be, naming the rule."""
-        if not any(make_constraint(one).is_satisfied_by(value) for one in self.constraints):
+        refused = isinstance(value, bool | np.bool_) and "boolean" not in self.constraints
+        fits = (make_constraint(one).is_satisfied_by(value) for one in self.constraints)
+        if refused or not any(fits):
             raise KlayerError(f"`{name}` must be {self.values}, but got {value!r:.80}.")
 
 
@@ -219,7 +222,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in defaults:
-                raise TypeError(f"{type(self).__name__}: {_unknown(name, defaults)}")
+                raise TypeError(f"{type(self).__name__}: {unknown_parameter(name, defaults)}")
         for name, value in {**defaults, **given}.items():
             setattr(self, name, value)
 
@@ -235,7 +238,7 @@ def initialiser(task: str, module: str, owner: str) -> Callable[..., None]:
     return __init__
 
 
-def _unknown(name: str, known: Mapping[str, Any]) -> KlayerError:
+def unknown_parameter(name: str, known: Mapping[str, Any]) -> KlayerError:
     """Build the error for a name that is no parameter, with the one that was meant."""
     for one, words in _OTHER_NAMES.items():
         if name in words and one in known:

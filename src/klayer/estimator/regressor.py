@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
@@ -66,6 +67,11 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> Array:
         """Return the mean of the networks' answers, shape (N,), or (N, K) for several targets."""
         return self._like_y(self._mean(X))
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R², of several targets the mean; of quantiles that of the one nearest the median."""
+        point = self._like_y(self.model_.network.point(self._mean(X)))
+        return float(r2_score(y, point, sample_weight=sample_weight))
 
     def predict_std(self, X: ArrayLike) -> Array:
         """Return the standard deviation of the networks' answers, of the shape of :meth:`predict`."""

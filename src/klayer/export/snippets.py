@@ -342,8 +342,9 @@ def _layer(model: Model, form: str, words: Words) -> Iterator[tuple[tuple[int, .
         yield from lines(biased, f"x = x{plus}")
     if not folded:
         yield from lines(before, centred, scaled)
-    if network.layer_norm == "hidden":
-        yield from lines(hidden, f"x = {words.layer_norm.format(repr(network.bn_eps))}", scaled)
+    centring = [k for k in hidden if network.normalises_samples(k)]
+    if centring:
+        yield from lines(centring, f"x = {words.layer_norm.format(repr(network.bn_eps))}", scaled)
     for name in dict.fromkeys(network.activations):
         if name not in ACTIVATIONS:
             raise KlayerError(f"the activation {name!r} has no line for the model card yet.")

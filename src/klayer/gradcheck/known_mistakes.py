@@ -82,7 +82,7 @@ def layers_where(network: Network, where: str) -> tuple[int, ...]:
     holds: dict[str, Callable[[int], bool]] = {
         "any": lambda _: True,
         "bn": network.normalises,
-        "ln": lambda layer: layer < last and network.layer_norm == "hidden",
+        "ln": network.normalises_samples,
         "norm": lambda layer: f"gamma{layer}" in shapes,
         "before": lambda layer: layer == last or network.bn_place == "before",
         "bias": lambda layer: f"b{layer}" in shapes,
@@ -93,7 +93,7 @@ def layers_where(network: Network, where: str) -> tuple[int, ...]:
         "gelu": is_one_of("gelu", "gelu_tanh"),
         "gated": is_one_of("gelu", "gelu_tanh", "silu"),
         "selu": is_one_of("selu"),
-        "drop": lambda layer: layer < last and network.drops_hidden,
+        "drop": network.drops,
         "skip": lambda layer: (
             1 < layer < last and network.skip == "equal" and w[layer - 1] == w[layer]
         ),

@@ -74,7 +74,7 @@ class PopulationObjective:
         numbers = {name: float(self.numbers[name][p]) for name in self.numbers if name in NUMBERS}
         masks: dict[int, Array] = {}
         for layer, width in enumerate(network.widths[:-1]):
-            if network.drops_hidden if layer else network.drops_inputs:
+            if network.drops(layer):
                 out = np.empty((len(x), width), np.bool_)
                 rate = numbers["dropout" if layer else "input_dropout"]
                 draws = Draws(self.numbers["dropout_key"][p], rate, layer, out)

@@ -39,7 +39,7 @@ from klayer.nn.plan import Plan, Use
 from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
-__all__ = ["BATCH_NORM", "BN_PLACES", "LAYER_NORM", "SKIP", "Network", "Params"]
+__all__ = ["BATCH_NORM", "BN_PLACES", "LAYER_NORM", "SKIP", "Network", "Params", "layers_or_word"]
 
 BATCH_NORM = ("none", "hidden", "all")
 BN_PLACES = ("before", "after")
@@ -57,6 +57,50 @@ _LATER: dict[str, Any] = {
 Params = Mapping[str, NDArray[Any]]
 
 
+def layers_or_word(name: str, value: Any, words: Sequence[str], last: int | None = None) -> Any:
+    """Return a word as it is, or yes or no where there are no words; numbers of layers ascending.
+
+    Parameters
+    ----------
+    name : str
+        What they are chosen for, in a message.
+    value : str, bool or sequence of int
+    words : sequence of str
+        What may stand in their place; where there are none, yes or no.
+    last : int, optional
+        The greatest number, if it is known.
+
+    Raises
+    ------
+    KlayerError
+        For another word, for no number, and for a number that no layer has, or twice.
+
+    Examples
+    --------
+    >>> layers_or_word("batch_norm", [3, 1], BATCH_NORM), layers_or_word("batch_norm", "all", BATCH_NORM)
+    ((1, 3), 'all')
+    """
+    if isinstance(value, bool) and not words:
+        return value
+    if isinstance(value, str) and words:
+        if value not in words:
+            raise unknown_name(name, value, words)
+        return value
+    several = list(value) if isinstance(value, list | tuple) else [value]
+    layers = [one for one in several if isinstance(one, int) and not isinstance(one, bool)]
+    highest = len(several) + max(layers, default=0) if last is None else last
+    if len(layers) < len(several) or not layers or not 1 <= min(layers) <= max(layers) <= highest:
+        limit = "from 1 on" if last is None else f"from 1 to {last}"
+        limit = "of which there are none here" if last == 0 else limit
+        known = ", ".join(repr(word) for word in words) or "True, False"
+        raise KlayerError(
+            f"`{name}` must be {known} or numbers of layers, {limit}, but got {value!r:.80}."
+        )
+    if len(set(layers)) < len(layers):
+        raise KlayerError(f"`{name}` must name each layer once, but got {value!r:.80}.")
+    return tuple(sorted(layers))
+
+
 @dataclass(frozen=True)
 class Network:
     """A fully connected network with ``len(hidden) + 1`` layers.
@@ -69,9 +113,9 @@ class Network:
         Widths of the hidden layers; may be empty (a linear classifier).
     n_classes : int, >= 1
         Number of classes, targets or labels, K; of classes at least 2.
-    batch_norm : {"none", "hidden", "all"}
-        Which layers normalise their pre-activations. Those layers have no bias: the mean would
-        cancel it.
+    batch_norm : {"none", "hidden", "all"} or sequence of int
+        Which layers normalise their pre-activations; a sequence holds their numbers, 1 ... k. Those
+        layers have no bias: the mean would cancel it.
     bn_eps : float, 1e-30 ... 1
         Added to the variance of either normalisation, inside the root. It must be small beside the
         variance of the pre-activations, or normalisation stops normalising: with the 1e-5 of many
@@ -86,14 +130,16 @@ class Network:
     bn_place : {"before", "after"}
         Where hidden layers normalise by the batch: before their activation, or after it; then they
         have a bias. The last layer has no activation.
-    layer_norm : {"none", "hidden"}
-        Whether hidden layers normalise each sample's pre-activations; not together with ``batch_norm``.
+    layer_norm : {"none", "hidden"} or sequence of int
+        Which hidden layers normalise each sample's pre-activations: none that ``batch_norm`` does.
     skip : {"none", "equal"}
         Whether each hidden layer that is as wide as the hidden layer below adds that one's output to
         its own.
-    drops_hidden, drops_inputs : bool
-        Whether units of hidden layers, and inputs, may be dropped in training; the rates are numbers of
-        each network. At inference it makes no difference.
+    drops_hidden : bool or sequence of int
+        Whether units of hidden layers may be dropped in training, or of which ones. The rate is a number
+        of each network. At inference it makes no difference.
+    drops_inputs : bool
+        Likewise of the inputs.
 
     Raises
     ------
@@ -115,15 +161,15 @@ class Network:
     n_features: int
     hidden: tuple[int, ...]
     n_classes: int
-    batch_norm: str = "none"
+    batch_norm: str | tuple[int, ...] = "none"
     bn_eps: float = 1e-8
     activation: str | tuple[str, ...] = "relu"
     loss: str = "softmax_cross_entropy"
     quantiles: tuple[float, ...] = ()
     bn_place: str = "before"
-    layer_norm: str = "none"
+    layer_norm: str | tuple[int, ...] = "none"
     skip: str = "none"
-    drops_hidden: bool = False
+    drops_hidden: bool | tuple[int, ...] = False
     drops_inputs: bool = False
 
     def __post_init__(self) -> None:
@@ -131,10 +177,14 @@ class Network:
         object.__setattr__(self, "quantiles", tuple(float(one) for one in self.quantiles))
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", tuple(self.activation))
+        for name, words, last in (
+            ("batch_norm", BATCH_NORM, self.depth),
+            ("layer_norm", LAYER_NORM, self.depth - 1),
+            ("drops_hidden", (), self.depth - 1),
+        ):
+            object.__setattr__(self, name, layers_or_word(name, getattr(self, name), words, last))
         for name, known in (
-            ("batch_norm", BATCH_NORM),
             ("bn_place", BN_PLACES),
-            ("layer_norm", LAYER_NORM),
             ("skip", SKIP),
             ("loss", tuple(LOSSES)),
         ):
@@ -148,9 +198,9 @@ class Network:
                 f"`activation` must be one name, or one for each of the {len(self.hidden)} hidden "
                 f"layers, but got {list(self.activation)}."
             )
-        if self.layer_norm != "none" and self.batch_norm != "none":
+        if any(self.normalises(k) and self.normalises_samples(k) for k in range(1, self.depth)):
             raise KlayerError(
-                "a network has batch normalisation or layer normalisation, but got "
+                "a layer has batch normalisation or layer normalisation, but got "
                 f"batch_norm={self.batch_norm!r} and layer_norm={self.layer_norm!r}: leave one away."
             )
         for name, sizes, least in (
@@ -197,7 +247,23 @@ class Network:
 
     def normalises(self, layer: int) -> bool:
         """Whether layer ``layer`` (1 ... k) has batch normalisation."""
+        if isinstance(self.batch_norm, tuple):
+            return layer in self.batch_norm
         return self.batch_norm == "all" or (self.batch_norm == "hidden" and layer < self.depth)
+
+    def normalises_samples(self, layer: int) -> bool:
+        """Whether layer ``layer`` (1 ... k) has layer normalisation."""
+        if isinstance(self.layer_norm, tuple):
+            return layer in self.layer_norm
+        return self.layer_norm == "hidden" and layer < self.depth
+
+    def drops(self, layer: int) -> bool:
+        """Whether units of layer ``layer`` (0 ... k - 1, 0 for the inputs) may be dropped."""
+        if not layer:
+            return self.drops_inputs
+        if isinstance(self.drops_hidden, tuple):
+            return layer in self.drops_hidden
+        return self.drops_hidden and layer < self.depth
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
@@ -205,7 +271,7 @@ class Network:
         return tuple(self._pieces())
 
     def _pieces(self) -> Iterator[Piece]:
-        if self.drops_inputs:
+        if self.drops(0):
             yield Dropout(0, self.n_features)
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths), start=1):
             hidden = layer < self.depth
@@ -217,13 +283,13 @@ class Network:
             yield Affine(layer, fan_in, fan_out, bias=not before)
             if before:
                 yield BatchNorm(layer, fan_out, self.bn_eps)
-            if hidden and self.layer_norm == "hidden":
+            if self.normalises_samples(layer):
                 yield LayerNorm(layer, fan_out, self.bn_eps)
             if hidden:
                 yield Activation(layer, fan_out, self.activations[layer - 1])
             if after:
                 yield BatchNorm(layer, fan_out, self.bn_eps, after=True)
-            if hidden and self.drops_hidden:
+            if self.drops(layer):
                 yield Dropout(layer, fan_out)
             if skips:
                 yield Join(layer, fan_out)

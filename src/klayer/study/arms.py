@@ -108,7 +108,9 @@ def describe(settings: Settings) -> str:
     '3-layer [50, 50], BN hidden, gaussian:0.001'
     """
     hidden = list(settings.hidden)
-    return f"{len(hidden) + 1}-layer {hidden}, {_BATCH_NORM[settings.batch_norm]}, {settings.init}"
+    layers = settings.batch_norm
+    norm = f"BN {list(layers)}" if isinstance(layers, tuple) else _BATCH_NORM[layers]
+    return f"{len(hidden) + 1}-layer {hidden}, {norm}, {settings.init}"
 
 
 # What a seed may decide, and the setting that it is added to; the initialisation is the network's own.

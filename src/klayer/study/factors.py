@@ -208,7 +208,7 @@ def _with(leader: Factor, others: Sequence[Factor], rows: Sequence[Mapping[str, 
 def _factor(name: str, levels: Sequence[Level]) -> Factor:
     shorts = _distinct(name, levels)
     said = [_beside(name, short) for short in shorts]
-    if name == "batch_norm" and "all" not in levels:
+    if name == "batch_norm" and set(levels) <= {"none", "hidden"}:
         said = ["no BN" if level == "none" else "BN" for level in levels]
     return Factor(name, tuple(levels), tuple(said), tuple(shorts))
 
@@ -229,7 +229,8 @@ def _short(name: str, level: Level, levels: Sequence[Level], digits: int) -> str
             return f"{len(level) + 1}-layer"
         return f"[{', '.join(map(str, level))}]"
     if name == "batch_norm":
-        return _SPELLED.get(level, str(level))
+        by_layer = isinstance(level, tuple)
+        return f"BN {list(level)}" if by_layer else _SPELLED.get(level, str(level))
     if name == "init":
         kind, _, sigma = str(level).partition(":")
         return f"σ = {float(sigma):.{digits}g}" if sigma else kind.capitalize()

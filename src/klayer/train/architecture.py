@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +21,7 @@ from klayer.nn import (
     SKIP,
     Initialiser,
     Network,
+    layers_or_word,
     loss_of,
 )
 from klayer.train.setting import rows_of, setting
@@ -43,7 +46,17 @@ _ACTIVATIONS_ELSEWHERE = {
     "elu": "selu",
 }
 
-_NORMALISED = tuple(name for name in BATCH_NORM if name != "none")
+
+class _Normalised(tuple[str, ...]):
+    """The words for some layers; numbers of layers are in it too."""
+
+    __slots__ = ()
+
+    def __contains__(self, value: object) -> bool:
+        return value != "none"
+
+
+_NORMALISED = _Normalised(name for name in BATCH_NORM if name != "none")
 
 
 def _initialiser(value: Any) -> str:
@@ -62,6 +75,16 @@ def _activation(value: Any) -> str | tuple[str, ...]:
     if not found:
         raise KlayerError("`activation` must name one, or one for each hidden layer, but got none.")
     return found[0] if len(found) == 1 else found
+
+
+def _layers(name: str, words: Sequence[str], value: Any) -> str | tuple[int, ...]:
+    """Read a word, numbers of layers, or a text of them with commas."""
+    if isinstance(value, str) and value not in words:
+        parts = [part.strip() for part in value.split(",")]
+        if all(part.lstrip("-").isdecimal() for part in parts):
+            value = [int(part) for part in parts]
+    found: str | tuple[int, ...] = layers_or_word(name, value, words)
+    return found
 
 
 def _class_weights(value: Any) -> Any:
@@ -122,10 +145,13 @@ class Architecture:
         metavar="WIDTHS",
         search="choices",
     )
-    batch_norm: str = setting(
+    batch_norm: str | tuple[int, ...] = setting(
         "none",
-        "Layers with batch normalisation: none, hidden (all but the last) or all.",
+        "Layers with batch normalisation: none, hidden (all but the last), all, or their numbers, as in "
+        "1,3.",
         choices=BATCH_NORM,
+        read=partial(_layers, "batch_norm", BATCH_NORM),
+        values="none, hidden, all or numbers of layers",
         flags=("--batch-norm", "--bn"),
         search="choices",
     )
@@ -157,10 +183,13 @@ class Architecture:
         symbol="BN momentum",
         only_with=("batch_norm", _NORMALISED),
     )
-    layer_norm: str = setting(
+    layer_norm: str | tuple[int, ...] = setting(
         "none",
-        "Layers that normalise each sample by its own units: none or hidden; not with batch_norm.",
+        "Layers that normalise each sample by its own units: none, hidden, or their numbers, as in 1,3; "
+        "not those with batch_norm.",
         choices=LAYER_NORM,
+        read=partial(_layers, "layer_norm", LAYER_NORM),
+        values="none, hidden or numbers of layers",
         search="choices",
         label="layer normalisation",
         symbol="LN",
@@ -204,6 +233,14 @@ class Architecture:
         below=1,
         scope="network",
         search="linear",
+    )
+    dropout_layers: str | tuple[int, ...] = setting(
+        "hidden",
+        "Layers of which units are dropped: hidden, or their numbers, as in 1,3.",
+        read=partial(_layers, "dropout_layers", ("hidden",)),
+        values="hidden or numbers of layers",
+        search="choices",
+        label="layers with dropout",
     )
     input_dropout: float = setting(
         0.0,
@@ -261,6 +298,17 @@ class Architecture:
         only_with=("loss", ("quantile",)),
     )
 
+    @property
+    def drops_hidden(self) -> bool | tuple[int, ...]:
+        """Where units are dropped, if any are: as :class:`klayer.nn.Network` has it."""
+        return True if isinstance(self.dropout_layers, str) else self.dropout_layers
+
+    def check_layers(self) -> None:
+        """Refuse numbers of layers that the network hasn't, and two normalisations of one layer."""
+        if any(isinstance(getattr(self, name), tuple) for name in _LAYERED):
+            layers_or_word("dropout_layers", self.dropout_layers, ("hidden",), len(self.hidden))
+            Network(1, self.hidden, 2, batch_norm=self.batch_norm, layer_norm=self.layer_norm)
+
     def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
         """Return the architecture that these settings ask for.
 
@@ -308,4 +356,6 @@ classification: choose auto or softmax_cross_entropy.
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
 
+# What may be said layer by layer.
+_LAYERED = ("batch_norm", "layer_norm", "dropout_layers")
 _ROWS = rows_of(Architecture)

@@ -132,7 +132,7 @@ class Population(Faces):
         }
         self.network = replace(
             network,
-            drops_hidden=bool(self.numbers["dropout"].any()),
+            drops_hidden=bool(self.numbers["dropout"].any()) and settings.drops_hidden,
             drops_inputs=bool(self.numbers["input_dropout"].any()),
         )
         self._dropout_keys = dropout_keys([member.seed for member in members])
@@ -195,8 +195,7 @@ class Population(Faces):
                     f"{settings.updates_at_once}: set backend='numpy', or leave one of them out."
                 )
         elif backend == "auto":
-            batch = self.batches.batch_size
-            pays = not chosen and compiled_pays(W1, batch, self.total_updates, at_once)
+            pays = not chosen and compiled_pays(W1, self.total_updates)
             refused = not pays or BACKENDS["compiled"].refusal(self.network, optimiser, self.needs)
             backend = "numpy" if refused else "compiled"
         return {"at_once": 1 if backend == "compiled" else at_once, "backend": backend}

@@ -134,6 +134,7 @@ class Settings(Refinement, Optimisation, Architecture):
             object.__setattr__(self, name, row.check(getattr(self, name)))
         for name, row in SETTINGS.items():
             row.check_effect(getattr(self, name), self)
+        self.check_layers()
         self.check_optimisation(uses_lr_min=SETTINGS["lr_min"].has_effect(self))
         if self.batch_size == 1 and self.batch_norm != "none":
             raise KlayerError(

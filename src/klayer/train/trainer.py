@@ -41,7 +41,7 @@ GROUP = 16
 
 # A block of mini-batches, by backend: so many bytes, and so many updates at the most. NumPy's should
 # stay in a core's cache; the kernel is called once for a block, and so a longer one is cheaper.
-BLOCKS = {"numpy": (1 << 18, 50), "compiled": (1 << 20, 400)}
+BLOCKS = {"numpy": (1 << 18, 50), "compiled": (1 << 22, 400)}
 
 # Bytes from which on a block is worth a thread that gathers it meanwhile.
 WORTH_A_THREAD = 1 << 18

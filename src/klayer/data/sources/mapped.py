@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from klayer.data.array_files import read_npy
 from klayer.data.class_labels import class_indices
-from klayer.data.dataset import SPLITS, Dataset, Split
+from klayer.data.dataset import SPLITS, Dataset, Split, check_features
 from klayer.data.encoder import Encoder
 from klayer.data.image_rows import ImageShape
+from klayer.data.measure import extremes
 from klayer.data.npy_rows import npy_rows
 from klayer.data.options import DataOptions
 from klayer.data.parquet_rows import ParquetRows, parquet_bytes, parquet_columns
@@ -286,7 +287,7 @@ def _dataset(
     size = sum(one.features.nbytes for one in splits.values())
     if stays_on_disk(size, options.keep):
         notes.append(
-            f"rows stay on disk ({size / 1e9:,.1f} GB of {splits['train'].features.dtype}); with "
+            f"rows stay on disk ({_in_words(size)} of {splits['train'].features.dtype}); with "
             "shuffle = block:ROWS they are read in large pieces"
         )
     else:
@@ -295,7 +296,7 @@ def _dataset(
                 f"{where}: {size:,} bytes of features don't fit into memory: leave them on disk "
                 "(--keep disk)."
             )
-        splits = {one: Split(part.features[:], part.labels) for one, part in splits.items()}
+        splits = {one: _in_memory(where, part) for one, part in splits.items()}
     return Dataset(
         name,
         splits,
@@ -306,6 +307,18 @@ def _dataset(
         encoder=encoder,
         notes=tuple(notes),
     )
+
+
+def _in_memory(where: str, part: Split) -> Split:
+    """Read the rows of a split; one that is not finite is named by its file."""
+    features = part.features[:]
+    if features.dtype.kind == "f" and not np.isfinite(extremes(features)).all():
+        check_features(where, part.features)
+    return Split(features, part.labels)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def _numbered(word: str, count: int) -> list[str]:

@@ -11,6 +11,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from klayer.errors import KlayerError, unknown_name
+from klayer.estimator.parameters import unknown_parameter
 from klayer.study.search.options import DRAWN_AT_A_TIME
 from klayer.study.search.samplers import SAMPLERS, draw
 from klayer.study.search.space import Range, Space
@@ -36,8 +37,17 @@ def learns(sampler: str) -> bool:
     return sampler in SAMPLERS and SAMPLERS[sampler].learns
 
 
-def require_parameters(distributions: Any, known: Iterable[str]) -> None:
-    """Refuse what is no parameter, before anything is trained."""
+def require_parameters(distributions: Any, known: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse what is no parameter, before anything is trained.
+
+    Parameters
+    ----------
+    distributions : as in :func:`rounds`
+    known : mapping
+        The parameters that there are.
+    prefix : str
+        What stands before those of our estimator.
+    """
     several = [distributions] if isinstance(distributions, Mapping) else distributions
     if not isinstance(several, list | tuple) or not several:
         raise KlayerError(
@@ -52,7 +62,11 @@ def require_parameters(distributions: Any, known: Iterable[str]) -> None:
         for name, values in space.items():
             replaced = any(str(name).startswith(f"{step}__") for step in space)
             if name not in known and not replaced:
-                raise unknown_name("parameter", str(name), list(known))
+                own = {one.removeprefix(prefix): 0 for one in known if one.startswith(prefix)}
+                found = str(unknown_parameter(str(name).removeprefix(prefix), own))
+                where = f"`param_distributions`, {name!r}" if prefix else "`param_distributions`"
+                hint = f" Say it as in '{prefix}lr_max'." if prefix else ""
+                raise KlayerError(f"{where}: {found}{hint}")
             fixed = isinstance(values, Iterable) and not isinstance(values, str)
             if not fixed and not isinstance(values, str) and not hasattr(values, "rvs"):
                 raise KlayerError(
@@ -122,7 +136,9 @@ def _read(name: str, values: Any) -> Any:
     try:
         one = Range.parse(values)
     except KlayerError as error:
-        raise KlayerError(f"`param_distributions`, `{name}`: {error}") from None
+        raise KlayerError(
+            f"`param_distributions`, `{name}`: {error} A single value is a list, as in [{values!r}]."
+        ) from None
     return (
         loguniform(one.low, one.high)
         if one.scale == "log"

@@ -58,7 +58,11 @@ def require_ours(estimator: Any) -> Estimator:
     own = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if isinstance(own, Estimator):
         return own
-    what = f"{type(own).__name__}" + (", a pipeline's last step" if own is not estimator else "")
+    if isinstance(own, type) and issubclass(own, Estimator):
+        raise KlayerError(
+            f"`estimator` must be an estimator, but got the class: write {own.__name__}()."
+        )
+    what = type(own).__name__ + (", a pipeline's last step" if own is not estimator else "")
     raise KlayerError(
         "`estimator` must be a KLayerClassifier, a KLayerRegressor or a Pipeline that ends in one, "
         f"whose networks train in lockstep, but got {what}: for others there is "

@@ -172,7 +172,8 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             For what scikit-learn refuses; if every fit failed.
         """
         require_ours(self.estimator)
-        require_parameters(self.param_distributions, self.estimator.get_params())
+        known, prefix = self.estimator.get_params(), own_prefix(self.estimator)
+        require_parameters(self.param_distributions, known, prefix)
         self._require_something_to_keep()
         if not isinstance(self.estimator, Pipeline):  # whose first steps may make sense of anything
             clone(self.estimator)._read(X, y, going_on=False)
@@ -190,6 +191,8 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         base = self._seeded()
         cv = check_cv(self.cv, y, classifier=is_classifier(base))
         splits = list(cv.split(X, y, **routed.splitter.split))
+        if not splits:
+            raise KlayerError(f"`cv` must give at least one split, but {cv!r:.60} gives none.")
         self.n_splits_ = len(splits)
         folds = [Fold.cut(base, X, y, a, b, routed.estimator.fit) for a, b in splits]
         evaluation = Evaluation(
@@ -234,6 +237,19 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags = deepcopy(get_tags(self.estimator).target_tags)
         return tags
+
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Refuse scikit-learn's callbacks: candidates that train at once have no fits to tell of.
+
+        Raises
+        ------
+        KlayerError
+            Always.
+        """
+        raise KlayerError(
+            f"scikit-learn's callbacks follow one fit at a time, but candidates train at once here, and "
+            f"got {len(callbacks)}: use verbose=1, or the estimator's own `callback`."
+        )
 
     def _require_something_to_keep(self) -> None:
         """Refuse what contradicts itself before anything is trained."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError, unknown_name
 from klayer.nn.backends import compiled
-from klayer.nn.gradients import is_large
 from klayer.nn.network import Network
 
 __all__ = ["BACKENDS", "Backend", "compiled_pays", "require"]
@@ -43,35 +42,26 @@ BACKENDS: dict[str, Backend] = {
 # Loading the kernel takes half a second: a shorter training is done by then.
 PAYS_FROM = 5000  # updates
 
-# One network whose first layer asks for so many multiplications in an update is worth several threads,
-# which NumPy's backend gives it.
-WORTH_THREADS = 10_000_000
+# From here on a network's first layer leaves the cache: a library's products, which lay out side by side
+# what they need, are then as fast, and NumPy's backend has several threads for one network.
+BEYOND_THE_CACHE = 1 << 21  # bytes
 
 
-def compiled_pays(W1: NDArray[Any], batch: int, updates: int, at_once: int = 1) -> bool:
+def compiled_pays(W1: NDArray[Any], updates: int) -> bool:
     """Whether the compiled backend is the faster one for a first layer and a length of training.
-
-    Not where NumPy carries out several updates of many networks at once, nor where several threads
-    can work on the one network.
 
     Parameters
     ----------
     W1 : array, shape (P, D, H)
-    batch : int
-        Samples in a mini-batch, N.
     updates : int
-    at_once : int
-        Updates of the first layer that NumPy would carry out at once.
 
     Examples
     --------
     >>> import numpy as np
-    >>> [compiled_pays(np.empty((1, D, 50), np.float32), 100, 10_000) for D in (64, 3072)]
+    >>> [compiled_pays(np.empty((1, 3072, H), np.float32), 10_000) for H in (50, 200)]
     [True, False]
     """
-    networks, features, width = W1.shape
-    threads = networks == 1 and is_large(W1) and features * width * batch >= WORTH_THREADS
-    return updates >= PAYS_FROM and at_once == 1 and not threads
+    return updates >= PAYS_FROM and W1[0].nbytes < BEYOND_THE_CACHE
 
 
 def require(backend: str, network: Network, optimiser: str, needs: Sequence[str] = ()) -> None:
