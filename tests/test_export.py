@@ -223,9 +223,12 @@ def test_data_that_are_gone_are_drawn(study, tmp_path, monkeypatch):
     monkeypatch.setattr(
         kl.Run, "load_data", lambda *_, **__: (_ for _ in ()).throw(KlayerError("gone."))
     )
-    result = export(run, "--to", "onnx")
+    result = export(run, "--to", "onnx", "--network", "all")
     assert result.exit_code == 0, result.output
-    assert "drawn rows" in result.output
+    assert "gone. The file was asked about drawn rows." in result.output
+    card = (run / "export" / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "| split | score | mean ± standard deviation | n |" in card
+    assert "1,000 drawn rows" in card
 
 
 # Refusals: nothing is written.
