@@ -77,6 +77,8 @@ class Training:
         The learning rates at the points of former courses: a population knows those of its own alone.
     ended : bool
         Whether its time or its callback has ended it, before its last course.
+    deadline : float, in seconds of the monotonic clock
+        After it training ends, whatever the estimator's own `time_limit`.
     """
 
     estimator: Any
@@ -84,6 +86,7 @@ class Training:
     seconds: float = 0.0
     rates: Array | None = None
     ended: bool = False
+    deadline: float = math.inf
     _began: float = 0.0
     _error: Exception | None = None
 
@@ -93,8 +96,9 @@ class Training:
 
     def late(self) -> bool:
         """Tell whether its time is over."""
-        limit = self.estimator.time_limit
-        return bool(limit and self._began) and time.monotonic() - self._began >= limit
+        limit, now = self.estimator.time_limit, time.monotonic()
+        own = self._began + limit if limit and self._began else math.inf
+        return bool(now >= min(own, self.deadline))
 
     def end(self) -> None:
         """Give the estimator what has been trained; raise what its callback raised."""
@@ -150,8 +154,10 @@ def train_in_lockstep(
     on_progress : callable, optional
         Called some times a second with the share that is done, 0 to 1.
     deadline : float, in seconds of the monotonic clock
-        After it all stop at their next recorded point.
+        After it all end with the weights that they have.
     """
+    for one in trainings:
+        one.deadline = deadline
     courses = max((one.estimator.cycles for one in trainings), default=0)
     for course in range(courses):
         left = [one for one in trainings if course < one.estimator.cycles and not one.ended]
@@ -163,14 +169,13 @@ def train_in_lockstep(
                 on_progress((course + share) / courses)
 
         if left:
-            _train_a_course(left, engine, tell, deadline)
+            _train_a_course(left, engine, tell)
 
 
 def _train_a_course(
     trainings: Sequence[Training],
     engine: Engine,
     on_progress: Callable[[float], None],
-    deadline: float,
 ) -> None:
     groups: dict[Any, list[Training]] = {}
     for one in trainings:
@@ -184,7 +189,7 @@ def _train_a_course(
         joined[id(population)] = population, group
 
     def train(population: Population, engine: Engine, report: Callable[[float], None]) -> None:
-        _train(population, joined[id(population)][1], engine, report, deadline)
+        _train(population, joined[id(population)][1], engine, report)
 
     train_together([one for one, _ in joined.values()], engine, on_progress, train)
 
@@ -194,7 +199,6 @@ def _train(
     trainings: list[Training],
     engine: Engine,
     report: Callable[[float], None],
-    deadline: float,
 ) -> None:
     """Train a population of several estimators' networks; each leaves it when it has ended."""
     started, networks = time.monotonic(), len(population)
@@ -208,7 +212,7 @@ def _train(
         now = time.monotonic()
         places = _places(trainings)
         on = [
-            one.goes_on(population, lanes) and now < deadline and point < population.total_updates
+            one.goes_on(population, lanes) and point < population.total_updates
             for one, lanes in zip(trainings, places, strict=True)
         ]
         for one, lanes, goes_on in zip(trainings, places, on, strict=True):

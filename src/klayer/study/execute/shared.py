@@ -77,7 +77,7 @@ class Shared:
         trace: TracebackType | None,
     ) -> None:
         self._local.__exit__(kind, error, trace)
-        self.hands.close()  # if whoever took in results was interrupted
+        self.hands.close()
         self.hands.shut()
 
     def sizes(
@@ -127,13 +127,15 @@ class Shared:
 
     @contextmanager
     def _at_work(self, run: Run, bench: Bench) -> Iterator[None]:
+        """Have hands at the bench; they stay for the next orders, unless something went wrong."""
         self.hands.open(run.path)
         try:
             yield
-        finally:
+        except BaseException:
             if not self.joins:
                 bench.call_off()
             self.hands.close()
+            raise
 
     def _note_machines(self, run: Run, results: Sequence[PartResult], reporter: Reporter) -> None:
         """Write down who made the results, and say where that differs from what leads the run."""
