@@ -166,6 +166,11 @@ def _scores(what: Exported) -> Iterator[str]:
         "n networks that differ in their seeds, or all of those here; the standard deviation is between "
         "networks."
     )
+    if "chosen_by" in what.about:
+        yield (
+            f"This one is the run's best by its {what.about['chosen_by']} score, which flatters it for "
+            "that reason: go by the test split."
+        )
 
 
 def _networks(what: Exported) -> Iterator[str]:

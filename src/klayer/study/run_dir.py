@@ -602,8 +602,8 @@ class Run(Told):
         ----------
         records : sequence of NetworkRecord, at least one
             Of one population.
-        cycle, Raises
-            As in :meth:`model`.
+        cycle : int, >= 1, optional
+            As in :meth:`model`, whose errors it raises.
         """
         try:
             name = records[0].population
