@@ -162,6 +162,7 @@ def test_a_run_is_exported_beside_itself(study, form, tmp_path):
     for said in ("# digits: classification", "fingerprint, features", "| 3 |", "## Versions"):
         assert said in card
     assert f"{kl.Run(run).best().score('test'):.4f}" in card
+    assert "best by its validation score" in card
     again = export(run, "--to", form)
     assert "is there already" in str(again.exception)
     assert "--force" in str(again.exception)
@@ -222,9 +223,12 @@ def test_data_that_are_gone_are_drawn(study, tmp_path, monkeypatch):
     monkeypatch.setattr(
         kl.Run, "load_data", lambda *_, **__: (_ for _ in ()).throw(KlayerError("gone."))
     )
-    result = export(run, "--to", "onnx")
+    result = export(run, "--to", "onnx", "--network", "all")
     assert result.exit_code == 0, result.output
-    assert "drawn rows" in result.output
+    assert "gone. The file was asked about drawn rows." in result.output
+    card = (run / "export" / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "| split | score | mean ± standard deviation | n |" in card
+    assert "1,000 drawn rows" in card
 
 
 # Refusals: nothing is written.
@@ -396,6 +400,10 @@ HOSTILE = {
     "a mirror of nothing": lambda plain, arrays: plain.update(mirror=["a"]),
     "nothing said": lambda plain, arrays: plain.pop("about"),
     "about in a list": lambda plain, arrays: plain.update(about=[1, 2]),
+    "data that are a number": lambda plain, arrays: plain.update(about={"data": 3}),
+    "images of another size": lambda p, a: p.update(about={"data": {"image_shape": [1, 2, 3]}}),
+    "images of no shape": lambda p, a: p.update(about={"data": {"image_shape": "abc"}}),
+    "a range upside down": lambda p, a: p.update(about={"data": {"value_range": [1, 0]}}),
 }
 
 
@@ -481,7 +489,7 @@ def test_a_regressor_answers_in_the_users_units(columns, tmp_path):
     y = 1e6 + 50 * (X @ random.standard_normal((3, columns)))
     model = kl.KLayerRegressor(hidden=(8,), epochs=5, random_state=0).fit(X, y)
     for name in ("m.onnx", "m.safetensors"):
-        model.export(tmp_path / name, X=X)
+        kl.export_model(model, tmp_path / name, X=X)
         found = kl.load_model(tmp_path / name).predict(X)
         found = found[0] if found.ndim == 3 else found
         assert np.abs(found - model.predict(X).reshape(len(X), -1)).max() < 1e-3
@@ -512,6 +520,45 @@ def test_an_estimator_of_a_frame_has_inputs_by_name(tmp_path):
     assert [one.name for one in session.get_inputs()] == ["a b", "label_in", "W1"]
 
 
+@pytest.mark.parametrize("keep", ["best", "ensemble"])
+def test_what_a_search_keeps_is_exported(keep, tmp_path):
+    random = np.random.default_rng(2)
+    X = random.standard_normal((150, 3))
+    y = np.array(["no", "yes", "maybe"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)]
+    search = kl.PopulationSearchCV(
+        kl.KLayerClassifier(epochs=3, random_state=0),
+        {"hidden": [(4,), (6,)], "l2": "1e-4:1e-1"},
+        n_iter=4,
+        cv=3,
+        keep=keep,
+        random_state=0,
+    ).fit(X, y)
+    for name in ("m.onnx", "m.safetensors"):
+        search.best_estimator_.export(tmp_path / name, X=X)
+        found = kl.load_model(tmp_path / name).predict(X)
+        found = found[0] if found.ndim == 3 else found
+        assert np.abs(found - search.predict_proba(X)).max() < 1e-5
+
+
+def test_networks_behind_the_steps_of_a_pipeline_are_refused(tmp_path):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(2)
+    X, y = random.standard_normal((90, 3)), random.integers(0, 2, 90)
+    search = kl.PopulationSearchCV(
+        make_pipeline(StandardScaler(), kl.KLayerClassifier(epochs=2, random_state=0)),
+        {"klayerclassifier__l2": [1e-3, 1e-2]},
+        n_iter=2,
+        cv=3,
+        keep="ensemble",
+        random_state=0,
+    ).fit(X, y)
+    with pytest.raises(KlayerError, match="only together with the steps of a Pipeline"):
+        search.best_estimator_.export(tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_estimator_that_is_not_fitted_says_so(tmp_path):
     from sklearn.exceptions import NotFittedError
 
@@ -532,6 +579,8 @@ def test_a_population_and_a_run_are_read_too(digits, brief, study, tmp_path):
     assert np.array_equal(kl.load_model(study).predict(rows), run.model().predict(rows))
     written = kl.export_model(population, tmp_path / "p.onnx")
     assert written.verified.what == "rows of digits"
+    said = kl.export_model(run, tmp_path / "r.safetensors").verified
+    assert (said.difference, said.what) == (0, "rows of digits")
     card = (tmp_path / "p.onnx.md").read_text(encoding="utf-8")
     score = population.evaluate("test")["accuracy"].mean()
     assert f"| test | accuracy | {score:.4f} ±" in card

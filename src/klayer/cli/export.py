@@ -11,9 +11,7 @@ from klayer.cli.complete import choices, complete_runs
 from klayer.cli.echo import echo
 
 if TYPE_CHECKING:
-    from klayer.data import Dataset
     from klayer.export import Written
-    from klayer.study import Run
 
 __all__ = ["export"]
 
@@ -60,7 +58,7 @@ def export(
     Example: klayer export runs/mine --to safetensors --network all --out mine
     """
     from klayer.export.formats import format_of
-    from klayer.export.of_run import of_run
+    from klayer.export.of_run import data_of_run, of_run
     from klayer.export.verify import rows_of_run
     from klayer.export.write import write_export
     from klayer.files import json_text
@@ -71,7 +69,7 @@ def export(
     stored = Run(run)
     with Meter("off" if as_json else None) as meter:
         meter.phase("reading the networks and their data")
-        dataset, why = _data(stored)
+        dataset, why = data_of_run(stored)
         what = of_run(stored, network or (), dataset)
         rows = rows_of_run(stored, dataset)
         target = out or stored.path / "export" / form.name
@@ -85,16 +83,6 @@ def export(
     echo(written.verified.in_words())
     for path in written.files if len(written.files) < 4 else _few(written):
         echo(str(path))
-
-
-def _data(run: Run) -> tuple[Dataset | None, str]:
-    """Return the run's data; or why they are not there, as a sentence."""
-    from klayer.errors import KlayerError
-
-    try:
-        return run.load_data(may_download=False), ""
-    except (KlayerError, OSError) as error:
-        return None, str(error)
 
 
 def _few(written: Written) -> list[Path]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -17,11 +16,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
+from klayer.estimator.exporting import Exportable, of_estimator
 from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.estimator.weighted import measured_by_weights
+from klayer.export import Exported
 from klayer.model import Model
+from klayer.nn import loss_of
 from klayer.progress import Meter
 from klayer.train import (
     SETTINGS,
@@ -33,16 +35,13 @@ from klayer.train import (
 )
 from klayer.train.told import standing
 
-if TYPE_CHECKING:
-    from klayer.export import Written
-
 __all__ = ["Estimator"]
 
 Array = NDArray[Any]
 Rows = tuple[Array, Array]
 
 
-class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
+class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str
@@ -124,6 +123,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
+        if not going_on:  # a fit that fails leaves no networks beside classes that aren't theirs
+            self.__dict__.pop("model_", None)
         rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
@@ -142,7 +143,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
-        return Training(self, population)
+        rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
+        return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
@@ -186,7 +188,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         if going_on:
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
-            state = self._state.going_on()
+            # A copy: what a failure or Ctrl-C ends leaves the estimator as it was.
+            state = self._state.take(range(len(self._state))).going_on()
         else:
             dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
@@ -223,6 +226,8 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         values |= self._more_settings()
         whole = Settings()
         asked = SimpleNamespace(**{**whole.as_dict(), **values})
+        if asked.loss == "auto":
+            asked.loss = loss_of(self._data_task)
         # A parameter at its default may have no effect beside the others.
         defaults = type(self)().get_params()
         values = {
@@ -311,39 +316,9 @@ class Estimator(TellsColumns, BaseEstimator):  # type: ignore[misc]
         std: Array = self.members(X).std(axis=0)
         return std
 
-    def export(
-        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
-    ) -> Written:
-        """Write the networks, whose mean answers, for other programs; with a model card.
-
-        Parameters
-        ----------
-        path : path
-            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
-        to : {"safetensors", "onnx", "csv"}, optional
-            The format; by default as the ending says.
-        X : array of shape (N, D), optional
-            Real rows by which what is written is verified; by default rows are drawn.
-        force : bool
-            Whether files that are there are replaced.
-
-        Returns
-        -------
-        written : Written
-            ``files``, ``format``, ``verified`` with the largest ``difference``.
-
-        Raises
-        ------
-        KlayerError
-            As :func:`klayer.export_model`; nothing is written then.
-        """
-        from klayer.estimator.exporting import of_estimator
-        from klayer.export.verify import given_rows
-        from klayer.export.write import write_export
-
+    def _exported(self) -> Exported:
         check_is_fitted(self)
-        rows = None if X is None else given_rows(X)
-        return write_export(of_estimator(self), path, to, rows, force=force)
+        return of_estimator(self)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

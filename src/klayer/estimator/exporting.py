@@ -1,15 +1,19 @@
-"""What a fitted estimator gives to be exported: its networks, with the user's columns and classes."""
+"""Fitted estimators for other programs: their networks, with the user's columns and classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from klayer.data import Encoder
 from klayer.data.fingerprint import standardiser_digest
-from klayer.export import Exported, exported
+from klayer.errors import KlayerError
+from klayer.export import Exported, Written, exported, write_export
+from klayer.export.verify import given_rows
 from klayer.files import plain
 from klayer.model import Model
 from klayer.study.provenance import versions
@@ -20,7 +24,44 @@ from klayer.train.metrics import metrics_of
 if TYPE_CHECKING:
     from klayer.estimator.base import Estimator
 
-__all__ = ["of_estimator"]
+__all__ = ["Exportable", "of_estimator", "of_estimators"]
+
+
+class Exportable:
+    """An estimator whose networks can be written for other programs."""
+
+    def _exported(self) -> Exported:
+        raise NotImplementedError
+
+    def export(
+        self, path: str | Path, to: str | None = None, *, X: Any = None, force: bool = False
+    ) -> Written:
+        """Write the networks, whose mean answers, for other programs; with a model card.
+
+        Parameters
+        ----------
+        path : path
+            A file, ``.onnx`` or ``.safetensors``, with its card beside it; or a folder, with ``to``.
+        to : {"safetensors", "onnx", "csv"}, optional
+            The format; by default as the ending says.
+        X : array of shape (N, D), optional
+            Real rows by which what is written is verified; by default rows are drawn.
+        force : bool
+            Whether files that are there are replaced.
+
+        Returns
+        -------
+        written : Written
+            ``files``, ``format``, ``verified`` with the largest ``difference``.
+
+        Raises
+        ------
+        KlayerError
+            As :func:`klayer.export_model`; nothing is written then.
+        """
+        what = self._exported()
+        rows = None if X is None else given_rows(X)
+        return write_export(what, path, to, rows, force=force)
 
 
 def of_estimator(estimator: Estimator) -> Exported:
@@ -38,6 +79,41 @@ def of_estimator(estimator: Estimator) -> Exported:
     )
     model.temperatures = own.temperatures
     return replace(exported(Ensemble([model])), about=_about(estimator, labels))
+
+
+def of_estimators(estimators: Sequence[Any], weights: Sequence[float]) -> Exported:
+    """Return the networks of several fitted estimators, which answer by a weighted mean.
+
+    Raises
+    ------
+    KlayerError
+        If one of them has steps before its networks, or saw fewer classes than others.
+    """
+    for one in estimators:
+        if not isinstance(one, Exportable):
+            raise KlayerError(
+                "networks can be exported without the steps before them, but these answer only "
+                f"together with the steps of a {type(one).__name__}: export what its last step is."
+            )
+    parts = [of_estimator(one) for one in estimators]
+    known = max((part.labels for part in parts), key=len)
+    if any(part.labels != known for part in parts):
+        raise KlayerError(
+            "networks that are exported together must know the same classes, but some were trained on "
+            "folds that lack one: search with a stratified `cv`, or keep='best'."
+        )
+    models: list[Model] = []
+    shares: list[float] = []
+    for part, weight in zip(parts, weights, strict=True):
+        models += part.models
+        shares += [weight * one for one in part.ensemble.weights.tolist()]
+    about = {
+        **parts[0].about,
+        "networks": [one for part in parts for one in part.about["networks"]],
+        "scores": [],
+    }
+    counted = [one for one, share in zip(about["networks"], shares, strict=True) if share]
+    return replace(exported(Ensemble(models, shares)), about={**about, "networks": counted})
 
 
 def _about(estimator: Estimator, labels: list[Any] | None) -> dict[str, Any]:

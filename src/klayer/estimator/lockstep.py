@@ -75,6 +75,8 @@ class Training:
         Its networks and no others.
     seconds : float
         What their training took: of a population that several share, a share of it.
+    rates : array, shape (P, T), optional
+        The learning rates at the points of former courses: a population knows those of its own alone.
     ended : bool
         Whether its time or its callback has ended it, before its last course.
     deadline : float, in seconds of the monotonic clock
@@ -84,6 +86,7 @@ class Training:
     estimator: Any
     population: Population
     seconds: float = 0.0
+    rates: Array | None = None
     ended: bool = False
     deadline: float = math.inf
     _began: float = 0.0
@@ -104,6 +107,7 @@ class Training:
         if self._error is not None:
             raise self._error
         self.estimator._end(self.population)
+        self.estimator.history_["lr"] = np.asarray(self.rates).ravel()
 
     def goes_on(self, population: Population, lanes: Sequence[int]) -> bool:
         """Tell whether, after a recorded point, its networks train on: those in ``lanes``."""
@@ -126,6 +130,11 @@ class Training:
         if "best" in population.state.copies:
             restore_best(population, population.training)
             del population.state.copies["best"]
+        rates = population.curves()["lr"].reshape(len(population), -1)
+        if self.rates is not None:
+            former = rates[:, : self.rates.shape[1]]
+            former[:] = np.where(np.isnan(former), self.rates, former)
+        self.rates = rates
 
 
 def train_in_lockstep(

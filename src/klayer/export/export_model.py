@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from klayer.data import Dataset
-from klayer.export.exported import exported
-from klayer.export.verify import RowsToVerify, features_of, given_rows
+from klayer.export.exported import Exported, exported
+from klayer.export.of_run import data_of_run, of_run
+from klayer.export.verify import RowsToVerify, features_of, given_rows, rows_of_run
 from klayer.export.write import Written, write_export
 from klayer.files import plain
+from klayer.study import Run
 from klayer.study.provenance import versions
 from klayer.study.summary import spread
 from klayer.train import Population
@@ -38,16 +40,17 @@ def export_model(
 
     Parameters
     ----------
-    model : Model, Ensemble or Population
-        Several networks answer by their mean. Of a population those that did not diverge.
+    model : Model, Ensemble, Population, Run or fitted estimator
+        Several networks answer by their mean. Of a population those that did not diverge, of a run the
+        best network.
     path : path
         A file, ``.onnx`` or ``.safetensors``, with its card beside it (``mine.onnx.md``); or a folder,
         with ``to``, whose card is ``README.md``.
     to : {"safetensors", "onnx", "csv"}, optional
         The format; by default as the ending says.
     X : array of shape (N, D), frame or sparse matrix, optional
-        Real rows to verify by. By default those of a population's data; rows are drawn if there are
-        none.
+        Real rows to verify by. By default those of the data of a population or a run; rows are drawn
+        if there are none.
     force : bool
         Whether files that are there are replaced.
     about : mapping, optional
@@ -74,14 +77,22 @@ def export_model(
     >>> [path.name for path in written.files], written.verified.difference
     (['model.safetensors', 'README.md'], 0.0)
     """
-    what = exported(model, about)
-    rows = None
-    if X is not None:
-        rows = given_rows(X)
-    elif isinstance(model, Population):
-        what = replace(what, about={**_about(model), **what.about})
-        rows = _rows(model)
+    what, rows = _made_ready(model)
+    what = replace(what, about={**what.about, **(about or {})})
+    rows = rows if X is None else given_rows(X)
     return write_export(what, path, to, rows, force=force)
+
+
+def _made_ready(model: Any) -> tuple[Exported, RowsToVerify | None]:
+    """Return networks with what is known of them, and rows of their data, if they are there."""
+    if isinstance(model, Run):
+        dataset, _ = data_of_run(model)
+        return of_run(model, (), dataset), rows_of_run(model, dataset)
+    if isinstance(model, Population):
+        return replace(exported(model), about=_about(model)), _rows(model)
+    if hasattr(model, "_exported"):  # an estimator
+        return model._exported(), None
+    return exported(model), None
 
 
 def _about(population: Population) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class Exported:
     about : mapping
         Plain values, all of which may be absent: ``data`` (name, fingerprint, samples, image_shape,
         ...), ``labels`` (the classes as the user has them, if they are no texts), ``networks`` (arm,
-        seed, settings and scores of each), ``scores``, ``versions``.
+        seed, settings and scores of each), ``scores``, ``chosen_by`` (the split whose score it is the
+        best by), ``versions``.
     """
 
     ensemble: Ensemble
@@ -104,8 +105,8 @@ def exported(what: Any, about: Mapping[str, Any] | None = None) -> Exported:
         what = Ensemble([what])
     if not isinstance(what, Ensemble):
         raise KlayerError(
-            "what is exported must be a Model, an Ensemble, a Population or a fitted estimator, but "
-            f"got {type(what).__name__}."
+            "what is exported must be a Model, an Ensemble, a Population, a Run or a fitted estimator, "
+            f"but got {type(what).__name__}."
         )
     models, weights, start = [], [], 0
     for model in what.models:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from klayer.export import safetensors
 from klayer.export.onnx import FILE as ONNX
 from klayer.export.onnx_model import OnnxModel
 from klayer.export.safetensors import unpack
-from klayer.files import read_bytes, unpacked_arrays
+from klayer.files import Damaged, read_bytes, unpacked_arrays
 from klayer.model import Model
 from klayer.study import Run
 from klayer.train import Ensemble, load_population
@@ -89,15 +91,30 @@ def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
     content = read_bytes(path)
     if path.suffix.lower() == ".onnx":
         graph = OnnxModel(content, str(path))
-        return graph, {**_of_data(graph.about), "n_features": graph.n_features}
+        return graph, _of_data(path, graph.about, graph.n_features)
     arrays, plain = unpacked_arrays(content, str(path), sealed=True)
     if plain.get("format") == POPULATION:
         model = load_population(path).model()
         return model, {"n_features": model.network.n_features}
     what = unpack(arrays, plain, str(path))
-    features = what.first.network.n_features
-    return what.predictor(), {**_of_data(what.about), "n_features": features}
+    return what.predictor(), _of_data(path, what.about, what.first.network.n_features)
 
 
-def _of_data(about: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(about.get("data") or {})
+def _of_data(path: Path, about: Mapping[str, Any], n_features: int) -> dict[str, Any]:
+    """Return what reading rows needs to know, checked."""
+    data = about.get("data") or {}
+    found: dict[str, Any] = {"n_features": n_features}
+    try:
+        if data.get("image_shape") is not None:
+            found["image_shape"] = shape = tuple(map(operator.index, data["image_shape"]))
+            if len(shape) != 3 or min(shape) < 1 or math.prod(shape) != n_features:
+                raise ValueError(f"images of shape {shape}")
+        if data.get("value_range") is not None:
+            low, high = found["value_range"] = tuple(map(float, data["value_range"]))
+            if not -math.inf < low <= high < math.inf:
+                raise ValueError(f"values from {low} to {high}")
+        if data.get("background") in ("white", "black"):
+            found["background"] = data["background"]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Damaged(f"{path} is damaged: what it says of its data can't be ({error}).") from None
+    return found

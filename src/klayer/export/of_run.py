@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from klayer.data import Dataset
     from klayer.study import Run
 
-__all__ = ["chosen", "of_run"]
+__all__ = ["chosen", "data_of_run", "of_run"]
 
 ALL, BEST = "all", "best"
 _SHOWN = 20
@@ -85,6 +85,14 @@ def _named(run: Run, alive: Sequence[NetworkRecord], name: str) -> list[NetworkR
     )
 
 
+def data_of_run(run: Run) -> tuple[Dataset | None, str]:
+    """Return a run's data; or None, and why they are not there."""
+    try:
+        return run.load_data(may_download=False), ""
+    except (KlayerError, OSError) as error:
+        return None, str(error)
+
+
 def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) -> Exported:
     """Make networks of a run ready to be exported.
 
@@ -103,7 +111,10 @@ def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) 
     parts = list(groups.values())
     records = [record for index in order for record in parts[index]]
     what = exported(Ensemble(models))
-    return replace(what, about=_about(run, records, what, dataset))
+    about = _about(run, records, what, dataset)
+    if list(names) in ([], [BEST]) and len(run.networks) > 1:
+        about["chosen_by"] = run.judged_by
+    return replace(what, about=about)
 
 
 def _about(

@@ -72,10 +72,11 @@ class OnnxModel:
         at = digest_place(content)
         if at is not None:
             require_seal(content, at, where)
-        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
         try:
             self._session: InferenceSession = onnxruntime.InferenceSession(
-                content, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
             stored = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # a class of its own for each kind of damage
@@ -92,7 +93,7 @@ class OnnxModel:
             self.n_features = int(plain["models"][0]["network"]["n_features"])
             quantiles = plain["models"][0]["network"].get("quantiles", [])
             self.about = dict(plain["about"])
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Damaged(
                 f"{where} must be an ONNX file that klayer wrote, but isn't ({error}): call onnxruntime "
                 "for it."

@@ -172,27 +172,41 @@ def _by_hand(what: Exported, form: str, file: str, words: Words) -> str:
         lines += encoding(what, form, file)
         rows = "[features(row) for row in rows]"
     lines += [*example_rows(what).splitlines(), f"X = {words.features.format(rows)}"]
-    several, mirror = len(what.models) > 1, what.ensemble.mirror
-    answers = []
-    for index, model in enumerate(what.models):
-        body = [*_arrays(what, form, index, words), *_network(model, form, words)]
-        x = "x"
-        if several or mirror:
-            x = f"network{index + 1}(X)"
-            body = [f"def network{index + 1}(X):", *(f"    {line}" for line in body)]
-            lines += ["", "", *body, "    return x"]
-            if mirror:
-                x = f"({x} + network{index + 1}({words.mirrored.format(*mirror)})) / 2"
-                x = f"({x})"
-        else:
-            lines += body
-        answers.append(
-            _mean(x, what.weights[index].tolist(), len(model) > 1 or form != "onnx", words)
-        )
-    if several or mirror:
-        lines += ["", ""]
-    lines.append(f"answer = {' + '.join(answers)}")
+    if len(what.models) == 1 and what.ensemble.mirror is None:
+        mean = _mean("x", what.weights[0].tolist(), _has_axis(what.first, form), words)
+        lines += [*_network(what.first, form, words), f"answer = {mean}"]
+    else:
+        lines += _in_turn(what, form, words)
     return _text([*lines, *_label(what)])
+
+
+def _in_turn(what: Exported, form: str, words: Words) -> Iterator[str]:
+    """Lines that ask several models, or about mirror images: a function for each architecture."""
+    bodies = [tuple(_network(model, form, words)) for model in what.models]
+    names = {body: f"network{n}" for n, body in enumerate(dict.fromkeys(bodies), start=1)}
+    for body, name in names.items():
+        yield from ("", "", f"def {name}(X, w):", *(f"    {line}" for line in body), "    return x")
+    yield from ("", "", "answer = 0")
+    start = 1
+    for body, model, weights, prefix in zip(
+        bodies, what.models, what.weights, what.prefixes, strict=True
+    ):
+        if form == "csv":
+            yield f"w = own({', '.join(str(start + lane) for lane in range(len(model)))})"
+        elif prefix:
+            yield f"w = own({quoted(prefix)})"
+        start += len(model)
+        x = f"{names[body]}(X, w)"
+        if what.ensemble.mirror is not None:
+            turned = words.mirrored.format(*what.ensemble.mirror)
+            x = f"({x} + {names[body]}({turned}, w)) / 2"
+        mean = _mean(f"({x})", weights.tolist(), _has_axis(model, form), words)
+        yield f"answer = answer + {mean}"
+
+
+def _has_axis(model: Model, form: str) -> bool:
+    """Say whether arrays have an axis of networks: in ONNX one network alone has none."""
+    return len(model) > 1 or form != "onnx"
 
 
 def _mean(x: str, weights: list[float], population: bool, words: Words) -> str:
@@ -236,21 +250,32 @@ def _imports(what: Exported, form: str, words: Words) -> Iterator[str]:
 
 
 def _loading(what: Exported, form: str, file: str, words: Words) -> list[str]:
-    """Lines that read the arrays, those of one model as ``w``."""
-    name = "w" if len(what.models) == 1 else "arrays"
+    """Lines that read the arrays: of one model as ``w``, of several as what ``own`` returns."""
+    several = len(what.models) > 1
+    name = "arrays" if several else "w"
+    own = [
+        "",
+        "",
+        "def own(prefix):",
+        "    names = [name for name in arrays if name.startswith(prefix)]",
+        "    return {name.removeprefix(prefix): arrays[name] for name in names}",
+        "",
+        "",
+    ]
     if form == "safetensors":
-        return [f"{name} = load_file({quoted(file)})"]
+        return [f"{name} = load_file({quoted(file)})", *(own if several else [])]
     if form == "onnx":
         array = "numpy_helper.to_array(one)"
         array = f"torch.tensor({array})" if words is TORCH else array
-        key = (
-            f"one.name.removeprefix({quoted(onnx.PREFIX)})" if len(what.models) == 1 else "one.name"
-        )
+        key = "one.name" if several else f"one.name.removeprefix({quoted(onnx.PREFIX)})"
         return [
             f"stored = onnx.load({quoted(file)}).graph.initializer",
             'stored = [one for one in stored if "/" in one.name]',
             f"{name} = {{{key}: {array} for one in stored}}",
+            *(own if several else []),
         ]
+    each = f"{words.stack}([table(folder / one.name) for folder in folders])"
+    everyone = ", ".join(str(n) for n in range(1, len(what.ensemble.weights) + 1))
     return [
         "",
         "def table(path):",
@@ -259,32 +284,13 @@ def _loading(what: Exported, form: str, file: str, words: Words) -> list[str]:
         f"    return {words.features.format('[[float(one) for one in row] for row in rows]')}",
         "",
         "",
-        *([] if len(what.models) > 1 else _tables(1, len(what.ensemble.weights), words)),
-    ]
-
-
-def _tables(start: int, count: int, words: Words) -> list[str]:
-    """Lines that read the tables of some networks."""
-    numbers = ", ".join(str(n) for n in range(start, start + count))
-    each = f"{words.stack}([table(folder / one.name) for folder in folders])"
-    return [
-        f'folders = [Path(f"network-{{n}}") for n in [{numbers}]]',
-        'files = sorted(folders[0].glob("*.csv"))',
-        f"w = {{one.stem: {each} for one in files}}",
-    ]
-
-
-def _arrays(what: Exported, form: str, index: int, words: Words) -> list[str]:
-    """Lines that give one of several models its arrays as ``w``."""
-    if len(what.models) == 1:
-        return []
-    if form == "csv":
-        start = 1 + sum(len(model) for model in what.models[:index])
-        return _tables(start, len(what.models[index]), words)
-    prefix = what.prefixes[index]
-    return [
-        f"own = [name for name in arrays if name.startswith({quoted(prefix)})]",
-        f"w = {{name.removeprefix({quoted(prefix)}): arrays[name] for name in own}}",
+        "def own(*numbers):",
+        '    folders = [Path(f"network-{n}") for n in numbers]',
+        '    files = sorted(folders[0].glob("*.csv"))',
+        f"    return {{one.stem: {each} for one in files}}",
+        "",
+        "",
+        *([] if several else [f"w = own({everyone})"]),
     ]
 
 

@@ -11,7 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_clas
 from sklearn.utils.multiclass import type_of_target
 
 from klayer.errors import KlayerError
+from klayer.estimator.exporting import Exportable, of_estimators
 from klayer.estimator.search_cv.folds import Fold, FoldFit
+from klayer.export import Exported
 from klayer.train.ensemble import select_greedily
 
 __all__ = ["EnsembleClassifier", "EnsembleRegressor", "Judge", "choose"]
@@ -20,7 +22,7 @@ Array = NDArray[Any]
 Judge = Callable[[Array], Callable[[Any], float]]
 
 
-class _Weighted(BaseEstimator):  # type: ignore[misc]
+class _Weighted(Exportable, BaseEstimator):  # type: ignore[misc]
     """Fitted estimators whose weighted mean answers.
 
     Parameters
@@ -40,6 +42,9 @@ class _Weighted(BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, estimator: Any, X: Any) -> Array:
         raise NotImplementedError
+
+    def _exported(self) -> Exported:
+        return of_estimators(self.estimators, self.weights)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
