@@ -1,6 +1,6 @@
 """A search of 32 candidates in 5 folds: in lockstep, beside scikit-learn's search of one after another.
 
-    python benchmarks/search_cv.py [--repeats 3] [--candidates 32] [--folds 5] [--jobs 2]
+    python benchmarks/search_cv.py [--tables cancer digits] [--repeats 3] [--jobs 2] [--backend auto]
 
 Each row is a search over the same candidates with the same number of updates each: the same hidden
 layers, batch size, epochs, Adam, no early stopping. `RandomizedSearchCV` trains them one by one in
@@ -42,7 +42,7 @@ THEIRS = {
 def tables() -> dict[str, tuple[Any, Any]]:
     """Return the data sets by name: 569 rows of 30 features, 1,797 of 64."""
     return {
-        "breast cancer": load_breast_cancer(return_X_y=True),
+        "cancer": load_breast_cancer(return_X_y=True),
         "digits": load_digits(return_X_y=True),
     }
 
@@ -80,12 +80,14 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=32)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--tables", nargs="+", choices=list(tables()), default=list(tables()))
     parser.add_argument("--backend", default="auto", help="numpy, compiled or auto")
     given = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are meant
     print(f"{given.candidates} candidates x {given.folds} folds, {EPOCHS} epochs, batch {BATCH},")
     print(f"n_jobs={given.jobs}, backend={given.backend}; seconds, median of {given.repeats}")
-    for name, (X, y) in tables().items():
+    for name in given.tables:
+        X, y = tables()[name]
         for kind, space in {"one architecture": NARROW, "four architectures": SEVERAL}.items():
             each = searches(space, given.backend, given)
             times: dict[str, list[float]] = {one: [] for one in each}

@@ -56,6 +56,7 @@ def sleep_and_write(run: Path, workers: int, seconds: float) -> None:
     threads = [threading.Thread(target=one.work, args=(lambda: False,)) for one in sleepers]
     for thread in threads:
         thread.start()
+    print("ready", flush=True)
     sys.stdin.read()
     stop.set()
     for thread in threads:
@@ -108,7 +109,9 @@ def simulate(workers: int, seconds: float, each: int, folder: Path | None) -> No
         )
         for share in shares
     ]
-    time.sleep(3)  # they are there before anything is laid out
+    for one in helpers:
+        assert one.stdout
+        one.stdout.readline()  # it is ready before anything is laid out
     started = time.monotonic()
     longest, spent = lead(bench, parts)
     wall = time.monotonic() - started

@@ -155,6 +155,27 @@ def test_calibration_helps_on_rows_that_it_never_saw(noisy):
     assert together.temperatures[0] < better.temperatures.min()
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_ensemble_of_several_architectures_has_one_temperature_for_its_mean(digits, mirror):
+    several = [Settings(**{**BRIEF, "hidden": hidden}) for hidden in ((40,), (30, 20))]
+    ensemble = kl.fit_together(digits, settings=several, seeds=2).ensemble(mirror=mirror)
+    ensemble = kl.Ensemble(ensemble.models, [1, 0, 2, 1], ensemble.mirror)
+    held = digits.splits["validation"]
+    calibrated = ensemble.calibrated(held.features, held.labels)
+    assert calibrated.weights.tolist() == ensemble.weights.tolist()
+    best = calibrated.models[0].temperatures[0]
+
+    def loss(heat):
+        models = [model.at_temperatures(heat) for model in ensemble.models]
+        probs = kl.Ensemble(models, ensemble.weights, ensemble.mirror).predict(held.features)
+        log_loss = reliability(probs, held.labels).log_loss
+        return len(held) * log_loss + np.log(heat) ** 2 / (2 * 0.5**2)
+
+    assert loss(best) < min(loss(best * 1.05), loss(best / 1.05))
+    with pytest.raises(KlayerError, match="at least one row"):
+        ensemble.calibrated(held.features[:0], held.labels[:0])
+
+
 def test_the_setting_gives_every_network_the_temperature_that_it_has_alone(noisy):
     X, y = noisy
     plain = kl.fit(X, y, **BRIEF, seeds=3)

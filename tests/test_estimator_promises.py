@@ -1,5 +1,6 @@
 """What the estimators promise: no option without effect, exact resume, limits that are kept."""
 
+import copy
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.exceptions import NotFittedError
 
 from klayer.errors import KlayerError
 from klayer.estimator import KLayerClassifier, KLayerRegressor
@@ -274,6 +276,38 @@ def test_quantiles_are_judged_by_the_one_nearest_the_median(rows):
     assert model.score(X, y) == pytest.approx(1 - ((y - middle) ** 2).sum() / spread)
     assert model.score(X, y) > 0.3
     assert model.importance(X, y).score == pytest.approx(model.score(X, y))
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_what_goes_wrong_on_the_way_leaves_the_networks_as_they_were(rows, task):
+    X, y = rows[task]
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    model = KINDS[task](**BRIEF).fit(X, y)
+    before, twin = model.members(X), copy.copy(model)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(callback=broken).partial_fit(X, y)
+    with pytest.raises(KlayerError, match="the network diverged"):
+        model.set_params(callback=None, lr_max=1e30).partial_fit(X, y)
+    twin.partial_fit(X, y)
+    assert (model.members(X) == before).all()
+    model.set_params(lr_max=KINDS[task]().lr_max).partial_fit(X, y)
+    whole = KINDS[task](**{**BRIEF, "cycles": 2}).fit(X, y)
+    for one in (model, twin):
+        assert (one.members(X) == whole.members(X)).all()
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_fit_that_fails_leaves_no_networks_of_other_rows(rows, task):
+    X, y = rows[task]
+    model = KINDS[task](**BRIEF).fit(X, y)
+    with pytest.raises(KlayerError, match="unknown activation"):
+        model.set_params(activation="rellu").fit(X[:, :2], y == y[0])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.set_params(activation="relu").fit(X, y).predict(X)
 
 
 # Limits.

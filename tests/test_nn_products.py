@@ -1,5 +1,10 @@
 """The kernel's products and transposes against NumPy's, and the promise of their bits."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -75,6 +80,42 @@ def test_a_number_has_the_same_bits_in_any_tile(dtype, rng):
             some = np.ascontiguousarray(b[:, :columns])
             _multiply(a[:rows], some, part, part, dtype(0), dtype(1))
             assert part.tobytes() == whole[:rows, :columns].tobytes()
+
+
+PRODUCT = """
+import numpy as np
+from klayer.nn.backends.kernel.functions import compiled
+from klayer.nn.backends.kernel.products import multiply
+from klayer.nn.backends.kernel.tiles import VECTOR_BYTES
+@compiled
+def product(a, b, out, keep, c):
+    multiply(a, b, out, out, keep, c)
+rng = np.random.default_rng(3)
+a, b, out = (rng.standard_normal(shape, dtype=np.float32) for shape in ((21, 33), (33, 50), (21, 50)))
+product(a, b, out, np.float32(0.9), np.float32(-0.1))
+print(VECTOR_BYTES, out.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(
+    "avx512f" not in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""),
+    reason="this processor has no longer vectors to compare with",
+)
+def test_a_processor_with_shorter_vectors_gives_the_same_bits(tmp_path):
+    found = {}
+    for features in ("+avx2,+fma", "+avx2,+fma,+avx512f"):
+        target = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
+        done = subprocess.run(
+            [sys.executable, "-c", PRODUCT],
+            env={**os.environ, **target, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        width, bits = done.stdout.split()
+        found[width] = bits
+    assert found.keys() == {"32", "64"}
+    assert found["32"] == found["64"]
 
 
 def test_what_is_not_finite_stays_so():

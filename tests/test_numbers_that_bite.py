@@ -257,7 +257,7 @@ def test_a_mini_batch_of_one_row_is_refused_with_batch_normalisation(where):
 
 
 def test_a_training_split_of_one_row_is_refused_with_batch_normalisation():
-    with refuses("batch normalisation needs at least two training rows, but there is 1"):
+    with refuses("batch normalisation needs at least two training rows, but there is one"):
         Settings(batch_norm="all").batches(1)
 
 

@@ -195,3 +195,20 @@ def test_a_regression_has_a_ladder_of_its_own_score(tmp_path, rng):
     figure = page.material.figures[0]
     assert figure.name == "ladder"
     assert figure.panels[0].title == "Test R²"
+
+
+def test_an_interval_without_0_that_shows_nothing_says_why(tmp_path):
+    # Of the one step each seed gains about a point and a half, give or take half of that.
+    luck = {0: -0.008, 1: 0.008, 2: -0.004, 3: 0.004, 4: 0.0}
+
+    def reached(record):
+        gained = 0.009 + luck[record.seed] if record.arm != "plain" else 0.0
+        return 0.5 + gained + noise(record)
+
+    view = RunView(a_run(tmp_path / "run", reached, arms=STEPS))
+    page = Page(view)
+    step = page.material.comparisons.arms[0].result
+    assert step.difference.low > 0
+    assert step.verdict == "not told apart"
+    said = [one.text for one in conclusion(view, page.material.comparisons)]
+    assert any("after Holm's correction for all of them (p" in text for text in said)

@@ -55,6 +55,16 @@ class Cluster:
     def add_worker(self):
         self.workers.append(self.started("worker", self.address, "--nthreads", "1", "--no-nanny"))
 
+    def wait(self):
+        """Wait until the scheduler listens."""
+        while self.scheduler.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+
     def close(self):
         for one in (*self.workers, self.scheduler):
             one.kill()
@@ -65,6 +75,7 @@ class Cluster:
 def cluster():
     found = Cluster()
     try:
+        found.wait()
         found.add_worker()
         found.add_worker()
         yield found
@@ -126,10 +137,16 @@ def test_where_no_scheduler_or_no_worker_is_that_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(dask, "CONNECT_SECONDS", 1.0)
     with pytest.raises(KlayerError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler="tcp://127.0.0.1:9")
+    for name in list(os.environ):
+        if "TLS" in name:
+            monkeypatch.delenv(name)
     found = Cluster()
     try:
-        time.sleep(0.1)
-        monkeypatch.setattr(dask, "CONNECT_SECONDS", 5.0)
+        found.wait()
+        address = found.address.replace("tcp", "tls")
+        with pytest.raises(KlayerError, match="without a certificate"):
+            run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler=address)
+        monkeypatch.setattr(dask, "CONNECT_SECONDS", 3.0)
         with pytest.raises(KlayerError, match="has no worker"):
             run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler=found.address)
     finally:

@@ -1,5 +1,6 @@
 """Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -382,3 +383,27 @@ def test_a_key_for_a_cluster_is_made_once_and_is_nobody_else_s(tmp_path):
     (folder / "key.pem").unlink()
     done = CliRunner().invoke(app, ["cluster", "--tls", str(folder)])
     assert "key.pem is missing" in str(done.exception)
+
+
+def test_processes_end_with_their_leader_even_if_it_is_killed_while_they_start(tmp_path):
+    child = started(tmp_path / "run", "processes:2")
+    mine = str(tmp_path / "run").encode()
+
+    def running():
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = path.read_bytes().split(b"\0")
+                if mine in words and b"execute.hand" in b"".join(words):
+                    found.append(path)
+        return found
+
+    while not running():
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.002)
+    child.kill()
+    child.communicate()
+    latest = time.monotonic() + 30
+    while running():
+        assert time.monotonic() < latest, "they are still there"
+        time.sleep(0.1)

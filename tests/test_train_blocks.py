@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import klayer as kl
 from klayer.train import Batches
 from klayer.train.blocks import HELD, Blocks, spans
 from klayer.train.feed import Rows
@@ -93,3 +94,13 @@ def test_augmentation_sees_the_rows_and_the_update():
     assert seen == [1, 2]
     for (x, *_), t in zip(block.batches, (1, 2), strict=True):
         np.testing.assert_array_equal(x, (X[batches[t]] + t) / 2)
+
+
+def test_many_rows_of_8_bits_stay_what_they_are(monkeypatch):
+    feed = kl.Feed(kl.load("digits"))
+    assert feed.ready("train").stored.dtype == np.float32
+    monkeypatch.setattr("klayer.train.feed.MOST_READY", 1000)
+    bytes_feed = kl.Feed(kl.load("digits"))
+    rows = bytes_feed.ready("train")
+    assert rows.stored.dtype == np.uint8
+    np.testing.assert_array_equal(rows.X, feed.ready("train").X)

@@ -52,6 +52,31 @@ def _klayer(n_networks: int, **more: Any) -> Callable[[int, int], Any]:
     return make
 
 
+# What a search of klayer's varies: numbers that may differ between networks trained in lockstep.
+SEARCHED = {
+    "lr_max": "0.001:0.05",
+    "dropout": "0:0.5:linear",
+    "smoothing": [0.0, 0.01, 0.03, 0.1],
+    "weight_decay": "0.001:1",
+}
+
+
+def _search(seed: int, threads: int) -> Any:
+    from klayer import PopulationSearchCV
+
+    space = {f"klayerclassifier__{name}": values for name, values in SEARCHED.items()}
+    return PopulationSearchCV(
+        _klayer(1)(seed, threads),
+        space,
+        n_iter=32,
+        cv=3,
+        scoring="neg_log_loss",
+        keep="ensemble",
+        random_state=seed,
+        n_jobs=threads,
+    )
+
+
 def _mlp(seed: int, threads: int) -> Any:  # noqa: ARG001
     from sklearn.neural_network import MLPClassifier
 
@@ -98,6 +123,7 @@ class _RealMLP:
 METHODS: dict[str, Method] = {
     "klayer": Method("klayer", _klayer(1)),
     "klayer, 8 networks": Method("klayer", _klayer(8)),
+    "klayer, search of 32": Method("klayer", _search, slow=True),
     "MLPClassifier": Method("sklearn", _mlp),
     "RealMLP": Method("pytabkit", _RealMLP, slow=True),
     "gradient boosting": Method("sklearn", _boosting),

@@ -62,7 +62,7 @@ def temperature(logits: Array, labels: Array) -> float:
     return joint_temperature(logits[None], labels)
 
 
-def joint_temperature(logits: Array, labels: Array) -> float:
+def joint_temperature(logits: Array, labels: Array, weights: Array | None = None) -> float:
     """Return the one temperature of several networks with which the mean of their answers fits best.
 
     The mean is less sure than its members, and so this is not the mean of their own temperatures.
@@ -73,6 +73,8 @@ def joint_temperature(logits: Array, labels: Array) -> float:
     logits : array, shape (P, N, K)
     labels : int array, shape (N,) or (N, K)
         As in :func:`temperature`.
+    weights : array, shape (P,), optional
+        How much each network counts in the mean; they sum to 1. By default all count the same.
     """
     from scipy.optimize import minimize_scalar
 
@@ -81,11 +83,13 @@ def joint_temperature(logits: Array, labels: Array) -> float:
     z, labels = _as_classes(np.asarray(logits, float), np.asarray(labels))
     N = z.shape[1]
     rows = np.arange(N)
+    with np.errstate(divide="ignore"):
+        shares = np.log(np.full(len(z), 1 / len(z)) if weights is None else weights)
 
     def loss(log_temperature: float) -> float:
         each = z * np.exp(-log_temperature)
         each = each - np.logaddexp.reduce(each, axis=-1, keepdims=True)
-        said = np.logaddexp.reduce(each, axis=0) - np.log(len(z))  # (N, K), of the mean
+        said = np.logaddexp.reduce(each + shares[:, None, None], axis=0)  # (N, K), of the mean
         return float(-said[rows, labels].mean() + (log_temperature / SPREAD) ** 2 / (2 * N))
 
     limit = np.log(LIMIT)

@@ -242,22 +242,24 @@ class Model(Told):
         """
         self._require("calibrated", "classification", "multilabel")
         plain = self.at_temperatures(1.0)
-        X, dtype = plain._checked(X)
-        if not len(X):
+        logits = plain.logits(X)
+        if not logits.shape[1]:
             raise KlayerError("there must be at least one row to calibrate by, but got none.")
         labels = in_one_form(np.asarray(labels), self.task)
-        check_labels("the rows to calibrate by", labels, len(X), len(self.class_names), self.task)
-        with np.errstate(all="ignore"):  # a network that diverged stays as it is
-            logits = np.concatenate(
-                [
-                    outputs(plain.network, plain.params, plain.running, x)
-                    for _, x in plain._standardised(X, dtype)
-                ],
-                axis=1,
-            )
+        names = len(self.class_names)
+        check_labels("the rows to calibrate by", labels, logits.shape[1], names, self.task)
         if together:
             return plain.at_temperatures(joint_temperature(logits, labels))
         return plain.at_temperatures([temperature(each, labels) for each in logits])
+
+    def logits(self, X: Any) -> NDArray[Any]:
+        """Return what comes before softmax or sigmoid, of raw rows (N, D), shape (P, N, K)."""
+        X, dtype = self._checked(X)
+        found = np.empty((len(self), len(X), self.network.outputs), dtype)
+        for rows, x in self._standardised(X, dtype):
+            with np.errstate(all="ignore"):  # of a network that diverged
+                found[:, rows] = outputs(self.network, self.params, self.running, x)
+        return found
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from klayer.estimator.parameters import of_its_own, of_settings
 from klayer.estimator.weighted import measured_by_weights
 from klayer.export import Exported
 from klayer.model import Model
+from klayer.nn import loss_of
 from klayer.progress import Meter
 from klayer.train import (
     SETTINGS,
@@ -122,6 +123,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
+        if not going_on:  # a fit that fails leaves no networks beside classes that aren't theirs
+            self.__dict__.pop("model_", None)
         rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
@@ -140,7 +143,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
             )
             validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
-        return Training(self, population)
+        rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
+        return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
@@ -184,7 +188,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         if going_on:
             # What the weights mean hangs on the rows of the first call.
             dataset = dataset.measured_as(self.model_.standardiser, self.model_.targets)
-            state = self._state.going_on()
+            # A copy: what a failure or Ctrl-C ends leaves the estimator as it was.
+            state = self._state.take(range(len(self._state))).going_on()
         else:
             dataset = measured_by_weights(dataset)
         updates = max(1, round(self.epochs * settings.batches(len(rows)).per_epoch))
@@ -221,6 +226,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         values |= self._more_settings()
         whole = Settings()
         asked = SimpleNamespace(**{**whole.as_dict(), **values})
+        if asked.loss == "auto":
+            asked.loss = loss_of(self._data_task)
         # A parameter at its default may have no effect beside the others.
         defaults = type(self)().get_params()
         values = {

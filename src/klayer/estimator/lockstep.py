@@ -73,14 +73,20 @@ class Training:
         Its networks and no others.
     seconds : float
         What their training took: of a population that several share, a share of it.
+    rates : array, shape (P, T), optional
+        The learning rates at the points of former courses: a population knows those of its own alone.
     ended : bool
         Whether its time or its callback has ended it, before its last course.
+    deadline : float, in seconds of the monotonic clock
+        After it training ends, whatever the estimator's own `time_limit`.
     """
 
     estimator: Any
     population: Population
     seconds: float = 0.0
+    rates: Array | None = None
     ended: bool = False
+    deadline: float = math.inf
     _began: float = 0.0
     _error: Exception | None = None
 
@@ -90,14 +96,16 @@ class Training:
 
     def late(self) -> bool:
         """Tell whether its time is over."""
-        limit = self.estimator.time_limit
-        return bool(limit and self._began) and time.monotonic() - self._began >= limit
+        limit, now = self.estimator.time_limit, time.monotonic()
+        own = self._began + limit if limit and self._began else math.inf
+        return bool(now >= min(own, self.deadline))
 
     def end(self) -> None:
         """Give the estimator what has been trained; raise what its callback raised."""
         if self._error is not None:
             raise self._error
         self.estimator._end(self.population)
+        self.estimator.history_["lr"] = np.asarray(self.rates).ravel()
 
     def goes_on(self, population: Population, lanes: Sequence[int]) -> bool:
         """Tell whether, after a recorded point, its networks train on: those in ``lanes``."""
@@ -120,6 +128,11 @@ class Training:
         if "best" in population.state.copies:
             restore_best(population, population.training)
             del population.state.copies["best"]
+        rates = population.curves()["lr"].reshape(len(population), -1)
+        if self.rates is not None:
+            former = rates[:, : self.rates.shape[1]]
+            former[:] = np.where(np.isnan(former), self.rates, former)
+        self.rates = rates
 
 
 def train_in_lockstep(
@@ -141,8 +154,10 @@ def train_in_lockstep(
     on_progress : callable, optional
         Called some times a second with the share that is done, 0 to 1.
     deadline : float, in seconds of the monotonic clock
-        After it all stop at their next recorded point.
+        After it all end with the weights that they have.
     """
+    for one in trainings:
+        one.deadline = deadline
     courses = max((one.estimator.cycles for one in trainings), default=0)
     for course in range(courses):
         left = [one for one in trainings if course < one.estimator.cycles and not one.ended]
@@ -154,14 +169,13 @@ def train_in_lockstep(
                 on_progress((course + share) / courses)
 
         if left:
-            _train_a_course(left, engine, tell, deadline)
+            _train_a_course(left, engine, tell)
 
 
 def _train_a_course(
     trainings: Sequence[Training],
     engine: Engine,
     on_progress: Callable[[float], None],
-    deadline: float,
 ) -> None:
     groups: dict[Any, list[Training]] = {}
     for one in trainings:
@@ -175,7 +189,7 @@ def _train_a_course(
         joined[id(population)] = population, group
 
     def train(population: Population, engine: Engine, report: Callable[[float], None]) -> None:
-        _train(population, joined[id(population)][1], engine, report, deadline)
+        _train(population, joined[id(population)][1], engine, report)
 
     train_together([one for one, _ in joined.values()], engine, on_progress, train)
 
@@ -185,7 +199,6 @@ def _train(
     trainings: list[Training],
     engine: Engine,
     report: Callable[[float], None],
-    deadline: float,
 ) -> None:
     """Train a population of several estimators' networks; each leaves it when it has ended."""
     started, networks = time.monotonic(), len(population)
@@ -199,7 +212,7 @@ def _train(
         now = time.monotonic()
         places = _places(trainings)
         on = [
-            one.goes_on(population, lanes) and now < deadline and point < population.total_updates
+            one.goes_on(population, lanes) and point < population.total_updates
             for one, lanes in zip(trainings, places, strict=True)
         ]
         for one, lanes, goes_on in zip(trainings, places, on, strict=True):

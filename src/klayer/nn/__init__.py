@@ -5,8 +5,9 @@ Imports NumPy and nothing else. Derivations with numbered equations: ``docs/deri
 
 from klayer.nn.first_layer import DelayedWeights
 from klayer.nn.initialisers import Initialiser
+from klayer.nn.layers import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, layers_or_word
 from klayer.nn.losses import LOSSES, loss_of
-from klayer.nn.network import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, Network, layers_or_word
+from klayer.nn.network import Network
 from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch, dropout_keys
 from klayer.nn.plan import Plan
 from klayer.nn.workspace import Workspace

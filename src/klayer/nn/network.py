@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from klayer.errors import KlayerError, unknown_name
+from klayer.nn.descriptions import read, require_pieces, written
 from klayer.nn.gradients import Gradient
 from klayer.nn.initialisers import Initialiser
+from klayer.nn.layers import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, layers_or_word
 from klayer.nn.losses import LOSSES
 from klayer.nn.pieces import (
     ACTIVATIONS,
-    KINDS,
     Activation,
     Affine,
     Batch,
@@ -39,66 +40,9 @@ from klayer.nn.plan import Plan, Use
 from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
-__all__ = ["BATCH_NORM", "BN_PLACES", "LAYER_NORM", "SKIP", "Network", "Params", "layers_or_word"]
+__all__ = ["Network", "Params"]
 
-BATCH_NORM = ("none", "hidden", "all")
-BN_PLACES = ("before", "after")
-LAYER_NORM = ("none", "hidden")
-SKIP = ("none", "equal")
-# Properties that older versions of a stored network don't have, and what they were then.
-_LATER: dict[str, Any] = {
-    "quantiles": (),
-    "bn_place": "before",
-    "layer_norm": "none",
-    "skip": "none",
-    "drops_hidden": False,
-    "drops_inputs": False,
-}
 Params = Mapping[str, NDArray[Any]]
-
-
-def layers_or_word(name: str, value: Any, words: Sequence[str], last: int | None = None) -> Any:
-    """Return a word as it is, or yes or no where there are no words; numbers of layers ascending.
-
-    Parameters
-    ----------
-    name : str
-        What they are chosen for, in a message.
-    value : str, bool or sequence of int
-    words : sequence of str
-        What may stand in their place; where there are none, yes or no.
-    last : int, optional
-        The greatest number, if it is known.
-
-    Raises
-    ------
-    KlayerError
-        For another word, for no number, and for a number that no layer has, or twice.
-
-    Examples
-    --------
-    >>> layers_or_word("batch_norm", [3, 1], BATCH_NORM), layers_or_word("batch_norm", "all", BATCH_NORM)
-    ((1, 3), 'all')
-    """
-    if isinstance(value, bool) and not words:
-        return value
-    if isinstance(value, str) and words:
-        if value not in words:
-            raise unknown_name(name, value, words)
-        return value
-    several = list(value) if isinstance(value, list | tuple) else [value]
-    layers = [one for one in several if isinstance(one, int) and not isinstance(one, bool)]
-    highest = len(several) + max(layers, default=0) if last is None else last
-    if len(layers) < len(several) or not layers or not 1 <= min(layers) <= max(layers) <= highest:
-        limit = "from 1 on" if last is None else f"from 1 to {last}"
-        limit = "of which there are none here" if last == 0 else limit
-        known = ", ".join(repr(word) for word in words) or "True, False"
-        raise KlayerError(
-            f"`{name}` must be {known} or numbers of layers, {limit}, but got {value!r:.80}."
-        )
-    if len(set(layers)) < len(layers):
-        raise KlayerError(f"`{name}` must name each layer once, but got {value!r:.80}.")
-    return tuple(sorted(layers))
 
 
 @dataclass(frozen=True)
@@ -299,13 +243,7 @@ class Network:
     def describe(self) -> dict[str, Any]:
         """Return the architecture and its pieces as plain values, ready for JSON."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        # What older versions didn't have is left out where it is as it was then.
-        later = {name: value for name, value in _LATER.items() if plain[name] == value}
-        lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
-        return {
-            **{name: value for name, value in (plain | lists).items() if name not in later},
-            "pieces": [piece.describe() for piece in self.pieces],
-        }
+        return written(plain, [piece.describe() for piece in self.pieces])
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Network:
@@ -323,31 +261,8 @@ class Network:
         >>> Network.from_description(network.describe()) == network
         True
         """
-        pieces = list(description.get("pieces", ()))
-        for piece in pieces:
-            if piece.get("piece") not in KINDS:
-                raise _from_later("piece", piece.get("piece"), KINDS)
-        if description.get("loss") not in LOSSES:
-            raise _from_later("loss", description.get("loss"), LOSSES)
-        known = {field.name for field in fields(cls)}
-        for name in description:
-            if name not in known | {"pieces"}:
-                raise _from_later("property", name, sorted(known))
-        try:
-            network = cls(
-                **{name: description[name] for name in known - (_LATER.keys() - description)}
-            )
-        except (KeyError, TypeError) as error:
-            raise KlayerError(
-                f"a stored network must have all of {', '.join(sorted(known - _LATER.keys()))}, each "
-                "of its kind, "
-                f"but: {error!r}. The file is damaged: train again."
-            ) from None
-        if network.describe()["pieces"] != pieces:
-            raise KlayerError(
-                "the pieces of a stored network must be those of its architecture, but they differ: "
-                "a later version of klayer made it, or the file is damaged."
-            )
+        network = read(cls, description, {field.name for field in fields(cls)})
+        require_pieces(network.describe()["pieces"], description)
         return network
 
     # Numbers.
@@ -570,10 +485,3 @@ class Network:
 
 def _filled(params: Mapping[str, Param], P: int, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
     return {key: np.full((P, *one.shape), one.start or 0.0, dtype) for key, one in params.items()}
-
-
-def _from_later(kind: str, name: object, known: Any) -> KlayerError:
-    return KlayerError(
-        f"a stored network: {unknown_name(kind, name, known)} A later version of klayer may have made "
-        "it: upgrade klayer to read it."
-    )

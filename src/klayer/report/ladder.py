@@ -148,18 +148,21 @@ def _told(view: RunView, one: Rung) -> str:
 
 def _not_shown(view: RunView, rest: list[Rung]) -> Sentence:
     """Name the steps that the data don't carry, with what they could have shown."""
-    measure, told, could = view.measure, list[str](), list[float]()
-    for one in rest:
-        assert one.step
-        if one.step.test == "Fisher":
-            told.append(_told(view, one))
-            continue
-        by, ends = measure.amount(one.step.difference.mean), one.step.difference
-        told.append(f"{one.title} ({by}, {interval_of(ends, measure)})")
-        if one.step.smallest_shown:
-            could.append(one.step.smallest_shown)
+    measure, told = view.measure, list[str]()
+    results = [one.step for one in rest if one.step]
+    for one, result in zip(rest, results, strict=True):
+        by, ends = measure.amount(result.difference.mean), result.difference
+        fisher = result.test == "Fisher"
+        told.append(
+            _told(view, one) if fisher else f"{one.title} ({by}, {interval_of(ends, measure)})"
+        )
     text = f"No difference to the step before is shown for {listed(told)}"
+    if any((one.difference.low or 0) * (one.difference.high or 0) > 0 for one in results):
+        # An interval is of one comparison alone, and this one leaves 0 out.
+        least = min(results, key=lambda one: 1.0 if one.p is None else one.p)
+        text += f", after Holm's correction for all of them ({p_value(least)} at the least)"
+    could = max((one.smallest_shown or 0.0 for one in results), default=0.0)
     if could:
-        least = measure.amount(max(could), sign=False)
-        text += f"; these seeds would have shown differences from {least} on in 80{THIN}% of cases"
+        size = measure.amount(could, sign=False)
+        text += f"; these seeds would have shown differences from {size} on in 80{THIN}% of cases"
     return Sentence(f"{text}.", carried=False, short=f"{text}.")

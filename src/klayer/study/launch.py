@@ -17,7 +17,7 @@ from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
 from klayer.files import Damaged, NotWritten
-from klayer.study.execute import Executor, open_executor, require_scheduler
+from klayer.study.execute import Executor, SchedulerLost, open_executor, require_scheduler
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.join import created, is_joint, take_part
 from klayer.study.mending import discard, mend
@@ -263,7 +263,7 @@ def _begin(
 ) -> Run:
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
-    except NotWritten:
+    except (NotWritten, SchedulerLost):
         raise  # it says how to go on
     except KlayerError:
         with contextlib.suppress(KlayerError):

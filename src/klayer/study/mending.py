@@ -74,7 +74,8 @@ def discard(run: Run) -> None:
         If another process holds it by now, or a file can't be removed.
     """
     with run:
-        if run.networks or any((run.path / "checkpoints").glob("*")):
+        results = [*run.path.glob("checkpoints/*"), *run.path.glob("parts/*.safetensors")]
+        if run.networks or results:
             return
         shutil.rmtree(run.path / "parts", ignore_errors=True)
         for folder in OWN_FOLDERS:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from klayer.calibration import joint_temperature
 from klayer.data import Encoder
 from klayer.data.labels import check_labels, in_one_form
 from klayer.errors import KlayerError, unknown_name
@@ -202,6 +203,39 @@ class Ensemble:
             raise KlayerError(f"no network has a {name} on these rows: all have diverged.")
         return cls(models, chosen, mirror)
 
+    def calibrated(self, X: ArrayLike, labels: ArrayLike) -> Ensemble:
+        """Return the ensemble with one temperature for all networks, with which their mean fits rows.
+
+        Parameters
+        ----------
+        X : array, shape (N, D)
+            Raw rows that none of the networks was trained on.
+        labels : array, shape (N,) or (N, K)
+
+        Raises
+        ------
+        KlayerError
+            For a regression, and rows or labels that can't be.
+
+        Examples
+        --------
+        >>> import klayer as kl
+        >>> population = kl.fit("digits", hidden=(60,), cycles=1, seeds=3)
+        >>> held = population.feed.dataset.splits["validation"]
+        >>> calibrated = population.ensemble().calibrated(held.features, held.labels)
+        >>> len({float(heat) for model in calibrated.models for heat in model.temperatures})
+        1
+        """
+        if self.task == "regression":
+            raise KlayerError("`calibrated` is for classes and labels, but this is a regression.")
+        plain = [model.at_temperatures(1.0) for model in self.models]
+        seen, weights = [X], self.weights
+        if self.mirror is not None:
+            seen, weights = [*seen, _turned(X, self.mirror)], np.tile(weights / 2, 2)
+        logits = np.concatenate([model.logits(rows) for rows in seen for model in plain])
+        heat = joint_temperature(logits, self._labels(labels, logits.shape[1]), weights)
+        return Ensemble([one.at_temperatures(heat) for one in plain], self.weights, self.mirror)
+
     def _labels(self, labels: ArrayLike, rows: int) -> Array:
         """Return labels as scores take them, checked."""
         if not rows:
@@ -262,10 +296,14 @@ def _answers(model: Model, X: ArrayLike, mirror: tuple[int, int, int] | None) ->
     """Return what a model's networks say of raw rows, (P, N, outputs)."""
     found = model.predict(X)
     if mirror is not None:
-        X = np.asarray(X)
-        turned = X.reshape(len(X), *mirror)[..., ::-1].reshape(X.shape)
-        found = (found + model.predict(turned)) / 2
+        found = (found + model.predict(_turned(X, mirror))) / 2
     return found
+
+
+def _turned(X: ArrayLike, mirror: tuple[int, int, int]) -> Array:
+    """Return the mirror images of images."""
+    X = np.asarray(X)
+    return X.reshape(len(X), *mirror)[..., ::-1].reshape(X.shape)
 
 
 def _decided(answers: Array, task: str, network: Any) -> Array:

@@ -21,6 +21,11 @@ from klayer.errors import KlayerError
 
 __all__ = ["Augment", "Feed", "Rows"]
 
+# Bytes that rows may take when they are standardised in advance. More gain nothing: a batch of them
+# comes from main memory, four times as slowly as one of 8-bit numbers, which pays for standardising it.
+# (CIFAR-10, 1 to 16 networks on two busy cores: 0.93 to 1.02 of the time, a quarter of the memory.)
+MOST_READY = 2**28
+
 Array = NDArray[Any]
 Index = slice | NDArray[np.intp]
 
@@ -331,11 +336,15 @@ class Feed:
         return np.asarray(weights / mean)
 
     def ready(self, split: str) -> Rows:
-        """Return the rows of a split standardised in advance: the same bits, for more memory."""
+        """Return the rows of a split standardised in advance: the same bits, for more memory.
+
+        Rows of 8 bits stay what they are where that would be more than :data:`MOST_READY` bytes.
+        """
         key = f"{split}, ready"
         if key not in self._rows:
             rows = self[split]
             whole = rows.standardiser is None or self.augment is not None
+            whole = whole or rows.stored.nbytes * self.dtype.itemsize > MOST_READY
             self._rows[key] = rows if whole else rows.standardised()
         return self._rows[key]
 

@@ -157,7 +157,7 @@ class Settings(Refinement, Optimisation, Architecture):
         least = 1 if self.batch_norm == "none" else 2
         if rows < least:
             raise KlayerError(
-                f"batch normalisation needs at least two training rows, but there is {rows}: give "
+                "batch normalisation needs at least two training rows, but there is one sample: give "
                 "more, or set batch_norm = 'none'."
             )
         window = window_of(self.shuffle)

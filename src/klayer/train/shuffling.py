@@ -62,7 +62,7 @@ def window_of(shuffle: str) -> int:
 
 
 class Shuffling:
-    """The order of the rows in each epoch, a pure function of seed, epoch and number of rows.
+    r"""The order of the rows in each epoch, a pure function of seed, epoch and number of rows.
 
     ``window=0``: one permutation of all rows. Otherwise successive rows form runs, of which
     :data:`PLACES` make a window: each epoch draws the order of the runs, and shuffles the rows of each
@@ -72,7 +72,7 @@ class Shuffling:
     rows of the file are in no order, 1 if every run holds one class. A mini-batch of n rows then
     says as much about the class's frequency as
 
-    .. math:: n_{eff} = \\frac{n}{1 + (n - 1)\\,s\\,f}, \\qquad f = \\frac{1 - w / N}{m}
+    .. math:: n_{eff} = \frac{n}{1 + (n - 1)\,s\,f}, \qquad f = \frac{1 - w / N}{m}
 
     rows drawn from everywhere, where a window of w rows out of N is made of m runs.
 

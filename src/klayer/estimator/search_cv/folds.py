@@ -200,7 +200,7 @@ class _Heads:
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
-        self._known: dict[str, tuple[list[Any], Any]] = {}
+        self._known: dict[str, tuple[Pipeline, Any]] = {}
 
     def begin(self, whole: Any, candidate: Mapping[str, Any]) -> Training:
         """Return the networks of a candidate, before they are trained."""
@@ -219,9 +219,12 @@ class _Heads:
         key = joblib.hash({k: one for k, one in candidate.items() if not k.startswith(prefix)})
         if key not in self._known:
             rows = head.fit_transform(fold.X, fold.y, **others) if len(head) else fold.X
-            self._known[key] = head.steps, rows
-        steps, rows = self._known[key]
-        whole.steps[:-1] = steps
+            self._known[key] = head, rows
+        head, rows = self._known[key]
+        whole.steps[:-1] = head.steps
+        for name in getattr(whole, "transform_input", None) or ():
+            if name in mine and len(head):
+                mine[name] = head.transform(mine[name])
         return rows, mine
 
 

@@ -84,8 +84,8 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
     error_score : "raise" or number
     return_train_score : bool
     time_limit : float, > 0, or None
-        Seconds after which no more candidates are begun; those under way stop at their next recorded
-        point. Training the best anew comes on top.
+        Seconds after which no more candidates are begun; those under way end with the weights that they
+        have. Training the best anew comes on top.
     verbose : bool or int
         Whether progress is shown.
 
@@ -287,7 +287,7 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         name = self.refit if isinstance(self.refit, str) else metric
         limit = math.inf if self.time_limit is None else self.time_limit
         deadline = time.monotonic() + limit
-        with Meter(None if self.verbose else "off") as meter, engine:
+        with Meter(None if self.verbose else "off") as meter:
             scores: list[float] | None = None
             while scores is None or time.monotonic() < deadline:
                 try:

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import Gradient
-from klayer.nn.pieces.piece import Param, Site
+from klayer.nn.pieces.piece import Bare, BarePass, Site
 
 __all__ = ["ACTIVATIONS", "Activation", "ActivationPass", "Function"]
 
@@ -237,20 +236,10 @@ ACTIVATIONS: dict[str, Function] = {
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(Bare):
     """An activation of a layer, by its name in :data:`ACTIVATIONS`."""
 
-    layer: int
-    width: int
     name: str
-
-    def params(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def running(self) -> dict[str, Param]:
-        """None."""
-        return {}
 
     def describe(self) -> dict[str, Any]:
         """Return plain values; the kind is the function's name."""
@@ -261,7 +250,7 @@ class Activation:
         return ActivationPass(self, site, x)
 
 
-class ActivationPass:
+class ActivationPass(BarePass):
     """An activation at work; ``x`` is the layer's pre-activation."""
 
     def __init__(self, piece: Activation, site: Site, x: Array) -> None:
@@ -272,11 +261,6 @@ class ActivationPass:
     def forward(self) -> None:
         """``y = f(x)``."""
         self.function.forward(self.x, self.y, self.saved)
-
-    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002
-        """The gradient stays where it is."""
-        self.g = g
-        return g, {}
 
     def backward(self) -> None:
         """``g`` becomes ``g f'(x)``."""

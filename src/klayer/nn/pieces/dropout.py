@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import Gradient
-from klayer.nn.pieces.piece import Param, Site
+from klayer.nn.pieces.piece import Bare, BarePass, Site
 
 __all__ = ["Draws", "Dropout", "DropoutPass", "dropout_keys"]
 
@@ -89,7 +88,7 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Bare):
     """Dropout of a layer's outputs, or of the inputs (equation 33).
 
     ``y = m x / (1 - r)`` in training, with ``m`` 0 for a share ``r`` of the units of each sample and 1
@@ -104,27 +103,14 @@ class Dropout:
     width : int
     """
 
-    layer: int
-    width: int
-
-    def params(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def running(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"piece": "dropout", **asdict(self)}
+    kind: ClassVar[str] = "dropout"
 
     def prepare(self, site: Site, x: Array) -> DropoutPass:
         """Make it ready to work on ``x``, in training."""
         return DropoutPass(self, site, x)
 
 
-class DropoutPass:
+class DropoutPass(BarePass):
     """Dropout at work."""
 
     def __init__(self, piece: Dropout, site: Site, x: Array) -> None:
@@ -150,11 +136,6 @@ class DropoutPass:
         np.copyto(self.mask, self.keep)
         np.multiply(self.mask, factor, out=self.mask)
         np.multiply(self.x, self.mask, out=self.y)
-
-    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002
-        """The gradient stays where it is."""
-        self.g = g
-        return g, {}
 
     def backward(self) -> None:
         """``g`` becomes ``m g / (1 - r)``."""

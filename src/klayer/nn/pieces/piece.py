@@ -15,8 +15,8 @@ conjugated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from klayer.nn.gradients import Gradient
 from klayer.nn.shares import Spread
 from klayer.nn.workspace import Workspace
 
-__all__ = ["NUMBERS", "Batch", "Param", "Pass", "Piece", "Site"]
+__all__ = ["NUMBERS", "Bare", "BarePass", "Batch", "Param", "Pass", "Piece", "Site"]
 
 # The numbers of a network that are no parameters, with what they are unless somebody says otherwise.
 NUMBERS = {
@@ -217,3 +217,41 @@ class Piece(Protocol):
 
     def prepare(self, site: Site, x: NDArray[Any]) -> Pass:
         """Make it ready to work on ``x``."""
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A piece without parameters and running statistics.
+
+    Parameters
+    ----------
+    layer : int
+        0 for the inputs.
+    width : int
+    """
+
+    kind: ClassVar[str]
+
+    layer: int
+    width: int
+
+    def params(self) -> dict[str, Param]:
+        """None."""
+        return {}
+
+    def running(self) -> dict[str, Param]:
+        """None."""
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"piece": self.kind, **asdict(self)}
+
+
+class BarePass:
+    """Such a piece at work: the gradient stays where it is, and :meth:`Pass.backward` changes it."""
+
+    def connect(self, g: NDArray[Any], below: bool) -> tuple[NDArray[Any], dict[str, Gradient]]:  # noqa: ARG002
+        """Remember where the gradient stands."""
+        self.g = g
+        return g, {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.nn.gradients import Gradient
-from klayer.nn.pieces.piece import Param, Site
+from klayer.nn.pieces.piece import Bare, BarePass, Site
 
 __all__ = ["Fork", "ForkPass", "Join", "JoinPass"]
 
@@ -17,7 +16,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Fork:
+class Fork(Bare):
     """Where a skip connection leaves: the input ``x`` of a layer goes on and past it.
 
     On the way back the two gradients are added up (equation 35).
@@ -28,20 +27,7 @@ class Fork:
     width : int
     """
 
-    layer: int
-    width: int
-
-    def params(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def running(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"piece": "fork", **asdict(self)}
+    kind: ClassVar[str] = "fork"
 
     def prepare(self, site: Site, x: Array) -> ForkPass:
         """Make it ready to work on ``x``; the :class:`Join` of the layer finds it at the site."""
@@ -49,7 +35,7 @@ class Fork:
         return made
 
 
-class ForkPass:
+class ForkPass(BarePass):
     """A fork at work; ``past`` is the gradient that comes back past the layer."""
 
     def __init__(self, piece: Fork, site: Site, x: Array) -> None:
@@ -59,18 +45,13 @@ class ForkPass:
     def forward(self) -> None:
         """Nothing: ``x`` is where it is wanted."""
 
-    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002
-        """The gradient stays where it is."""
-        self.g = g
-        return g, {}
-
     def backward(self) -> None:
         """``g`` becomes the sum of both gradients."""
         np.add(self.g, self.past, out=self.g)
 
 
 @dataclass(frozen=True)
-class Join:
+class Join(Bare):
     """Where a skip connection arrives: ``y = f(x) + x``, with ``f`` all that lies between (equation 34).
 
     Source: He et al. 2015, arXiv:1512.03385.
@@ -81,27 +62,14 @@ class Join:
     width : int
     """
 
-    layer: int
-    width: int
-
-    def params(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def running(self) -> dict[str, Param]:
-        """None."""
-        return {}
-
-    def describe(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"piece": "join", **asdict(self)}
+    kind: ClassVar[str] = "join"
 
     def prepare(self, site: Site, x: Array) -> JoinPass:
         """Make it ready to work on ``x`` and on what the layer's fork got."""
         return JoinPass(self, site, x)
 
 
-class JoinPass:
+class JoinPass(BarePass):
     """A join at work."""
 
     def __init__(self, piece: Join, site: Site, x: Array) -> None:
@@ -111,11 +79,6 @@ class JoinPass:
     def forward(self) -> None:
         """``y = f(x) + x``."""
         np.add(self.x, self.fork.y, out=self.y)
-
-    def connect(self, g: Array, below: bool) -> tuple[Array, dict[str, Gradient]]:  # noqa: ARG002
-        """The gradient stays where it is."""
-        self.g = g
-        return g, {}
 
     def backward(self) -> None:
         """Keep ``g`` for the fork: the layer's pieces overwrite it."""

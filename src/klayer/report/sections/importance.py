@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from klayer.errors import KlayerError
 from klayer.estimator.importance import Importance, importance_of_table_columns
@@ -17,8 +18,11 @@ from klayer.train import Ensemble
 
 __all__ = ["build"]
 
-# Shuffles of each column; columns drawn; answers that are asked for at the most, and rows at the least.
-REPEATS, MOST_COLUMNS, MOST_ANSWERS, LEAST_ROWS = 10, 25, 1_000_000, 200
+# Columns drawn, columns asked about; shuffles of each column, of all together at the most.
+MOST_COLUMNS, MOST_ASKED = 25, 500
+REPEATS, LEAST_REPEATS, MOST_SHUFFLES = 10, 2, 1000
+# Answers that are asked for at the most, and rows at the least.
+MOST_ANSWERS, LEAST_ROWS = 1_000_000, 200
 
 
 def build(material: Material) -> list[Part]:
@@ -31,21 +35,27 @@ def build(material: Material) -> list[Part]:
         dataset, ensemble = material.dataset, Ensemble([view.run.model(record)])
         if dataset.encoder is None:
             return []
+        columns = len(dataset.encoder.codes)
+        if columns > MOST_ASKED:
+            text = f"The table has {columns:,} columns; up to {MOST_ASKED} are asked about."
+            return [Part([block("text", text=text, kind="note")])]
         rows, measure = dataset.splits[split], view.measure
-        most = max(LEAST_ROWS, MOST_ANSWERS // (REPEATS * len(dataset.encoder.codes)))
-        some = np.random.default_rng(0).permutation(len(rows))[:most]
+        repeats = min(REPEATS, max(LEAST_REPEATS, MOST_SHUFFLES // columns))
+        most = max(LEAST_ROWS, MOST_ANSWERS // (repeats * columns))
+        some = np.sort(np.random.default_rng(0).permutation(len(rows))[:most])
 
         def score(features: NDArray[Any], labels: NDArray[Any]) -> float:
             return ensemble.scores(features, labels)[measure.name]
 
-        found = importance_of_table_columns(
-            dataset.encoder,
-            np.asarray(rows.features)[some],
-            np.asarray(rows.labels)[some],
-            score,
-            measure.word,
-            REPEATS,
-        )
+        with threadpool_limits(1):  # the products are small
+            found = importance_of_table_columns(
+                dataset.encoder,
+                np.asarray(rows.features[some]),
+                np.asarray(rows.labels[some]),
+                score,
+                measure.word,
+                repeats,
+            )
     except (KlayerError, OSError):  # the section on the best network says so
         return []
     table = material.table(_table(found, split))

@@ -8,6 +8,7 @@ may be lost, and the scheduler's memory doesn't grow: a few tasks for each threa
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from klayer.errors import KlayerError
 from klayer.study.execute.hand import IDLE_SECONDS, Hand
+from klayer.study.execute.part import SchedulerLost
 from klayer.study.execute.sizing import memory_bytes
 
 __all__ = ["DaskHands", "take_part"]
@@ -62,6 +64,7 @@ class DaskHands:
     def __init__(self, address: str, threads: int | None = None) -> None:
         distributed = _distributed()
         self.address, self.threads = address, threads or 1
+        _require_answer(address)
         self._levels = {name: logging.getLogger(name).level for name in _LOGS}
         for name in _LOGS:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -71,10 +74,7 @@ class DaskHands:
             )
         except (OSError, ValueError, TypeError) as error:
             self._speak()
-            raise KlayerError(
-                f"no Dask scheduler answers at {address} ({_cause(error)}): `klayer cluster --start` "
-                "starts one on this machine."
-            ) from None
+            raise _no_answer(address, error) from None
         self._futures: list[Any] = []
         self._failed = self._done = self._sent = self._spare = 0
         self._silent_since: float | None = None
@@ -151,14 +151,15 @@ class DaskHands:
             return
         self._silent_since = self._silent_since or time.monotonic()
         if time.monotonic() - self._silent_since > SILENT_SECONDS:
-            raise KlayerError(
+            raise SchedulerLost(
                 f"the Dask scheduler at {self.address} is lost; what is finished is kept: start it "
                 f"again and go on with --resume {self._run} --scheduler {self.address}, or any other."
             )
 
     def close(self) -> None:
         with _quiet():
-            self._client.cancel(self._futures, force=True)
+            if self._futures and self._client.status == "running":
+                self._client.cancel(self._futures, force=True)
         self._futures = []
 
     def shut(self) -> None:
@@ -172,6 +173,31 @@ class DaskHands:
             logging.getLogger(name).setLevel(level)
 
 
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens, or TLS without certificates: Dask takes long to say so."""
+    protocol, _, where = address.partition("://")
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _no_answer(address, error) from None
+    if protocol == "tls":
+        security: Any = _distributed().Security
+        if security().get_connection_args("client").get("ssl_context") is None:
+            raise KlayerError(
+                f"{address} takes nobody in without a certificate, but Dask's configuration names none: "
+                "set what `klayer cluster --tls FOLDER` prints."
+            )
+
+
+def _no_answer(address: str, error: Exception) -> KlayerError:
+    cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return KlayerError(
+        f"no Dask scheduler answers at {address} ({cause}): `klayer cluster --start` starts one on this "
+        "machine."
+    )
+
+
 class _quiet:
     """Suppresses what goes wrong while a cluster is left that may be gone."""
 
@@ -179,10 +205,6 @@ class _quiet:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
         return kind is not None and issubclass(kind, Exception)
-
-
-def _cause(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 # The hands of this process, of the run that it works on: one for each thread; they share the data.
@@ -212,8 +234,6 @@ def take_part(run: str, run_id: str, threads: int) -> str | None:
             return name
         time.sleep(IDLE_SECONDS)
     if not (Path(run) / "run.json").exists():
-        import socket
-
         raise KlayerError(
             f"every worker must see the run directory, but on {socket.gethostname()} there is no {run}: "
             "put it into a folder that all share, with --out."

@@ -189,15 +189,15 @@ class _Claimed(Keeper):
 
 
 def main() -> None:
-    """Work on a run until whoever started this process ends: ``python -c ... RUN THREADS``."""
-    run, threads = Path(sys.argv[1]), int(sys.argv[2])
-    stop, parent = threading.Event(), os.getppid()
+    """Work on a run until the process that leads it ends: ``python -c ... RUN THREADS LEADER``."""
+    run, threads, leader = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
 
     def watch() -> None:
         while not stop.wait(0.5):
-            if os.getppid() != parent:  # it was killed: nobody takes in results
+            if os.getppid() != leader:  # it was killed: nobody takes in results
                 stop.set()
 
     threading.Thread(target=watch, daemon=True).start()

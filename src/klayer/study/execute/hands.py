@@ -38,7 +38,7 @@ class Hands(Protocol):
         """On how many threads each is trained."""
 
     def open(self, run: Path) -> None:
-        """Begin with the parts of a run."""
+        """Begin with the parts of a run, unless they are at it."""
 
     def tend(self, done: int, left: int) -> None:
         """Keep them at work: so many parts are done, so many are left."""
@@ -68,8 +68,7 @@ class Processes:
         self._said = ""
 
     def open(self, run: Path) -> None:
-        self._run = run
-        self._ended = 0
+        self._run, self._ended = run, 0
         self.tend(self._done, self.count)
 
     def tend(self, done: int, left: int) -> None:
@@ -92,7 +91,8 @@ class Processes:
 
     def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
         said = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, "-c", _COMMAND, str(self._run), str(self.threads)]
+        about = [str(self._run), str(self.threads), str(os.getpid())]
+        command = [sys.executable, "-c", _COMMAND, *about]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
         )
@@ -136,6 +136,8 @@ class Joined:
         self._wrong: BaseException | None = None
 
     def open(self, run: Path) -> None:
+        if self._thread is not None:
+            return
         self._stop = threading.Event()
         hand = Hand(run, self.threads, self._stop)
 

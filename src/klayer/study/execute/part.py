@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset
+from klayer.errors import KlayerError
 from klayer.study.arms import Job, Pack
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
@@ -26,6 +27,7 @@ __all__ = [
     "PartResult",
     "PartSpec",
     "Reporter",
+    "SchedulerLost",
     "Scores",
     "Silent",
     "Unheard",
@@ -240,6 +242,10 @@ class Unheard:
     def paused(self, state: TrainingState) -> None: ...
 
     def interrupted(self, state: TrainingState) -> None: ...
+
+
+class SchedulerLost(KlayerError):
+    """Whoever shares out the work is gone; what is finished is kept."""
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ ENOUGH_ROWS = 12
 if numba is not None:
     from llvmlite import ir
     from llvmlite.binding import get_host_cpu_features
+    from numba.core import config
     from numba.core.cgutils import get_or_insert_function, unpack_tuple
     from numba.core.types import void
     from numba.extending import intrinsic
 
-    if get_host_cpu_features().get("avx512f"):
+    if "+avx512f" in (config.CPU_FEATURES or get_host_cpu_features().flatten()):
         VECTOR_BYTES, MOST_VECTORS, SUMS = 64, 4, 24
 
 
