@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from klayer.data import Standardiser
 from klayer.model import Model
@@ -70,10 +71,18 @@ def make(kind, networks=1, dtype=np.float32, n_features=5, **more):
     return Model(network, params, running, Standardiser.fit(rows_like(n_features)), names, targets)
 
 
-def programs(folder, card="README.md"):
-    """The programs of a card, by what they use."""
-    text = (folder / card).read_text(encoding="utf-8")
-    return dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
+# Programs of cards, by what they need: PyTorch is not always there.
+NEEDS = ["no PyTorch", "PyTorch"]
+
+
+def programs(folder, needs):
+    """The programs of a folder's card, by what they use."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
+    assert {"NumPy", "PyTorch"} <= set(found)
+    if needs == "PyTorch":
+        pytest.importorskip("torch")
+    return {name: one for name, one in found.items() if (name == "PyTorch") == (needs == "PyTorch")}
 
 
 def run(program, folder, monkeypatch, rows=None):
