@@ -210,7 +210,7 @@ class Claims:
         found: dict[str, int] = {}
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if name := _NAME.fullmatch(entry.name):
+                if ".claim-" in entry.name and (name := _NAME.fullmatch(entry.name)):
                     what, number = name["what"], int(name["number"])
                     found[what] = max(number, found.get(what, 0))
         return found
@@ -236,15 +236,16 @@ class Claims:
         every = min(MOST_SECONDS, self.lease / BEATS)
         return Claim(path, self._path(what, number + 2), handle, every)
 
-    def is_held(self, what: str, number: int) -> bool:
-        """Whether the last who had a part is still at work."""
+    def is_held(self, what: str, number: int, now: float | None = None) -> bool:
+        """Whether the last who had a part is still at work; ``now`` spares a look at the clock."""
         path = self._path(what, number)
         try:
             with path.open("rb") as file:  # opened anew, a network's file system looks again
                 beat = os.fstat(file.fileno()).st_mtime
         except OSError:  # it was let go
             return False
-        return self.now() - beat <= self.lease and not self.holder(what, number).gone
+        now = self.now() if now is None else now
+        return now - beat <= self.lease and not self.holder(what, number).gone
 
     def holder(self, what: str, number: int) -> Holder:
         """Return what a claim says; nothing if it was let go, or ended before it said anything."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from klayer.nn import Network
 
-__all__ = ["best_chunk", "standardise_on_the_way", "useful_workers"]
+__all__ = ["best_chunk", "standardise_on_the_way", "update_seconds", "useful_workers"]
 
 # Measured on two cores (AMD EPYC): the interpreter's share in an update of a chunk, products of small
 # matrices, elementwise passes over arrays in the cache.
@@ -33,6 +33,18 @@ def _arithmetic_seconds(network: Network, samples: int) -> float:
     products = 6 * samples * sum(a * b for a, b in pairwise(widths))
     passes = PASSES * samples * sum(widths[1:])
     return products / PRODUCTS_PER_SECOND + passes / ELEMENTS_PER_SECOND
+
+
+def update_seconds(network: Network, samples: int, networks: int) -> float:
+    """Return about how long an update of networks side by side takes on one thread.
+
+    Examples
+    --------
+    >>> small, large = Network(10, (16,), 10), Network(64, (50, 50), 10)
+    >>> update_seconds(small, 32, 16) < update_seconds(large, 32, 16) < update_seconds(large, 32, 64)
+    True
+    """
+    return CALLS_SECONDS + networks * _arithmetic_seconds(network, samples)
 
 
 def useful_workers(network: Network, samples: int, networks: int) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.part import Order, PartSpec
 from klayer.study.run_dir import Run
 from klayer.train import Member, TrainingState
 
-__all__ = ["PartOfPack", "cut", "forget"]
+__all__ = ["Lying", "PartOfPack", "cut", "forget"]
 
 Strategy = Callable[[Sequence[Member]], tuple[int, str]]
 
@@ -39,10 +38,31 @@ class PartOfPack:
     begin: Callable[[], TrainingState | None]
 
 
+@dataclass(frozen=True)
+class Lying:
+    """What lies of parts in a run, by the name of their population.
+
+    Attributes
+    ----------
+    done, laid, kept : dict of str to list of str
+        Names of parts that are finished, laid out, under way.
+    """
+
+    done: dict[str, list[str]]
+    laid: dict[str, list[str]]
+    kept: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, run: Run, bench: Bench) -> Lying:
+        """Look once."""
+        kept = (path.stem for path in run.path.glob("checkpoints/*.safetensors"))
+        return cls(_by_pack(bench.finished()), _by_pack(bench.laid_out()), _by_pack(kept))
+
+
 def cut(
     order: Order,
     run: Run,
-    bench: Bench,
+    lying: Lying,
     note: Callable[[str], None],
     most: int | None = None,
     *,
@@ -53,8 +73,9 @@ def cut(
     Parameters
     ----------
     order : Order
-    run, bench
-        Where results and checkpoints may lie: of parts that were cut before, or of the whole.
+    run : Run
+    lying : Lying
+        Results and checkpoints: of parts that were cut before, or of the whole.
     note : callable
         Hears of a damaged checkpoint.
     most : int, optional
@@ -70,9 +91,7 @@ def cut(
     """
     n = len(order.pack.jobs)
     most = n if most is None else most
-    done = _lanes(order, bench.folder)
-    kept = _lanes(order, run.path / "checkpoints")
-    laid = [lanes for name in bench.laid_out() if (lanes := order.pack.lanes_of(name))]
+    done, laid, kept = (_lanes(order, group) for group in (lying.done, lying.laid, lying.kept))
     stay = _apart([*done, *laid, *(one for one in kept if _size(one) <= 1.5 * most)])
     parts = [_part(order, lanes, strategy) for lanes in stay]
     for lanes in _gaps(stay, n):
@@ -127,9 +146,19 @@ def _from_checkpoint(
     return begin
 
 
-def _lanes(order: Order, folder: Path) -> list[slice]:
-    names = [path.stem for path in folder.glob("*.safetensors")]
-    found = [lanes for name in names if (lanes := order.pack.lanes_of(name))]
+def _by_pack(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group names of parts by their population's: what stands before the lanes, or the name itself."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for pack in {name, name.rpartition(".")[0]} - {""}:
+            found.setdefault(pack, []).append(name)
+    return found
+
+
+def _lanes(order: Order, names: Mapping[str, Sequence[str]]) -> list[slice]:
+    """Return the lanes of what lies of a population, the smallest first."""
+    mine = names.get(order.pack.name, ())
+    found = [lanes for name in mine if (lanes := order.pack.lanes_of(name))]
     return sorted(found, key=lambda lanes: (_size(lanes), lanes.start))
 
 

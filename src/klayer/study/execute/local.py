@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset
 from klayer.study.execute.bench import Bench
-from klayer.study.execute.cut import PartOfPack, cut, forget
+from klayer.study.execute.cut import Lying, PartOfPack, cut, forget
 from klayer.study.execute.keeper import Keeper
 from klayer.study.execute.part import Listener, Order, Outcome, PartResult, PartSpec, Reporter
 from klayer.study.run_dir import Run
@@ -59,7 +59,7 @@ class Local:
         bench = Bench(run.path)
         bench.withdraw()
         for order in orders:
-            parts = cut(order, run, bench, reporter.note, strategy=self.strategy)
+            parts = cut(order, run, Lying.of(run, bench), reporter.note, strategy=self.strategy)
             found = [
                 (part.lanes, bench.result(part.name) or self._carry_out(run, part, order, reporter))
                 for part in parts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from klayer.data import Dataset
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.carried_data import write_data
-from klayer.study.execute.cut import PartOfPack, cut, forget
+from klayer.study.execute.cut import Lying, PartOfPack, cut, forget
 from klayer.study.execute.hands import Hands
 from klayer.study.execute.local import Local
 from klayer.study.execute.part import (
@@ -106,8 +106,9 @@ class Shared:
             bench.withdraw()
         sizes = self.sizes(orders)
         write_data(bench.made(), self.dataset, run.info["id"])
+        lying = Lying.of(run, bench)
         cuts = [
-            cut(order, run, bench, reporter.note, most, strategy=self._local.strategy)
+            cut(order, run, lying, reporter.note, most, strategy=self._local.strategy)
             for order, most in zip(orders, sizes.networks, strict=True)
         ]
         on_bench = _OnBench(run, bench, orders, cuts, reporter)
@@ -262,12 +263,17 @@ class _OnBench:
 
     def _report(self, numbers: Mapping[str, int]) -> None:
         now = self._reported = time.monotonic()
+        clock = self.bench.claims.now()
         done = sum(self._work(name) for name in self._finished)
         who = []
         for name in self._out:
             number = numbers.get(name, 0)
             holder = self.bench.holder(name, number) if number else None
-            if holder is None or not holder.who or not self.bench.claims.is_held(name, number):
+            if (
+                holder is None
+                or not holder.who
+                or not self.bench.claims.is_held(name, number, clock)
+            ):
                 self._seen.pop(name, None)
                 continue
             goal = max(1, self._goals[name])

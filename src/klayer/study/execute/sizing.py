@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from klayer.study.execute.local import Local
 from klayer.study.execute.part import Order, PartSpec, Unheard
 from klayer.train import Member, Settings
-from klayer.train.costs import best_chunk
+from klayer.train.costs import best_chunk, update_seconds
 
 __all__ = ["Sizes", "memory_bytes", "part_sizes", "seconds_of", "spread_seconds"]
 
@@ -112,21 +113,28 @@ def memory_bytes() -> float:
 
 
 def _measured(orders: Sequence[Order], local: Local) -> list[float]:
-    """Time each kind of population once, as many networks of it as are trained side by side."""
-    kinds: dict[tuple[Settings, int], float] = {}
-    keys = []
+    """Time kinds of populations, each by as many networks as are trained side by side.
+
+    Where there are too many kinds, the others are reckoned from those that were timed.
+    """
+    began, timed = time.perf_counter(), dict[tuple[Settings, int], float]()
+    reckoned, ratios, found = dict[tuple[Settings, int], float](), list[float](), list[float]()
     for order in orders:
-        settings = order.spec.settings.shared
+        n, settings = len(order.pack.jobs), order.spec.settings.shared
         network = settings.network(
             local.dataset.n_features, local.dataset.n_classes, local.dataset.task
         )
-        keys.append((settings, min(len(order.pack.jobs), best_chunk(network, settings.batch_size))))
-    share = LEAST_SECONDS  # to cut by, that is precise enough
-    for order, key in zip(orders, keys, strict=True):
-        if key not in kinds:
-            some = replace(order.spec, members=order.spec.members[: key[1]])
-            kinds[key] = seconds_of(some, order.updates, local, share) / key[1]
-    return [kinds[key] * len(order.pack.jobs) for order, key in zip(orders, keys, strict=True)]
+        chunk = min(n, best_chunk(network, settings.batch_size))
+        key = settings, chunk
+        if key not in reckoned:
+            about = update_seconds(network, settings.batch_size, chunk) / chunk
+            reckoned[key] = order.updates * about
+            if time.perf_counter() - began < SAMPLE_SECONDS or not ratios:
+                some = replace(order.spec, members=order.spec.members[:chunk])
+                timed[key] = seconds_of(some, order.updates, local, LEAST_SECONDS) / chunk
+                ratios.append(timed[key] / reckoned[key])
+        found.append(n * timed.get(key, reckoned[key] * statistics.median(ratios)))
+    return found
 
 
 def seconds_of(spec: PartSpec, total: int, local: Local, share: float) -> float:
