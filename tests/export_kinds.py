@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from klayer.data import Standardiser
 from klayer.model import Model
@@ -32,6 +33,8 @@ KINDS = {
         "drops_hidden": True,
     },
     "skips, layer norm": {**SKIPPING, "layer_norm": "hidden", "activation": "silu"},
+    "norms by layer": {"hidden": (6, 5, 4), "batch_norm": (2, 4), "layer_norm": (1,)},
+    "batch norm after, by layer": {**SKIPPING, "batch_norm": (1, 3), "bn_place": "after"},
     "units alone": {"hidden": (1, 1), "batch_norm": "hidden", "skip": "equal"},
     "regression": {"loss": "squared", "n_classes": 2},
     "regression of one target": {"loss": "huber", "n_classes": 1, "batch_norm": "all"},
@@ -70,10 +73,18 @@ def make(kind, networks=1, dtype=np.float32, n_features=5, **more):
     return Model(network, params, running, Standardiser.fit(rows_like(n_features)), names, targets)
 
 
-def programs(folder, card="README.md"):
-    """The programs of a card, by what they use."""
-    text = (folder / card).read_text(encoding="utf-8")
-    return dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
+# Programs of cards, by what they need: PyTorch is not always there.
+NEEDS = ["no PyTorch", "PyTorch"]
+
+
+def programs(folder, needs):
+    """The programs of a folder's card, by what they use."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"With (\S+):\n\n```python\n(.*?)```", text, re.DOTALL))
+    assert {"NumPy", "PyTorch"} <= set(found)
+    if needs == "PyTorch":
+        pytest.importorskip("torch")
+    return {name: one for name, one in found.items() if (name == "PyTorch") == (needs == "PyTorch")}
 
 
 def run(program, folder, monkeypatch, rows=None):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.exceptions import NotFittedError
 
 from klayer.errors import KlayerError
 from klayer.estimator import KLayerClassifier, KLayerRegressor
@@ -296,6 +297,17 @@ def test_what_goes_wrong_on_the_way_leaves_the_networks_as_they_were(rows, task)
     whole = KINDS[task](**{**BRIEF, "cycles": 2}).fit(X, y)
     for one in (model, twin):
         assert (one.members(X) == whole.members(X)).all()
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_fit_that_fails_leaves_no_networks_of_other_rows(rows, task):
+    X, y = rows[task]
+    model = KINDS[task](**BRIEF).fit(X, y)
+    with pytest.raises(KlayerError, match="unknown activation"):
+        model.set_params(activation="rellu").fit(X[:, :2], y == y[0])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.set_params(activation="relu").fit(X, y).predict(X)
 
 
 # Limits.

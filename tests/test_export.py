@@ -6,6 +6,9 @@ import shutil
 import warnings
 
 import numpy as np
+import onnx
+import onnxruntime
+import pandas
 import pytest
 from typer.testing import CliRunner
 
@@ -16,8 +19,6 @@ from klayer.data import Standardiser
 from klayer.errors import KlayerError
 from klayer.export.formats import EXPORTS
 from klayer.files import Damaged, NotWritten
-
-onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,6 @@ def test_the_graph_is_checked_by_hand(tmp_path):
 
 
 def test_batch_norm_leaves_no_node_of_its_own(tmp_path):
-    onnx = pytest.importorskip("onnx")
     for kind in ("batch norm", "batch norm after"):
         kl.export_model(make(kind), tmp_path / f"{kind}.onnx")
         stored = onnx.load(tmp_path / f"{kind}.onnx")
@@ -223,9 +223,12 @@ def test_data_that_are_gone_are_drawn(study, tmp_path, monkeypatch):
     monkeypatch.setattr(
         kl.Run, "load_data", lambda *_, **__: (_ for _ in ()).throw(KlayerError("gone."))
     )
-    result = export(run, "--to", "onnx")
+    result = export(run, "--to", "onnx", "--network", "all")
     assert result.exit_code == 0, result.output
-    assert "drawn rows" in result.output
+    assert "gone. The file was asked about drawn rows." in result.output
+    card = (run / "export" / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "| split | score | mean ± standard deviation | n |" in card
+    assert "1,000 drawn rows" in card
 
 
 # Refusals: nothing is written.
@@ -364,7 +367,6 @@ def test_files_of_others_are_refused(tmp_path):
         Damaged, match="other.safetensors must be a whole file that klayer wrote, but"
     ):
         kl.load_model(tmp_path / "other.safetensors")
-    onnx = pytest.importorskip("onnx")
     kl.export_model(make("relu"), tmp_path / "m.onnx")
     stored = onnx.load(tmp_path / "m.onnx")
     del stored.metadata_props[:]
@@ -504,7 +506,6 @@ def test_an_estimator_of_several_labels(tmp_path):
 
 
 def test_an_estimator_of_a_frame_has_inputs_by_name(tmp_path):
-    pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(2)
     X = pandas.DataFrame(random.standard_normal((100, 3)), columns=["a b", "label", "W1"])
     y = random.integers(0, 2, 100)

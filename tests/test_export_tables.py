@@ -4,16 +4,16 @@ import csv
 import json
 
 import numpy as np
+import onnxruntime
+import polars
 import pytest
 from typer.testing import CliRunner
 
 import klayer as kl
-from export_kinds import programs, run
+from export_kinds import NEEDS, programs, run
 from klayer.cli.app import app
 from klayer.export.formats import EXPORTS
 from klayer.files import write_csv
-
-onnxruntime = pytest.importorskip("onnxruntime")
 
 TOWNS = ["Ur", 'Uruk "the great"', "Kish, north", "Eridu", "Lagash"]
 
@@ -124,7 +124,6 @@ def test_the_graph_takes_the_columns_of_the_table_by_name(made, tmp_path):
 
 
 def frame(rows):
-    polars = pytest.importorskip("polars")
     return polars.DataFrame(rows).with_columns(
         polars.col("rooms", "price").cast(polars.Float64),
         polars.col("garden").replace_strict({"true": True, "false": False}),
@@ -168,8 +167,11 @@ def test_a_population_of_a_frame_is_verified_on_its_rows(made, tmp_path):
     assert np.abs(again.predict(X) - population.model().predict(X)[0]).max() < 1e-5
 
 
+@pytest.mark.parametrize("needs", NEEDS)
 @pytest.mark.parametrize("form", EXPORTS)
-def test_every_program_of_a_table_answers_as_the_networks_do(form, made, tmp_path, monkeypatch):
+def test_every_program_of_a_table_answers_as_the_networks_do(
+    form, needs, made, tmp_path, monkeypatch
+):
     path, table = made
     stored = kl.Run(path)
     names = ["best", "all"][form == "onnx"]
@@ -181,7 +183,7 @@ def test_every_program_of_a_table_answers_as_the_networks_do(form, made, tmp_pat
     models = [stored.model(one) for one in stored.networks]
     chosen = models if names == "all" else [stored.model()]
     wanted = np.mean([model.predict(frame(rows))[0] for model in chosen], axis=0)
-    for name, program in programs(out).items():
+    for name, program in programs(out, needs).items():
         given = as_the_file_says(rows)
         if name == "onnxruntime":
             given = [

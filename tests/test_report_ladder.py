@@ -212,3 +212,8 @@ def test_an_interval_without_0_that_shows_nothing_says_why(tmp_path):
     assert step.verdict == "not told apart"
     said = [one.text for one in conclusion(view, page.material.comparisons)]
     assert any("after Holm's correction for all of them (p" in text for text in said)
+
+
+def test_what_a_step_changes_is_not_said_to_be_the_same_in_all_arms(run):
+    assert RunView(run).constant == "2 layers (4 hidden), He"
+    assert "no BN, He" not in text_of(Page(RunView(run)).html())

@@ -192,7 +192,7 @@ def test_two_processes_may_not_write_one_run(finished):
 def test_a_run_goes_on_with_the_data_it_began_with(finished, tmp_path, monkeypatch):
     from klayer.data import load
 
-    monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: load("synthetic:samples=300"))
+    monkeypatch.setattr("klayer.study.run_data.load", lambda *a, **k: load("synthetic:samples=300"))
     with pytest.raises(KlayerError, match="'digits' has changed since"):
         resume_study(finished.path)
 

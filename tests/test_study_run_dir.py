@@ -93,7 +93,7 @@ def test_a_run_from_before_schemas_is_read_and_gone_on_with(finished, copy, digi
 
 def test_a_run_from_before_schemas_notices_other_data(copy, monkeypatch):
     made_before_schemas(copy)
-    monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: load("synthetic:samples=300"))
+    monkeypatch.setattr("klayer.study.run_data.load", lambda *a, **k: load("synthetic:samples=300"))
     with pytest.raises(KlayerError, match=r"'digits' has changed since .*differs: standardiser\)"):
         resume_study(copy)
 
@@ -543,7 +543,7 @@ def without(digits, monkeypatch):
         }
         dataset = Dataset("digits", splits, digits.class_names)
         monkeypatch.setattr("klayer.study.study.load", lambda *a, **k: dataset)
-        monkeypatch.setattr("klayer.study.run_dir.load", lambda *a, **k: dataset)
+        monkeypatch.setattr("klayer.study.run_data.load", lambda *a, **k: dataset)
 
     return leave
 

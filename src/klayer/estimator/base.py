@@ -123,6 +123,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
         going_on = go_on and hasattr(self, "model_")
+        if not going_on:  # a fit that fails leaves no networks beside classes that aren't theirs
+            self.__dict__.pop("model_", None)
         rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from klayer.data import Dataset
 from klayer.train import Engine, Feed, Population, Trainer, train_together
 from klayer.train.stopping import restore_best
+from klayer.train.together import work_of
 
 __all__ = ["Feeds", "Training", "train_in_lockstep"]
 
@@ -154,10 +156,9 @@ def train_in_lockstep(
     on_progress : callable, optional
         Called some times a second with the share that is done, 0 to 1.
     deadline : float, in seconds of the monotonic clock
-        After it all end with the weights that they have.
+        After it all end with the weights that they have. Where the time is too short for all, each
+        population has a share of it: what is compared has then been trained about as far.
     """
-    for one in trainings:
-        one.deadline = deadline
     courses = max((one.estimator.cycles for one in trainings), default=0)
     for course in range(courses):
         left = [one for one in trainings if course < one.estimator.cycles and not one.ended]
@@ -169,13 +170,14 @@ def train_in_lockstep(
                 on_progress((course + share) / courses)
 
         if left:
-            _train_a_course(left, engine, tell)
+            _train_a_course(left, engine, tell, deadline)
 
 
 def _train_a_course(
     trainings: Sequence[Training],
     engine: Engine,
     on_progress: Callable[[float], None],
+    deadline: float,
 ) -> None:
     groups: dict[Any, list[Training]] = {}
     for one in trainings:
@@ -188,8 +190,13 @@ def _train_a_course(
         population = whole[0] if len(whole) == 1 else Population.join(whole)
         joined[id(population)] = population, group
 
+    shares = _Shares([one for one, _ in joined.values()], engine.workers, deadline)
+
     def train(population: Population, engine: Engine, report: Callable[[float], None]) -> None:
-        _train(population, joined[id(population)][1], engine, report)
+        own, group = shares.begin(population), joined[id(population)][1]
+        for one in group:
+            one.deadline = own
+        _train(population, group, engine, report)
 
     train_together([one for one, _ in joined.values()], engine, on_progress, train)
 
@@ -226,6 +233,22 @@ def _train(
         if not trainings:
             return
         population = population.take(left)
+
+
+class _Shares:
+    """A time that is shared out among populations by their work, as each of them begins."""
+
+    def __init__(self, populations: Sequence[Population], workers: int, deadline: float) -> None:
+        self._left = {id(one): work_of(one) for one in populations}
+        self._workers, self._deadline, self._lock = workers, deadline, threading.Lock()
+
+    def begin(self, population: Population) -> float:
+        """Return the deadline of a population that begins now."""
+        with self._lock:
+            abreast = min(self._workers, len(self._left))
+            work, now = sum(self._left.values()), time.monotonic()
+            share = abreast * self._left.pop(id(population)) / work if work else 1.0
+        return now + min(1.0, share) * max(0.0, self._deadline - now)
 
 
 class _Late(Exception):

@@ -151,7 +151,11 @@ def _scores(what: Exported) -> Iterator[str]:
         return
     n = len(what.ensemble.weights)
     this = "this network" if n == 1 else f"these {n} networks together"
-    head = ["split", "score", *([this] if any("value" in one for one in scores) else [])]
+    head = [
+        "split",
+        "score",
+        *([this] if any(one.get("value") is not None for one in scores) else []),
+    ]
     head += ["mean ± standard deviation", "n"]
     rows = []
     for one in scores:
@@ -254,7 +258,7 @@ def _file(what: Exported, form: Format, file: str, verified: Verified) -> Iterat
     yield (
         f"Before it was written it was asked about {verified.rows:,} {text_of(verified.what)}: its "
         f"answers are those of the networks, the largest difference {unit} is "
-        f"{verified.difference:.1e} (allowed: {verified.tolerance:g})."
+        f"{verified.shown} (allowed: {verified.tolerance:g})."
     )
     yield ""
     yield (

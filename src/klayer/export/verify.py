@@ -85,9 +85,14 @@ class Verified:
         """Whether it is within the tolerance."""
         return self.difference <= self.tolerance
 
+    @property
+    def shown(self) -> str:
+        """The difference as text."""
+        return f"{self.difference:.1e}" if self.difference else "0"
+
     def in_words(self) -> str:
         """Say it."""
-        return f"largest difference {self.difference:.1e} on {self.rows:,} {self.what}"
+        return f"largest difference {self.shown} on {self.rows:,} {self.what}"
 
 
 def differences(what: Exported, found: Array, wanted: Array) -> Array:

@@ -210,7 +210,7 @@ class Claims:
         found: dict[str, int] = {}
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if name := _NAME.fullmatch(entry.name):
+                if ".claim-" in entry.name and (name := _NAME.fullmatch(entry.name)):
                     what, number = name["what"], int(name["number"])
                     found[what] = max(number, found.get(what, 0))
         return found

@@ -10,7 +10,7 @@ from klayer.study.arms import describe
 from klayer.study.cell import Cell, cell
 from klayer.study.chance import uneven
 from klayer.study.comparison import Comparison, compare
-from klayer.study.factors import Factor, Level, coordinates, factors, labels, plainly
+from klayer.study.factors import Factor, Level, coordinates, describe_level, factors, labels
 from klayer.study.ladder import ladder
 from klayer.study.measure import Measure, measure_of
 from klayer.study.record import NetworkRecord
@@ -223,14 +223,15 @@ class RunView:
         """What all arms have in common, in words."""
         if len(self.arms) < 2:
             return ""
-        shared = {"batch_norm", "init"} - {factor.name for factor in self.factors}
-        one, parts = self.arms[0].settings, []
-        if not {"depth", "hidden"} & {factor.name for factor in self.factors}:
+        everyone = [arm.settings for arm in self.arms]
+        one, parts = everyone[0], list[str]()
+        if len({len(each.hidden) for each in everyone}) == 1:
             parts.append(f"{len(one.hidden) + 1} layers")
-        if not {"depth", "width", "hidden"} & {factor.name for factor in self.factors}:
-            parts[-1] += f" ({', '.join(map(str, one.hidden)) or 'none'} hidden)"
-        words = plainly(one).split(", ")
-        parts += [words[1 + i] for i, name in enumerate(("batch_norm", "init")) if name in shared]
+            if len({each.hidden for each in everyone}) == 1:
+                parts[0] += f" ({', '.join(map(str, one.hidden)) or 'none'} hidden)"
+        for name in ("batch_norm", "init"):
+            if len({getattr(each, name) for each in everyone}) == 1:
+                parts.append(describe_level(name, getattr(one, name)))
         return ", ".join(parts)
 
     @cached_property

@@ -14,7 +14,7 @@ from klayer.study.record import NetworkRecord
 from klayer.train.metrics import METRICS
 
 if TYPE_CHECKING:
-    from klayer.study.run_dir import Run
+    from klayer.study.stored_run import StoredRun
 
 __all__ = ["run_curves", "run_parts", "told_score"]
 
@@ -22,7 +22,7 @@ __all__ = ["run_curves", "run_parts", "told_score"]
 SHOWN = 30
 
 
-def run_curves(run: Run) -> dict[str, NDArray[Any]]:
+def run_curves(run: StoredRun) -> dict[str, NDArray[Any]]:
     """Return the curves of a run's finished networks: see :meth:`Run.curves`."""
     records = run.networks
     lengths = [len(one.history["update"]) for one in records]
@@ -63,7 +63,7 @@ def told_score(records: Sequence[NetworkRecord], split: str) -> str:
     return f"{measure.word} {measure.mean_sd(mean, sd, 2)}" if measure else f"{mean:.6g}"
 
 
-def run_parts(run: Run) -> list[Part]:
+def run_parts(run: StoredRun) -> list[Part]:
     """Return what a notebook shows of a run."""
     about = run.info["data"]
     facts = [

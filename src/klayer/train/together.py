@@ -21,7 +21,7 @@ from klayer.train.seeds import seeds_of
 from klayer.train.settings import Settings
 from klayer.train.trainer import Trainer
 
-__all__ = ["Populations", "fit_together", "train_together"]
+__all__ = ["Populations", "fit_together", "train_together", "work_of"]
 
 Array = NDArray[Any]
 
@@ -79,12 +79,12 @@ def train_together(
     stop, engine = threading.Event(), engine or Engine()
     done = {id(one): float(one.state.update) for one in populations}
 
-    order = sorted(populations, key=_work, reverse=True)
-    total = sum(_work(one) for one in order) or 1.0
+    order = sorted(populations, key=work_of, reverse=True)
+    total = sum(work_of(one) for one in order) or 1.0
 
     def tell() -> None:
         if on_progress:
-            shares = (_work(one) * done[id(one)] / one.total_updates for one in order)
+            shares = (work_of(one) * done[id(one)] / one.total_updates for one in order)
             on_progress(sum(shares) / total)
 
     def drive(population: Population) -> None:
@@ -118,7 +118,7 @@ def train_together(
             raise error
 
 
-def _work(population: Population) -> float:
+def work_of(population: Population) -> float:
     """Return about how much there is to do."""
     each = population.network.size * population.batches.batch_size
     return float(len(population) * each * population.total_updates)

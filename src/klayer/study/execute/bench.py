@@ -16,6 +16,7 @@ results. Nobody needs to know of anybody else.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -90,11 +91,20 @@ class Bench:
 
     def laid_out(self) -> list[str]:
         """Return the names of the parts that lie there, finished or not."""
-        return sorted(path.stem for path in self.folder.glob("*.json"))
+        return sorted(self._names(".json"))
 
     def finished(self) -> set[str]:
         """Return the names of the parts whose results are there."""
-        return {path.stem for path in self.folder.glob("*.safetensors")}
+        return set(self._names(".safetensors"))
+
+    def _names(self, ending: str) -> list[str]:
+        """Return the parts with a file of this ending: by names alone, since whoever looks does so."""
+        try:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries]
+        except FileNotFoundError:
+            return []
+        return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
     def keep(self, name: str, result: PartResult) -> None:
         """Write down what came of a part."""
