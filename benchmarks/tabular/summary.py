@@ -173,7 +173,7 @@ def _overview(summary: Summary) -> list[str]:
         lines.append(
             f"\nBy {SCORES[score][0]}: Friedman's test p = {one.p:.2g}; Nemenyi's critical difference "
             f"of mean ranks {one.critical:.2f}. Not told apart (Wilcoxon, Holm, 5 %): "
-            + ("; ".join(", ".join(one.methods[a : b + 1]) for a, b in one.groups) or "none")
+            + ("; ".join(" ≈ ".join(one.methods[a : b + 1]) for a, b in one.groups) or "none")
             + "."
         )
     return lines
