@@ -114,7 +114,8 @@ def rank(methods: Sequence[str], scores: Array, greater: bool) -> Ranking:
         ]
     )
     differ = {(one.a, one.b) for one in pairs if (one.p_holm or 0.0) < LEVEL}
-    p = stats.friedmanchisquare(*scores.T).pvalue if count > 2 else pairs[0].p
+    alike = bool((scores == scores[:, :1]).all())
+    p = 1.0 if alike else stats.friedmanchisquare(*scores.T).pvalue if count > 2 else pairs[0].p
     return Ranking(
         names,
         ranks[order],
