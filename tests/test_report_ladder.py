@@ -217,3 +217,11 @@ def test_an_interval_without_0_that_shows_nothing_says_why(tmp_path):
 def test_what_a_step_changes_is_not_said_to_be_the_same_in_all_arms(run):
     assert RunView(run).constant == "2 layers (4 hidden), He"
     assert "no BN, He" not in text_of(Page(RunView(run)).html())
+
+
+def test_steps_that_end_where_they_began_have_a_page(tmp_path):
+    there = [{"name": "plain"}, {"name": "batch", "batch_norm": "hidden"}, {"name": "plain again"}]
+    run = a_run(tmp_path / "run", reach(plain=0.5, batch=0.54), arms=there)
+    view = RunView(run)
+    text = " ".join(one.text for one in conclusion(view, Page(view).material.comparisons))
+    assert "means over 2 pairs of arms" in text

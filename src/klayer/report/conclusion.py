@@ -99,11 +99,13 @@ def _averaged(view: RunView, one: Effect) -> str:
     if len(one.cells) < 2:
         return ""
     others = [factor.plural for factor in view.factors if factor != one.factor]
+    # Arms may differ in nothing else: of a study that has the same settings twice.
+    kinds = f"settings of {listed(others)}" if others else "pairs of arms"
     if one.used == len(one.cells):
-        return f": means over {one.used} settings of {listed(others)}"
+        return f": means over {one.used} {kinds}"
     return (
-        f": means over those {one.used} of {len(one.cells)} settings of {listed(others)} with which "
-        "every network left chance"
+        f": means over those {one.used} of {len(one.cells)} {kinds} with which every network left "
+        "chance"
     )
 
 

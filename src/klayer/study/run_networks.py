@@ -50,13 +50,17 @@ def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkR
         and (record.arm == arm or (arm is None and record.part != "variance"))
     ]
     if not found:
-        arms = ", ".join(dict.fromkeys(repr(record.arm) for record in run.networks))
-        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in run.networks))
+        asked = [
+            record for record in lost if arm in (None, record.arm) and seed in (None, record.seed)
+        ]
+        arms = ", ".join(dict.fromkeys(repr(record.arm) for record in finished))
+        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in finished))
         wanted = [f"the arm {arm!r}"] * (arm is not None)
         wanted += [f"the seed {seed}"] * (seed is not None)
+        why = f": {len(asked)} diverged ({asked[0].failure})" if asked else ""
         raise KlayerError(
-            f"no finished network of {run.path} has {' and '.join(wanted)}. "
-            f"Arms: {arms}. Seeds: {seeds}."
+            f"no network of {run.path} with an answer has {' and '.join(wanted)}{why}. "
+            f"Those with one have the arms {arms} and the seeds {seeds}."
         )
     return found
 

@@ -75,7 +75,8 @@ class Ensemble:
                 if getattr(model, name) != getattr(first, name):
                     raise KlayerError(
                         f"the models of an ensemble must have the same {name.replace('_', ' ')}, but "
-                        f"got {getattr(first, name)} and {getattr(model, name)}."
+                        f"got {getattr(first, name)} and {getattr(model, name)}: take those of one "
+                        "kind alone, of a run by its arm."
                     )
         networks = sum(len(model) for model in models)
         found = np.ones(networks) if weights is None else np.asarray(weights, float)
