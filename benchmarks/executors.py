@@ -6,12 +6,15 @@
 One study of digits (10 arms) is trained by `local`, by `processes:COUNT` and by a Dask scheduler with
 COUNT workers of one thread, which are there before; one after the other, in rounds, each from its call
 to its summary. `processes` starts its processes in that time. Printed are medians, and the median of
-the ratios within a round, with the least and the greatest. Exit status 1 if a bit differs.
+the ratios within a round, with the least and the greatest; of wall time, and of processor time, that of
+all processes together, which other work on the machine changes less. Exit status 1 if a bit differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -45,6 +48,18 @@ def started(*command: str) -> subprocess.Popen[bytes]:
     )
 
 
+def processor_seconds(others: list[subprocess.Popen[bytes]]) -> float:
+    """Seconds that this process, those it started and waited for, and some others have worked."""
+    found = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        found += used.ru_utime + used.ru_stime
+    for one in others:
+        about = Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()
+        found += (int(about[11]) + int(about[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
 def same(one: Run, other: Run) -> bool:
     for record in one.networks:
         ours, theirs = (run.model(run.find(record.key)).params for run in (one, other))
@@ -68,9 +83,11 @@ def main() -> int:
         port = free.getsockname()[1]
     address = f"tcp://127.0.0.1:{port}"
     cluster = [started("scheduler", "--host", "127.0.0.1", "--port", str(port))]
-    cluster += [started("worker", address, "--nthreads", "1") for _ in range(options.count)]
+    worker = ("worker", address, "--nthreads", "1", "--no-nanny")
+    cluster += [started(*worker) for _ in range(options.count)]
     names = {"local": "local", f"processes:{options.count}": "processes", address: "dask"}
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    worked: dict[str, list[float]] = {name: [] for name in names}
     alike = True
     try:
         time.sleep(8)  # they start
@@ -78,10 +95,11 @@ def main() -> int:
             for turn in range(options.rounds):
                 runs = {}
                 for scheduler, name in names.items():
-                    began = time.perf_counter()
+                    began, before = time.perf_counter(), processor_seconds(cluster)
                     out = Path(folder) / f"{name}-{turn}"
                     runs[name] = kl.run_study(study, out=out, scheduler=scheduler)
                     seconds[scheduler].append(time.perf_counter() - began)
+                    worked[scheduler].append(processor_seconds(cluster) - before)
                 alike &= all(same(runs["local"], run) for run in runs.values())
     finally:
         for one in cluster[::-1]:
@@ -90,12 +108,12 @@ def main() -> int:
             one.wait()
     print(f"{len(study.jobs)} networks, {options.rounds} rounds, the same bits: {alike}")
     for scheduler, name in names.items():
-        took = seconds[scheduler]
-        ratios = [mine / here for mine, here in zip(took, seconds["local"], strict=True)]
-        print(
-            f"{name:10} {statistics.median(took):6.1f} s   ratio {statistics.median(ratios):.3f} "
-            f"({min(ratios):.3f} to {max(ratios):.3f})"
-        )
+        for what, took in (("wall", seconds), ("processor", worked)):
+            ratios = [a / b for a, b in zip(took[scheduler], took["local"], strict=True)]
+            print(
+                f"{name:10} {what:9} {statistics.median(took[scheduler]):6.1f} s   ratio "
+                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+            )
     return 0 if alike else 1
 
 

@@ -18,7 +18,11 @@ def main() -> None:
     """Print accuracy, log-loss and calibration error of four models, over seeds."""
     X, y = make_classification(3000, 20, n_informative=8, n_classes=3, flip_y=0.1, random_state=0)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
-    one = kl.KLayerClassifier(hidden=(64, 64), epochs=40)
+    # Without dropout, smoothing and normalisation, which all make networks less sure of themselves.
+    one = kl.KLayerClassifier(
+        hidden=(64, 64), activation="relu", batch_norm="none", dropout=0.0, smoothing=0.0,
+        batch_size=32, optimiser="adam", lr_max=0.005, schedule="cosine", epochs=40,
+    )  # fmt: skip
     models = {
         "one network": one,
         "one network, calibrated": clone(one).set_params(calibrate=True),

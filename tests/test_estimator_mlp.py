@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 
 import klayer as kl
 from klayer.errors import KlayerError
-from klayer.estimator import KLayerClassifier, KLayerRegressor
 from klayer.nn.pieces import ACTIVATIONS
+from plain_estimators import KLayerClassifier, KLayerRegressor
 
 KINDS = [KLayerClassifier, KLayerRegressor]
 both = pytest.mark.parametrize("kind", KINDS)

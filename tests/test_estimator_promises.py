@@ -16,8 +16,8 @@ from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classific
 from sklearn.exceptions import NotFittedError
 
 from klayer.errors import KlayerError
-from klayer.estimator import KLayerClassifier, KLayerRegressor
 from klayer.estimator.parameters import defaults_of, of_its_own
+from plain_estimators import KLayerClassifier, KLayerRegressor
 
 KINDS = {"classification": KLayerClassifier, "regression": KLayerRegressor}
 BRIEF = {"hidden": (8,), "epochs": 3, "random_state": 0}
@@ -64,6 +64,7 @@ OTHER = {
     "activation": ("tanh", {}),
     "skip": ("equal", {"hidden": (8, 8)}),
     "dropout": (0.4, {}),
+    "dropout_layers": ("1", {"dropout": 0.4, "hidden": (8, 8)}),
     "input_dropout": (0.4, {}),
     "smoothing": (0.2, {}),
     "huber_delta": (0.05, {"loss": "huber"}),

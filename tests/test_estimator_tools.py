@@ -43,7 +43,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from klayer.estimator import KLayerClassifier, KLayerRegressor
+import klayer as kl
+from plain_estimators import KLayerClassifier, KLayerRegressor
 
 C = KLayerClassifier(hidden=(16,), epochs=40, lr_max=0.01, random_state=0)
 R = KLayerRegressor(hidden=(16,), epochs=40, lr_max=0.01, random_state=0)
@@ -197,7 +198,7 @@ def test_names_of_columns_are_kept_and_checked(people):
 
 
 def test_its_representation_shows_its_parameters_and_whether_it_is_fitted(iris):
-    model = KLayerClassifier(hidden=(4,), epochs=1)
+    model = kl.KLayerClassifier(hidden=(4,), epochs=1)
     assert repr(model) == "KLayerClassifier(epochs=1, hidden=(4,))"
     html = model._repr_html_()
     assert "KLayerClassifier" in html
