@@ -223,6 +223,26 @@ def test_a_few_networks_are_scored_together(study, tmp_path):
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} | 6 |" in card
 
 
+def test_the_card_says_how_many_networks_have_no_answer(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        'data = "digits"\nseeds = 2\n[settings]\ncycles = 1\nhalf_cycle = "1 epoch"\nhidden = [5]\n'
+        '[[arms]]\nname = "calm"\n[[arms]]\nname = "wild"\nlr_max = 1e6\n'
+    )
+    words = ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "run"), "-q", "--no-report"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    for names, said in (("all", True), ("calm", False)):
+        words = ["--to", "csv", "--network", names, "--out", tmp_path / names]
+        assert export(tmp_path / "run", *words).exit_code == 0
+        card = (tmp_path / names / "README.md").read_text(encoding="utf-8")
+        assert ("Besides, 2 diverged: not counted here, and without an answer." in card) is said
+
+
+@pytest.mark.parametrize("rows", ["iris.csv", 3.0, [1.0, 2.0]])
+def test_rows_to_verify_by_are_rows(rows, tmp_path):
+    with pytest.raises(KlayerError, match="`X` must hold rows to verify by"):
+        kl.export_model(make("relu"), tmp_path / "m.onnx", X=rows)
+
+
 def test_an_unknown_network_is_named_with_the_known_ones(study):
     result = export(study, "--to", "csv", "--network", "smal")
     said = str(result.exception)
@@ -351,7 +371,7 @@ def test_a_write_that_fails_leaves_nothing(form, tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("what", [3, None, "digits", np.zeros(3)])
+@pytest.mark.parametrize("what", [3, None, "digits", np.zeros(3), kl.KLayerClassifier, kl.Model])
 def test_what_is_no_network_is_refused(what, tmp_path):
     with pytest.raises(KlayerError, match="must be a Model, an Ensemble, a Population"):
         kl.export_model(what, tmp_path / "m.safetensors")
@@ -550,6 +570,9 @@ def test_what_a_search_keeps_is_exported(keep, tmp_path):
     ).fit(X, y)
     for name in ("m.onnx", "m.safetensors"):
         search.best_estimator_.export(tmp_path / name, X=X)
+        kl.export_model(search, tmp_path / f"search {name}", X=X)
+        own, same = tmp_path / name, tmp_path / f"search {name}"
+        assert own.read_bytes() == same.read_bytes()
         found = kl.load_model(tmp_path / name).predict(X)
         found = found[0] if found.ndim == 3 else found
         assert np.abs(found - search.predict_proba(X)).max() < 1e-5
@@ -569,6 +592,8 @@ def test_networks_behind_the_steps_of_a_pipeline_are_refused(tmp_path):
         keep="ensemble",
         random_state=0,
     ).fit(X, y)
+    with pytest.raises(KlayerError, match="but got Pipeline: export its last step"):
+        kl.export_model(make_pipeline(StandardScaler(), kl.KLayerClassifier()), tmp_path / "m.onnx")
     with pytest.raises(KlayerError, match="only together with the steps of a Pipeline"):
         search.best_estimator_.export(tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
