@@ -54,7 +54,7 @@ OTHER = {
     "points_per_cycle": (3, {}),
     "dtype": ("float64", {}),
     "backend": ("compiled", {}),
-    "batch_norm": ("none", {}),
+    "batch_norm": ("hidden", {}),
     "bn_eps": (0.5, {"batch_norm": "hidden"}),
     "bn_place": ("after", {"batch_norm": "hidden"}),
     "bn_momentum": (0.1, {"batch_norm": "hidden"}),

@@ -51,6 +51,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "classification"
+    _several = False
     classes_: Array
     class_weight: Any
 
