@@ -108,7 +108,7 @@ def test_several_labels_are_judged_each_on_its_own():
         ([0.5, 0.5], [0, 1], 5, "must have shape"),
         ([[1.5, -0.5]], [0], 5, "from 0 to 1"),
         ([[0.5, np.nan]], [0], 5, "from 0 to 1"),
-        ([[0.5, 0.5]], [2], 5, "from 0 to 1, but got 2 to 2"),
+        ([[0.5, 0.5]], [2], 5, "from 0 to 1, but got 2: give the place"),
         ([[0.5, 0.5]], [0], 0, "`bins` must be a whole number >= 1, but got 0"),
     ],
 )
@@ -240,3 +240,19 @@ def test_calibration_refuses_what_has_no_probabilities_or_no_validation_split(no
     numbers = kl.fit(X, X[:, 0], hidden=(4,), cycles=1, half_cycle="1 epoch").model()
     with pytest.raises(KlayerError, match="`calibrated` is for classification and multilabel"):
         numbers.calibrated(X, X[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"), [(["cat", "dog"], "'dog'|'cat'"), ([None, 1], "None"), ([0, 2], "2")]
+)
+def test_labels_that_are_no_places_are_shown_with_the_way_out(labels, shown):
+    with pytest.raises(KlayerError, match=f"from 0 to 1, but got ({shown}): give the place"):
+        reliability([[0.2, 0.8], [0.5, 0.5]], labels)
+
+
+def test_probabilities_of_classes_sum_to_one():
+    probs = np.array([[0.2, 0.3], [0.25, 0.25]])
+    with pytest.raises(KlayerError, match="must sum to 1 in each row"):
+        reliability(probs, [0, 1])
+    assert reliability(probs, [[0, 1], [1, 0]]).n == 4  # labels, each yes or no
+    assert reliability(np.full((2, 3), 1 / 3, np.float16), [0, 2]).n == 2

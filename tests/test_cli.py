@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from klayer.cli.app import app, main
@@ -181,6 +182,17 @@ def test_every_setting_is_an_option_with_its_help_and_default(command):
             assert "given more than once" in line
         elif row.search:
             assert f"LOW:HIGH[:{row.search}" in line
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
+def test_no_two_options_of_a_command_share_a_name_or_a_flag(command):
+    made = typer.main.get_command(app).commands[command]
+    options = made.get_params(typer.Context(made))
+    for taken in (
+        [one.name for one in options],
+        [flag for one in options for flag in (*one.opts, *one.secondary_opts)],
+    ):
+        assert sorted(taken) == sorted(set(taken))
 
 
 def test_a_new_row_of_the_table_is_an_option(monkeypatch):

@@ -326,6 +326,20 @@ def test_of_tables_only_parquet_stays_on_disk(tmp_path):
         load(tmp_path / "a.csv", keep="disk")
 
 
+def test_files_that_systems_lay_beside_others_are_passed_by(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    (tmp_path / "._X.npy").write_bytes(b"a Mac was here")
+    assert load(tmp_path).n_features == X.shape[1]
+
+
+def test_labels_without_rows_are_refused(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", np.array(3))
+    with refuses("X.npy has 90 rows and this has the shape ()"):
+        load(tmp_path)
+
+
 # Parquet.
 
 
@@ -364,6 +378,7 @@ def test_lists_of_numbers_are_columns_of_parquet(tmp_path):
     own = data.splits["train"].features
     np.testing.assert_array_equal(own[:], X[own.index])
     assert data.class_names == ("a", "b", "c")
+    assert load(tmp_path / "a.parquet", target="word").fingerprint == data.fingerprint
 
 
 def test_parquet_on_disk_trains_as_in_memory(tmp_path):
@@ -384,8 +399,31 @@ def test_a_gap_and_a_text_in_parquet_are_refused(tmp_path):
     with refuses("a.parquet, row 1: column 'f' has a gap"):
         load(tmp_path / "a.parquet", keep="disk")
     pq.write_table(pa.table({"f": ["a", "b"] * 4, "label": [0, 1] * 4}), tmp_path / "b.parquet")
-    with refuses("all columns but the target must be numbers to stay on disk, but 'f' is not"):
+    with refuses("of one fixed size of them, to stay on disk, but 'f' is not"):
         load(tmp_path / "b.parquet", keep="disk")
+
+
+@pytest.mark.parametrize(
+    "said", [{"weights": "f5"}, {"split": "f5"}, {"category": "f5"}, {"missing": "mean"}]
+)
+def test_what_parquet_on_disk_does_not_heed_is_refused(tmp_path, said):
+    (name,) = said
+    with refuses(f"only task, target, drop, keep can be said, but got --{name}"):
+        load(parquet(tmp_path / "a.parquet"), keep="disk", target="label", **said)
+
+
+def test_the_index_of_a_frame_is_no_feature_wherever_the_rows_are(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"f": np.float32(X[:, 0]), "label": Y, "__index_level_0__": np.arange(len(Y))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    disk, memory = (load(tmp_path / "a.parquet", keep=keep) for keep in ("disk", "memory"))
+    assert disk.n_features == memory.n_features == 1
+    assert disk.fingerprint == memory.fingerprint
+
+
+def test_parquet_without_rows_is_refused(tmp_path):
+    with refuses("a.parquet: must hold rows, but holds none"):
+        load(parquet(tmp_path / "a.parquet", X[:0], Y[:0]), keep="disk", target="label")
 
 
 # Memory, and the rest of the house.

@@ -116,7 +116,7 @@ def test_wrong_rows_are_refused_with_file_row_and_rule(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2,3\n", ": must have 4 columns, but has 3."),
+        ("1,2,3\n", ": must have 4 columns, but has 3: without names they go by their order"),
         ("a,b,c,d\n1,2,3,4\n1,2,x,4\n", ", column 'c', line 3: must be a number as in training"),
         ("1,b,3,4\n", ", column 'column_2', line 1: must be a number as in training, but got 'b'"),
         ("1,2,3,4\n1,2,nan,4\n", ", column 'column_3', line 2: a value must be there, but 1 of 2"),

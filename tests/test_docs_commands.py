@@ -174,7 +174,7 @@ PYTHON = [
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
 def test_python_on_a_page_runs_from_top_to_bottom(page, runs, place):
     text = "".join(one for one in blocks(page, "python") if not one.startswith(">>>"))
-    made = re.findall(r'out="(runs/\w+)"', text)
+    made = re.findall(r'(?:out=|run_of\(\w+, )"(runs/\w+)"', text)
     for name in dict.fromkeys(re.findall(r'"(runs/\w+)"', text)):
         if name not in made:
             shutil.copytree(runs / "study", place / name)

@@ -97,7 +97,7 @@ def test_weights_of_rows_and_classes_move_the_answer(iris):
     by_class = KLayerClassifier(class_weight={1: 1, 2: 9}, **LONGER).fit(X, y)
     for heavier in (by_row, by_class):
         assert heavier.predict_proba(X)[:, 1].mean() > plain + 0.02
-    with pytest.raises(ValueError, match="must name classes of `y`, but got"):
+    with pytest.raises(ValueError, match="must name classes of `y`, .* but got"):
         KLayerClassifier(class_weight={"virginica": 2}, **BRIEF).fit(X, y)
 
 
@@ -169,7 +169,7 @@ def test_what_can_not_change_while_training_goes_on_is_named(iris):
     model = KLayerClassifier(**BRIEF).fit(X, y)
     with pytest.raises(ValueError, match="`n_networks` can't change while training goes on"):
         model.set_params(n_networks=3).partial_fit(X, y)
-    with pytest.raises(ValueError, match="go on with the data and settings"):
+    with pytest.raises(ValueError, match="`hidden` can't change while training goes on"):
         model.set_params(n_networks=1, hidden=(3,)).partial_fit(X, y)
     several = KLayerClassifier(**BRIEF).fit(X, np.column_stack([y == 1, y == 2]))
     with pytest.raises(ValueError, match=r"zeros and ones of shape \(N, 2\), but got shape"):

@@ -303,7 +303,7 @@ def test_early_stopping_takes_labels_that_are_texts(kind_of_label):
 
 @both
 def test_too_few_rows_to_hold_some_out_are_named(kind):
-    with pytest.raises(KlayerError, match="hold rows out, but there is no more than 1"):
+    with pytest.raises(KlayerError, match="of 1 leaves none to train on"):
         kind(early_stopping="loss").partial_fit(
             [[1.0]], [0], **({"classes": [0, 1]} if kind is KLayerClassifier else {})
         )

@@ -54,7 +54,7 @@ OTHER = {
     "points_per_cycle": (3, {}),
     "dtype": ("float64", {}),
     "backend": ("compiled", {}),
-    "batch_norm": ("none", {}),
+    "batch_norm": ("hidden", {}),
     "bn_eps": (0.5, {"batch_norm": "hidden"}),
     "bn_place": ("after", {"batch_norm": "hidden"}),
     "bn_momentum": (0.1, {"batch_norm": "hidden"}),
@@ -411,7 +411,7 @@ def test_calibrate_holds_rows_out_and_works_with_several_labels():
 
 @pytest.mark.parametrize("values", [{"calibrate": True}, {"early_stopping": "loss"}], ids=str)
 def test_too_few_rows_to_hold_any_out_are_named(values):
-    with pytest.raises(KlayerError, match="hold rows out, but there is no more than 1"):
+    with pytest.raises(KlayerError, match="of 1 leaves none to train on"):
         KLayerClassifier(**BRIEF, **values).partial_fit([[1.0, 2.0]], [0], classes=[0, 1])
 
 

@@ -475,8 +475,34 @@ def test_what_has_been_learnt_is_used():
         ),
         (
             {"estimator": make_pipeline(StandardScaler(), KLayerClassifier())},
-            "'lr_max'.* Say it as in 'klayerclassifier__lr_max'",
+            "'lr_max': did you mean 'klayerclassifier__lr_max'",
         ),
+        (
+            {
+                "estimator": make_pipeline(StandardScaler(), KLayerClassifier()),
+                "param_distributions": {"klayerclasifier__l2": [0.1]},
+            },
+            "did you mean 'klayerclassifier__l2'",
+        ),
+        (
+            {
+                "estimator": make_pipeline(StandardScaler(), KLayerClassifier()),
+                "param_distributions": {"standardscaler__with_men": [True]},
+            },
+            "did you mean 'standardscaler__with_mean'",
+        ),
+        (
+            {
+                "estimator": make_pipeline(StandardScaler(), KLayerClassifier()),
+                "param_distributions": {"klayerclassifier__batch_size": "8:64"},
+            },
+            "a range draws real numbers, but `batch_size` must be a whole number >= 1",
+        ),
+        (
+            {"param_distributions": {"hidden": "8:64:linear"}},
+            "a range draws real numbers, but `hidden` must be whole numbers",
+        ),
+        ({"param_distributions": {"n_jobs": "1:4"}}, "or of whole numbers a distribution as scipy"),
         ({"estimator": KLayerClassifier}, r"write KLayerClassifier\(\)"),
         ({"param_distributions": {"activation": "relu"}}, r"as in \['relu'\]"),
         ({"cv": []}, "`cv` must give at least one split"),

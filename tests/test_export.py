@@ -1,7 +1,9 @@
 """Networks for other programs: the same answers, whole files, clear refusals."""
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import warnings
 
@@ -141,6 +143,16 @@ def test_numbers_that_float32_cannot_tell_apart_are_taken_in_float64(tmp_path):
     assert given.type == "tensor(double)"
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e37, 1e60])
+def test_numbers_that_float32_does_not_have_are_taken_in_float64(size, tmp_path, rng):
+    X = size * rng.standard_normal((60, 2))
+    classifier = kl.KLayerClassifier(epochs=2, random_state=0).fit(X, X[:, 0] > 0)
+    written = classifier.export(tmp_path / "m.onnx", X=X)
+    assert written.verified.holds
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert session.get_inputs()[0].type == "tensor(double)"
+
+
 @pytest.mark.parametrize("form", EXPORTS)
 def test_the_same_networks_give_the_same_bytes(form, tmp_path):
     for name in ("a", "b"):
@@ -209,6 +221,26 @@ def test_a_few_networks_are_scored_together(study, tmp_path):
     assert f"| test | accuracy | {score:.4f} |" in card
     values = [one.score("test") for one in run.networks]
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} | 6 |" in card
+
+
+def test_the_card_says_how_many_networks_have_no_answer(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        'data = "digits"\nseeds = 2\n[settings]\ncycles = 1\nhalf_cycle = "1 epoch"\nhidden = [5]\n'
+        '[[arms]]\nname = "calm"\n[[arms]]\nname = "wild"\nlr_max = 1e6\n'
+    )
+    words = ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "run"), "-q", "--no-report"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    for names, said in (("all", True), ("calm", False)):
+        words = ["--to", "csv", "--network", names, "--out", tmp_path / names]
+        assert export(tmp_path / "run", *words).exit_code == 0
+        card = (tmp_path / names / "README.md").read_text(encoding="utf-8")
+        assert ("Besides, 2 diverged: not counted here, and without an answer." in card) is said
+
+
+@pytest.mark.parametrize("rows", ["iris.csv", 3.0, [1.0, 2.0]])
+def test_rows_to_verify_by_are_rows(rows, tmp_path):
+    with pytest.raises(KlayerError, match="`X` must hold rows to verify by"):
+        kl.export_model(make("relu"), tmp_path / "m.onnx", X=rows)
 
 
 def test_an_unknown_network_is_named_with_the_known_ones(study):
@@ -288,6 +320,9 @@ def test_without_its_packages_the_line_that_installs_them_is_told(name, tmp_path
         ("gone/m.onnx", None, "there is no folder"),
         ("file", "csv", "file must be a folder"),
         ("folder.onnx", None, "must be a file, but a folder is there"),
+        ("run/inputs.safetensors", None, "inputs.safetensors is a place of the run run itself"),
+        ("run/weights/networks-1.safetensors", None, "is a place of the run run itself"),
+        ("run/weights", "csv", "is a place of the run run itself"),
         (3, "csv", "`path` must be a path, but got 3"),
     ],
 )
@@ -295,9 +330,11 @@ def test_places_that_cannot_be_are_refused(path, to, message, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "run" / "weights").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(KlayerError, match=message):
-        kl.export_model(make("relu"), path, to)
+        kl.export_model(make("relu"), path, to, force=path != "folder.onnx")
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -334,7 +371,7 @@ def test_a_write_that_fails_leaves_nothing(form, tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("what", [3, None, "digits", np.zeros(3)])
+@pytest.mark.parametrize("what", [3, None, "digits", np.zeros(3), kl.KLayerClassifier, kl.Model])
 def test_what_is_no_network_is_refused(what, tmp_path):
     with pytest.raises(KlayerError, match="must be a Model, an Ensemble, a Population"):
         kl.export_model(what, tmp_path / "m.safetensors")
@@ -533,6 +570,9 @@ def test_what_a_search_keeps_is_exported(keep, tmp_path):
     ).fit(X, y)
     for name in ("m.onnx", "m.safetensors"):
         search.best_estimator_.export(tmp_path / name, X=X)
+        kl.export_model(search, tmp_path / f"search {name}", X=X)
+        own, same = tmp_path / name, tmp_path / f"search {name}"
+        assert own.read_bytes() == same.read_bytes()
         found = kl.load_model(tmp_path / name).predict(X)
         found = found[0] if found.ndim == 3 else found
         assert np.abs(found - search.predict_proba(X)).max() < 1e-5
@@ -552,6 +592,8 @@ def test_networks_behind_the_steps_of_a_pipeline_are_refused(tmp_path):
         keep="ensemble",
         random_state=0,
     ).fit(X, y)
+    with pytest.raises(KlayerError, match="but got Pipeline: export its last step"):
+        kl.export_model(make_pipeline(StandardScaler(), kl.KLayerClassifier()), tmp_path / "m.onnx")
     with pytest.raises(KlayerError, match="only together with the steps of a Pipeline"):
         search.best_estimator_.export(tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -595,7 +637,57 @@ def test_predict_takes_an_exported_file(study, form, tmp_path):
         assert result.exit_code == 0, result.output
         said.append(result.stdout)
     assert said[0] == said[1] == said[2]
-    result = CliRunner().invoke(
-        app, ["predict", str(tmp_path / "o"), str(tmp_path / "rows.npy"), "--seed", "1"]
-    )
-    assert "--seed is about the networks of a run" in str(result.exception)
+    for option in ("--seed=0", "--seed=1", "--ensemble", "--mirror"):
+        words = ["predict", str(tmp_path / "o"), str(tmp_path / "rows.npy"), option]
+        said = str(CliRunner().invoke(app, words).exception)
+        assert f"{option.partition('=')[0]} is about the networks of a run" in said
+
+
+def test_a_run_that_holds_an_exported_file_is_asked_as_a_run(study, tmp_path):
+    run = shutil.copytree(study, tmp_path / "run")
+    np.save(tmp_path / "rows.npy", kl.load("digits").splits["test"].features[:5])
+    ask = ["predict", str(run), str(tmp_path / "rows.npy"), "--ensemble"]
+    before = CliRunner().invoke(app, ask)
+    assert before.exit_code == 0, before.output
+    assert export(run, "--to", "onnx", "--network", "small", "--out", run).exit_code == 0
+    assert CliRunner().invoke(app, ask).stdout == before.stdout
+
+
+def test_tables_are_not_asked_again(tmp_path):
+    kl.export_model(make("relu"), tmp_path / "m", to="csv")
+    np.save(tmp_path / "rows.npy", np.zeros((1, 5)))
+    with pytest.raises(KlayerError, match="holds tables, which are for people: export"):
+        kl.load_model(tmp_path / "m")
+    result = CliRunner().invoke(app, ["predict", str(tmp_path / "m"), str(tmp_path / "rows.npy")])
+    assert "holds tables, which are for people" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "trials.csv", "tables/results.csv"])
+def test_predictions_never_replace_what_a_run_is_made_of(study, name, tmp_path):
+    run = shutil.copytree(study, tmp_path / "run")
+    (run / "tables").mkdir()
+    np.save(tmp_path / "rows.npy", kl.load("digits").splits["test"].features[:2])
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    words = ["predict", str(run), str(tmp_path / "rows.npy"), "--out", str(run / name)]
+    assert "is a place of the run run itself" in str(CliRunner().invoke(app, words).exception)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    words[-1] = str(run / "mine.csv")
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "onnx"])
+def test_what_was_read_can_be_copied_and_pickled(ending, tmp_path):
+    X = rows_like(5, samples=4)
+    kl.export_model(make("relu", 2), tmp_path / f"m.{ending}", X=X)
+    model = kl.load_model(tmp_path / f"m.{ending}")
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(again.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "onnx"])
+def test_rows_without_a_finite_answer_are_refused(ending, tmp_path):
+    X = rows_like(5, samples=4)
+    kl.export_model(make("relu", 2), tmp_path / f"m.{ending}", X=X)
+    X[2, 1] = 1e300
+    with pytest.raises(KlayerError, match="row 2.* must be near enough to the rows of training"):
+        kl.load_model(tmp_path / f"m.{ending}").predict(X)

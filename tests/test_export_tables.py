@@ -183,6 +183,7 @@ def test_every_program_of_a_table_answers_as_the_networks_do(
     models = [stored.model(one) for one in stored.networks]
     chosen = models if names == "all" else [stored.model()]
     wanted = np.mean([model.predict(frame(rows))[0] for model in chosen], axis=0)
+    verbatim = []
     for name, program in programs(out, needs).items():
         given = as_the_file_says(rows)
         if name == "onnxruntime":
@@ -201,4 +202,5 @@ def test_every_program_of_a_table_answers_as_the_networks_do(
             ]
         answer, _ = run(program, out, monkeypatch, given)
         assert np.abs(answer - wanted).max() < 1e-5, name
-        run(program, out, monkeypatch)
+        verbatim.append(run(program, out, monkeypatch)[0])
+    assert np.ptp(np.array([np.ravel(one) for one in verbatim]), axis=0).max() < 1e-5

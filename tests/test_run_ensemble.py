@@ -132,3 +132,12 @@ def test_of_a_search_the_finalists_answer(tmp_path):
     run = Run(run_search(study, out=tmp_path / "run", workers=1).path)
     assert len(run.ensemble()) == 2
     assert len(run.ensemble(arm="trial 0")) == 1
+
+
+def test_a_greedy_ensemble_says_what_it_needs_the_data_for(run, monkeypatch):
+    def gone(*_, **__):
+        raise KlayerError("sold.csv: no such file.")
+
+    monkeypatch.setattr(Run, "load_data", gone)
+    with pytest.raises(KlayerError, match=r"`greedy` .* sold.csv: no such file. Put the data back"):
+        run.ensemble(greedy=True)

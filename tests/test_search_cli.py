@@ -103,6 +103,13 @@ def test_json_is_the_only_output(tmp_path):
     assert [row["state"] for row in found["trials"]].count("pruned") == 1
 
 
+def test_the_share_that_pruning_keeps_is_an_option(tmp_path):
+    out = tmp_path / "run"
+    how = ("--prune", "--keep-share", 0.3, "--cycles", 2)
+    klayer_search("--l2", "1e-4:1e-1", *QUICK, *how, "--out", out, "-q")
+    assert [row["state"] for row in trial_table(Run(out))].count("pruned") == 2
+
+
 def test_quiet_prints_nothing(tmp_path):
     result = klayer_search("--l2", "1e-4:1e-1", *QUICK, "--out", tmp_path / "run", "--quiet")
     assert (result.stdout, result.stderr) == ("", "")

@@ -14,6 +14,7 @@ from klayer.train.batches import Batches
 from klayer.train.shuffling import PLACES, Shuffling, read_shuffle
 
 SIZES = [(1000, 256), (1001, 256), (1003, 300), (777, 2), (500, 5000), (128, 128), (7, 3), (1, 2)]
+SIZES += [(300, 10**17)]  # no more memory than the rows take
 
 
 @pytest.mark.parametrize(("samples", "window"), SIZES)

@@ -54,6 +54,11 @@ class Ranking:
     pairs: list[Comparison]
     groups: list[tuple[int, int]]
 
+    @property
+    def told_apart(self) -> list[Comparison]:
+        """The pairs whose difference was shown, the better one first."""
+        return [one for one in self.pairs if one.p_holm is not None and one.p_holm < LEVEL]
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -113,7 +118,7 @@ def rank(methods: Sequence[str], scores: Array, greater: bool) -> Ranking:
             for p in (_signed_rank(columns[:, i] - columns[:, j]),)
         ]
     )
-    differ = {(one.a, one.b) for one in pairs if (one.p_holm or 0.0) < LEVEL}
+    differ = {(one.a, one.b) for one in pairs if one.p_holm is not None and one.p_holm < LEVEL}
     alike = bool((scores == scores[:, :1]).all())
     p = 1.0 if alike else stats.friedmanchisquare(*scores.T).pvalue if count > 2 else pairs[0].p
     return Ranking(

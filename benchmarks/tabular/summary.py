@@ -172,8 +172,8 @@ def _overview(summary: Summary) -> list[str]:
     for score, one in summary.rankings.items():
         lines.append(
             f"\nBy {SCORES[score][0]}: Friedman's test p = {one.p:.2g}; Nemenyi's critical difference "
-            f"of mean ranks {one.critical:.2f}. Not told apart (Wilcoxon, Holm, 5 %): "
-            + ("; ".join(" ≈ ".join(one.methods[a : b + 1]) for a, b in one.groups) or "none")
+            f"of mean ranks {one.critical:.2f}. Told apart (Wilcoxon, Holm, 5 %): "
+            + ("; ".join(f"{two.a} > {two.b}" for two in one.told_apart) or "none")
             + "."
         )
     return lines

@@ -33,6 +33,9 @@ LIMIT = 100.0
 # Draws of what answers that are honest would show by chance.
 DRAWS = 200
 
+# How far from 1 the probabilities of a row may sum up, in half precision too.
+NEAR_ONE = 1e-2
+
 
 def temperature(logits: Array, labels: Array) -> float:
     """Return the temperature with which one network's probabilities fit some rows best.
@@ -195,11 +198,19 @@ def reliability(probs: ArrayLike, labels: ArrayLike, bins: int = BINS) -> Reliab
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise KlayerError("`probs` must be probabilities, from 0 to 1, but some are not.")
+    if y.ndim == 1 and (abs(p.sum(axis=1) - 1) > NEAR_ONE).any():
+        raise KlayerError(
+            "`probs` of classes must sum to 1 in each row, but some don't: divide each row by its sum, "
+            "or give `labels` of shape (N, K), where each column is a label of its own."
+        )
     if y.ndim == 2:
         p, y = np.stack([1 - p, p], axis=-1).reshape(-1, 2), y.ravel()
-    if not (np.isin(y, np.arange(p.shape[1]))).all():
+    other = y[~np.isin(y, np.arange(p.shape[1]))]
+    if len(other):
         raise KlayerError(
-            f"`labels` must be whole numbers from 0 to {p.shape[1] - 1}, but got {y.min()} to {y.max()}."
+            f"`labels` must be whole numbers from 0 to {p.shape[1] - 1}, but got "
+            f"{other.tolist()[0]!r:.40}: give the place of each label among the columns, as "
+            "numpy.searchsorted(classes_, y) does."
         )
     if type(bins) is not int or bins < 1:
         raise KlayerError(f"`bins` must be a whole number >= 1, but got {bins!r}.")

@@ -46,7 +46,9 @@ def cluster(
     ] = 1,
     host: Annotated[
         str | None,
-        typer.Option(help="Where the scheduler listens. \\[default: 127.0.0.1 with --start; HOST]"),
+        typer.Option(
+            help="Where others reach the scheduler. \\[default: 127.0.0.1 with --start; HOST]"
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8786,
     tls: Annotated[

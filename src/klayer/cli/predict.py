@@ -97,6 +97,7 @@ def predict(
     """
     from klayer.data import read_rows
     from klayer.files import json_text, write_csv, write_text
+    from klayer.study.run_folder import refuse_own
 
     if out is not None and out.suffix.lower() not in (*_ENDINGS, ".json"):
         raise KlayerError(f"--out must end in .csv, .tsv or .json, but got {out}.")
@@ -104,6 +105,8 @@ def predict(
         raise KlayerError(f"--out: {out} can't be written: there is no folder {out.parent}.")
     if out is not None and any(one.resolve() == out.resolve() for one in files):
         raise KlayerError(f"--out: {out} would replace a file to be read: name another.")
+    if out is not None:
+        refuse_own(out)
     for flag, given in (("--greedy", greedy), ("--snapshots", snapshots)):
         if given and not ensemble:
             raise KlayerError(
@@ -150,10 +153,13 @@ def _asked(run: Path, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
     if is_exported(run):
         for option, value in options.items():
-            if value not in (None, False):
+            if value is not None and value is not False:
+                how = "with `klayer export RUN --network NAME`"
+                if option in ("greedy", "snapshots", "mirror"):
+                    how = f"in Python, by `kl.export_model(run.ensemble({option}=True), PATH)`"
                 raise KlayerError(
                     f"--{option.replace('_', '-')} is about the networks of a run, but {run} is an "
-                    "exported file: choose them with `klayer export RUN --network NAME`."
+                    f"exported file, which answers as it was exported: choose them {how}."
                 )
         return loaded(run)
     stored, arm, seed = Run(run), options["arm"], options["seed"]

@@ -101,7 +101,7 @@ def search(
         bool | None,
         _how("After each cycle keep only the better trials.", "no-prune", "--prune/--no-prune"),
     ] = None,
-    keep: Annotated[float | None, _how("The share that --prune keeps.", "0.5")] = None,
+    keep_share: Annotated[float | None, _how("The share that --prune keeps.", "0.5")] = None,
     finalists: Annotated[
         int | None, _how("How many of the best are trained for longer and tested.", "2")
     ] = None,
@@ -143,7 +143,7 @@ def search(
         "seeds": seeds,
         "common_seeds": common_seeds,
         "prune": prune,
-        "keep": keep,
+        "keep": keep_share,
         "storage": storage,
     }
     final = {"top": finalists, "cycles": final_cycles, "seeds": final_seeds}

@@ -266,7 +266,8 @@ class Encoder:
         if not table.named:
             raise KlayerError(
                 f"{table.where}: without names there must be {len(self.codes)} columns, in the order "
-                f"of training, but there are {len(table.raw)}."
+                f"of training, but there are {len(table.raw)}: give it a heading line, or take the "
+                "others away."
             )
         raise KlayerError(
             f"{table.where}: the columns of training must be there, but {first!r}{more} "

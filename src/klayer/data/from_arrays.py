@@ -164,7 +164,8 @@ def rows_of(X: Any, n_features: int, encoder: Encoder | None = None) -> Features
     encoder = encoder or Encoder.of_numbers(table.names[:n_features])
     if len(table.raw) != n_features and encoder.plain and not table.named and not table.zeros:
         raise KlayerError(
-            f"{table.where}: must have {n_features} columns, but has {len(table.raw)}."
+            f"{table.where}: must have {n_features} columns, but has {len(table.raw)}: without names "
+            "they go by their order, the columns of training alone. Give it a heading line."
         )
     return _checked(encoder.transform(table), n_features, encoder, table)
 

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -19,7 +20,7 @@ from klayer.errors import KlayerError
 from klayer.estimator.exporting import Exportable, of_estimator
 from klayer.estimator.importance import TellsColumns
 from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
-from klayer.estimator.parameters import of_its_own, of_settings
+from klayer.estimator.parameters import of_its_own, of_settings, unknown_parameter
 from klayer.estimator.weighted import measured_by_weights
 from klayer.export import Exported
 from klayer.model import Model
@@ -63,6 +64,15 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     _state: TrainingState
     _own_seeds: Array
     _samples: dict[str, int]
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by their names; one that isn't one is told which was meant."""
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                raise unknown_parameter(name, known)
+        super().set_params(**params)
+        return self
 
     # Fitting.
 
@@ -138,16 +148,18 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
             raise ValueError("`X_val` and `y_val` must be given together.")
         validation = None
         if X_val is not None:
-            X_val, y_val = validate_data(
-                self, X_val, y_val, reset=False, dtype=(np.float64, np.float32), multi_output=True
-            )
-            validation = cast(Array, X_val), self._encoded(cast(Array, y_val), True)
+            try:
+                validation = self._read(X_val, cast(ArrayLike, y_val), going_on=True)
+            except ValueError as error:
+                raise KlayerError(f"validation rows (X_val, y_val): {error}") from error
         population = self._population(rows, targets, weights, validation, going_on, feeds)
         rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
         return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
+        if issparse(y):
+            raise KlayerError(f"`y` must be dense, but got {type(y).__name__}: write y.toarray().")
         rows, labels = validate_data(
             self,
             X,
@@ -170,7 +182,9 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         feeds: Feeds,
     ) -> Population:
         settings = self._settings()
-        seeds = self._seeds(going_on)
+        if going_on:
+            self._require_the_same(settings)
+        seeds = self._own_seeds if going_on else self._new_seeds()
         holds_out = settings.early_stopping != "none" or self._calibrates
         if not holds_out and self.validation_fraction != type(self)().validation_fraction:
             raise KlayerError(
@@ -244,14 +258,25 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     def _calibrates(self) -> bool:
         return bool(getattr(self, "calibrate", False))
 
-    def _seeds(self, going_on: bool) -> Array:
-        if going_on:
-            if len(self._own_seeds) != self.n_networks:
+    def _require_the_same(self, settings: Settings) -> None:
+        """Refuse parameters with which the networks that there are can't go on."""
+        was, dtype = self.model_.network, next(iter(self._state.params.values())).dtype
+        now = settings.network(was.n_features, was.n_classes, self._data_task)
+        pairs = [
+            ("n_networks", len(self._own_seeds), self.n_networks),
+            ("dtype", str(dtype), settings.dtype),
+        ]
+        if (was.shapes(), was.running_shapes()) != (now.shapes(), now.running_shapes()):
+            of_shapes = ("hidden", "batch_norm", "layer_norm", "loss", "quantiles")
+            pairs += [(name, getattr(was, name), getattr(now, name)) for name in of_shapes]
+        for name, before, after in pairs:
+            if before != after:
                 raise KlayerError(
-                    f"`n_networks` can't change while training goes on, but is {self.n_networks} after "
-                    f"{len(self._own_seeds)}: begin anew with warm_start=False."
+                    f"`{name}` can't change while training goes on, but is {after!r} after {before!r}: "
+                    "begin anew with warm_start=False."
                 )
-            return self._own_seeds
+
+    def _new_seeds(self) -> Array:
         random = check_random_state(self.random_state)
         return np.asarray(random.randint(2**31 - 1, size=int(self.n_networks)))
 
@@ -266,8 +291,9 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         held_out = max(1, round(self.validation_fraction * N))
         if held_out >= N:
             raise KlayerError(
-                f"early stopping and calibration hold rows out, but there is no more than {N}: give "
-                "more, or fit(..., X_val=..., y_val=...)."
+                "early stopping and calibration hold rows out, but "
+                f"validation_fraction={self.validation_fraction!r} of {N} leaves none to train on: "
+                "lower it, give more rows, or fit(..., X_val=..., y_val=...)."
             )
         classes = targets if targets.ndim == 1 else None
         if classes is not None:

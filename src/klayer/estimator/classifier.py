@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Real
+from reprlib import repr as printed
 from typing import Any, Self
 
 import numpy as np
@@ -149,17 +151,18 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
             and not np.array_equal(np.unique(classes), self.classes_)
         ):
             raise ValueError(
-                f"`classes` must stay those of the first call, {self.classes_.tolist()}, but got "
-                f"{np.unique(classes).tolist()}."
+                f"`classes` must stay those of the first call, {printed(self.classes_.tolist())}, but "
+                f"got {printed(np.unique(classes).tolist())}."
             )
         unknown = np.setdiff1d(unique_labels(labels), self.classes_)
         if len(unknown):
             raise ValueError(
-                f"`y` must hold the classes {self.classes_.tolist()}, but got {unknown.tolist()} too."
+                f"`y` must hold the classes {printed(self.classes_.tolist())}, but got "
+                f"{printed(unknown.tolist())} too."
             )
         if len(self.classes_) < 2:
             raise ValueError(
-                f"`y` must hold at least two classes, but got one class: {self.classes_[0]!r}."
+                f"`y` must hold at least two classes, but got one class: {self.classes_.tolist()[0]!r}."
             )
         return np.searchsorted(self.classes_, labels)
 
@@ -179,13 +182,23 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
                 "out, or weight rows by `sample_weight`."
             )
         if isinstance(self.class_weight, dict):
-            unknown = set(self.class_weight) - set(self.classes_.tolist())
-            if unknown:
-                raise ValueError(
-                    f"`class_weight` must name classes of `y`, but got {sorted(map(str, unknown))}."
+            given, classes = self.class_weight, self.classes_.tolist()
+            unknown = [one for one in given if one not in classes]
+            # Where every class has its weight, those of others may wait: a part of the rows lacks some.
+            if unknown and not given.keys() >= set(classes):
+                raise KlayerError(
+                    f"`class_weight` must name classes of `y`, {printed(classes)}, but got "
+                    f"{printed(unknown)}: name them as they are, or every class where rows may lack "
+                    "some."
                 )
-            weights = [float(self.class_weight.get(one, 1.0)) for one in self.classes_.tolist()]
-            return {"class_weights": ",".join(map(repr, weights))}
+            weights = [given.get(one, 1.0) for one in classes]
+            fits = all(isinstance(one, Real) and 0 <= float(one) < np.inf for one in weights)
+            if not fits or not any(weights):
+                raise KlayerError(
+                    "`class_weight` must be numbers >= 0, not all of them 0, but got "
+                    f"{printed(list(given.values()))}."
+                )
+            return {"class_weights": ",".join(repr(float(one)) for one in weights)}
         return {"class_weights": self.class_weight}
 
     def __sklearn_tags__(self) -> Any:

@@ -142,6 +142,7 @@ def _about(estimator: Estimator, labels: list[Any] | None) -> dict[str, Any]:
                 for name in metrics_of(model.task)
                 if (values := _last(curves, f"{split}_{name}", len(state.failures), alive))
             ],
+            "diverged": len(state.failures) - len(alive),
             "versions": versions(),
         }
     )

@@ -111,17 +111,17 @@ class Training:
 
     def goes_on(self, population: Population, lanes: Sequence[int]) -> bool:
         """Tell whether, after a recorded point, its networks train on: those in ``lanes``."""
-        estimator, stop = self.estimator, None
+        estimator, stop = self.estimator, False
         if estimator.callback is not None:
             state = population.state
             last = len(state.recorded) - 1
             point = {name: values[lanes, last] for name, values in state.history.items()}
             try:
-                stop = estimator.callback(estimator, {"update": state.update, **point})
+                stop = _stops(estimator.callback(estimator, {"update": state.update, **point}))
             except Exception as error:
                 self._error = error
                 stop = True
-        self.ended = self.late() or stop is True
+        self.ended = self.late() or stop
         return not self.ended and any(p in population.training for p in lanes)
 
     def leave(self, population: Population) -> None:
@@ -135,6 +135,13 @@ class Training:
             former = rates[:, : self.rates.shape[1]]
             former[:] = np.where(np.isnan(former), self.rates, former)
         self.rates = rates
+
+
+def _stops(answer: Any) -> bool:
+    """Tell whether a callback's answer ends the training: a comparison of curves is NumPy's truth."""
+    if isinstance(answer, np.ndarray):
+        return bool(answer.dtype == bool and answer.size and answer.all())
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def train_in_lockstep(

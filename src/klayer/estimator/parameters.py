@@ -16,12 +16,14 @@ from klayer.train import SETTINGS
 from klayer.train.other_names import LENGTHS, unknown_setting
 
 __all__ = [
+    "allowed",
     "constraints",
     "defaults_of",
     "documented",
     "initialiser",
     "of_its_own",
     "of_settings",
+    "takes_a_range",
     "unknown_parameter",
 ]
 
@@ -73,6 +75,8 @@ _OTHER_NAMES = {
     "n_jobs": ("n_threads", "threads", "workers", "num_cpus"),
     "class_weight": ("class_weights",),
     "schedule": ("learning_rate",),  # the rate itself is learning_rate_init there
+    "optimiser": ("nesterovs_momentum",),
+    "optimiser_eps": ("epsilon",),
 }
 
 _BOOLEAN = ("True or False", ["boolean"])
@@ -157,7 +161,8 @@ OWN: Mapping[str, Own] = MappingProxyType(
             None,
             "a callable ``(estimator, point)`` or None",
             [callable, None],
-            "Called after each recorded point with its curves, a dict; True stops the training.",
+            "Called after each recorded point with its curves, a dict; True, of an array all of it, "
+            "stops the training.",
         ),
         "verbose": Own(False, *_BOOLEAN, "Whether progress is shown."),
         "class_weight": Own(
@@ -252,13 +257,29 @@ def unknown_parameter(name: str, known: Mapping[str, Any]) -> KlayerError:
     return unknown_setting(name, None, settings, kind="parameter")
 
 
+def allowed(name: str) -> str:
+    """Return in words what a parameter may be."""
+    return OWN[name].values if name in OWN else SETTINGS[name].allowed
+
+
+def takes_a_range(name: str) -> bool:
+    """Whether a parameter is a real number, which may be drawn from an interval.
+
+    Examples
+    --------
+    >>> [name for name in ("lr_max", "epochs", "batch_size", "n_jobs") if takes_a_range(name)]
+    ['lr_max', 'epochs']
+    """
+    if name in OWN:
+        numbers = [one for one in OWN[name].constraints if isinstance(one, Interval)]
+        return any(one.type is Real for one in numbers)
+    return SETTINGS[name].kind is float
+
+
 def documented(task: str) -> str:
     """Return the parameters as a docstring has them."""
     lines = []
     for name, default in defaults_of(task).items():
-        if name in OWN:
-            values, text = OWN[name].values, OWN[name].text
-        else:
-            values, text = SETTINGS[name].allowed, SETTINGS[name].sentence
-        lines.append(f"    {name} : {values}\n        {text} Default: {default!r}.\n")
+        text = OWN[name].text if name in OWN else SETTINGS[name].sentence
+        lines.append(f"    {name} : {allowed(name)}\n        {text} Default: {default!r}.\n")
     return "".join(lines)

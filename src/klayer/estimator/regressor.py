@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
+from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
 
@@ -45,6 +46,7 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "regression"
+    _columns: int
 
     _parameter_constraints = constraints("regression")
     __init__ = initialiser("regression", __module__, __qualname__)
@@ -83,7 +85,14 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:  # noqa: ARG002
         if not going_on:
             self._one_column = labels.ndim == 1
-        return np.asarray(labels, float).reshape(len(labels), -1)
+        targets: Array = np.asarray(labels, float).reshape(len(labels), -1)
+        if going_on and targets.shape[1] != self._columns:
+            raise KlayerError(
+                f"`y` must have as many columns as in the first call, {self._columns}, but has "
+                f"{targets.shape[1]}: begin anew with warm_start=False for other targets."
+            )
+        self._columns = targets.shape[1]
+        return targets
 
     def _output_names(self, columns: int) -> Sequence[str]:
         return [f"target {k + 1}" for k in range(columns)]

@@ -170,6 +170,8 @@ def _scores(what: Exported) -> Iterator[str]:
         "n networks that differ in their seeds, or all of those here; the standard deviation is between "
         "networks."
     )
+    if what.about.get("diverged"):
+        yield f"Besides, {what.about['diverged']} diverged: not counted here, and without an answer."
     if "chosen_by" in what.about:
         yield (
             f"This one is the run's best by its {what.about['chosen_by']} score, which flatters it for "

@@ -42,7 +42,7 @@ def export_model(
     ----------
     model : Model, Ensemble, Population, Run or fitted estimator
         Several networks answer by their mean. Of a population those that did not diverge, of a run the
-        best network.
+        best network, of a search of estimators its ``best_estimator_``.
     path : path
         A file, ``.onnx`` or ``.safetensors``, with its card beside it (``mine.onnx.md``); or a folder,
         with ``to``, whose card is ``README.md``.
@@ -90,7 +90,8 @@ def _made_ready(model: Any) -> tuple[Exported, RowsToVerify | None]:
         return of_run(model, (), dataset), rows_of_run(model, dataset)
     if isinstance(model, Population):
         return replace(exported(model), about=_about(model)), _rows(model)
-    if hasattr(model, "_exported"):  # an estimator
+    model = getattr(model, "best_estimator_", model)  # of a search
+    if hasattr(model, "_exported") and not isinstance(model, type):  # an estimator
         return model._exported(), None
     return exported(model), None
 
@@ -127,6 +128,7 @@ def _about(population: Population) -> dict[str, Any]:
                 for split, each in scores.items()
                 for name, one in each.items()
             ],
+            "diverged": len(population.members) - len(members),
             "versions": versions(),
         }
     )

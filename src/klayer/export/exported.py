@@ -104,9 +104,14 @@ def exported(what: Any, about: Mapping[str, Any] | None = None) -> Exported:
     if isinstance(what, Model):
         what = Ensemble([what])
     if not isinstance(what, Ensemble):
+        hint = (
+            ": export its last step, which takes what the others make"
+            if hasattr(what, "steps")
+            else ""
+        )
         raise KlayerError(
             "what is exported must be a Model, an Ensemble, a Population, a Run or a fitted estimator, "
-            f"but got {type(what).__name__}."
+            f"but got {type(what).__name__}{hint}."
         )
     models, weights, start = [], [], 0
     for model in what.models:

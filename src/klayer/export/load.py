@@ -10,6 +10,7 @@ from typing import Any
 
 from klayer.errors import KlayerError, require_kind
 from klayer.export import safetensors
+from klayer.export.csv import ARRAYS
 from klayer.export.onnx import FILE as ONNX
 from klayer.export.onnx_model import OnnxModel
 from klayer.export.safetensors import unpack
@@ -28,8 +29,10 @@ FILES = (safetensors.FILE, ONNX)
 
 
 def is_exported(path: Path) -> bool:
-    """Say whether a path is a file, or the folder of an export that can be read again."""
-    return path.is_file() or any((path / name).is_file() for name in FILES)
+    """Say whether a path is a file or the folder of an export; a run that holds one is a run."""
+    if (path / "run.json").exists():
+        return False
+    return path.is_file() or any((path / name).is_file() for name in (*FILES, ARRAYS))
 
 
 def load_model(path: str | Path) -> Predictor:
@@ -81,6 +84,11 @@ def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
     if path.is_dir():
         found = [path / name for name in FILES if (path / name).exists()]
         if len(found) != 1:
+            if not found and (path / ARRAYS).exists():
+                raise KlayerError(
+                    f"{path} holds tables, which are for people: export the networks to safetensors or "
+                    "onnx to ask them again."
+                )
             raise KlayerError(
                 f"{path} must be a run directory, or hold one of {' and '.join(FILES)}, but holds "
                 f"{'both: name one' if found else 'neither'}."

@@ -112,6 +112,9 @@ def of_run(run: Run, names: Sequence[str] = (), dataset: Dataset | None = None) 
     records = [record for index in order for record in parts[index]]
     what = exported(Ensemble(models))
     about = _about(run, records, what, dataset)
+    arms = {(one.part, one.arm) for one in (run.networks if ALL in names else records)}
+    lost = [one for one in run.networks if one.state == "diverged" and (one.part, one.arm) in arms]
+    about["diverged"] = len(lost)
     if list(names) in ([], [BEST]) and len(run.networks) > 1:
         about["chosen_by"] = run.judged_by
     return replace(what, about=about)

@@ -90,7 +90,7 @@ def pack(what: Exported) -> Iterator[dict[str, bytes]]:
 
 def answers(files: Mapping[str, bytes], what: Exported, rows: Any) -> Array:  # noqa: ARG001
     """Return what the content of the file answers to raw rows, (N, outputs)."""
-    return OnnxModel(files[FILE], FILE).predict(rows)
+    return OnnxModel(files[FILE], FILE).run(rows)[-1]
 
 
 def _in_float32(models: Sequence[Model]) -> bool:

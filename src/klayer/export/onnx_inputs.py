@@ -82,8 +82,10 @@ def _gap(code: ColumnCode) -> str:
 
 
 def _float32_serves(standardiser: Standardiser) -> bool:
-    # Rounding a number of the size of the mean, in deviations.
-    return bool((np.abs(standardiser.mean) * 2.0**-24 <= _HARMLESS * standardiser.scale).all())
+    mean, scale, room = np.abs(standardiser.mean), standardiser.scale, np.finfo(np.float32)
+    # Rounding a number of the size of the mean, in deviations; and numbers that float32 doesn't have.
+    told = (mean * 2.0**-24 <= _HARMLESS * scale) & (scale >= room.tiny)
+    return bool((told & (mean + scale / _HARMLESS <= float(room.max))).all())
 
 
 def _names(encoder: Encoder) -> list[str]:
@@ -160,7 +162,8 @@ def feed(
     """
     if encoder is None:
         [(name, dtype)] = dtypes.items()
-        return {name: rows_of(X, n_features)[:].astype(dtype)}
+        with np.errstate(over="ignore"):  # the answer to such a row is not finite
+            return {name: rows_of(X, n_features)[:].astype(dtype)}
     if isinstance(X, np.ndarray) and X.dtype.kind in "buif" and X.shape[1:] == (n_features,):
         rows = rows_of(X, n_features, encoder)[:].astype(np.float64)
         ends = np.cumsum([len(code.feature_names) for code in encoder.codes])

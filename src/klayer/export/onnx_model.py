@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from klayer.data import Encoder
+from klayer.errors import KlayerError
 from klayer.export.onnx_graph import require_onnx
 from klayer.export.onnx_inputs import feed
 from klayer.export.safetensors import FORMAT
@@ -69,6 +70,7 @@ class OnnxModel:
         require_onnx("onnxruntime")
         import onnxruntime
 
+        self._made_of = content, where
         at = digest_place(content)
         if at is not None:
             require_seal(content, at, where)
@@ -108,6 +110,10 @@ class OnnxModel:
         """Say for what it is."""
         return f"<OnnxModel for {self.task}>"
 
+    def __reduce__(self) -> tuple[type[OnnxModel], tuple[bytes, str]]:
+        """Be copied and pickled by the file's content: a session can't be."""
+        return type(self), self._made_of
+
     def run(self, X: Any) -> list[NDArray[Any]]:
         """Return what the graph gives for raw rows, as its outputs are."""
         kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64}
@@ -125,8 +131,22 @@ class OnnxModel:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return probabilities, or values in the targets' unit, of raw rows (N, D), (N, outputs)."""
-        return self.run(X)[-1]
+        """Return probabilities, or values in the targets' unit, of raw rows (N, D), (N, outputs).
+
+        Raises
+        ------
+        KlayerError
+            If the rows don't fit, or are so large that the graph has no finite answer.
+        """
+        answers = self.run(X)[-1]
+        wrong = ~np.isfinite(answers).all(axis=-1)
+        if wrong.any():
+            raise KlayerError(
+                f"the graph gives an answer that is not finite for row {int(wrong.argmax())} of "
+                "`X`: it must be near enough to the rows of training to be calculated with. Is it in "
+                "other units?"
+            )
+        return answers
 
     def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the index of the most probable class, (N,); of several labels 0 or 1, (N, K)."""

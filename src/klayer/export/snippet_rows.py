@@ -14,6 +14,7 @@ __all__ = ["encoding", "example_rows", "is_table", "quoted"]
 
 # Columns that an example row of numbers names, at the most.
 _WIDE = 12
+_EPOCH = datetime.datetime(1970, 1, 1)
 
 
 def quoted(value: object) -> str:
@@ -67,9 +68,17 @@ def _example(code: ColumnCode, mean: float, days: bool) -> str:
     if code.kind == "boolean":
         return "1.0" if mean > 0.5 else "0.0"
     if code.kind == "date" and not days:
-        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(days=code.origin + mean)
-        return quoted(f"{moment:%Y-%m-%d %H:%M}" if code.clock else f"{moment:%Y-%m-%d}")
+        form = "%Y-%m-%d %H:%M" if code.clock else "%Y-%m-%d"
+        return quoted(f"{_EPOCH + datetime.timedelta(days=_day(code, mean)):{form}}")
+    if code.kind == "date":
+        return repr(_day(code, mean))
     return repr(float(f"{code.origin + mean:.6g}"))
+
+
+def _day(code: ColumnCode, mean: float) -> float:
+    """Return a day since 1970, or a minute of it: what the text of a date can say."""
+    minutes = 24 * 60 if code.clock else 1
+    return round((code.origin + mean) * minutes) / minutes
 
 
 def encoding(what: Exported, form: str, file: str) -> list[str]:

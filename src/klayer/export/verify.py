@@ -139,6 +139,11 @@ def given_rows(X: Any) -> RowsToVerify:
 
     table = table_of(X, "X")[0] if hasattr(X, "columns") or hasattr(X, "tocsr") else None
     if table is None:
+        if np.ndim(X) < 2:
+            raise KlayerError(
+                f"`X` must hold rows to verify by, (N, D), but got {np.ndim(X)} dimensions "
+                f"({type(X).__name__}): pass samples as rows."
+            )
         return RowsToVerify(np.asarray(X)[:ROWS], "rows that were given")
     start = {name: values[:ROWS] for name, values in table.raw.items()}
     return RowsToVerify(replace(table, raw=start), "rows that were given")

@@ -15,6 +15,7 @@ from klayer.export.exported import Exported
 from klayer.export.formats import Files, Format, format_of
 from klayer.export.verify import RowsToVerify, Verified, differences, drawn_rows, wanted_answers
 from klayer.files import flush_folder, make_folder, move, write_bytes
+from klayer.study.run_folder import refuse_own
 
 __all__ = ["CARD", "Written", "write_export"]
 
@@ -81,8 +82,8 @@ def write_export(
     Raises
     ------
     KlayerError
-        If files are there already; if what would be written doesn't answer as the networks do, to
-        :data:`TOLERANCE`; if packages are missing. Nothing is written then.
+        If files are there already, or the place is a run's own; if what would be written doesn't answer
+        as the networks do, to :data:`TOLERANCE`; if packages are missing. Nothing is written then.
     NotWritten
         If the system refuses.
     """
@@ -90,6 +91,7 @@ def write_export(
     path = Path(path).expanduser()
     form = format_of(to, path)
     place = _Place.of(path, form)
+    refuse_own(path)
     _require_room(place, form, force)
     files, verified = _verified(what, form, rows or drawn_rows(what))
     named = {place.names.get(name, name): content for name, content in files.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatch
 from itertools import count
 from pathlib import Path
 
@@ -10,10 +11,24 @@ from klayer.errors import KlayerError
 from klayer.files import is_part, remove, remove_parts
 from klayer.files.writing import named
 
-__all__ = ["BEFORE", "OWN_FOLDERS", "drop_leftovers", "new_folder", "refuse_links"]
+__all__ = [
+    "BEFORE",
+    "OWN_FILES",
+    "OWN_FOLDERS",
+    "drop_leftovers",
+    "new_folder",
+    "refuse_links",
+    "refuse_own",
+]
 
 # The folders inside a run directory.
 OWN_FOLDERS = ("weights", "checkpoints", "parts", "figures", "tables", "export")
+# What klayer writes into a run directory, and removes with it; `run.json` goes last.
+OWN_FILES = (
+    *("networks.jsonl", "summary.json", "search.json", "search.db", "trials.*", "finalists.csv"),
+    *("gradcheck.json", "inputs.safetensors", "report.html", "report.pdf"),
+    *("run.json.copy", "run.json"),
+)
 
 # What is written before `run.json` makes a folder a run directory, and what is left of one when it is
 # removed.
@@ -83,6 +98,30 @@ def refuse_links(folder: Path) -> None:
             f"a run directory must hold its files itself, but {folder / links[0]} is a symbolic "
             "link: put in its place what it leads to."
         )
+
+
+def refuse_own(path: Path) -> None:
+    """Refuse a place for something else that is a run's own: what lies there makes up the run.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder, there or not. A run's folder ``export`` is for others.
+
+    Raises
+    ------
+    KlayerError
+    """
+    place = path.parent.resolve() / path.name
+    for run in place.parents:
+        if not (run / "run.json").exists():
+            continue
+        first, *inside = place.relative_to(run).parts
+        own_file = not inside and any(fnmatch(first, one) for one in OWN_FILES)
+        if own_file or (first in OWN_FOLDERS and first != "export"):
+            raise KlayerError(
+                f"{path} is a place of the run {run.name} itself, which would be damaged: name another."
+            )
 
 
 def _not_empty(path: Path) -> KlayerError:

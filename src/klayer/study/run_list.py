@@ -16,17 +16,10 @@ from klayer.study.arms import describe
 from klayer.study.factors import coordinates, factors, labels
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.run_folder import OWN_FOLDERS
+from klayer.study.run_folder import OWN_FILES, OWN_FOLDERS
 from klayer.study.run_told import told_score
 
 __all__ = ["RunLine", "compare_lines", "find_runs", "is_written", "remove_run", "run_line"]
-
-# What klayer writes into a run directory, and removes with it; `run.json` goes last.
-OWN_FILES = (
-    *("networks.jsonl", "summary.json", "search.json", "search.db", "trials.*", "finalists.csv"),
-    *("gradcheck.json", "inputs.safetensors", "report.html", "report.pdf"),
-    *("run.json.copy", "run.json"),
-)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,14 @@ def run_ensemble(
             f"have the split_seeds {', '.join(map(str, sorted(draws)))}, each with other rows: choose "
             "one by `seeds` or `arm`."
         )
-    held = redrawn(run.load_data(data_dir, may_download=False), draws.pop()).splits[split]
+    try:
+        data = run.load_data(data_dir, may_download=False)
+    except KlayerError as error:
+        raise KlayerError(
+            f"`greedy` chooses networks by the validation rows of the run's data, but: {error} Put the "
+            "data back as they were, say where they are (data_dir), or leave greedy away."
+        ) from error
+    held = redrawn(data, draws.pop()).splits[split]
     return Ensemble.select(models, held.features, held.labels, size=size, mirror=turned)
 
 

@@ -96,7 +96,7 @@ class Shuffling:
 
     def __init__(self, samples: int, seed: int, window: int = 0) -> None:
         self.samples, self.seed, self.window = samples, seed, window
-        self.run = max(1, window // PLACES)
+        self.run = min(max(1, window // PLACES), samples)
         self.places = window // self.run
         self._epochs: dict[int, Epoch] = {}
         self._windows: dict[tuple[int, int], NDArray[np.intp]] = {}

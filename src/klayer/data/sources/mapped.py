@@ -16,17 +16,17 @@ from klayer.data.encoder import Encoder
 from klayer.data.image_rows import ImageShape
 from klayer.data.measure import extremes
 from klayer.data.npy_rows import npy_rows
-from klayer.data.options import DataOptions
+from klayer.data.options import OPTIONS, DataOptions
 from klayer.data.parquet_rows import ParquetRows, parquet_bytes, parquet_columns
 from klayer.data.source import Request, Source, always
-from klayer.data.sources.npy_files import Shards, is_folder_of_rows, npy_files
+from klayer.data.sources.npy_files import Shards, is_folder_of_rows, npy_files, visible
 from klayer.data.sources.npz_keys import find_tables, placed, read_class_names, read_image_shape
 from klayer.data.splitting import split_rows, with_validation
 from klayer.data.stored_rows import StoredRows, stays_on_disk
 from klayer.data.tables.packed import memory_bound
 from klayer.errors import KlayerError
 
-__all__ = ["SOURCE", "is_large_parquet", "load_npy", "load_parquet"]
+__all__ = ["SOURCE", "is_parquet_of_rows", "load_npy", "load_parquet"]
 
 _PARQUET = (".parquet", ".pq")
 
@@ -120,7 +120,7 @@ def _labels(rows: Shards, labels: Shards) -> NDArray[Any]:
             "partner."
         )
     found = [read_npy(path) for path in labels.paths]
-    pairs = [(rows.paths, np.concatenate(found), labels.paths[0])]
+    pairs = [(rows.paths, found[0], labels.paths[0])]
     if len(labels.files) > 1:
         pairs = list(zip([[one] for one in rows.paths], found, labels.paths, strict=True))
     for files, some, path in pairs:
@@ -167,15 +167,23 @@ def load_parquet(path: str | Path, *, seed: int = 0, options: DataOptions | None
     KlayerError
         Naming the file, the column and the rule.
     """
-    from klayer.data.tables.build import find_target
+    from klayer.data.tables.build import counts_rows, find_target, index_column
     from klayer.data.tables.table import DataTable
     from klayer.data.tables.targets import read_target
 
     options, path = options or DataOptions(), Path(path)
+    unheeded = [name for name in options.given if name not in SOURCE.takes]
+    if unheeded:
+        flag = OPTIONS[unheeded[0]].flag
+        raise KlayerError(
+            f"{path}: of a Parquet file that stays on disk only {', '.join(SOURCE.takes)} can be said, "
+            f"but got {flag}: leave it out, or read the table into memory (--keep memory)."
+        )
     files = _parquet_files(path)
-    first = next(iter(files.values()))[0]
+    every = [one for some in files.values() for one in some]
+    first = every[0]
     columns = parquet_columns(first)
-    for file in (one for some in files.values() for one in some):
+    for file in every:
         theirs = parquet_columns(file)
         if theirs != columns:
             odd = next(n for n in [*columns, *theirs] if columns.get(n) != theirs.get(n))
@@ -186,18 +194,31 @@ def load_parquet(path: str | Path, *, seed: int = 0, options: DataOptions | None
     named = DataTable(str(path), dict.fromkeys(columns))
     targets = find_target(named, options, notes)
     dropped = [named.find(one, "`drop`") for one in options.drop]
+    counting = index_column(named)
+    if (
+        counting
+        and counting not in (*targets, *dropped)
+        and counts_rows(_parquet_columns_of(every, [counting]), counting)
+    ):
+        dropped.append(counting)
+        notes.append(f"left out: {counting!r}, which only counts the rows")
     chosen = [name for name in columns if name not in (*targets, *dropped)]
     wrong = [name for name in chosen if columns[name][0] is None]
-    if wrong or not chosen:
-        what = f"{wrong[0]!r} is not" if wrong else "none is left"
+    if not chosen:
+        raise KlayerError(f"{path}: there must be a column of features, but none is left.")
+    if wrong:
         raise KlayerError(
-            f"{path}: all columns but the target must be numbers to stay on disk, but {what}: leave it "
-            "out (--drop), or read the table into memory (--keep memory)."
+            f"{path}: all columns but the target must be numbers, or lists of one fixed size of them, "
+            f"to stay on disk, but {wrong[0]!r} is not: leave it out (--drop), or read the table into "
+            "memory (--keep memory)."
         )
     features = {
         split: StoredRows([ParquetRows(one, chosen) for one in files[split]]) for split in files
     }
-    values = _parquet_targets([one for some in files.values() for one in some], targets)
+    for split, rows in features.items():
+        if not len(rows):
+            raise KlayerError(f"{files[split][0]}: must hold rows, but holds none.")
+    values = _parquet_columns_of(every, targets)
     task, labels, class_names, note = read_target(
         str(path), list(values.columns(targets)), options.task
     )
@@ -227,22 +248,24 @@ def _parquet_files(path: Path) -> dict[str, list[Path]]:
 
     if not path.is_dir():
         return {"": [path]}
-    own = sorted(one for one in path.iterdir() if one.suffix.lower() in _PARQUET)
+    own = _parquet_in(path)
     if own:
         return {"": own}
     found = {}
     for folder in sorted(path.iterdir()):
         split = split_of(folder.name)
-        inside = (
-            [one for one in folder.iterdir() if one.suffix.lower() in _PARQUET] if split else []
-        )
+        inside = _parquet_in(folder) if split and folder.is_dir() else []
         if split and inside:
-            found[split] = sorted(inside)
+            found[split] = inside
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def _parquet_targets(files: Sequence[Path], targets: Sequence[str]) -> Any:
-    """Read the columns of the target of all files, into memory."""
+def _parquet_in(folder: Path) -> list[Path]:
+    return visible(one for one in folder.iterdir() if one.suffix.lower() in _PARQUET)
+
+
+def _parquet_columns_of(files: Sequence[Path], names: Sequence[str]) -> Any:
+    """Read some columns of all files, such as the target, into memory."""
     import pyarrow as pa
 
     from klayer.data.parquet_rows import reading_parquet
@@ -251,7 +274,7 @@ def _parquet_targets(files: Sequence[Path], targets: Sequence[str]) -> Any:
     parts = []
     for path in files:
         with reading_parquet(path) as file:
-            parts.append(file.read(columns=list(targets)))
+            parts.append(file.read(columns=list(names)))
     return frame_of(pa.concat_tables(parts), str(files[0].parent if len(files) > 1 else files[0]))
 
 
@@ -360,10 +383,13 @@ def _load(request: Request) -> Dataset:
     return (load_parquet if parquet else load_npy)(path, seed=request.seed, options=said)
 
 
-def is_large_parquet(path: Path, keep: str) -> bool:
-    """Say whether a Parquet file is to stay on disk."""
-    known = not path.is_dir() and path.suffix.lower() in _PARQUET
-    return known and (keep == "disk" or stays_on_disk(parquet_bytes(path), keep))
+def is_parquet_of_rows(path: Path, keep: str) -> bool:
+    """Say whether a Parquet file is to stay on disk, or holds lists of numbers, which tables don't."""
+    if path.is_dir() or path.suffix.lower() not in _PARQUET:
+        return False
+    if keep == "disk" or stays_on_disk(parquet_bytes(path), keep):
+        return True
+    return any(width > 1 for _, width in parquet_columns(path).values())
 
 
 SOURCE = Source(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from klayer.data.sources.npz_keys import placed, split_of
 from klayer.errors import KlayerError
 
-__all__ = ["Shards", "is_folder_of_rows", "npy_files"]
+__all__ = ["Shards", "is_folder_of_rows", "npy_files", "visible"]
 
 _NUMBERED = re.compile(r"(?P<key>.+?)[-_.](?P<number>\d+)(?:[-_.]of[-_.](?P<count>\d+))?")
 
@@ -62,10 +63,10 @@ def npy_files(folder: Path) -> dict[str, Shards]:
         If two files are the same shard, or one is missing.
     """
     arrays: dict[str, Shards] = {}
-    own = sorted(folder.glob("*.npy"))
+    own = visible(folder.glob("*.npy"))
     inside = [] if own else [one for one in sorted(folder.iterdir()) if _is_split(one)]
     pairs = [(path, "") for path in own]
-    pairs += [(path, f"{one.name}_") for one in inside for path in sorted(one.glob("*.npy"))]
+    pairs += [(path, f"{one.name}_") for one in inside for path in visible(one.glob("*.npy"))]
     for path, before in pairs:
         numbered = _NUMBERED.fullmatch(path.stem)
         key, number, count = (
@@ -89,6 +90,11 @@ def npy_files(folder: Path) -> dict[str, Shards]:
     return arrays
 
 
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return files in the order of their names, without hidden ones, which systems lay beside them."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def _is_split(path: Path) -> bool:
     return path.is_dir() and split_of(path.name) is not None
 
@@ -97,7 +103,7 @@ def is_folder_of_rows(folder: Path) -> bool:
     """Say whether a folder holds .npy files of which one at least is named like rows."""
     try:
         inside = [one for one in folder.iterdir() if _is_split(one)]
-        names = {path.stem for one in (folder, *inside) for path in one.glob("*.npy")}
+        names = {path.stem for one in (folder, *inside) for path in visible(one.glob("*.npy"))}
     except OSError:
         return False
     keys = {found["key"] if (found := _NUMBERED.fullmatch(name)) else name for name in names}

@@ -119,15 +119,15 @@ def _columns(request: Request) -> list[ColumnOverview]:
 
 
 def _load(request: Request) -> Dataset:
-    from klayer.data.sources.mapped import is_large_parquet, load_parquet
+    from klayer.data.sources.mapped import is_parquet_of_rows, load_parquet
 
     said = request.said
-    if is_large_parquet(request.path, said.keep):
+    if is_parquet_of_rows(request.path, said.keep):
         return load_parquet(request.path, seed=request.seed, options=said)
     if said.keep == "disk":
         raise KlayerError(
-            f"{request.path}: of tables only Parquet can stay on disk (keep=disk): convert it, or leave "
-            "`keep` out."
+            f"{request.path}: of tables only Parquet can stay on disk (keep=disk), one file or a folder "
+            "with the subfolders train, validation, test: convert it, or leave `keep` out."
         )
     return load(request.path, seed=request.seed, options=request.said)
 

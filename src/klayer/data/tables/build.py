@@ -19,7 +19,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
 from klayer.errors import KlayerError
 
-__all__ = ["TARGETS", "dataset_of", "find_target"]
+__all__ = ["TARGETS", "counts_rows", "dataset_of", "find_target", "index_column"]
 
 # What a target is called where nobody says which column it is.
 TARGETS = ("target", "label", "class", "y")
@@ -80,8 +80,8 @@ def dataset_of(
     both = sorted(set(dropped) & set(target))
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
-    counting = _counts_rows(table)
-    if counting is not None and counting not in used | set(category):
+    counting = index_column(table)
+    if counting and counting not in used | set(category) and counts_rows(table, counting):
         used.add(counting)
         notes.append(f"left out: {shown(counting)}, which only counts the rows")
 
@@ -231,20 +231,23 @@ def find_target(table: DataTable, options: DataOptions, notes: list[str]) -> lis
     )
 
 
-def _counts_rows(table: DataTable) -> str | None:
-    """Return the column that is an index that a frame was saved with."""
-    if not table.raw or len(table) < 2:
+def index_column(table: DataTable) -> str | None:
+    """Return the column that may be an index that a frame was saved with, by its name."""
+    if not table.raw:
         return None
     first = "__index_level_0__" if "__index_level_0__" in table.raw else table.names[0]
     if first not in ("column_1", "", "Unnamed: 0", "__index_level_0__"):
         return None
-    if not table.named and first == "column_1":
-        return None
-    values = table.column(first)
-    if values.kind != "number" or values.gaps:
-        return None
+    return None if not table.named and first == "column_1" else first
+
+
+def counts_rows(table: DataTable, name: str) -> bool:
+    """Say whether a column only counts the rows, from 0 or 1."""
+    values = table.column(name)
+    if values.kind != "number" or values.gaps or len(values) < 2:
+        return False
     steps = np.asarray(values.values, np.float64) - np.arange(len(values))
-    return first if (steps == steps[0]).all() and steps[0] in (0, 1) else None
+    return bool((steps == steps[0]).all() and steps[0] in (0, 1))
 
 
 def _split(

@@ -11,7 +11,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.estimator.parameters import unknown_parameter
+from klayer.estimator.parameters import allowed, takes_a_range, unknown_parameter
 from klayer.study.search.options import DRAWN_AT_A_TIME
 from klayer.study.search.samplers import SAMPLERS, draw
 from klayer.study.search.space import Range, Space
@@ -62,11 +62,7 @@ def require_parameters(distributions: Any, known: Mapping[str, Any], prefix: str
         for name, values in space.items():
             replaced = any(str(name).startswith(f"{step}__") for step in space)
             if name not in known and not replaced:
-                own = {one.removeprefix(prefix): 0 for one in known if one.startswith(prefix)}
-                found = str(unknown_parameter(str(name).removeprefix(prefix), own))
-                where = f"`param_distributions`, {name!r}" if prefix else "`param_distributions`"
-                hint = f" Say it as in '{prefix}lr_max'." if prefix else ""
-                raise KlayerError(f"{where}: {found}{hint}")
+                raise KlayerError(f"`param_distributions`: {_unknown(str(name), known, prefix)}")
             fixed = isinstance(values, Iterable) and not isinstance(values, str)
             if not fixed and not isinstance(values, str) and not hasattr(values, "rvs"):
                 raise KlayerError(
@@ -77,6 +73,27 @@ def require_parameters(distributions: Any, known: Mapping[str, Any], prefix: str
                 raise KlayerError(
                     f"`param_distributions`, `{name}`: there must be a value to choose, but got none."
                 )
+            own = str(name).removeprefix(prefix)
+            ours = name in known and str(name).startswith(prefix)
+            if isinstance(values, str) and _read(name, values) and ours and not takes_a_range(own):
+                raise KlayerError(
+                    f"`param_distributions`, `{name}`: a range draws real numbers, but `{own}` must be "
+                    f"{allowed(own)}, and got {values!r}: give a list of values, or of whole numbers a "
+                    "distribution as scipy.stats.randint."
+                )
+
+
+def _unknown(name: str, known: Mapping[str, Any], prefix: str) -> KlayerError:
+    """Build the error for a name that is no parameter: in a pipeline the step belongs to it."""
+    own = {one.removeprefix(prefix): 0 for one in known if one.startswith(prefix)}
+    if not prefix:
+        return unknown_parameter(name, own)
+    bare = name.rpartition("__")[2]
+    if bare in own:
+        return unknown_name("parameter", name, known, f"did you mean {prefix + bare!r}?")
+    if "__" in name and not name.startswith(prefix):
+        return unknown_name("parameter", name, known)
+    return KlayerError(f"{unknown_parameter(bare, own)} Say it as in '{prefix}lr_max'.")
 
 
 def rounds(
