@@ -53,14 +53,14 @@ def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkR
         asked = [
             record for record in lost if arm in (None, record.arm) and seed in (None, record.seed)
         ]
-        arms = ", ".join(dict.fromkeys(repr(record.arm) for record in finished))
-        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in finished))
+        arms = ", ".join(dict.fromkeys(repr(record.arm) for record in finished or run.networks))
+        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in finished or run.networks))
         wanted = [f"the arm {arm!r}"] * (arm is not None)
         wanted += [f"the seed {seed}"] * (seed is not None)
         why = f": {len(asked)} diverged ({asked[0].failure})" if asked else ""
         raise KlayerError(
             f"no network of {run.path} with an answer has {' and '.join(wanted)}{why}. "
-            f"Those with one have the arms {arms} and the seeds {seeds}."
+            f"Arms: {arms}. Seeds: {seeds}."
         )
     return found
 
