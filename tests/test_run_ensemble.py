@@ -141,3 +141,12 @@ def test_a_greedy_ensemble_says_what_it_needs_the_data_for(run, monkeypatch):
     monkeypatch.setattr(Run, "load_data", gone)
     with pytest.raises(KlayerError, match=r"`greedy` .* sold.csv: no such file. Put the data back"):
         run.ensemble(greedy=True)
+
+
+def test_an_arm_that_diverged_is_told_so_and_not_listed(tmp_path):
+    arms = [{"name": "calm"}, {"name": "wild", "lr_min": 1e20, "lr_max": 1e30}]
+    shared = {"hidden": [4], "half_cycle": "2 updates", "batch_size": 20}
+    study = Study.from_values({"data": "digits", "seeds": 1, "settings": shared, "arms": arms})
+    run = run_study(study, out=tmp_path / "run", workers=1)
+    with pytest.raises(KlayerError, match=r"'wild': 1 diverged .* Arms: 'calm'\. Seeds: 0\."):
+        run.ensemble(arm="wild")
