@@ -55,6 +55,8 @@ def trained(bench, peer, task, data):
     with threadpool_limits(1):  # contestants set it for their process: put it back
         contestant = getattr(bench(f"peers.{module}"), name or "Peer")(task, *data, 1)
         contestant.train(0, UPDATES)
+        if hasattr(contestant, "close"):
+            contestant.close()
         return contestant.weights()
 
 

@@ -50,7 +50,8 @@ class Peer:
         self.stride = self.population.state.at_once  # it stops on this grid
         for key, value in task.params.items():
             self.population.state.params[key][...] = value
-        self.trainer = Trainer(self.population, Engine(threads).__enter__())
+        self.engine = Engine(threads).__enter__()
+        self.trainer = Trainer(self.population, self.engine)
 
     def train(self, start: int, stop: int) -> None:
         # Trainer.train would stop to evaluate at the recorded points: go one level below.
@@ -59,6 +60,10 @@ class Peer:
 
     def weights(self) -> dict[str, NDArray]:
         return self.population.state.params
+
+    def close(self) -> None:
+        """Give the threads back, where the process goes on."""
+        self.engine.__exit__()
 
 
 class Compiled(Peer):

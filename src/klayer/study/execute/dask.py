@@ -41,7 +41,8 @@ def _distributed() -> ModuleType:
         raise KlayerError(
             "a Dask scheduler needs Dask: pip install klayer[dask], here and where its workers are."
         ) from None
-    return distributed
+    found: ModuleType = distributed  # which has types or not, as it is installed or not
+    return found
 
 
 class DaskHands:
