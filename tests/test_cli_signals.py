@@ -51,6 +51,16 @@ def group(self, *args):
 steps = []
 Trainer._group = group
 """
+IN_A_CALLBACK = (
+    """
+import ctypes
+lost = ctypes.CFUNCTYPE(None)(press)
+def press():
+    lost()  # C code: what is raised inside gets no further
+    time.sleep(1)
+"""
+    + IN_TRAINING
+)
 IN_PAGE = """
 from klayer.report import page
 page.Page = lambda view: press()
@@ -90,6 +100,14 @@ def test_in_training_it_saves_and_says_how_to_go_on(tmp_path, name, times):
     assert not (out / "lock").exists()
     assert not list(out.rglob("*.part"))
     assert Run(out).networks == []
+
+
+@each_signal
+def test_a_signal_that_meets_a_callback_of_c_code_is_heard(tmp_path, name):
+    out = tmp_path / "run"
+    code, told = ended(IN_A_CALLBACK, name, 1, *TRAIN, "--out", str(out))
+    assert code == status(name)
+    assert f"{SIGNALS[name]}; nothing is lost: go on with `klayer train --resume {out}`." in told
 
 
 @each_signal

@@ -6,12 +6,19 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 __all__ = ["main"]
 
 # What each signal did to the command.
 WORDS = {"SIGINT": "interrupted", "SIGTERM": "asked to end", "SIGHUP": "left by its terminal"}
+# Seconds until a signal comes again that met code from which no exception gets out.
+AGAIN_SECONDS = 0.05
 
 
 class _Ended(KeyboardInterrupt):
@@ -32,6 +39,7 @@ class _Listener:
             # One that is ignored (`nohup`, a job in the background) stays ignored.
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self)
+        sys.unraisablehook = self.unraisable
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         self._times += 1
@@ -44,6 +52,16 @@ class _Listener:
             return
         self.number = number
         raise self.stopped
+
+    def unraisable(self, lost: UnraisableHookArgs) -> None:
+        """Send the signal again if its exception was lost: in a callback of C code, as a compiler's."""
+        if lost.exc_value is not self.stopped or self.number is None:
+            sys.__unraisablehook__(lost)
+            return
+        self._times = 0
+        again = threading.Timer(AGAIN_SECONDS, signal.raise_signal, (self.number,))
+        again.daemon = True
+        again.start()
 
 
 def main() -> None:
