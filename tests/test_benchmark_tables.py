@@ -1,5 +1,6 @@
 """The benchmark on real tables: ranks by hand, a quick run that goes on, tables kept apart."""
 
+import contextlib
 import json
 import math
 import os
@@ -291,8 +292,12 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         if (tmp_path / "fits.jsonl").exists() and len(lines_of(tmp_path)) >= 4:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
+    # One that meets a callback of C code, as when a library's threads are counted, is lost: once more.
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said, errors = process.communicate(timeout=10)
+            break
     assert process.returncode == 1
     assert "the same command goes on" in errors
     assert "Traceback" not in errors

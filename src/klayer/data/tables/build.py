@@ -81,7 +81,8 @@ def dataset_of(
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
     counting = index_column(table)
-    if counting and counting not in used | set(category) and counts_rows(table, counting):
+    spoken_for = used | set(category)
+    if counting is not None and counting not in spoken_for and counts_rows(table, counting):
         used.add(counting)
         notes.append(f"left out: {shown(counting)}, which only counts the rows")
 
