@@ -196,7 +196,7 @@ def load_parquet(path: str | Path, *, seed: int = 0, options: DataOptions | None
     dropped = [named.find(one, "`drop`") for one in options.drop]
     counting = index_column(named)
     if (
-        counting
+        counting is not None
         and counting not in (*targets, *dropped)
         and counts_rows(_parquet_columns_of(every, [counting]), counting)
     ):
