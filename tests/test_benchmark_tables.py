@@ -277,6 +277,7 @@ def test_show_fits_nothing(quick):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.filterwarnings("ignore:.*fork")  # JAX's, where another test has loaded it
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     pytest.importorskip("pandas", reason="the tables are frames")
     process = subprocess.Popen(
