@@ -110,6 +110,19 @@ def test_batch_norm_leaves_no_node_of_its_own(tmp_path):
         assert [one.version for one in stored.opset_import] == [18]
 
 
+@pytest.mark.parametrize("ending", ["onnx", "safetensors"])
+def test_what_a_task_has_not_got_is_refused_by_whatever_was_loaded(tmp_path, ending):
+    X = rows_like(5)
+    for kind, method in (
+        ("regression", "predict_labels"),
+        ("regression", "predict_names"),
+        ("multilabel", "predict_names"),
+    ):
+        written = kl.export_model(make(kind), tmp_path / f"{kind} {method}.{ending}", X=X)
+        with pytest.raises(KlayerError, match=r"call `predict"):
+            getattr(kl.load_model(written.files[0]), method)(X)
+
+
 def test_several_networks_are_weighted(tmp_path):
     first, second = make("gelu", 2), make("skips", 1, np.float64)
     ensemble, X = kl.Ensemble([first, second], [0.5, 0.0, 0.25]), rows_like(5)

@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from klayer.calibration import joint_temperature, temperature
 from klayer.data import Encoder, Standardiser
 from klayer.data.from_arrays import rows_of
-from klayer.data.labels import check_labels, in_one_form
+from klayer.data.labels import labels_to
 from klayer.data.rawness import unlike_training
 from klayer.errors import KlayerError
 from klayer.nn import Batch, Network
 from klayer.nn.lanes import Lanes, chosen_lanes
 from klayer.shown import Facts, Part, Told
 
-__all__ = ["Model"]
+__all__ = ["Model", "labels_of", "names_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -243,14 +243,10 @@ class Model(Told):
         self._require("calibrated", "classification", "multilabel")
         plain = self.at_temperatures(1.0)
         logits = plain.logits(X)
-        if not logits.shape[1]:
-            raise KlayerError("there must be at least one row to calibrate by, but got none.")
-        labels = in_one_form(np.asarray(labels), self.task)
-        names = len(self.class_names)
-        check_labels("the rows to calibrate by", labels, logits.shape[1], names, self.task)
+        found = labels_to("calibrate", labels, logits.shape[1], len(self.class_names), self.task)
         if together:
-            return plain.at_temperatures(joint_temperature(logits, labels))
-        return plain.at_temperatures([temperature(each, labels) for each in logits])
+            return plain.at_temperatures(joint_temperature(logits, found))
+        return plain.at_temperatures([temperature(each, found) for each in logits])
 
     def logits(self, X: Any) -> NDArray[Any]:
         """Return what comes before softmax or sigmoid, of raw rows (N, D), shape (P, N, K)."""
@@ -365,16 +361,12 @@ class Model(Told):
         has the names. Multilabel: 1 for each label whose probability is more than 1/2, (P, N, K).
         """
         self._require("predict_labels", "classification", "multilabel")
-        probs = self.predict(X)
-        if self.task == "multilabel":
-            return (probs > 0.5).astype(np.int64)
-        labels: NDArray[np.int64] = probs.argmax(axis=-1)
-        return labels
+        return labels_of(self.predict(X), self.task)
 
     def predict_names(self, X: Any) -> NDArray[np.str_]:
         """Return the most probable class of raw rows (N, D) by its name, shape (P, N)."""
         self._require("predict_names", "classification")
-        return np.array(self.class_names)[self.predict_labels(X)]
+        return names_of(self.predict(X), self.task, self.class_names)
 
     def _require(self, method: str, *tasks: str) -> None:
         if self.task not in tasks:
@@ -382,6 +374,35 @@ class Model(Told):
                 f"`{method}` is for {' and '.join(tasks)}, but these networks are for {self.task}: "
                 f"call `{'predict_values' if self.task == 'regression' else 'predict_labels'}`."
             )
+
+
+def labels_of(answers: NDArray[Any], task: str) -> NDArray[np.int64]:
+    """Return probabilities (..., K) as labels of a data set count: (...,), of several labels (..., K).
+
+    Raises
+    ------
+    KlayerError
+        For a regression.
+    """
+    if task == "regression":
+        raise KlayerError("a regression has no labels: call `predict`.")
+    if task == "multilabel":
+        return (answers > 0.5).astype(np.int64)
+    labels: NDArray[np.int64] = answers.argmax(axis=-1)
+    return labels
+
+
+def names_of(answers: NDArray[Any], task: str, class_names: Sequence[str]) -> NDArray[np.str_]:
+    """Return the most probable class by its name, of probabilities (..., K), shape (...,).
+
+    Raises
+    ------
+    KlayerError
+        For another task.
+    """
+    if task != "classification":
+        raise KlayerError(f"classes have names, but this is a {task}: call `predict`.")
+    return np.array(class_names)[labels_of(answers, task)]
 
 
 def outputs(network: Network, params: Arrays, running: Arrays, x: NDArray[Any]) -> NDArray[Any]:

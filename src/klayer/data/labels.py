@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from klayer.errors import KlayerError, unknown_name
 
-__all__ = ["TASKS", "check_every_output_used", "check_labels", "check_weights", "in_one_form"]
+__all__ = [
+    "TASKS",
+    "check_every_output_used",
+    "check_labels",
+    "check_weights",
+    "in_one_form",
+    "labels_to",
+]
 
 # What networks may learn: one class of each row; a number, or several; for each label yes or no.
 # The largest weight of a split is at most so much, and at least one over it.
@@ -107,6 +114,36 @@ remove the row or fill the gap.
             f"{where}, row {row}, target {target}: a target must be finite, but got "
             f"{labels[row, target]}: remove the row or fill the gap."
         )
+
+
+def labels_to(purpose: str, labels: ArrayLike, rows: int, outputs: int, task: str) -> NDArray[Any]:
+    """Return labels that somebody gives beside rows, in the one form of their task, checked.
+
+    Parameters
+    ----------
+    purpose : str
+        What they are for, in a message: ``"judge"``.
+    labels : array
+    rows, outputs, task
+        As in :func:`check_labels`.
+
+    Raises
+    ------
+    KlayerError
+        If there is no row, and as :func:`check_labels`.
+
+    Examples
+    --------
+    >>> labels_to("judge", [0, 2], 2, 2, "classification")
+    Traceback (most recent call last):
+    klayer.errors.KlayerError: the rows to judge by, row 1: a label must be 0 to 1 (2 classes), but \
+got 2.
+    """
+    if not rows:
+        raise KlayerError(f"there must be at least one row to {purpose} by, but got none.")
+    found = in_one_form(np.asarray(labels), task)
+    check_labels(f"the rows to {purpose} by", found, rows, outputs, task)
+    return found
 
 
 def check_weights(where: str, weights: NDArray[Any], rows: int) -> None:

@@ -16,6 +16,7 @@ from klayer.export.onnx_graph import require_onnx
 from klayer.export.onnx_inputs import feed
 from klayer.export.safetensors import FORMAT
 from klayer.files import Damaged, require_seal
+from klayer.model import labels_of, names_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -150,15 +151,11 @@ class OnnxModel:
 
     def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the index of the most probable class, (N,); of several labels 0 or 1, (N, K)."""
-        probs = self.predict(X)
-        if self.task == "multilabel":
-            return (probs > 0.5).astype(np.int64)
-        labels: NDArray[np.int64] = probs.argmax(axis=-1)
-        return labels
+        return labels_of(self.predict(X), self.task)
 
     def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
         """Return the most probable class of raw rows by its name, (N,)."""
-        return np.array(self.class_names)[self.predict_labels(X)]
+        return names_of(self.predict(X), self.task, self.class_names)
 
     @classmethod
     def read(cls, path: Path) -> OnnxModel:

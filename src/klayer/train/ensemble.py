@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from klayer.calibration import joint_temperature
 from klayer.data import Encoder
-from klayer.data.labels import check_labels, in_one_form
+from klayer.data.labels import labels_to
 from klayer.errors import KlayerError, unknown_name
-from klayer.model import Model
+from klayer.model import Model, labels_of, names_of
 from klayer.train.metrics import METRICS, main_metric, metrics_of
 
 __all__ = ["Ensemble", "select_greedily"]
@@ -126,19 +126,11 @@ class Ensemble:
 
     def predict_labels(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the answers as the labels of a data set count, (N,), or (N, K) for several labels."""
-        if self.task == "regression":
-            raise KlayerError("a regression has no labels: call `predict`.")
-        probs = self.predict(X)
-        if self.task == "multilabel":
-            return (probs > 0.5).astype(np.int64)
-        labels: NDArray[np.int64] = probs.argmax(axis=-1)
-        return labels
+        return labels_of(self.predict(X), self.task)
 
     def predict_names(self, X: ArrayLike) -> NDArray[np.str_]:
         """Return the most probable class of raw rows (N, D) by its name, (N,)."""
-        if self.task != "classification":
-            raise KlayerError(f"classes have names, but this is a {self.task}: call `predict`.")
-        return np.array(self.class_names)[self.predict_labels(X)]
+        return names_of(self.predict(X), self.task, self.class_names)
 
     def scores(self, X: ArrayLike, labels: ArrayLike) -> dict[str, float]:
         """Return the scores of the task on raw rows (N, D) with labels: ``accuracy``, or ``r2``, ...
@@ -239,10 +231,7 @@ class Ensemble:
 
     def _labels(self, labels: ArrayLike, rows: int) -> Array:
         """Return labels as scores take them, checked."""
-        if not rows:
-            raise KlayerError("there must be at least one row to judge by, but got none.")
-        found = in_one_form(np.asarray(labels), self.task)
-        check_labels("the rows to judge by", found, rows, len(self.class_names), self.task)
+        found = labels_to("judge", labels, rows, len(self.class_names), self.task)
         return found if self.task == "classification" else found.astype(float)
 
     def _networks(self) -> list[tuple[float, Model, int]]:
