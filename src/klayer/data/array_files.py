@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from klayer.data.regular_file import require_file
 from klayer.errors import KlayerError
 
 __all__ = ["NpyHeader", "npy_header", "read_npy", "read_npz"]
+
+Found = TypeVar("Found")
 
 # Arrays that pack better than this, and are large, are not data: 13 MB that want 3 GB.
 _MOST_PACKED = 100
@@ -54,15 +57,7 @@ def npy_header(path: str | Path) -> NpyHeader:
     KlayerError
         If the file is not a .npy file, is cut, or holds objects.
     """
-    path = Path(path)
-    size = require_file(path)
-    try:
-        with path.open("rb") as file:
-            return _header(file, size, str(path))
-    except KlayerError:
-        raise
-    except Exception as error:
-        raise KlayerError(f"{path}: not a readable .npy file ({_short(error)}).") from None
+    return _opened(Path(path), _header)
 
 
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -128,11 +123,15 @@ def read_npy(path: str | Path) -> NDArray[Any]:
     ...     read_npy(Path(folder) / "x.npy")
     array([0, 1, 2])
     """
-    path = Path(path)
+    return _opened(Path(path), _array)
+
+
+def _opened(path: Path, read: Callable[[IO[bytes], int, str], Found]) -> Found:
+    """Return what ``read(file, size, name)`` finds in a .npy file; whatever is wrong with it is said."""
     size = require_file(path)
     try:
         with path.open("rb") as file:
-            return _array(file, size, str(path))
+            return read(file, size, str(path))
     except KlayerError:
         raise
     except Exception as error:

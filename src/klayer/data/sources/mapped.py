@@ -167,7 +167,7 @@ def load_parquet(path: str | Path, *, seed: int = 0, options: DataOptions | None
     KlayerError
         Naming the file, the column and the rule.
     """
-    from klayer.data.tables.build import counts_rows, find_target, index_column
+    from klayer.data.tables.build import find_target, index_left_out
     from klayer.data.tables.table import DataTable
     from klayer.data.tables.targets import read_target
 
@@ -194,14 +194,12 @@ def load_parquet(path: str | Path, *, seed: int = 0, options: DataOptions | None
     named = DataTable(str(path), dict.fromkeys(columns))
     targets = find_target(named, options, notes)
     dropped = [named.find(one, "`drop`") for one in options.drop]
-    counting = index_column(named)
-    if (
-        counting is not None
-        and counting not in (*targets, *dropped)
-        and counts_rows(_parquet_columns_of(every, [counting]), counting)
-    ):
-        dropped.append(counting)
-        notes.append(f"left out: {counting!r}, which only counts the rows")
+    dropped += index_left_out(
+        named,
+        {*targets, *dropped},
+        lambda column: _parquet_columns_of(every, [column]),
+        notes,
+    )
     chosen = [name for name in columns if name not in (*targets, *dropped)]
     wrong = [name for name in chosen if columns[name][0] is None]
     if not chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
 from klayer.errors import KlayerError
 
-__all__ = ["TARGETS", "counts_rows", "dataset_of", "find_target", "index_column"]
+__all__ = ["TARGETS", "dataset_of", "find_target", "index_left_out"]
 
 # What a target is called where nobody says which column it is.
 TARGETS = ("target", "label", "class", "y")
@@ -80,11 +80,7 @@ def dataset_of(
     both = sorted(set(dropped) & set(target))
     if both:
         raise KlayerError(f"{table.where}: the target {shown(both[0])} can't be left out.")
-    counting = index_column(table)
-    spoken_for = used | set(category)
-    if counting is not None and counting not in spoken_for and counts_rows(table, counting):
-        used.add(counting)
-        notes.append(f"left out: {shown(counting)}, which only counts the rows")
+    used |= index_left_out(table, used | set(category), lambda _: table, notes)
 
     names = [column for column in table.names if column not in used]
     targets = [table.column(column) for column in target]
@@ -232,7 +228,33 @@ def find_target(table: DataTable, options: DataOptions, notes: list[str]) -> lis
     )
 
 
-def index_column(table: DataTable) -> str | None:
+def index_left_out(
+    table: DataTable,
+    used: Set[str],
+    read: Callable[[str], DataTable],
+    notes: list[str],
+) -> set[str]:
+    """Return the column that is an index that a frame was saved with, if there is one, and note it.
+
+    Parameters
+    ----------
+    table : DataTable
+        Whose names are asked for.
+    used : set of str
+        Columns that the user has named for something else.
+    read : callable
+        ``read(column)`` returns a table that has its values.
+    notes : list of str
+        Gets a sentence.
+    """
+    name = _index_column(table)
+    if name is None or name in used or not _counts_rows(read(name), name):
+        return set()
+    notes.append(f"left out: {shown(name)}, which only counts the rows")
+    return {name}
+
+
+def _index_column(table: DataTable) -> str | None:
     """Return the column that may be an index that a frame was saved with, by its name."""
     if not table.raw:
         return None
@@ -242,7 +264,7 @@ def index_column(table: DataTable) -> str | None:
     return None if not table.named and first == "column_1" else first
 
 
-def counts_rows(table: DataTable, name: str) -> bool:
+def _counts_rows(table: DataTable, name: str) -> bool:
     """Say whether a column only counts the rows, from 0 or 1."""
     values = table.column(name)
     if values.kind != "number" or values.gaps or len(values) < 2:
