@@ -1,8 +1,12 @@
-"""Files of a run, changed as klayer would have written them: with the digest that belongs to them."""
+"""Files of a run: changed as klayer would have written them, with their digests; two runs compared."""
 
 import json
+from dataclasses import replace
+
+import numpy as np
 
 from klayer.files import plain, sealed_line, write_json
+from klayer.study import Run
 
 
 def store(path, values):
@@ -31,3 +35,17 @@ def unsealed(run):
     for one in lines:
         one.pop("digest", None)
     path.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+
+
+def the_same(run, other):
+    """Whether two runs hold the same networks, to the bit, in the same order and places."""
+    one, another = Run(run.path), Run(other.path)
+    assert [replace(x, seconds=0) for x in one.networks] == [
+        replace(x, seconds=0) for x in another.networks
+    ]
+    for record in one.networks:
+        ours, theirs = one.model(record).params, another.model(record).params
+        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    assert not (run.path / "parts").exists()
+    assert not list((run.path / "checkpoints").glob("*"))
+    return True

@@ -7,17 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="needs Dask: pip install klayer[dask]")
 
 from klayer.errors import KlayerError
-from klayer.study import Run, Study
+from klayer.study import Study
 from klayer.study.execute import dask
 from klayer.study.launch import resume_study, run_study
+from run_files import the_same
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and locks"),
@@ -88,17 +87,6 @@ def alone(tmp_path_factory):
     return run_study(Study.from_values(STUDY), out=tmp_path_factory.mktemp("alone") / "run")
 
 
-def require_same(run, other):
-    one, another = Run(run.path), Run(other.path)
-    assert [replace(x, seconds=0) for x in one.networks] == [
-        replace(x, seconds=0) for x in another.networks
-    ]
-    for record in one.networks:
-        ours, theirs = one.model(record).params, another.model(record).params
-        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
-    assert not (run.path / "parts").exists()
-
-
 def test_a_worker_is_killed_then_the_scheduler_and_the_run_goes_on(
     cluster, alone, tmp_path, monkeypatch
 ):
@@ -124,12 +112,12 @@ def test_a_worker_is_killed_then_the_scheduler_and_the_run_goes_on(
         run_study(Study.from_values(STUDY), out=out, scheduler=cluster.address)
     thread.join()
     assert not (out / "summary.json").exists()
-    require_same(resume_study(out, scheduler="processes:2"), alone)
+    assert the_same(resume_study(out, scheduler="processes:2"), alone)
 
 
 def test_a_cluster_gives_the_bits_of_one_process(cluster, alone, tmp_path):
     run = run_study(Study.from_values(STUDY), out=tmp_path / "run", scheduler=cluster.address)
-    require_same(run, alone)
+    assert the_same(run, alone)
     assert run.info["workers"]
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from klayer.study.execute import require_scheduler
 from klayer.study.execute.bench import MOST_TRIES, Bench
 from klayer.study.execute.hand import Hand
 from klayer.study.launch import resume_study, run_search, run_study
+from run_files import the_same
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and locks")
 
@@ -65,18 +65,24 @@ def alone(tmp_path_factory):
     return run_study(Study.from_values(STUDY), out=tmp_path_factory.mktemp("alone") / "run")
 
 
-def the_same(run, other):
-    """Whether two runs hold the same networks, to the bit, in the same order and places."""
-    one, another = Run(run.path), Run(other.path)
-    assert [replace(x, seconds=0) for x in one.networks] == [
-        replace(x, seconds=0) for x in another.networks
-    ]
-    for record in one.networks:
-        ours, theirs = one.model(record).params, another.model(record).params
-        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
-    assert not (run.path / "parts").exists()
-    assert not list((run.path / "checkpoints").glob("*"))
-    return True
+def run_out_of_memory(monkeypatch, seed):
+    """Let hands run out of memory over parts with this seed; return how they work otherwise."""
+    real = Hand._opened
+
+    def opened(self):
+        local = real(self)
+        work = local.work
+
+        def failing(spec, state, keeper):
+            if any(one.seed == seed for one in spec.members):
+                raise MemoryError("it is too much")
+            return work(spec, state, keeper)
+
+        monkeypatch.setattr(local, "work", failing, raising=False)
+        return local
+
+    monkeypatch.setattr(Hand, "_opened", opened)
+    return real
 
 
 def started(path, scheduler="join", study=STUDY):
@@ -170,21 +176,7 @@ def test_a_run_of_processes_is_gone_on_with_by_any_other_scheduler(alone, tmp_pa
 
 
 def test_a_part_that_ends_three_workers_is_lost_and_the_rest_is_trained(tmp_path, monkeypatch):
-    real = Hand._opened
-
-    def opened(self):
-        local = real(self)
-        work = local.work
-
-        def failing(spec, state, keeper):
-            if any(one.seed == 3 for one in spec.members):
-                raise MemoryError("it is too much")
-            return work(spec, state, keeper)
-
-        monkeypatch.setattr(local, "work", failing, raising=False)
-        return local
-
-    monkeypatch.setattr(Hand, "_opened", opened)
+    real = run_out_of_memory(monkeypatch, seed=3)
     monkeypatch.setattr("klayer.study.execute.sizing.PARTS_PER_HAND", 100)
     study = Study.from_values({**STUDY, "grid": {}})
     run = run_study(study, out=tmp_path / "run", scheduler="join:1")
@@ -321,20 +313,7 @@ def test_a_bad_lease_is_refused(tmp_path, monkeypatch):
 
 
 def test_lost_networks_are_named_and_the_status_is_1(tmp_path, monkeypatch):
-    def opened(self):
-        local = real(self)
-        work = local.work
-
-        def failing(spec, state, keeper):
-            if any(one.seed == 1 for one in spec.members):
-                raise MemoryError("it is too much")
-            return work(spec, state, keeper)
-
-        monkeypatch.setattr(local, "work", failing, raising=False)
-        return local
-
-    real = Hand._opened
-    monkeypatch.setattr(Hand, "_opened", opened)
+    real = run_out_of_memory(monkeypatch, seed=1)
     out = tmp_path / "run"
     words = ["train", "--seeds", "3", "--half-cycle", "1 epoch", "--cycles", "1", "--out", str(out)]
     done = CliRunner().invoke(app, [*words, "--scheduler", "join:8"])

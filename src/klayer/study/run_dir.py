@@ -55,35 +55,7 @@ __all__ = ["Run"]
 class Run(StoredRun):
     """A run directory, open for reading and, by its creator, for appending.
 
-    Parameters
-    ----------
-    path : Path
-        An existing run directory.
-    mending : bool
-        Whether damage is only noted, in :attr:`faults`, since somebody is going to mend it.
-
-    Attributes
-    ----------
-    info : dict
-        What ``run.json`` says, migrated to this version's schema: ``kind``, ``config``, ``data``,
-        ``versions``, ``machine``, ...
-    networks : list of NetworkRecord
-        The finished networks, in the order of the lines.
-    faults : list of str
-        What is damaged, if it was opened to be mended.
-    checkpoints : Checkpoints
-        The states of populations under way.
-    lost : dict of Key to str
-        Networks that could not be trained, with the reason: :meth:`networks` has not got them.
-    led_by_another : bool
-        Whether this process only took part in it, so that what follows is another's to do.
-    outdated : bool
-        Whether it is of an older schema, which has no digests; going on with it makes it one of today's.
-
-    Raises
-    ------
-    KlayerError
-        If there is no run at ``path``, a later version made it, or it is damaged.
+    Parameters, attributes and errors are those of :class:`klayer.study.stored_run.StoredRun`.
     """
 
     @classmethod

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset, Encoder, Standardiser
 from klayer.errors import KlayerError, require_kind
-from klayer.files import (
-    Damaged,
-    Lock,
-    read_json,
-)
+from klayer.files import Damaged, Lock, read_json
 from klayer.model import Model
 from klayer.shown import Part, Told
 from klayer.study.checkpoints import Checkpoints
