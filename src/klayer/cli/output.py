@@ -136,8 +136,6 @@ def require_one_alive(run: Run) -> None:
 
 def require_none_lost(run: Run) -> None:
     """End with exit status 1 if networks could not be trained; name them, and say how to try again."""
-    import sys
-
     import typer
 
     if not run.lost:
@@ -150,12 +148,12 @@ def require_none_lost(run: Run) -> None:
     for reason, arms in reasons.items():
         named = [f"{arm} (seeds {', '.join(map(str, seeds))})" for arm, seeds in arms.items()]
         many = sum(map(len, arms.values()))
-        print(
+        echo(
             f"klayer: {many} network{'s' * (many > 1)} could not be trained: {'; '.join(named)}. Tried "
             f"until {MOST_TRIES} workers in a row got no further: {reason}",
-            file=sys.stderr,
+            err=True,
         )
-    print(f"klayer: {run.resume_command} tries again.", file=sys.stderr)
+    echo(f"klayer: {run.resume_command} tries again.", err=True)
     raise typer.Exit(1)
 
 

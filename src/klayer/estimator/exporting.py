@@ -12,8 +12,7 @@ import numpy as np
 from klayer.data import Encoder
 from klayer.data.fingerprint import standardiser_digest
 from klayer.errors import KlayerError
-from klayer.export import Exported, Written, exported, write_export
-from klayer.export.verify import given_rows
+from klayer.export import Exported, Written, export_model, exported
 from klayer.files import plain
 from klayer.model import Model
 from klayer.study.provenance import versions
@@ -59,9 +58,7 @@ class Exportable:
         KlayerError
             As :func:`klayer.export_model`; nothing is written then.
         """
-        what = self._exported()
-        rows = None if X is None else given_rows(X)
-        return write_export(what, path, to, rows, force=force)
+        return export_model(self, path, to, X=X, force=force)
 
 
 def of_estimator(estimator: Estimator) -> Exported:
