@@ -55,6 +55,11 @@ class Local:
     ) -> None:
         self._engine.__exit__(kind, error, trace)
 
+    @property
+    def workers(self) -> int:
+        """How many threads there are."""
+        return self._engine.workers
+
     def carry_out(self, run: Run, orders: Sequence[Order], reporter: Reporter) -> Iterator[Outcome]:
         """Train one population after the other; see :class:`klayer.study.execute.Executor`."""
         bench = Bench(run.path)
