@@ -28,11 +28,14 @@ class Arm:
     settings : Settings
     named : bool
         Whether somebody gave the name, so that it is what the arm is called.
+    step : bool
+        Whether it was written as a step, which builds on the one before it.
     """
 
     name: str
     settings: Settings
     named: bool = False
+    step: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))
