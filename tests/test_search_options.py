@@ -153,7 +153,7 @@ def test_parameters_become_settings():
 
 
 def test_only_learning_samplers_draw_in_batches():
-    stages = [{"l2": "1:2", "momentum": "0.1:0.9"}]
+    stages = [{"l2": "1:2", "lr_max": "0.01:0.5"}]
     sizes = {
         name: Search.from_values({"stages": stages, "sampler": name}).batch_size
         for name in SAMPLERS

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLERS", "Sampler", "draw", "require_space"]
 
+# Of fewer trials there is no best tenth for CMA-ES to begin with: it draws about the middle.
+FEW = 10
+
 History = Sequence[tuple[Mapping[str, Any], float]]
 
 
@@ -80,7 +83,7 @@ def _cmaes(seed: int, known: Sequence[FrozenTrial]) -> BaseSampler:
         seed=seed,
         n_startup_trials=0,
         warn_independent_sampling=False,
-        source_trials=list(known) or None,
+        source_trials=list(known) if len(known) >= FEW else None,
     )
 
 
