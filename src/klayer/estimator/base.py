@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from klayer.data import Dataset, Split
 from klayer.errors import KlayerError
 from klayer.estimator.exporting import Exportable, of_estimator
 from klayer.estimator.importance import TellsColumns
-from klayer.estimator.lockstep import Feeds, Training, train_in_lockstep
+from klayer.estimator.lockstep import Feeds, Training, require_idle, train_in_lockstep
 from klayer.estimator.parameters import of_its_own, of_settings, unknown_parameter
-from klayer.estimator.weighted import measured_by_weights
+from klayer.estimator.rows import numbers_alone
+from klayer.estimator.weighted import measured_by_weights, weights_of
 from klayer.export import Exported
 from klayer.model import Model
 from klayer.nn import loss_of
@@ -46,6 +46,7 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
     """The common part of :class:`KLayerClassifier` and :class:`KLayerRegressor`."""
 
     _task: str
+    _answers: Callable[[Any], Any]  # reads `y`, refuses what can't be predicted
     n_networks: Any
     epochs: Any
     batch_size: Any
@@ -132,45 +133,47 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
         **more: Any,
     ) -> Training:
         """Return the networks that :meth:`fit` trains, as they are before."""
+        require_idle(self)
         going_on = go_on and hasattr(self, "model_")
         if not going_on:  # a fit that fails leaves no networks beside classes that aren't theirs
             self.__dict__.pop("model_", None)
         rows, targets = feeds.read(self, X, y, going_on=going_on, **more)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+            weights = weights_of(sample_weight, rows)
             counts = weights > 0
-            if not counts.any():
-                raise ValueError("`sample_weight` must not be all zero.")
             rows, targets, weights = rows[counts], targets[counts], weights[counts]
             weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # about 1, to the same bits
-        if (X_val is None) != (y_val is None):
-            raise ValueError("`X_val` and `y_val` must be given together.")
-        validation = None
-        if X_val is not None:
-            try:
-                validation = self._read(X_val, cast(ArrayLike, y_val), going_on=True)
-            except ValueError as error:
-                raise KlayerError(f"validation rows (X_val, y_val): {error}") from error
+        validation = self._read_validation(X_val, y_val)
         population = self._population(rows, targets, weights, validation, going_on, feeds)
         rates = self.history_["lr"].reshape(len(population), -1) if going_on else None
         return Training(self, population, rates=rates)
 
     def _read(self, X: ArrayLike, y: ArrayLike, going_on: bool, **more: Any) -> Rows:
         """Return rows and targets as training takes them; refuse what can't be."""
-        if issparse(y):
-            raise KlayerError(f"`y` must be dense, but got {type(y).__name__}: write y.toarray().")
-        rows, labels = validate_data(
-            self,
-            X,
-            y,
-            reset=not going_on,
-            dtype=(np.float64, np.float32),
-            order="C",
-            multi_output=True,
-            y_numeric=self._task == "regression",
-        )
+        with numbers_alone(X):
+            rows, labels = validate_data(
+                self,
+                X,
+                self._answers(y),
+                reset=not going_on,
+                dtype=(np.float64, np.float32),
+                order="C",
+                multi_output=True,
+                y_numeric=self._task == "regression",
+            )
         return rows, self._encoded(labels, going_on, **more)
+
+    def _read_validation(self, X_val: ArrayLike | None, y_val: ArrayLike | None) -> Rows | None:
+        """Return rows of the user's own to validate on, if there are any; refuse what can't be."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("`X_val` and `y_val` must be given together.")
+        if X_val is None:
+            return None
+        try:
+            return self._read(X_val, cast(ArrayLike, y_val), going_on=True)
+        except ValueError as error:
+            raise KlayerError(f"validation rows (X_val, y_val): {error}") from error
 
     def _population(
         self,
@@ -330,7 +333,8 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
             Of the networks that did not diverge.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        with numbers_alone(X):
+            rows = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
         return self.model_.predict(rows)
 
     def _mean(self, X: ArrayLike) -> Array:

@@ -19,6 +19,7 @@ from klayer.calibration import Reliability, reliability
 from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
+from klayer.estimator.targets import labels_of
 
 __all__ = ["KLayerClassifier"]
 
@@ -53,6 +54,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "classification"
+    _answers = staticmethod(labels_of)
     _several = False
     classes_: Array
     class_weight: Any
@@ -97,7 +99,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         y : array, shape (N,) or (N, K)
         """
         probs = self.predict_proba(X)
-        return reliability(probs, self._encoded(np.asarray(y), True))
+        return reliability(probs, self._encoded(labels_of(y), True))
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return the logarithms of :meth:`predict_proba`, shape (N, K)."""
@@ -114,7 +116,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return found
 
     def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
-        _require_one_kind(labels)
+        classes = None if classes is None else labels_of(classes)
         check_classification_targets(labels)
         kind = type_of_target(labels)
         if not going_on:
@@ -205,17 +207,6 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _require_one_kind(labels: Array) -> None:
-    """Refuse texts among other labels, and gaps: they have no order, and so no place in ``classes_``."""
-    if labels.dtype.kind == "O":
-        kinds = sorted({type(one).__name__ for one in labels.ravel().tolist()})
-        if len(kinds) > 1 and {"str", "NoneType"} & set(kinds):
-            raise KlayerError(
-                f"`y` must hold labels of one kind, but got {' and '.join(kinds)}: make texts of all of "
-                "them, and fill or remove gaps."
-            )
 
 
 KLayerClassifier.__doc__ = f"{KLayerClassifier.__doc__}".replace(

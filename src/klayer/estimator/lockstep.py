@@ -14,13 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.data import Dataset
+from klayer.errors import KlayerError
 from klayer.train import Engine, Feed, Population, Trainer, train_together
 from klayer.train.stopping import restore_best
 from klayer.train.together import work_of
 
-__all__ = ["Feeds", "Training", "train_in_lockstep"]
+__all__ = ["Feeds", "Training", "require_idle", "train_in_lockstep"]
 
 Array = NDArray[Any]
+
+# What `_end` sets.
+_OF_A_FIT = ("model_", "history_", "n_iter_", "_state", "_own_seeds", "_samples")
+
+# The estimators whose callbacks are being called.
+_called: set[int] = set()
+
+
+def require_idle(estimator: Any) -> None:
+    """Refuse to fit an estimator from its own callback: its networks are under way."""
+    if id(estimator) in _called:
+        raise KlayerError(
+            f"a callback is part of a fit, so it can't fit its own {type(estimator).__name__}: fit a "
+            "copy without the callback, sklearn.base.clone(estimator).set_params(callback=None)."
+        )
 
 
 class Feeds:
@@ -109,15 +125,42 @@ class Training:
         self.estimator._end(self.population)
         self.estimator.history_["lr"] = np.asarray(self.rates).ravel()
 
+    def _call(self, population: Population, lanes: Sequence[int]) -> Any:
+        """Call its callback; meanwhile the estimator has its networks as they stand, copies of them."""
+        estimator, state = self.estimator, population.state
+        last = len(state.recorded) - 1
+        point = {name: values[lanes, last] for name, values in state.history.items()}
+        before = dict(vars(estimator))
+        now = population.take(lanes)
+        _called.add(id(estimator))
+        try:
+            if now.alive:
+                estimator._end(now)
+                estimator.history_["lr"] = self._rates(now).ravel()
+            else:
+                vars(estimator).pop("model_", None)
+            return estimator.callback(estimator, {"update": state.update, **point})
+        finally:
+            _called.discard(id(estimator))
+            for name in _OF_A_FIT:
+                vars(estimator).pop(name, None)
+                if name in before:
+                    setattr(estimator, name, before[name])
+
+    def _rates(self, population: Population) -> Array:
+        """Return the learning rates at all points, those of former courses included."""
+        rates = population.curves()["lr"].reshape(len(population), -1)
+        if self.rates is not None:
+            former = rates[:, : self.rates.shape[1]]
+            former[:] = np.where(np.isnan(former), self.rates, former)
+        return rates
+
     def goes_on(self, population: Population, lanes: Sequence[int]) -> bool:
         """Tell whether, after a recorded point, its networks train on: those in ``lanes``."""
         estimator, stop = self.estimator, False
         if estimator.callback is not None:
-            state = population.state
-            last = len(state.recorded) - 1
-            point = {name: values[lanes, last] for name, values in state.history.items()}
             try:
-                stop = _stops(estimator.callback(estimator, {"update": state.update, **point}))
+                stop = _stops(self._call(population, lanes))
             except Exception as error:
                 self._error = error
                 stop = True
@@ -130,11 +173,7 @@ class Training:
         if "best" in population.state.copies:
             restore_best(population, population.training)
             del population.state.copies["best"]
-        rates = population.curves()["lr"].reshape(len(population), -1)
-        if self.rates is not None:
-            former = rates[:, : self.rates.shape[1]]
-            former[:] = np.where(np.isnan(former), self.rates, former)
-        self.rates = rates
+        self.rates = self._rates(population)
 
 
 def _stops(answer: Any) -> bool:

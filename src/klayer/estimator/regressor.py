@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score
 from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
+from klayer.estimator.targets import targets_of
 
 __all__ = ["KLayerRegressor"]
 
@@ -46,6 +47,7 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "regression"
+    _answers = staticmethod(targets_of)
     _columns: int
 
     _parameter_constraints = constraints("regression")
@@ -72,8 +74,9 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R², of several targets the mean; of quantiles that of the one nearest the median."""
-        point = self._like_y(self.model_.network.point(self._mean(X)))
-        return float(r2_score(y, point, sample_weight=sample_weight))
+        mean = self._mean(X)
+        point = self._like_y(self.model_.network.point(mean))
+        return float(r2_score(targets_of(y), point, sample_weight=sample_weight))
 
     def predict_std(self, X: ArrayLike) -> Array:
         """Return the standard deviation of the networks' answers, of the shape of :meth:`predict`."""

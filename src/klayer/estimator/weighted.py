@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight
 
 from klayer.data import Dataset, Standardiser
+from klayer.errors import KlayerError
 
-__all__ = ["measured_by_weights"]
+__all__ = ["measured_by_weights", "weights_of"]
 
 Array = NDArray[Any]
 
 # Rows at a time.
 ROWS = 4096
+
+
+def weights_of(sample_weight: Any, rows: Any) -> Array:
+    """Return the weights of rows: one for each, finite, >= 0, not all of them 0.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words.
+    """
+    if isinstance(sample_weight, str | Mapping):
+        raise KlayerError(
+            f"`sample_weight` must be a number for each row, but got {sample_weight!r:.80}: classes are "
+            "weighed by the parameter `class_weight`."
+        )
+    weights: Array = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("`sample_weight` must not be all zero.")
+    return weights
 
 
 def measured_by_weights(dataset: Dataset) -> Dataset:

@@ -1,7 +1,7 @@
 """Candidates in folds: prepared one by one, trained all at once, scored as scikit-learn scores them.
 
-An estimator is one of ours, or a `Pipeline` that ends in one: what comes before it is fitted once in
-each fold, for all candidates that agree in it.
+An estimator is one of ours, or a `Pipeline` that ends in one, or in such a pipeline: what comes before
+it is fitted once in each fold, for all candidates that agree in it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Array = NDArray[Any]
 
 
 def own_prefix(estimator: Any) -> str:
-    """Return what stands before our parameters' names in those of the whole: "" or "step__".
+    """Return what stands before our parameters' names in those of the whole: "", "step__", ...
 
     Examples
     --------
@@ -44,7 +44,10 @@ def own_prefix(estimator: Any) -> str:
     >>> own_prefix(KLayerRegressor()), own_prefix(make_pipeline(StandardScaler(), KLayerRegressor()))
     ('', 'klayerregressor__')
     """
-    return f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
+    if not isinstance(estimator, Pipeline):
+        return ""
+    name, last = estimator.steps[-1]
+    return f"{name}__{own_prefix(last)}"
 
 
 def require_ours(estimator: Any) -> Estimator:
@@ -55,7 +58,9 @@ def require_ours(estimator: Any) -> Estimator:
     KlayerError
         If it is neither.
     """
-    own = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    own = estimator
+    while isinstance(own, Pipeline):
+        own = own.steps[-1][1]
     if isinstance(own, Estimator):
         return own
     if isinstance(own, type) and issubclass(own, Estimator):
@@ -205,20 +210,29 @@ class _Heads:
     def begin(self, whole: Any, candidate: Mapping[str, Any]) -> Training:
         """Return the networks of a candidate, before they are trained."""
         fold, rows, params = self._fold, self._fold.X, self._fold.fit_params
-        if isinstance(whole, Pipeline):
-            rows, params = self._through(whole, candidate)
+        prefix, part = own_prefix(whole), whole
+        key = joblib.hash({k: one for k, one in candidate.items() if not k.startswith(prefix)})
+        while isinstance(part, Pipeline):  # a pipeline may end in another one
+            rows, params = self._through(part, key, rows, params)
+            name, part = part.steps[-1]
+            key = f"{key} {name}"
         own: Training = require_ours(whole)._begin(
             rows, fold.y, **params, go_on=False, feeds=fold.feeds
         )
         return own
 
-    def _through(self, whole: Pipeline, candidate: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Give a pipeline its fitted first steps; return what comes out, and our step's parameters."""
-        fold, prefix, head = self._fold, own_prefix(whole), whole[:-1]
-        mine, others = _shared_out(whole, head, prefix, fold.fit_params)
-        key = joblib.hash({k: one for k, one in candidate.items() if not k.startswith(prefix)})
+    def _through(
+        self, whole: Pipeline, key: str, rows: Any, params: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Give a pipeline its fitted first steps; return what comes out, and its last step's parameters.
+
+        What has the same key has the same first steps, here and before.
+        """
+        head, prefix = whole[:-1], f"{whole.steps[-1][0]}__"
+        mine, others = _shared_out(whole, head, prefix, params)
         if key not in self._known:
-            rows = head.fit_transform(fold.X, fold.y, **others) if len(head) else fold.X
+            if len(head):
+                rows = head.fit_transform(rows, self._fold.y, **others)
             self._known[key] = head, rows
         head, rows = self._known[key]
         whole.steps[:-1] = head.steps
@@ -231,7 +245,7 @@ class _Heads:
 def _shared_out(
     whole: Pipeline, head: Pipeline, prefix: str, params: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what `fit` is given for our step of a pipeline, and for those before it."""
+    """Return what `fit` is given for the last step of a pipeline, and for those before it."""
     if not get_config()["enable_metadata_routing"]:
         mine = {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
         return mine, {k: v for k, v in params.items() if not k.startswith(prefix)}

@@ -35,6 +35,7 @@ from klayer.estimator.search_cv.candidates import (
 from klayer.estimator.search_cv.ensemble import Judge, choose
 from klayer.estimator.search_cv.evaluation import Evaluation
 from klayer.estimator.search_cv.folds import Fold, fit_candidates, own_prefix, require_ours
+from klayer.estimator.weighted import weights_of
 from klayer.progress import Meter
 from klayer.train import Engine
 
@@ -57,16 +58,17 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
     Parameters
     ----------
     estimator : KLayerClassifier, KLayerRegressor or Pipeline that ends in one
-        Steps before it are fitted once in each fold for all candidates that agree in them. Without a
-        ``random_state`` all candidates get the same, drawn from that of the search.
+        Also by way of further pipelines. Steps before it are fitted once in each fold for all candidates
+        that agree in them. Without a ``random_state`` all candidates get the same, drawn from that of
+        the search.
     param_distributions : dict, or list of dict
         Of each parameter a list of values, a distribution of ``scipy.stats``, or a range as ``klayer
         search`` has it: ``"1e-4:1e-1"`` on the log scale, ``"0:0.5:linear"``.
     n_iter : int, >= 1
         How many candidates are drawn; a grid is tried whole.
     sampler : str
-        ``random``; ``grid``, lists only; or Optuna's: ``qmc``, and ``tpe`` and ``gp``, which learn from
-        batch to batch.
+        ``random``; ``grid``, lists only; or Optuna's: ``qmc``; and ``tpe``, ``gp`` and ``cmaes``, which
+        learn from batch to batch, the last one of ranges and distributions alone.
     keep : {"best", "ensemble"}
         What answers in the end: the best candidate, trained anew on all rows; or a greedy ensemble of
         the candidates' networks of all folds, chosen by their answers to the rows held out, without
@@ -175,8 +177,6 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         known, prefix = self.estimator.get_params(), own_prefix(self.estimator)
         require_parameters(self.param_distributions, known, prefix)
         self._require_something_to_keep()
-        if not isinstance(self.estimator, Pipeline):  # whose first steps may make sense of anything
-            clone(self.estimator)._read(X, y, going_on=False)
         scorers, metric = self._get_scorers()
         many, drawn = rounds(
             self.param_distributions,
@@ -188,6 +188,7 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
         X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
+        self._require_rows(X, y, {**params, **routed.estimator.fit})
         base = self._seeded()
         cv = check_cv(self.cv, y, classifier=is_classifier(base))
         splits = list(cv.split(X, y, **routed.splitter.split))
@@ -250,6 +251,16 @@ class PopulationSearchCV(BaseSearchCV):  # type: ignore[misc]
             f"scikit-learn's callbacks follow one fit at a time, but candidates train at once here, and "
             f"got {len(callbacks)}: use verbose=1, or the estimator's own `callback`."
         )
+
+    def _require_rows(self, X: Any, y: Any, params: Mapping[str, Any]) -> None:
+        """Refuse rows, weights and rows to validate on that can't be, before anything is trained."""
+        for name, value in params.items():
+            if name.endswith("sample_weight") and value is not None:
+                weights_of(value, X)
+        if not isinstance(self.estimator, Pipeline):  # whose first steps may make sense of anything
+            own = clone(self.estimator)
+            own._read(X, y, going_on=False)
+            own._read_validation(params.get("X_val"), params.get("y_val"))
 
     def _require_something_to_keep(self) -> None:
         """Refuse what contradicts itself before anything is trained."""
