@@ -232,10 +232,11 @@ class StoredRun(Told):
 
     @property
     def state_in_words(self) -> str:
-        """``finished``, or how many networks are."""
+        """``finished``, ``all diverged``, or how many networks are finished."""
         n = len(self.networks)
         if (self.path / "summary.json").exists():
-            return "finished"
+            lost = n and all(one.state == "diverged" for one in self.networks)
+            return "all diverged" if lost else "finished"
         return f"not finished: {n} network{'s' * (n != 1)} so far"
 
     def __repr__(self) -> str:
