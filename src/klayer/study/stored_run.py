@@ -16,9 +16,10 @@ from klayer.files import Damaged, Lock, read_json
 from klayer.model import Model
 from klayer.shown import Part, Told
 from klayer.study.checkpoints import Checkpoints
+from klayer.study.given_data import given_again
 from klayer.study.lines import RecordLines
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.run_data import load_again, read_standardiser
+from klayer.study.run_data import load_again, read_standardiser, require_same
 from klayer.study.run_info import read_info
 from klayer.study.run_networks import as_one_model, finished, judged, run_ensemble, together
 from klayer.study.run_told import run_curves, run_parts
@@ -161,6 +162,26 @@ class StoredRun(Told):
         if self._made_with is not None and data_dir is None:
             return self._made_with
         return load_again(self, data_dir, may_download=may_download)
+
+    def use_data(
+        self, data: Any, y: Any = None, *, data_dir: str | Path | None = None, **said: Any
+    ) -> Dataset:
+        """Take data that are given for those that the run was made with, which its name need not find.
+
+        Parameters
+        ----------
+        data, y, data_dir, said
+            As in :func:`klayer.run_study`; what was said of them then holds still.
+
+        Raises
+        ------
+        KlayerError
+            If they differ from those; says what of them does.
+        """
+        dataset = given_again(self.info["config"], data, y, data_dir, said)
+        require_same(self, dataset)
+        self._made_with = dataset
+        return dataset
 
     @cached_property
     def standardiser(self) -> Standardiser:

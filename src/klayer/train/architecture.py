@@ -261,6 +261,15 @@ class Architecture:
         search="linear",
         label="dropout of inputs",
     )
+    input_noise: float = setting(
+        0.0,
+        "Gaussian noise on the inputs in each update, in standard deviations of each feature, drawn for "
+        "each network by itself.",
+        at_least=0,
+        scope="network",
+        search="linear",
+        label="noise on inputs",
+    )
     loss: str = setting(
         "auto",
         "What is made small: {choices}; auto follows the task of the data (softmax_cross_entropy for "
