@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from klayer.data.array_files import read_npy
+from klayer.data.parquet_files import is_parquet
 from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
 from klayer.data.tables.arrow_table import read_feather, read_parquet
@@ -108,7 +109,7 @@ def read_table(
     ----------
     path : str or Path
         A text file (.csv, .tsv, .tab, .dat, .data, .txt), .parquet, .feather, .arff or LibSVM; each
-        also as .gz, .bz2 or .xz.
+        also as .gz, .bz2 or .xz; or a folder of .parquet files.
     heading : {"auto", "yes", "no"}
         Whether the first line of a text file names the columns.
     texts : sequence of str
@@ -127,6 +128,8 @@ def read_table(
         Naming the file, the line and the rule.
     """
     path = Path(path)
+    if path.is_dir() and is_parquet(path):
+        return read_parquet(path)
     require_file(path)
     reader = ENDINGS.get(ending(path))
     if reader is None:
