@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.data.encoder import Encoder
-from klayer.data.fingerprint import fingerprint
+from klayer.data.fingerprint import fingerprint, standardiser_digest
 from klayer.data.labels import (
     check_every_output_used,
     check_labels,
@@ -344,6 +344,9 @@ class Dataset(Told):
         """Return the same rows with a mean and scale that were measured before, on other rows."""
         known = copy(self)
         known.__dict__.update(standardiser=inputs, targets=targets)
+        if "fingerprint" in known.__dict__:
+            digest = standardiser_digest(inputs)
+            known.__dict__["fingerprint"] = {**known.fingerprint, "standardiser": digest}
         return known
 
     @cached_property

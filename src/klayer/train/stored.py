@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.encoder import Encoder
+from klayer.data.fingerprint import differing, standardiser_digest
 from klayer.errors import KlayerError, require_kind
 from klayer.files import Damaged, plain, read_arrays, write_arrays
 from klayer.train.feed import Data, Feed
@@ -200,14 +201,21 @@ def _dataset(
     if data is None and y is None and not said:
         with suppress(KlayerError):
             found = load(stored.name, may_download=False)
-            if dict(found.fingerprint) == dict(fingerprint):
-                return found
+            if not differing(fingerprint, found.fingerprint):
+                return _measured_then(found, stored, fingerprint)
         return stored
     given: Dataset = as_dataset(data, y, **said)
-    changed = [part for part, one in fingerprint.items() if given.fingerprint.get(part) != one]
+    changed = differing(fingerprint, given.fingerprint)
     if changed:
         raise KlayerError(
             f"{path} was trained on other data: what differs from {given.name!r} is "
             f"{', '.join(changed)}. Give what fit was given, or leave the data out."
         )
-    return given
+    return _measured_then(given, stored, fingerprint)
+
+
+def _measured_then(data: Dataset, stored: AbsentData, fingerprint: Mapping[str, str]) -> Dataset:
+    """Return the data with the mean and scale that they had; those of rows drawn anew are others'."""
+    if standardiser_digest(stored.standardiser) != fingerprint.get("standardiser"):
+        return data
+    return data.measured_as(stored.standardiser, stored.targets)
