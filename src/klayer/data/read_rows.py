@@ -108,7 +108,8 @@ def _read(
     if ending in ENDINGS:
         return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
     if folder or (is_table(path) and not (ending == ".npy" and (encoder is None or encoder.plain))):
-        table = read_table(path, texts=encoder.texts if encoder else ())
+        texts, known = (encoder.texts, encoder.columns) if encoder else ((), ())
+        table = read_table(path, texts=texts, known=known)
         of_table = rows_of(table, n_features, encoder)
         place = table.place if folder else row_place
         return of_table, [f"{path}, {place(row)}" for row in range(len(of_table))]

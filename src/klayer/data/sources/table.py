@@ -48,10 +48,14 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
     texts: tuple[str, ...] = options.category
     deciding = (options.split, options.group_by, options.time)
     exact = (*options.target, *TARGETS, *(one for one in deciding if one))
+    known: tuple[str, ...] = ()
     for split, file in files.items():
-        tables[split] = read_table(file, heading=options.heading, texts=texts, exact=exact)
+        tables[split] = read_table(
+            file, heading=options.heading, texts=texts, exact=exact, known=known
+        )
         if split == "train":
             texts = (*texts, *tables[split].texts)
+            known = tuple(tables[split].names) if tables[split].named else ()
         elif gone := [
             one
             for one in options.target

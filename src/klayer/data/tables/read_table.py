@@ -27,6 +27,7 @@ class _Call:
     heading: str
     texts: Sequence[str]
     exact: Sequence[str]
+    known: Sequence[str]
 
 
 Reader = Callable[[Path, _Call], DataTable]
@@ -41,7 +42,12 @@ def _text(separator: str | None = None) -> Reader:
             if looks_like_libsvm(head):
                 return read_libsvm(path)
         return read_text_table(
-            path, heading=call.heading, texts=call.texts, exact=call.exact, separator=separator
+            path,
+            heading=call.heading,
+            texts=call.texts,
+            exact=call.exact,
+            separator=separator,
+            known=call.known,
         )
 
     return read
@@ -102,6 +108,7 @@ def read_table(
     heading: str = "auto",
     texts: Sequence[str] = (),
     exact: Sequence[str] = (),
+    known: Sequence[str] = (),
 ) -> DataTable:
     """Read a file that holds a table.
 
@@ -117,6 +124,9 @@ def read_table(
     exact : sequence of str
         Columns, by name or position, that stay float64 also in a large file, of which others become
         float32 where that does no harm.
+    known : sequence of str
+        Names of columns that the table is to have: a first line of a text file that has them all is its
+        heading.
 
     Returns
     -------
@@ -143,4 +153,4 @@ def read_table(
             raise KlayerError(
                 f"{path}: a table must be one of {', '.join(ENDINGS)}{packed}: rename or convert it."
             )
-    return reader(path, _Call(heading, tuple(texts), tuple(exact)))
+    return reader(path, _Call(heading, tuple(texts), tuple(exact), tuple(known)))
