@@ -19,7 +19,14 @@ from klayer.data import Dataset, Standardiser, load
 from klayer.data.encoder import Encoder
 from klayer.data.fingerprint import differing, standardiser_digest
 from klayer.errors import KlayerError, require_kind
-from klayer.files import Damaged, plain, read_arrays, write_arrays
+from klayer.files import (
+    Damaged,
+    foreign_kind,
+    plain,
+    read_bytes,
+    unpacked_arrays,
+    write_arrays,
+)
 from klayer.train.feed import Data, Feed
 from klayer.train.fitting import as_dataset
 from klayer.train.population import Member, Population
@@ -148,7 +155,14 @@ def load_population(path: str | Path, data: Any = None, y: Any = None, **said: A
     path = Path(path)
     if not path.exists():
         raise KlayerError(f"no such file: {path}. Population.save says where it wrote.")
-    arrays, about = read_arrays(path, sealed=True)
+    content = b"" if path.is_dir() else read_bytes(path)
+    kind = "a folder" if path.is_dir() else foreign_kind(content)
+    if kind:
+        raise KlayerError(
+            f"{path} must be a file that Population.save wrote, but is {kind}: kl.load_model reads runs "
+            "and exports."
+        )
+    arrays, about = unpacked_arrays(content, str(path), sealed=True)
     if about.get("format") != FORMAT:
         raise KlayerError(
             f"{path} must be a population that Population.save wrote ({FORMAT}), but says "
