@@ -252,7 +252,7 @@ def test_a_study_of_a_toml_file_ends_in_a_page(tmp_path):
 
 def test_a_dry_run_prints_the_plan_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("klayer.study.duration.SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr("klayer.study.execute.timing.SAMPLE_SECONDS", 0.01)
     result = klayer("study", "--preset", "quick", "--dry-run")
     assert result.exit_code == 0, result.output
     for words in ("search, stage 4", "finalists", "nothing was trained"):
@@ -394,7 +394,7 @@ PLAN += "[grid]\nl2 = [0.5, 0.0001, 0.01]\n"
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    monkeypatch.setattr("klayer.study.duration.SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr("klayer.study.execute.timing.SAMPLE_SECONDS", 0.01)
     path = tmp_path / "my.toml"
     path.write_text(PLAN)
     return path

@@ -147,15 +147,16 @@ def test_a_new_executor_is_a_row_and_changes_no_bit(tmp_path, monkeypatch):
 
 def test_a_study_is_timed_in_short_and_once_for_each_shape(digits, monkeypatch):
     from klayer.study import Study, duration
+    from klayer.study.execute import timing
 
     asked = []
-    real = duration._seconds
+    real = timing._seconds_of
 
-    def counted(one, local, share):
-        asked.append((len(one.jobs), share))
-        return real(one, local, share)
+    def counted(spec, total, local, about, seconds):
+        asked.append((len(spec.members), seconds))
+        return real(spec, total, local, about, seconds)
 
-    monkeypatch.setattr(duration, "_seconds", counted)
+    monkeypatch.setattr(timing, "_seconds_of", counted)
     stages = [{"l2": "1e-4:1e-2"}, {"l2": "1e-3:1e-2"}]
     study = Study.from_values(
         {
@@ -168,5 +169,74 @@ def test_a_study_is_timed_in_short_and_once_for_each_shape(digits, monkeypatch):
     found = duration.durations(study, digits, workers=1)
     assert [one.networks for one in found] == [4, 4, 3, 3, 6]
     assert [n for n, _ in asked] == [4, 4, 3, 6], "both stages are of one shape"
-    assert sum(share for _, share in asked) <= duration.SAMPLE_SECONDS + 1e-9
+    assert sum(share for _, share in asked) <= timing.SAMPLE_SECONDS + 1e-9
     assert found[2].seconds == found[3].seconds > 0
+
+
+class Machine:
+    """A call of n updates takes ``beginning + n * update``, by a clock of its own."""
+
+    def __init__(self, beginning, update, slow=()):
+        self.beginning, self.update, self.slow = beginning, update, slow
+        self.calls, self.spent = [], 0.0
+
+    def __call__(self, n):
+        took = self.beginning + n * self.update
+        if len(self.calls) in self.slow:
+            took += 10 * (self.beginning + 0.01)
+        self.calls.append(n)
+        self.spent += took
+        return took
+
+
+@pytest.mark.parametrize("about", [1e-6, 4e-4, 0.1])
+@pytest.mark.parametrize("slow", [(), (0,), (2,), (3,), (4,)])
+@pytest.mark.parametrize(
+    ("beginning", "update"),
+    [(0.0, 0.0004), (0.001, 0.0004), (0.1, 0.0004), (0.1, 5e-6), (0.5, 0.05), (0.0, 2.0)],
+)
+def test_what_a_call_takes_to_begin_does_not_count_as_its_updates(beginning, update, slow, about):
+    from klayer.study.execute import timing
+
+    machine = Machine(beginning, update, slow if beginning <= 0.1 and update < 1 else ())
+    most = 10**6
+    found = timing.beginning_and_update(machine, most, about, 0.8)
+    foreseen, true = found[0] + found[1] * most, beginning + update * most
+    assert true / 1.5 <= foreseen <= true * 1.5
+    longest = beginning + max(machine.calls) * update + 10 * (beginning + 0.01)
+    assert machine.spent <= timing.KIND_SECONDS + 2 * timing.CALLS * longest
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_of_a_short_training_no_call_is_longer_than_the_whole(most):
+    from klayer.study.execute.timing import beginning_and_update
+
+    machine = Machine(0.1, 0.0004)
+    beginning, update = beginning_and_update(machine, most, 1e-4, 0.8)
+    assert max(machine.calls) == most
+    assert beginning + most * update == pytest.approx(0.1 + most * 0.0004)
+
+
+def test_on_a_busy_machine_few_kinds_are_timed_and_the_others_reckoned(digits, monkeypatch):
+    from types import SimpleNamespace
+
+    from klayer.study import Study, duration
+    from klayer.study.execute import timing
+
+    clock = [0.0]
+    asked = []
+
+    def slow(spec, total, local, about, seconds):
+        asked.append(spec)
+        clock[0] += 1.5
+        return 7 * about * total
+
+    monkeypatch.setattr(timing, "_seconds_of", slow)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    widths = [[n] for n in range(4, 16)]
+    study = Study.from_values({"settings": {"batch_size": 50}, "grid": {"hidden": widths}})
+    found = duration.durations(study, digits, workers=1)
+    assert (len(found), len(asked)) == (12, 3)
+    seconds = [one.seconds for one in found]
+    assert 0 < seconds[0] < seconds[-1]
+    assert seconds == sorted(seconds)

@@ -9,16 +9,12 @@ from klayer.study.arms import Job, Pack
 from klayer.study.execute import Local, Order, open_executor
 from klayer.study.execute.carried_data import carried_bytes
 from klayer.study.execute.shared import Shared
-from klayer.study.execute.sizing import (
-    LEAST_SECONDS,
-    SAMPLE_SECONDS,
-    seconds_of,
-    spread_seconds,
-)
+from klayer.study.execute.sizing import spread_seconds
+from klayer.study.execute.timing import seconds_of_each
 from klayer.study.search.options import Search
 from klayer.study.study import Study
 from klayer.study.training import part_of, planned, updates
-from klayer.train import Member, Settings
+from klayer.train import Member
 
 __all__ = ["Duration", "SharedPlan", "durations", "plan_shared"]
 
@@ -65,12 +61,12 @@ def durations(study: Study, dataset: Dataset, workers: int | None = None) -> lis
         parts = [(one.name, one, length) for one, length in planned(study.jobs, dataset)]
         if study.search:
             parts += _search(study.search, local)
-        costs = {key: 0.0 for _, one, _ in parts if (key := _key(one))}
-        share = max(LEAST_SECONDS, SAMPLE_SECONDS / max(1, len(costs)))
-        for _, one, _ in parts:
-            if one.jobs and not costs[_key(one)]:
-                costs[_key(one)] = _seconds(one, local, share)
-    return [Duration(name, len(one.jobs), length, costs[_key(one)]) for name, one, length in parts]
+        timed = [(part_of(one, dataset), length) for _, one, length in parts if one.jobs]
+        seconds = iter(seconds_of_each(timed, local))
+    return [
+        Duration(name, len(one.jobs), length, next(seconds) if one.jobs else 0.0)
+        for name, one, length in parts
+    ]
 
 
 @dataclass(frozen=True)
@@ -122,11 +118,6 @@ def plan_shared(
         return SharedPlan(sizes.parts(orders), max(sizes.networks), carried_bytes(dataset), seconds)
 
 
-def _key(one: Pack) -> tuple[Settings | None, int]:
-    """Return what the time of a population follows from: the same key, the same time."""
-    return (one.settings.shared if one.jobs else None), len(one.jobs)
-
-
 def _search(search: Search, local: Local) -> list[tuple[str, Pack, int]]:
     """Return the stages of a search and its finalists as populations, with their updates."""
     final = replace(search.base, cycles=search.finalists.cycles)
@@ -143,8 +134,3 @@ def _search(search: Search, local: Local) -> list[tuple[str, Pack, int]]:
         )
         for name, settings, networks in stages
     ]
-
-
-def _seconds(one: Pack, local: Local, share: float) -> float:
-    total = updates(local.dataset, one.settings)
-    return seconds_of(part_of(one, local.dataset), total, local, share)

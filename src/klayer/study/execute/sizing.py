@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from klayer.study.execute.local import Local
-from klayer.study.execute.part import Order, PartSpec, Unheard
-from klayer.train import Member, Settings
-from klayer.train.costs import best_chunk, update_seconds
+from klayer.study.execute.part import Order, PartSpec
+from klayer.study.execute.timing import seconds_of_each
+from klayer.train.costs import best_chunk
 
-__all__ = ["Sizes", "memory_bytes", "part_sizes", "seconds_of", "spread_seconds"]
-
-# Seconds of training that are timed, of all populations together and of each at the least.
-SAMPLE_SECONDS, LEAST_SECONDS = 0.8, 0.03
-# Calls of a few updates, of which the fastest counts: what else runs on the machine only slows down.
-LEAST_CALLS = 3
-# An update costs about so many times what it costs to look at its rows: forward, back twice as much.
-UPDATE_TO_LOOK = 3.0
+__all__ = ["Sizes", "memory_bytes", "part_sizes", "spread_seconds"]
 
 # Parts for each hand: fewer leave some idle in the end, more cost their beginnings.
 PARTS_PER_HAND = 3
@@ -113,72 +104,15 @@ def memory_bytes() -> float:
 
 
 def _measured(orders: Sequence[Order], local: Local) -> list[float]:
-    """Time kinds of populations, each by as many networks as are trained side by side.
-
-    Where there are too many kinds, the others are reckoned from those that were timed.
-    """
-    began, timed = time.perf_counter(), dict[tuple[Settings, int], float]()
-    reckoned, ratios, found = dict[tuple[Settings, int], float](), list[float](), list[float]()
+    """Return what each order takes on one thread, from as many networks as are trained side by side."""
+    parts, shares = list[tuple[PartSpec, int]](), list[float]()
     for order in orders:
-        n, settings = len(order.pack.jobs), order.spec.settings.shared
+        n, settings = len(order.pack.jobs), order.spec.settings
         network = settings.network(
             local.dataset.n_features, local.dataset.n_classes, local.dataset.task
         )
         chunk = min(n, best_chunk(network, settings.batch_size))
-        key = settings, chunk
-        if key not in reckoned:
-            about = update_seconds(network, settings.batch_size, chunk) / chunk
-            reckoned[key] = order.updates * about
-            if time.perf_counter() - began < SAMPLE_SECONDS or not ratios:
-                some = replace(order.spec, members=order.spec.members[:chunk])
-                timed[key] = seconds_of(some, order.updates, local, LEAST_SECONDS) / chunk
-                ratios.append(timed[key] / reckoned[key])
-        found.append(n * timed.get(key, reckoned[key] * statistics.median(ratios)))
-    return found
-
-
-def seconds_of(spec: PartSpec, total: int, local: Local, share: float) -> float:
-    """Time a few updates, and extrapolate; the first call doesn't count: it prepares and compiles.
-
-    Parameters
-    ----------
-    spec : PartSpec
-    total : int
-        Updates of the whole training.
-    local : Local
-    share : float, in seconds
-        How long to time.
-    """
-    dataset, settings, spec = local.dataset, spec.settings, _brief(spec)
-    began = time.perf_counter()
-    state = local.train_part(replace(spec, until=1), local.start_part(spec), Unheard())
-    per_update = first = time.perf_counter() - began
-    spent, calls, step = 0.0, 0, 1
-    while state.update < total and (spent < share or calls < LEAST_CALLS):
-        before = state.update
-        part = replace(spec, until=min(before + step, total))
-        started = time.perf_counter()
-        state = local.train_part(part, state, Unheard())
-        took = time.perf_counter() - started
-        fastest = min(per_update, took / max(1, state.update - before))
-        per_update = fastest if calls else took / max(1, state.update - before)
-        spent, calls, step = spent + took, calls + 1, 2 * step
-    if not calls:
-        return first
-    sizes = [len(split) for split in dataset.splits.values()]
-    curves = sum(
-        min(len(split), settings.curve_samples)
-        for name, split in dataset.splits.items()
-        if name != "test"
-    )
-    points = max(1, round(settings.cycles * settings.points_per_cycle)) + 1
-    looked_at = (points * curves + sum(sizes)) / settings.batch_size
-    return per_update * (total + looked_at / UPDATE_TO_LOOK)
-
-
-def _brief(spec: PartSpec) -> PartSpec:
-    """Return the same networks with next to no points of their curves, which would take the time."""
-    members = tuple(
-        Member(replace(one.settings, curve_samples=1), one.seed) for one in spec.members
-    )
-    return replace(spec, members=members, until=None)
+        parts.append((replace(order.spec, members=order.spec.members[:chunk]), order.updates))
+        shares.append(n / chunk)
+    seconds = seconds_of_each(parts, local)
+    return [share * found for share, found in zip(shares, seconds, strict=True)]
