@@ -161,6 +161,7 @@ def search(
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
         )
+    from klayer.train.laid_over import laid_over
     from klayer.train.settings import ALIASES, current_names
 
     fixed, space = _split(ctx.obj)
@@ -190,7 +191,7 @@ def search(
                 f" but got {stages}: for more stages use --auto."
             )
         changed["stages"] = changed["stages"][:stages]
-    changed["settings"] = {**current_names(changed.get("settings", {}), where), **fixed}
+    changed["settings"] = laid_over(current_names(changed.get("settings", {}), where), fixed)
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 

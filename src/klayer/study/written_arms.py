@@ -11,6 +11,7 @@ from klayer.errors import KlayerError
 from klayer.study.arms import Arm, describe
 from klayer.study.document import StudyKeys
 from klayer.train import Settings
+from klayer.train.laid_over import laid_over
 from klayer.train.settings import has_effect
 
 __all__ = ["Make", "Values", "written_arms"]
@@ -99,12 +100,7 @@ def _climbed(steps: Sequence[Values]) -> Iterator[Values]:
     before: dict[str, Any] = {}
     for step in steps:
         own = {name: value for name, value in step.items() if name != "name"}
-        kept = {
-            name: value
-            for name, value in before.items()
-            if name in own or has_effect(name, {**before, **own})
-        }
-        before = {**kept, **own}
+        before = laid_over(before, own)
         yield {**before, "name": step["name"]} if "name" in step else dict(before)
 
 
