@@ -90,7 +90,7 @@ def test_what_differs_is_named(tmp_path):
     run = kl.run_study(STUDY, X, Y, out=tmp_path / "run")
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     for data, y, what in [
-        (X + 1, Y, "features, labels, split, standardiser"),
+        (X + 1, Y, "features, labels, split"),
         (X, Y[::-1], "labels"),
         (X[::-1], Y[::-1], "split"),
         (X, np.where(Y == "left", "a", "b"), "the names of what is predicted"),
