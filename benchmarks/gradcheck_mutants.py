@@ -278,6 +278,7 @@ OTHERS = [
     {"layer_norm": "hidden"},
     {"layer_norm": "hidden", "activation": "tanh"},
     {"drops_hidden": True},
+    {"noisy_inputs": True},
     {"skip": "equal"},
     {"skip": "equal", "activation": "tanh"},
     *({"loss": name} for name in ("squared", "absolute", "huber", "binary_cross_entropy")),
@@ -322,6 +323,7 @@ def build(mutant: Mutant | None, seed: int, single: bool = False, start_up: bool
             for layer in range(1, DEPTH)
             if network.drops_hidden
         },
+        noise=0.3 * rng.standard_normal((samples, 6)) if network.noisy_inputs else 0.0,
     )
     params = {k: v[0] for k, v in generic_params(network, seed=1000 * index + seed).items()}
     if mutant is None:

@@ -39,6 +39,7 @@ INGREDIENTS: dict[str, Mapping[str, Any]] = {
     "sgd, ema": {"average": "ema"},
     "sgd, dropout": {"dropout": 0.1},
     "sgd, input dropout": {"input_dropout": 0.1},
+    "sgd, input noise": {"input_noise": 0.1},
     "sgd, smoothing": {"smoothing": 0.1},
     "sgd, gelu": {"activation": "gelu"},
     "sgd, silu": {"activation": "silu"},

@@ -20,6 +20,7 @@ KINDS = {
     "batch norm after, of all": {"batch_norm": "all", "bn_place": "after"},
     "layer norm": {"layer_norm": "hidden"},
     "dropout": {"drops_hidden": True, "drops_inputs": True},
+    "noise": {"noisy_inputs": True, "drops_inputs": True},
     **{name: {"activation": name} for name in ACTIVATIONS},
     "two activations": {"activation": ("tanh", "gelu")},
     "skips": SKIPPING,

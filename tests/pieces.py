@@ -8,6 +8,8 @@ PIECES = {
     "skip and bn": {"skip": "equal", "batch_norm": "all", "activation": "gelu"},
     "dropout": {"drops_hidden": True},
     "dropout of inputs": {"drops_inputs": True},
+    "noise": {"noisy_inputs": True},
+    "noise and dropout of inputs": {"noisy_inputs": True, "drops_inputs": True, "skip": "equal"},
     "an activation each": {"activation": ("gelu", "silu", "tanh", "selu")},
     "norms by layer": {"batch_norm": (2, 5), "layer_norm": (1, 3)},
     "bn after, by layer": {"batch_norm": (1, 3), "bn_place": "after"},
@@ -19,5 +21,6 @@ PIECES = {
         "activation": ("gelu_tanh", "leaky_relu", "silu", "relu"),
         "drops_hidden": True,
         "drops_inputs": True,
+        "noisy_inputs": True,
     },
 }

@@ -11,12 +11,13 @@ from scipy import special
 
 from klayer.data import Dataset, Split, load
 from klayer.errors import KlayerError
-from klayer.nn import ACTIVATIONS, LOSSES, Network, Workspace, dropout_keys
+from klayer.nn import ACTIVATIONS, LOSSES, Network, Workspace, draw_keys
 from klayer.nn.backends import BACKENDS, compiled, compiled_pays, kernel, require
 from klayer.nn.backends.compiled import Kernel, Updates, pack
-from klayer.nn.backends.kernel.dropout import drop
+from klayer.nn.backends.kernel.draws import add_noise, drop
 from klayer.nn.pieces.activations import Function
 from klayer.nn.pieces.dropout import Draws
+from klayer.nn.pieces.noise import NoiseDraws, normal_numbers
 from klayer.study import Study
 from klayer.study.launch import run_study
 from klayer.study.record import NetworkRecord
@@ -288,7 +289,7 @@ def test_a_complex_step_through_the_kernel_agrees_with_its_gradient(pieces):
     hidden = (5, 5, 5, 3) if pieces in PIECES.values() else (5, 3)
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((6, 4)), np.array([0, 1, 2, 0, 1, 2])
-    numbers = {"dropout": 0.3, "input_dropout": 0.2}
+    numbers = {"dropout": 0.3, "input_dropout": 0.2, "input_noise": 0.3}
     steps_agree(Network(4, hidden, 3, **pieces), x, labels, None, numbers)
 
 
@@ -318,6 +319,8 @@ WITH_PIECES = {
     "skip": {"skip": "equal"},
     "dropout": {"dropout": 0.3},
     "dropout of inputs": {"input_dropout": 0.2},
+    "noise": {"input_noise": 0.3},
+    "noise and dropout of inputs": {"input_noise": 0.3, "input_dropout": 0.2},
     "smoothing": {"smoothing": 0.1},
     "balanced": {"class_weights": "balanced"},
     "all": {
@@ -327,6 +330,7 @@ WITH_PIECES = {
         "activation": ("gelu_tanh", "silu", "selu"),
         "dropout": 0.3,
         "input_dropout": 0.2,
+        "input_noise": 0.1,
         "smoothing": 0.1,
         "class_weights": (1.0,) * 5 + (3.0,) * 5,
         "optimiser": "adam",
@@ -367,7 +371,12 @@ def test_with_all_pieces_the_kernel_gives_the_same_bits_alone_among_others_and_r
 ):
     settings = replace(brief, hidden=(20, 20, 20), backend="compiled", **WITH_PIECES["all"])
     those = [
-        replace(one, settings=replace(one.settings, dropout=0.1 * (p % 4), smoothing=0.02 * p))
+        replace(
+            one,
+            settings=replace(
+                one.settings, dropout=0.1 * (p % 4), input_noise=0.1 * (p % 3), smoothing=0.02 * p
+            ),
+        )
         for p, one in enumerate(members(settings, 8))
     ]
     together = trained(digits32, those, workers=2, chunk=3)
@@ -383,12 +392,23 @@ def test_with_all_pieces_the_kernel_gives_the_same_bits_alone_among_others_and_r
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.37, 0.999])
 @pytest.mark.parametrize(("update", "layer"), [(0, 1), (123_456, 0), (7, 3)])
 def test_the_kernel_drops_what_numpy_drops(rate, update, layer):
-    key, units = dropout_keys([5])[0], 7 * 9
+    key, units = draw_keys([5])[0], 7 * 9
     y, words = np.empty(units), np.empty(kernel.words_for(units), np.uint64)
     drop(np.ones(units), y, words, update, layer, kernel.schedule(key, (rate, rate)))
     out = np.empty(units, bool)
     factor = Draws(key, rate, layer, out).draw(update)
     assert y.tolist() == (factor * out).tolist()
+
+
+@pytest.mark.parametrize(("update", "units"), [(0, 1), (123_456, 63), (7, 64), (1, 65)])
+def test_the_kernel_adds_the_noise_that_numpy_adds(update, units):
+    key, x = draw_keys([5])[0], np.zeros(units)
+    y, words = np.empty(units), np.empty(kernel.words_for(2 * units), np.uint64)
+    keys, table = kernel.schedule(key, (0, 0)), normal_numbers(np.dtype(float))
+    add_noise(x, y, 1.0, table, words, update, 0, keys)
+    out = np.empty(units)
+    NoiseDraws(key, 0, out).draw(update)
+    assert y.tolist() == out.tolist()
 
 
 @needs_numba

@@ -73,25 +73,22 @@ def test_a_population_trains_on_the_rows_that_its_settings_say(toy):
         assert population.evaluate("train", engine)["accuracy"].shape == (1,)
 
 
-def test_networks_with_the_same_draw_have_the_same_bits_alone(toy, monkeypatch, tmp_path):
-    monkeypatch.setattr(Study, "load_data", lambda *_: toy)
+def test_networks_with_the_same_draw_have_the_same_bits_alone(toy, tmp_path):
     settings = {"hidden": [5], "batch_size": 20, "cycles": 1, "half_cycle": "1 epoch"}
     values = {"seeds": 3, "settings": settings, "vary": ["init", "split"]}
-    run = run_study(Study.from_values(values), out=tmp_path / "vary", workers=2)
+    run = run_study(Study.from_values(values), toy, out=tmp_path / "vary", workers=2)
     one = next(r for r in run.networks if r.arm.endswith(": split 2"))
     alone = {"seeds": [0], "settings": {**settings, "split_seed": 2}}
-    again = run_study(Study.from_values(alone), out=tmp_path / "alone", workers=1)
+    again = run_study(Study.from_values(alone), toy, out=tmp_path / "alone", workers=1)
     assert again.networks[0].history == one.history
     assert again.networks[0].scores == one.scores
 
 
-def test_a_study_refuses_what_the_data_cannot_give_before_anything_is_written(
-    toy, monkeypatch, tmp_path
-):
+def test_a_study_refuses_what_the_data_cannot_give_before_anything_is_written(toy, tmp_path):
     without = Dataset("toy", {"train": toy.splits["train"]}, toy.class_names)
-    monkeypatch.setattr(Study, "load_data", lambda *_: without)
     with pytest.raises(KlayerError, match="`split_seed`"):
-        run_study(Study.from_values({"vary": ["init", "split"]}), out=tmp_path / "run")
+        run_study(Study.from_values({"vary": ["init", "split"]}), without, out=tmp_path / "run")
+    study = Study.from_values({"settings": {"train_samples": 1}})
     with pytest.raises(KlayerError, match="`train_samples` is 1"):
-        run_study(Study.from_values({"settings": {"train_samples": 1}}), out=tmp_path / "run")
+        run_study(study, without, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

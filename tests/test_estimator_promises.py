@@ -66,6 +66,7 @@ OTHER = {
     "dropout": (0.4, {}),
     "dropout_layers": ("1", {"dropout": 0.4, "hidden": (8, 8)}),
     "input_dropout": (0.4, {}),
+    "input_noise": (0.4, {}),
     "smoothing": (0.2, {}),
     "huber_delta": (0.05, {"loss": "huber"}),
     "quantiles": ((0.1, 0.5), {"loss": "quantile"}),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from klayer.errors import KlayerError
-from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network, dropout_keys
+from klayer.nn import ACTIVATIONS, BATCH_NORM, Batch, Initialiser, Network, draw_keys
 from klayer.nn.first_layer import lay_out
 from klayer.nn.pieces.dropout import Draws
+from klayer.nn.pieces.noise import NoiseDraws
 from pieces import PIECES
 
 HIDDEN = [(), (6,), (6, 5), (7, 6, 5, 4, 4, 4, 4, 4)]
@@ -87,7 +88,12 @@ def test_all_pieces_match_pytorch(pieces, rng):
         value += 0.1 * rng.standard_normal(value.shape)
     x, labels = problem(rng)
     rates, update = np.array([0.0, 0.3, 0.6]), 5
-    numbers = {"dropout": rates, "input_dropout": rates / 2, "dropout_key": dropout_keys([0, 1, 2])}
+    numbers = {
+        "dropout": rates,
+        "input_dropout": rates / 2,
+        "input_noise": rates[::-1],
+        "draw_key": draw_keys([0, 1, 2]),
+    }
     grads = {}
     batch = Batch(x, labels, update)
     plan = network.plan(
@@ -101,6 +107,10 @@ def test_all_pieces_match_pytorch(pieces, rng):
     for p in range(3):
 
         def drop(layer, h, p=p):
+            if network.noisy_inputs and not layer:
+                noise = np.empty(x.shape)
+                NoiseDraws(numbers["draw_key"][p], 0, noise).draw(update)
+                h = h + torch.tensor(rates[2 - p] * noise)
             where = network.drops_hidden
             drops = layer in where if isinstance(where, tuple) else where
             drops = drops if layer else network.drops_inputs
@@ -108,7 +118,7 @@ def test_all_pieces_match_pytorch(pieces, rng):
                 return h
             out = np.empty(h.shape, bool)
             rate = rates[p] if layer else rates[p] / 2
-            factor = Draws(numbers["dropout_key"][p], rate, layer, out).draw(update)
+            factor = Draws(numbers["draw_key"][p], rate, layer, out).draw(update)
             return h * torch.tensor(out) * factor
 
         loss, _, expected = torch_cost_and_grads(network, params, p, x, labels, 0.0, drop)

@@ -586,21 +586,16 @@ def tasks(tmp_path_factory):
         dataset = from_arrays(X, y)
         assert dataset.task == task
         values = {
-            "seeds": 3, "data": "arrays", "grid": {"hidden": [[8], [16]]},
+            "seeds": 3, "grid": {"hidden": [[8], [16]]},
             "settings": {"batch_size": 20, "cycles": 1, "half_cycle": "8 epochs"},
         }  # fmt: skip
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Study, "load_data", lambda *_, dataset=dataset: dataset)
-            run = run_study(Study.from_values(values), out=folder / task)
-        found[task] = run, dataset
+        found[task] = run_study(Study.from_values(values), dataset, out=folder / task)
     return found
 
 
 @pytest.fixture(params=["regression", "multilabel"])
-def task(request, tasks, monkeypatch):
-    run, dataset = tasks[request.param]
-    monkeypatch.setattr(Run, "load_data", lambda *_, **__: dataset)
-    return request.param, Page(RunView(run))
+def task(request, tasks):
+    return request.param, Page(RunView(tasks[request.param]))
 
 
 def test_the_page_of_another_task_speaks_of_its_own_score(task):

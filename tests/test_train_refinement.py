@@ -63,6 +63,7 @@ WITH_ALL = {
         "clip_norm": 2.0,
         "dropout": 0.1,
         "input_dropout": 0.05,
+        "input_noise": 0.1,
         "smoothing": 0.1,
         "augment": "mirror,crop:1,jitter:0.1,cutout:2,noise:0.05,mixup",
         "warm_up": 5,
@@ -107,7 +108,8 @@ def test_every_number_of_a_network_is_its_own_in_one_population(slow):
     }
     assert differ >= {
         *("l2", "lr_max", "momentum", "beta2", "optimiser_eps", "weight_decay", "clip_norm"),
-        *("dropout", "input_dropout", "smoothing", "bn_momentum", "ema_decay", "peak_decay"),
+        *("dropout", "input_dropout", "input_noise", "smoothing", "bn_momentum"),
+        *("ema_decay", "peak_decay"),
     }
     assert len({member.settings.shared for member in members}) == 1
 

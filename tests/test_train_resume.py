@@ -19,6 +19,7 @@ SETTINGS = {
     "rmsprop": {"optimiser": "rmsprop", "lr_max": 0.01, "cycle_growth": 1.5, "peak_decay": 0.8},
     "muon": {"optimiser": "muon", "lr_max": 0.01},
     "dropout": {"dropout": 0.3, "input_dropout": 0.1, "optimiser": "momentum"},
+    "noise": {"input_noise": 0.2, "input_dropout": 0.1},
     "average": {"average": "ema", "ema_decay": 0.98, "batch_norm": "hidden"},
     "snapshots": {"snapshots": "cycles", "average": "cycle_end"},
     "early stopping": {"early_stopping": "accuracy", "patience": 2, "optimiser": "adam"},

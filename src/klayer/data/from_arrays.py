@@ -87,8 +87,15 @@ def from_arrays(
     if len(tables) == 1:
         tables = {"": tables["train"]}
     return dataset_of(
-        tables, options, name=name, source="arrays", seed=seed, image_shape=shapes["train"]
+        tables, options, name=name, source=_told(X), seed=seed, image_shape=shapes["train"]
     )
+
+
+def _told(X: Any) -> str:
+    """Say in a line what was given."""
+    kind = type(X)
+    module = kind.__module__.partition(".")[0]
+    return f"{'' if module == 'builtins' else f'{module}.'}{kind.__qualname__}, given in Python"
 
 
 def table_of(X: Any, where: str) -> tuple[DataTable, ImageShape | None]:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError
 from klayer.model import Model
-from klayer.nn.pieces import Activation, Affine, BatchNorm, Dropout, Fork, Join, LayerNorm
+from klayer.nn.pieces import (
+    IN_TRAINING_ALONE,
+    Activation,
+    Affine,
+    BatchNorm,
+    Fork,
+    Join,
+    LayerNorm,
+)
 
 __all__ = ["InferenceStep", "folded", "steps_of"]
 
@@ -43,7 +51,7 @@ def steps_of(model: Model) -> Iterator[InferenceStep]:
     """Give what the networks of a model do to standardised rows, up to their outputs.
 
     Batch normalisation by running statistics is an affine map of each unit:
-    ``gamma (x - m) / sqrt(v + eps) + beta = x scale + shift``. Dropout does nothing.
+    ``gamma (x - m) / sqrt(v + eps) + beta = x scale + shift``. Dropout and noise do nothing.
     """
 
     def rows(key: str) -> NDArray[np.float64]:
@@ -70,7 +78,7 @@ def steps_of(model: Model) -> Iterator[InferenceStep]:
                 yield InferenceStep("fork", k)
             case Join():
                 yield InferenceStep("join", k)
-            case Dropout():
+            case _ if isinstance(piece, IN_TRAINING_ALONE):
                 pass
             case _:
                 kind = piece.describe()["piece"]

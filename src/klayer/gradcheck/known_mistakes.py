@@ -94,6 +94,7 @@ def layers_where(network: Network, where: str) -> tuple[int, ...]:
         "gated": is_one_of("gelu", "gelu_tanh", "silu"),
         "selu": is_one_of("selu"),
         "drop": network.drops,
+        "changed": lambda layer: layer == 1 and network.changes_inputs,
         "skip": lambda layer: (
             1 < layer < last and network.skip == "equal" and w[layer - 1] == w[layer]
         ),
@@ -212,6 +213,9 @@ MISTAKES = {
                 "drop", "drop", lambda right, *_: (right > 0) * 1.0),
         Mistake("dropout-shifted", "other units are dropped on the way back than forwards",
                 "drop", "drop", lambda right, *_: np.roll(right, 1, axis=0)),
+        Mistake("input-unchanged",
+                "W's gradient uses the inputs without their noise, or before some were dropped",
+                "changed", "input", lambda _, at, __: at.below),
         Mistake("skip-missing", "the gradient that comes past the layer is missing",
                 "skip", "past", lambda right, *_: 0 * right),
         Mistake("skip-twice", "the gradient that comes past the layer is added twice",

@@ -73,8 +73,8 @@ def check_network(
         As for :func:`check_gradients`.
     numbers : mapping of str to float, or to P floats; optional
         Numbers that are no parameters: ``dropout`` (by default 0.3, where hidden units may be dropped),
-        ``input_dropout`` (likewise 0.2), ``smoothing``, ``huber_delta``. What is dropped is the same
-        at each evaluation.
+        ``input_dropout`` (likewise 0.2), ``input_noise`` (likewise 0.3), ``smoothing``,
+        ``huber_delta``. What is drawn is the same at each evaluation.
     second_point : bool, optional
         Check at a perturbed point as well; by default if ``params`` are given: drawn ones hide
         nothing.

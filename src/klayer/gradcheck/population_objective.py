@@ -21,17 +21,21 @@ from klayer.nn import (
     Network,
     Plan,
     Workspace,
-    dropout_keys,
+    draw_keys,
 )
 from klayer.nn.gradients import Gradient, OfWeights
 from klayer.nn.pieces.affine import AffinePass
 from klayer.nn.pieces.dropout import Draws
+from klayer.nn.pieces.noise import NoiseDraws
 from klayer.nn.plan import Use
 
 __all__ = ["STACK_BYTES", "Array", "PopulationObjective"]
 
 # Copies of a small network that are perturbed side by side may take so much memory.
 STACK_BYTES = 1 << 21
+
+# How much is changed by the pieces that draw, unless somebody says otherwise.
+_DEFAULTS = {"dropout": 0.3, "input_dropout": 0.2, "input_noise": 0.3}
 
 # How far the trials of the order of updates move: any rate at which a stale value shows.
 _RATE = 0.5
@@ -77,9 +81,13 @@ class PopulationObjective:
             if network.drops(layer):
                 out = np.empty((len(x), width), np.bool_)
                 rate = numbers["dropout" if layer else "input_dropout"]
-                draws = Draws(self.numbers["dropout_key"][p], rate, layer, out)
+                draws = Draws(self.numbers["draw_key"][p], rate, layer, out)
                 masks[layer] = draws.draw(0) * out
-        return Reference(network, x, self.labels, l2, numbers, masks)
+        noise = np.zeros_like(x)
+        if network.noisy_inputs:
+            NoiseDraws(self.numbers["draw_key"][p], 0, noise).draw(0)
+        noise *= numbers["input_noise"]
+        return Reference(network, x, self.labels, l2, numbers, masks, noise)
 
     def losses(self, params: Params) -> Array:
         self.evaluations += 1
@@ -193,7 +201,7 @@ class PopulationObjective:
             self._propagate(one_by_one, self.l2, _RATE)
             self._propagate(beside, self.l2, _RATE)
 
-        if self.network.drops_inputs:  # each network has inputs of its own then
+        if self.network.changes_inputs:
             return []
         x, ws = self._x[np.dtype(np.float64)], Workspace()
         overlaps = [x @ x[:0].T, x @ x.T]
@@ -260,8 +268,8 @@ class PopulationObjective:
 
 
 def _numbers(given: Mapping[str, float | Sequence[float]], P: int) -> Params:
-    found: Params = {"dropout_key": dropout_keys(range(P))}
-    for name, value in {"dropout": 0.3, "input_dropout": 0.2, **given}.items():
+    found: Params = {"draw_key": draw_keys(range(P))}
+    for name, value in {**_DEFAULTS, **given}.items():
         if name not in NUMBERS:
             raise unknown_name("number", name, NUMBERS)
         values = np.asarray(value, np.float64)

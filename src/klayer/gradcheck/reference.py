@@ -76,7 +76,7 @@ class Layer:
     """The values of a layer in a forward pass."""
 
     x: Array  # (N, D), the layer's input
-    below: Array  # (N, D), what the activation below it gets
+    below: Array  # (N, D), what the activation below it gets; of the first layer the unchanged rows
     s: Array  # (N, H), the product with W
     hat: Array  # (N, H), normalised
     z: Array  # (N, H), what the activation gets
@@ -145,6 +145,8 @@ class Reference:
         Those of the network that are no parameters: ``smoothing``, ``huber_delta``.
     masks : mapping of array, optional
         What dropout multiplies the outputs of each layer by, (N, H); layer 0 is the inputs.
+    noise : array, shape (N, D), optional
+        What is added to the inputs, before any of them is dropped.
     """
 
     network: Network
@@ -153,6 +155,7 @@ class Reference:
     l2: float = 0.0
     numbers: Mapping[str, float] = field(default_factory=dict)
     masks: Mapping[int, Array] = field(default_factory=dict)
+    noise: Array | float = 0.0
 
     def number(self, name: str) -> float:
         """Return a number of the network."""
@@ -173,10 +176,10 @@ class Reference:
     def forward(self, params: Params) -> dict[int, Layer]:
         """Return what a backward pass needs, layer by layer; complex-safe."""
         network, single = self.network, params["W1"].dtype == np.float32
-        x: Array = np.asarray(self.x, np.float32 if single else np.float64)
-        x = x * self.masks.get(0, 1.0)
+        below: Array = np.asarray(self.x, np.float32 if single else np.float64)
+        x = (below + self.noise) * self.masks.get(0, 1.0)
         layers: dict[int, Layer] = {}
-        below, targets = x, self._targets()
+        targets = self._targets()
         for layer in range(1, network.depth + 1):
             hidden = layer < network.depth
             W = params[f"W{layer}"]

@@ -8,7 +8,7 @@ from klayer.nn.initialisers import Initialiser
 from klayer.nn.layers import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, layers_or_word
 from klayer.nn.losses import LOSSES, loss_of
 from klayer.nn.network import Network
-from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch, dropout_keys
+from klayer.nn.pieces import ACTIVATIONS, NUMBERS, Batch, draw_keys
 from klayer.nn.plan import Plan
 from klayer.nn.workspace import Workspace
 
@@ -26,7 +26,7 @@ __all__ = [
     "Network",
     "Plan",
     "Workspace",
-    "dropout_keys",
+    "draw_keys",
     "layers_or_word",
     "loss_of",
 ]

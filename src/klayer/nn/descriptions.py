@@ -21,6 +21,7 @@ _LATER: dict[str, Any] = {
     "skip": "none",
     "drops_hidden": False,
     "drops_inputs": False,
+    "noisy_inputs": False,
 }
 
 

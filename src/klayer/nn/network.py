@@ -24,6 +24,7 @@ from klayer.nn.layers import BATCH_NORM, BN_PLACES, LAYER_NORM, SKIP, layers_or_
 from klayer.nn.losses import LOSSES
 from klayer.nn.pieces import (
     ACTIVATIONS,
+    IN_TRAINING_ALONE,
     Activation,
     Affine,
     Batch,
@@ -32,6 +33,7 @@ from klayer.nn.pieces import (
     Fork,
     Join,
     LayerNorm,
+    Noise,
     Param,
     Piece,
 )
@@ -84,6 +86,9 @@ class Network:
         of each network. At inference it makes no difference.
     drops_inputs : bool
         Likewise of the inputs.
+    noisy_inputs : bool
+        Whether the inputs have noise in training, before any of them is dropped; how much is a number of
+        each network.
 
     Raises
     ------
@@ -115,6 +120,7 @@ class Network:
     skip: str = "none"
     drops_hidden: bool | tuple[int, ...] = False
     drops_inputs: bool = False
+    noisy_inputs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
@@ -201,6 +207,11 @@ class Network:
             return layer in self.layer_norm
         return self.layer_norm == "hidden" and layer < self.depth
 
+    @property
+    def changes_inputs(self) -> bool:
+        """Whether in training each network has inputs of its own: noisy, or some of them dropped."""
+        return self.noisy_inputs or self.drops_inputs
+
     def drops(self, layer: int) -> bool:
         """Whether units of layer ``layer`` (0 ... k - 1, 0 for the inputs) may be dropped."""
         if not layer:
@@ -215,6 +226,8 @@ class Network:
         return tuple(self._pieces())
 
     def _pieces(self) -> Iterator[Piece]:
+        if self.noisy_inputs:
+            yield Noise(0, self.n_features)
         if self.drops(0):
             yield Dropout(0, self.n_features)
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.widths), start=1):
@@ -390,7 +403,7 @@ class Network:
         """
         ws, numbers = ws or Workspace(), numbers or {}
         site = Site(params, running, training, batch, ws, spread, numbers, self.quantiles)
-        pieces = [one for one in self.pieces if training or not isinstance(one, Dropout)]
+        pieces = [one for one in self.pieces if training or not isinstance(one, IN_TRAINING_ALONE)]
         return Plan(pieces, LOSSES[self.loss], site, use)
 
     def loss_and_grads(

@@ -82,7 +82,9 @@ def run_of(population: Population, out: str | Path | None = None, title: str = "
     )
     state = population.state.take(order)
     with Local(dataset) as local:
-        run = Run.create(out, "study" if len(settings) > 1 else "train", study.document, dataset)
+        run = Run.create(
+            out, "study" if len(settings) > 1 else "train", study.document, dataset, given=True
+        )
         with run:
             part = part_of(one, dataset)
             scores = {split: local.evaluate_part(part, state, split) for split in dataset.splits}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from klayer.files import Damaged, LockHeld, NotWritten
 from klayer.study.execute import Executor, SchedulerLost, open_executor, require_scheduler
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.join import created, is_joint, take_part
+from klayer.study.given_data import with_data
 from klayer.study.mending import discard, mend
 from klayer.study.run_dir import Run
 from klayer.study.search.optuna_mirror import reach
@@ -35,6 +36,8 @@ __all__ = ["resume_search", "resume_study", "run_search", "run_study"]
 
 def run_study(
     study: Study | str | Path,
+    data: Any = None,
+    y: Any = None,
     *,
     out: str | Path | None = None,
     kind: str = "study",
@@ -42,6 +45,7 @@ def run_study(
     workers: int | None = None,
     reporter: Reporter | None = None,
     scheduler: str = "local",
+    **said: Any,
 ) -> Run:
     """Train every arm with every seed, then its search if it has one, and write a run directory.
 
@@ -49,6 +53,11 @@ def run_study(
     ----------
     study : Study, str or Path
         Also a TOML file, or the name of a study that comes with klayer.
+    data : Dataset, str, Path, array, frame or tuple (X, y), optional
+        What is trained on, in the place of the data that the study names: as in :func:`klayer.fit`. What
+        the study says of its data, as ``target``, holds of rows and files that are given, too.
+    y : array, optional
+        What is to be predicted, of rows.
     out : path, optional
         The run directory, new or empty; by default ``runs/DATE-TIME-KIND``.
     kind : {"study", "train"}
@@ -61,16 +70,34 @@ def run_study(
     scheduler : str
         Who trains: ``local``, ``processes:N``, a Dask scheduler's ``tcp://HOST:PORT``, or ``join``; see
         :func:`klayer.study.execute.open_executor`. It changes no bit of the result.
+    **said
+        Of the data: ``validation=(X, y)``, ``test=(X, y)`` and a ``name`` of rows; the fields of
+        `DataOptions`.
 
     Returns
     -------
     run : Run
         Finished, with ``summary.json``. After an interruption, :func:`resume_study` goes on.
+
+    Raises
+    ------
+    KlayerError
+        For data and a study that can't be, or don't fit each other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> study = Study.from_values({"seeds": 2, "settings": {"hidden": [4], "half_cycle": "1 epoch"}})
+    >>> X = np.random.default_rng(0).normal(size=(90, 3))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = run_study(study, X, X[:, 0] > 0, out=folder)
+    >>> len(run.networks), run.info["data"]["source"]
+    (2, 'numpy.ndarray, given in Python')
     """
     require_scheduler(scheduler)
     study = as_study(study)
     with study.named():
-        dataset = study.load_data(data_dir)
+        study, dataset, given = with_data(study, data, y, data_dir, said)
         if study.search:
             _require_validation(dataset)
         _require_split(study, dataset)
@@ -80,21 +107,24 @@ def run_study(
     if url:
         reach(url)
     if is_joint(scheduler):
-        run = created(out, kind, _document(study), dataset, data_dir)
+        run = created(out, kind, _document(study), dataset, data_dir, given=given)
         return _shared(run, scheduler, workers, reporter, None, url)
     with open_executor(scheduler, dataset, workers) as engine:
-        run = Run.create(out, kind, _document(study), dataset, data_dir)
+        run = Run.create(out, kind, _document(study), dataset, data_dir, given=given)
         return _begin(run, study, engine, reporter)
 
 
 def resume_study(
     path: str | Path,
+    data: Any = None,
+    y: Any = None,
     *,
     storage: str | None = None,
     data_dir: str | Path | None = None,
     workers: int | None = None,
     reporter: Reporter | None = None,
     scheduler: str = "local",
+    **said: Any,
 ) -> Run:
     """Go on with an interrupted study: finished networks are kept, the others trained.
 
@@ -105,13 +135,20 @@ def resume_study(
     ----------
     path : path
         The run directory.
+    data, y : optional
+        The same data again, where they were given as rows or a data set: no name leads to them.
     storage : str, optional
         URL of its search's storage: needed again if it holds a password, which isn't written down.
-    data_dir, workers, reporter, scheduler
+    data_dir, workers, reporter, scheduler, said
         As in :func:`run_study`.
+
+    Raises
+    ------
+    KlayerError
+        If the data are missing, or others than those that the run began with.
     """
     require_scheduler(scheduler)
-    run, study, dataset = _reopen(path, ("study", "train"), data_dir)
+    run, study, dataset = _reopen(path, ("study", "train"), data, y, data_dir, said)
     url = _storage(study, storage)
     if is_joint(scheduler):
         return _shared(run, scheduler, workers, reporter, None, url)
@@ -121,6 +158,8 @@ def resume_study(
 
 def run_search(
     study: Study | str | Path,
+    data: Any = None,
+    y: Any = None,
     *,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -128,6 +167,7 @@ def run_search(
     reporter: Reporter | None = None,
     watcher: Watcher | None = None,
     scheduler: str = "local",
+    **said: Any,
 ) -> Run:
     """Search, and write a run directory.
 
@@ -137,7 +177,7 @@ def run_search(
         With a search; its arms are left alone.
     watcher : Watcher, optional
         Hears of stages as they begin and end.
-    out, data_dir, workers, reporter, scheduler
+    data, y, out, data_dir, workers, reporter, scheduler, said
         As in :func:`run_study`.
 
     Returns
@@ -155,22 +195,24 @@ def run_search(
     study = as_study(study)
     url = study.require_search().storage
     with study.named():
-        dataset = study.load_data(data_dir)
+        study, dataset, given = with_data(study, data, y, data_dir, said)
         _require_validation(dataset)
         notes = study.require_updates(len(dataset.splits["train"]), arms=False)
     _say(notes, reporter)
     if url:
         reach(url)
     if is_joint(scheduler):
-        run = created(out, "search", _document(study), dataset, data_dir)
+        run = created(out, "search", _document(study), dataset, data_dir, given=given)
         return _shared(run, scheduler, workers, reporter, watcher, url)
     with open_executor(scheduler, dataset, workers) as engine:
-        run = Run.create(out, "search", _document(study), dataset, data_dir)
+        run = Run.create(out, "search", _document(study), dataset, data_dir, given=given)
         return _begin(run, study, engine, reporter, watcher, url)
 
 
 def resume_search(
     path: str | Path,
+    data: Any = None,
+    y: Any = None,
     *,
     storage: str | None = None,
     data_dir: str | Path | None = None,
@@ -178,6 +220,7 @@ def resume_search(
     reporter: Reporter | None = None,
     watcher: Watcher | None = None,
     scheduler: str = "local",
+    **said: Any,
 ) -> Run:
     """Go on with an interrupted search: finished trials are kept, the others trained.
 
@@ -187,18 +230,20 @@ def resume_search(
     ----------
     path : path
         The run directory.
+    data, y : optional
+        As in :func:`resume_study`.
     storage : str, optional
         URL of the storage: needed again if it holds a password, which isn't written down.
-    data_dir, workers, reporter, watcher, scheduler
+    data_dir, workers, reporter, watcher, scheduler, said
         As in :func:`run_search`.
 
     Raises
     ------
     KlayerError
-        If the run isn't a search, or its storage needs a password.
+        If the run isn't a search, its storage needs a password, or its data are missing or others.
     """
     require_scheduler(scheduler)
-    run, study, dataset = _reopen(path, ("search",), data_dir)
+    run, study, dataset = _reopen(path, ("search",), data, y, data_dir, said)
     study.require_search()
     url = _storage(study, storage)
     if is_joint(scheduler):
@@ -208,10 +253,17 @@ def resume_search(
 
 
 def _reopen(
-    path: str | Path, kinds: Sequence[str], data_dir: str | Path | None
+    path: str | Path,
+    kinds: Sequence[str],
+    data: Any,
+    y: Any,
+    data_dir: str | Path | None,
+    said: Mapping[str, Any],
 ) -> tuple[Run, Study, Dataset]:
     run = Run(path, mending=True)
     run.require(kinds)
+    if data is not None or y is not None or said:
+        return run, run.study, run.use_data(data, y, data_dir=data_dir, **said)
     return run, run.study, run.load_data(data_dir)
 
 
@@ -248,6 +300,7 @@ def _shared(
     def lead() -> Run:
         with open_executor(scheduler, dataset, workers) as engine:
             now = Run(run.path, mending=True)
+            now.use_data(dataset)
             return _go_on(now, study, engine, reporter, watcher, storage)
 
     return take_part(run.path, lead, workers, reporter)

@@ -17,7 +17,7 @@ from klayer.study.schema import AGAIN
 if TYPE_CHECKING:
     from klayer.study.stored_run import StoredRun
 
-__all__ = ["load_again", "read_standardiser"]
+__all__ = ["load_again", "read_standardiser", "require_same"]
 
 
 def load_again(run: StoredRun, data_dir: str | Path | None, *, may_download: bool) -> Dataset:
@@ -29,8 +29,16 @@ def load_again(run: StoredRun, data_dir: str | Path | None, *, may_download: boo
     if folder and not data_dir and not Path(folder).exists():
         # The folder of that time is gone; the data may lie where data sets usually do.
         folder, may_download = None, False
-    dataset = load(name, data_dir=folder, may_download=may_download, **said)
+    given = run.info["data"].get("given", False)
+    try:
+        dataset = load(name, data_dir=folder, may_download=may_download, **said)
+    except KlayerError as error:
+        if given:
+            raise _needs_data(run) from error
+        raise
     changed = _changed(run, dataset)
+    if changed and given:  # the name is another's, too
+        raise _needs_data(run)
     if changed:
         raise KlayerError(
             f"a run goes on with the data that it began with, but {name!r} has changed since "
@@ -39,11 +47,36 @@ def load_again(run: StoredRun, data_dir: str | Path | None, *, may_download: boo
     return dataset
 
 
+def require_same(run: StoredRun, dataset: Dataset) -> None:
+    """Refuse data that are given for those that a run began with, and differ from them."""
+    changed = _changed(run, dataset)
+    if changed:
+        raise KlayerError(
+            f"a run goes on with the data that it began with, but those that are given differ from what "
+            f"{run.path} was made with (what differs: {', '.join(changed)}): give the same rows, labels "
+            "and parts, or start a new run."
+        )
+
+
+def _needs_data(run: StoredRun) -> KlayerError:
+    data = run.info["data"]
+    path, rows = str(run.path), sum(data["samples"].values())
+    verb = "search" if run.kind == "search" else "study"
+    what = f"{data['name']!r}, {rows:,} rows of {data['n_features']:,} features"
+    return KlayerError(
+        f"{path} was made with data that were given in Python ({what}), so no name leads to them: give "
+        f"them again, as in kl.resume_{verb}({path!r}, X, y), or, for its page, "
+        f"kl.Run({path!r}).use_data(X, y)."
+    )
+
+
 def _changed(run: StoredRun, dataset: Dataset) -> list[str]:
     """Return which parts of the data differ from those that the run was made with."""
     stored: dict[str, str] = run.info["data"]["fingerprint"]
     have = dataset.fingerprint
     changed = [part for part in stored if stored[part] != have.get(part)]
+    if tuple(run.info["data"]["class_names"]) != dataset.class_names:
+        changed.append("the names of what is predicted")
     if not stored:
         try:
             then, now = run.standardiser, dataset.standardiser

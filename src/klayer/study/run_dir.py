@@ -66,6 +66,8 @@ class Run(StoredRun):
         config: Mapping[str, Any],
         dataset: Dataset,
         data_dir: str | Path | None = None,
+        *,
+        given: bool = False,
     ) -> Run:
         """Make a run directory and write ``run.json``.
 
@@ -79,9 +81,11 @@ class Run(StoredRun):
         dataset : Dataset
         data_dir : path, optional
             Where the data set lies, if that was said.
+        given : bool
+            Whether the data were given in Python, so that their name need not lead to them.
         """
         now = datetime.datetime.now().astimezone()
-        info = described(kind, config, dataset, data_dir, now)
+        info = described(kind, config, dataset, data_dir, now, given=given)
         path = new_folder(path, f"{now:%Y-%m-%d-%H%M%S}-{kind}")
         info["id"] = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}"  # which no renaming changes
         lock = Lock(path / "lock", str(path))

@@ -29,6 +29,8 @@ def described(
     dataset: Dataset,
     data_dir: str | Path | None,
     now: datetime.datetime,
+    *,
+    given: bool = False,
 ) -> dict[str, Any]:
     """Return what ``run.json`` says of a new run: resolved configuration, data, versions, machine."""
     found = sys.argv if "klayer" in Path(sys.argv[0]).name else None
@@ -41,6 +43,7 @@ def described(
         "data": {
             "name": dataset.name,
             "data_dir": data_dir,
+            "given": given,
             "n_features": dataset.n_features,
             "task": dataset.task,
             "class_names": dataset.class_names,

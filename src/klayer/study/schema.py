@@ -49,6 +49,7 @@ class _Data(Stored):
 
     name: str
     data_dir: str | None
+    given: bool = False
     n_features: int = Field(ge=1)
     class_names: list[str] = Field(min_length=1)
     task: Literal["classification", "regression", "multilabel"] = "classification"

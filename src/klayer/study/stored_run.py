@@ -16,9 +16,10 @@ from klayer.files import Damaged, Lock, read_json
 from klayer.model import Model
 from klayer.shown import Part, Told
 from klayer.study.checkpoints import Checkpoints
+from klayer.study.given_data import given_again
 from klayer.study.lines import RecordLines
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.run_data import load_again, read_standardiser
+from klayer.study.run_data import load_again, read_standardiser, require_same
 from klayer.study.run_info import read_info
 from klayer.study.run_networks import as_one_model, finished, judged, run_ensemble, together
 from klayer.study.run_told import run_curves, run_parts
@@ -162,6 +163,26 @@ class StoredRun(Told):
             return self._made_with
         return load_again(self, data_dir, may_download=may_download)
 
+    def use_data(
+        self, data: Any, y: Any = None, *, data_dir: str | Path | None = None, **said: Any
+    ) -> Dataset:
+        """Take data that are given for those that the run was made with, which its name need not find.
+
+        Parameters
+        ----------
+        data, y, data_dir, said
+            As in :func:`klayer.run_study`; what was said of them then holds still.
+
+        Raises
+        ------
+        KlayerError
+            If they differ from those; says what of them does.
+        """
+        dataset = given_again(self.info["config"], data, y, data_dir, said)
+        require_same(self, dataset)
+        self._made_with = dataset
+        return dataset
+
     @cached_property
     def standardiser(self) -> Standardiser:
         """The standardisation of the inputs that its networks saw in training.
@@ -232,10 +253,11 @@ class StoredRun(Told):
 
     @property
     def state_in_words(self) -> str:
-        """``finished``, or how many networks are."""
+        """``finished``, ``all diverged``, or how many networks are finished."""
         n = len(self.networks)
         if (self.path / "summary.json").exists():
-            return "finished"
+            lost = n and all(one.state == "diverged" for one in self.networks)
+            return "all diverged" if lost else "finished"
         return f"not finished: {n} network{'s' * (n != 1)} so far"
 
     def __repr__(self) -> str:
@@ -371,7 +393,8 @@ class StoredRun(Told):
         ----------
         records : sequence of NetworkRecord, optional
             Which networks; by default all that have an answer, without those at chance, and of a search
-            its finalists, if there are any.
+            its finalists, if there are any. The ensemble's :attr:`~klayer.Ensemble.left_out` has the
+            others.
         arm, seed : optional
             Of those only the ones of this arm (its name, or what the page calls it), of this seed.
         snapshots : bool
@@ -393,9 +416,11 @@ class StoredRun(Told):
             If no such network is finished; if the data are no images, or have no validation split, or
             snapshots were not kept, where they are asked for.
         """
+        found, left_out = together(self, arm, seed) if records is None else (records, [])
         return run_ensemble(
             self,
-            together(self, arm, seed) if records is None else records,
+            found,
+            left_out,
             snapshots=snapshots,
             mirror=mirror,
             greedy=greedy,

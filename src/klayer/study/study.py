@@ -13,8 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from klayer.data import DataOptions, Dataset, load
 from klayer.data.options import OPTIONS
+from klayer.data.tables.table import is_frame
 from klayer.errors import KlayerError, located, require_kind, unknown_name
 from klayer.study.arms import Arm, Job, jobs
 from klayer.study.document import (
@@ -26,7 +29,7 @@ from klayer.study.document import (
     renamed,
     varied,
 )
-from klayer.study.factors import labels
+from klayer.study.ladder import arm_labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import anchored, read_toml, validate
@@ -50,7 +53,7 @@ class Study:
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
         table of settings with an optional ``name``; then those of ``steps``, each with what the steps
-        before it have, too.
+        before it have, too, and with settings that none of them has.
     seeds : tuple of int
     search : Search or None
     published : tuple of Published
@@ -106,6 +109,8 @@ class Study:
 
     @classmethod
     def _parsed(cls, values: Mapping[str, Any], where: str, make: Make) -> Study:
+        if isinstance(values, Mapping):
+            _require_named(values.get("data"), where)
         document = validate(Document, values, where)
         try:
             if not document.data.strip():
@@ -136,10 +141,8 @@ class Study:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What each arm is called, by its name: what tells it from the others."""
-        settings = [arm.settings for arm in self.arms]
-        named = {i: arm.name for i, arm in enumerate(self.arms) if arm.named}
-        return dict(zip([arm.name for arm in self.arms], labels(settings, named)[0], strict=True))
+        """What each arm is called, by its name: see :func:`klayer.study.ladder.arm_labels`."""
+        return arm_labels(self.arms)
 
     @property
     def jobs(self) -> list[Job]:
@@ -235,6 +238,17 @@ class Study:
                 "a range such as --l2 1e-5:1e-1."
             )
         return self.search
+
+
+def _require_named(data: Any, where: str) -> None:
+    """Refuse rows as a study's data: it is a description, which can be written down."""
+    if isinstance(data, Dataset | np.ndarray | tuple) or is_frame(data):
+        given = f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
+        raise located(
+            where,
+            f"`data` must be the name or path of a data set, but got {given}: give rows and data sets "
+            "to kl.run_study(study, X, y) or kl.run_search, where they win over the study's own.",
+        )
 
 
 def preset_names() -> list[str]:

@@ -99,7 +99,7 @@ class CompiledChunk:
         look_ahead()
         population, rows, numbers = self.population, self.rows, self.population.numbers
         updates = Updates(block.start, block.x, block.labels, block.ends, block.weights)
-        keys = population.numbers_of(self.lanes)["dropout_key"]
+        keys = population.numbers_of(self.lanes)["draw_key"]
         indices = range(block.start, block.start + len(block))
         rates = self.kernel.rates({name: one.T for name, one in self.rates.of(indices).items()})
         losses = self.ws.array("losses", (len(indices),), population.dtype)

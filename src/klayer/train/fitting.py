@@ -59,7 +59,8 @@ def fit(
     ----------
     data : Dataset, str, Path, array or frame
         A data set; a name or a path, as :func:`klayer.load` takes them; or rows: an array or a sparse
-        matrix of shape (N, D), images (N, H, W) or (N, C, H, W), a frame of pandas, polars or pyarrow.
+        matrix of shape (N, D), images (N, H, W) or (N, C, H, W), a frame of pandas, polars or pyarrow;
+        or a tuple (X, y) of both.
     y : array, shape (N,) or (N, K), optional
         What is to be predicted, of rows: names or numbers of classes, numbers, 0 and 1 for several
         labels. Of a frame, ``target="column"`` may say it. Beside a data set or a name the settings may
@@ -169,6 +170,8 @@ def as_dataset(data: Any, y: Any = None, **said: Any) -> Dataset:
         If they are none of these, or something is said that has no meaning for them.
     """
     given = {name: value for name, value in said.items() if value is not None}
+    if y is None and isinstance(data, tuple) and len(data) == 2:
+        data, y = data
     if not isinstance(data, Dataset | str | Path):
         from klayer.data import from_arrays
 

@@ -23,6 +23,8 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
         *("lambda", "lam", "alpha", "wd", "reg", "penalty"),
         *("regularisation", "regularization", "l2_penalty"),
     ),
+    "dropout": ("dropout_rate", "drop", "p_drop", "hidden_dropout"),
+    "input_noise": ("noise", "gaussian_noise", "noise_std", "input_noise_std", "jitter"),
     "lr_min": ("min_lr", "base_lr", "eta_min", "learning_rate_min"),
     "lr_max": (
         *("lr", "learning_rate", "learning_rate_init", "learning_rate_max", "learningrate"),

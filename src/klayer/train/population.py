@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from klayer.errors import KlayerError, require_kind
 from klayer.model import Model
-from klayer.nn import Workspace, dropout_keys
+from klayer.nn import Workspace, draw_keys
 from klayer.nn.backends import BACKENDS, compiled_pays, require
 from klayer.nn.first_layer import best_at_once, can_delay, lay_out
 from klayer.nn.lanes import Lanes, chosen_lanes, slices
@@ -36,9 +36,12 @@ from klayer.train.state import TrainingState, copied
 from klayer.train.state_checks import require_calibration, require_fitting, require_measure
 from klayer.train.told import Faces
 
-__all__ = ["Member", "Population"]
+__all__ = ["SWITCHES", "Member", "Population"]
 
 Array = NDArray[Any]
+
+# Numbers of a network that are off at 0: a population has their pieces if one of its networks has.
+SWITCHES = ("dropout", "input_dropout", "input_noise")
 
 # What early stopping remembers of each network, and where it starts.
 MARKS = {"best": -np.inf, "best_update": 0.0, "waited": 0.0, "stopped": -1.0}
@@ -130,12 +133,14 @@ class Population(Faces):
             for name in Settings.per_network()
             if isinstance(getattr(settings, name), int | float)
         }
+        on = {name: bool(self.numbers[name].any()) for name in SWITCHES}
         self.network = replace(
             network,
-            drops_hidden=bool(self.numbers["dropout"].any()) and settings.drops_hidden,
-            drops_inputs=bool(self.numbers["input_dropout"].any()),
+            drops_hidden=on["dropout"] and settings.drops_hidden,
+            drops_inputs=on["input_dropout"],
+            noisy_inputs=on["input_noise"],
         )
-        self._dropout_keys = dropout_keys([member.seed for member in members])
+        self._draw_keys = draw_keys([member.seed for member in members])
         start = state.start if state else 0
         self.batches = settings.batches(len(feed.dataset.splits["train"].labels), start)
         self.chunk = chunk or best_chunk(self.network, self.batches.batch_size)
@@ -227,7 +232,7 @@ class Population(Faces):
         """Choose how many updates of the first layer are carried out at once."""
         wanted, batch = self.settings.updates_at_once, self.batches.batch_size
         settings, optimiser = self.settings, OPTIMISERS[self.settings.optimiser]
-        one_by_one = settings.clip_norm or settings.average != "none" or self.network.drops_inputs
+        one_by_one = settings.clip_norm or settings.average != "none" or self.network.changes_inputs
         if one_by_one or not optimiser.by_products:
             return 1
         if wanted == "auto":
@@ -257,9 +262,9 @@ class Population(Faces):
         return learning_rates(self.settings.schedule, t, low, high, self.course, decay)
 
     def numbers_of(self, lanes: slice) -> dict[str, Array]:
-        """Return the numbers of some networks, and ``dropout_key``, which says what they drop."""
+        """Return the numbers of some networks, and ``draw_key``, which their draws follow from."""
         found = {name: value[lanes] for name, value in self.numbers.items()}
-        return {**found, "dropout_key": self._dropout_keys[lanes]}
+        return {**found, "draw_key": self._draw_keys[lanes]}
 
     def on_grid(self, t: float) -> int:
         """Round an update up to the end of those that are carried out at once, counted from update 0."""

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.nn.network import Network
-from klayer.nn.pieces import Affine, BatchNorm, Dropout, Fork, Join, LayerNorm, dropout_keys
+from klayer.nn.pieces import IN_TRAINING_ALONE, Affine, BatchNorm, Fork, Join, LayerNorm, draw_keys
 from klayer.nn.pieces.activations import LEAK
+from klayer.nn.pieces.noise import normal_numbers
 from klayer.nn.pieces.piece import NUMBERS
 from klayer.nn.workspace import Workspace
 
@@ -25,7 +26,7 @@ __all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
 
 Array = NDArray[Any]
 
-NO_LABELS, NO_TARGETS, NO_KEY = np.empty(0, np.int64), np.empty((0, 1)), dropout_keys([0])[0]
+NO_LABELS, NO_TARGETS, NO_KEY = np.empty(0, np.int64), np.empty((0, 1)), draw_keys([0])[0]
 
 
 @cache
@@ -130,8 +131,10 @@ class Kernel:
         own = int(self._pieces[:, columns.MEMORY].max()) + 1
         self._fixed = pieces * 3 * widest + 2 * widest + product
         self._per_sample = (pieces + 2 + own) * widest
-        self._dropouts = int((self._pieces[:, columns.KIND] == columns.DROPOUT).sum())
-        self._widest = widest
+        kinds = self._pieces[:, columns.KIND]
+        self._draws = int(np.isin(kinds, (columns.DROPOUT, columns.NOISE)).sum())
+        # Bytes of a unit that is drawn for: dropout takes one, noise two.
+        self._bytes = widest * (2 if network.noisy_inputs else 1)
 
     def rates(self, rates: Mapping[str, Array]) -> Array:
         """Return what differs from update to update, each (..., T), as the kernel wants it."""
@@ -165,7 +168,7 @@ class Kernel:
             The network's own ones: ``slope`` (2 lambda), ``momentum``, ``beta2``, by default 0; and
             those of :data:`klayer.nn.NUMBERS`.
         key : uint64 array, shape (2,), optional
-            What it drops.
+            What its draws follow from.
         ws : Workspace
         losses : array, shape (T,)
             Becomes the mean loss of each update's batch, before the update.
@@ -200,9 +203,10 @@ class Kernel:
             rates,
             np.array([numbers.get(name, 0) for name in source.NUMBERS], self.dtype),
             source.schedule(NO_KEY if key is None else key, rates_of_dropout),
+            normal_numbers(self.dtype),
             updates.start,
             ws.array("kernel", (size,), self.dtype),
-            ws.array("bits", (self._dropouts, source.words_for(samples * self._widest)), np.uint64),
+            ws.array("bits", (self._draws, source.words_for(samples * self._bytes)), np.uint64),
             losses,
         )
         return int(done), int(layer)
@@ -285,7 +289,7 @@ def _table(network: Network) -> NDArray[np.int64]:
             row[columns.PAST] = past
         elif isinstance(piece, LayerNorm) or (isinstance(piece, BatchNorm) and piece.after):
             row[columns.MEMORY], memory = memory, memory + 1
-        elif isinstance(piece, Dropout):
+        elif isinstance(piece, IN_TRAINING_ALONE):
             row[columns.MEMORY], masks = masks, masks + 1
         elif isinstance(piece, Join):
             row[columns.MEMORY], row[columns.SOURCE], past = past, source, -1

@@ -1,9 +1,7 @@
-"""Dropout of inputs and hidden units, without a generator that would have to be stored.
+"""Dropout of inputs and hidden units.
 
-Which units are dropped follows from the network, the layer and the update alone: the bits are those of
-NumPy's Philox, a function of a key and a counter (Salmon et al. 2011), with the network's key and the
-counter ``(block, update, layer, 0)``. So a network drops the same units alone or among others, in one go
-or resumed.
+Which units are dropped follows from the network, the layer and the update alone: see
+:mod:`klayer.nn.pieces.random_words`.
 
 A unit is dropped where its byte is less than a threshold, 0 to 255. A rate is rarely a whole number of
 256ths, and so the threshold of each update is rounded up or down at random, such that the mean is the
@@ -12,8 +10,6 @@ rate to 32 bits; what is kept is divided by the share that is kept in that very 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,23 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn.pieces.piece import Bare, BarePass, Site
+from klayer.nn.pieces.random_words import FOR_DROPOUT, RandomWords, draw_keys
 
-__all__ = ["Draws", "Dropout", "DropoutPass", "dropout_keys"]
+__all__ = ["Draws", "Dropout", "DropoutPass"]
 
 Array = NDArray[Any]
-
-
-def dropout_keys(seeds: Sequence[int]) -> NDArray[np.uint64]:
-    """Return the key of each network's bits, shape (P, 2), from its seed.
-
-    Examples
-    --------
-    >>> dropout_keys([0, 1]).shape
-    (2, 2)
-    """
-    children = [np.random.SeedSequence(seed).spawn(2)[1] for seed in seeds]
-    keys = [one.generate_state(2, np.uint64) for one in children]
-    return np.array(keys, np.uint64).reshape(-1, 2)
 
 
 class Draws:
@@ -57,7 +41,7 @@ class Draws:
     Examples
     --------
     >>> out = np.empty(10_000, bool)
-    >>> factor = Draws(dropout_keys([7])[0], 0.25, layer=1, out=out).draw(update=3)
+    >>> factor = Draws(draw_keys([7])[0], 0.25, layer=1, out=out).draw(update=3)
     >>> round(factor, 3), bool(abs(out.mean() - 0.75) < 0.02)
     (1.333, True)
     """
@@ -65,21 +49,13 @@ class Draws:
     def __init__(
         self, key: NDArray[np.uint64], rate: float, layer: int, out: NDArray[np.bool_]
     ) -> None:
-        self._bits = np.random.Philox(key=key)
-        self._state: Any = self._bits.state
-        self._counter = self._state["state"]["counter"]
-        self._counter[:] = 0, 0, layer, 0
-        self._state["buffer_pos"] = 4  # nothing left of a block before
-        self._out, self._words = out.reshape(-1), 1 + -(-out.size // 8)
+        self._out = out.reshape(-1)
+        self._words = RandomWords(key, layer, FOR_DROPOUT, 1 + -(-out.size // 8))
         self._rate = round(float(rate) * 2**32)
 
     def draw(self, update: int) -> float:
         """Decide which units an update keeps; return what to multiply them by."""
-        self._counter[1] = update
-        self._bits.state = self._state
-        words = self._bits.random_raw(self._words)
-        if sys.byteorder == "big":
-            words = words.astype("<u8")
+        words = self._words.draw(update)
         # The first word rounds the threshold: rate * 256 + a number from 0 to 1, in fixed point.
         threshold = min(255, (self._rate + (int(words[0]) >> 40)) >> 24)
         numbers = words.view(np.uint8)[8 : 8 + self._out.size]
@@ -120,9 +96,9 @@ class DropoutPass(BarePass):
         self.keep = site.ws.array("keep", self.y.shape, np.bool_)
         self.factor = np.empty((site.networks, 1, 1), site.real)
         rates = site.exact("dropout" if layer else "input_dropout")
-        keys = site.numbers.get("dropout_key")
+        keys = site.numbers.get("draw_key")
         if keys is None:
-            keys = dropout_keys(range(site.networks))
+            keys = draw_keys(range(site.networks))
         self.draws = [
             Draws(key, rate, layer, keep)
             for key, rate, keep in zip(keys, rates, self.keep, strict=True)

@@ -34,6 +34,7 @@ NUMBERS = {
     "bn_momentum": 0.9,
     "dropout": 0.0,
     "input_dropout": 0.0,
+    "input_noise": 0.0,
 }
 
 
@@ -106,7 +107,7 @@ class Site:
         Where idle threads may help: calls ``function(share, workspace)`` for all shares.
     numbers : mapping of array, shape (P,)
         Numbers of each network that are no parameters, by their names in :data:`NUMBERS`, in float64;
-        and ``dropout_key``, uint64 (P, 2), which says what dropout draws.
+        and ``draw_key``, uint64 (P, 2), which says what dropout and noise draw.
     quantiles : tuple of float
         Those that the outputs are to predict, where the loss is for quantiles.
     """

@@ -40,6 +40,8 @@ def created(
     config: Mapping[str, Any],
     dataset: Dataset,
     data_dir: str | Path | None,
+    *,
+    given: bool = False,
 ) -> Run:
     """Make a run, or open the one that another process with the same command has made.
 
@@ -53,7 +55,7 @@ def created(
     latest = time.monotonic() + MADE_SECONDS
     while not (Path(path) / "run.json").exists():
         try:
-            return Run.create(path, kind, config, dataset, data_dir)
+            return Run.create(path, kind, config, dataset, data_dir, given=given)
         except KlayerError as error:
             # Another one is making it: it holds the lock, or has just written the first files.
             made = isinstance(error, LockHeld) or (Path(path) / "run.json").exists()
@@ -67,7 +69,7 @@ def created(
             f"directory, or take part in that one by `klayer {run.kind} --resume {path} --scheduler "
             "join`."
         )
-    run.load_data(data_dir)
+    run.use_data(dataset)
     return run
 
 

@@ -18,6 +18,7 @@ from klayer.study.execute.keeper import Keeper
 from klayer.study.execute.part import Listener, Order, Outcome, PartResult, PartSpec, Reporter
 from klayer.study.run_dir import Run
 from klayer.train import Engine, Feed, Member, Population, Trainer, TrainingState
+from klayer.train.population import SWITCHES
 
 __all__ = ["Local", "strategy"]
 
@@ -141,10 +142,7 @@ class Local:
 def strategy(feed: Feed, members: Sequence[Member]) -> tuple[int, str]:
     """Return how a whole population would update its first layer, and who, without making it."""
     some = {members[0]}
-    for name in (
-        "dropout",
-        "input_dropout",
-    ):  # one that has it is enough for a population to have it
+    for name in SWITCHES:  # one that has it is enough for a population to have it
         some |= set([one for one in members if getattr(one.settings, name)][:1])
     few = Population(feed, list(some))
     W1 = few.state.params["W1"]

@@ -15,6 +15,7 @@ __all__ = [
     "GELU",
     "GELU_TANH",
     "HUBER_DELTA",
+    "INPUT_NOISE",
     "JOIN",
     "KEEPS",
     "KIND",
@@ -23,6 +24,7 @@ __all__ = [
     "LEAK",
     "LEAKY_RELU",
     "MEMORY",
+    "NOISE",
     "NUMBERS",
     "OFFSET",
     "PAST",
@@ -39,13 +41,14 @@ __all__ = [
 ]
 
 # The kinds of pieces that are known, by their names; activations last. A fork has no row of its own.
-AFFINE, BATCH_NORM, LAYER_NORM, DROPOUT, JOIN = range(5)
-RELU, LEAKY_RELU, TANH, GELU, GELU_TANH, SILU, SELU = range(5, 12)
+AFFINE, BATCH_NORM, LAYER_NORM, DROPOUT, NOISE, JOIN = range(6)
+RELU, LEAKY_RELU, TANH, GELU, GELU_TANH, SILU, SELU = range(6, 13)
 PIECES = {
     "affine": AFFINE,
     "batch_norm": BATCH_NORM,
     "layer_norm": LAYER_NORM,
     "dropout": DROPOUT,
+    "noise": NOISE,
     "fork": -1,
     "join": JOIN,
     "relu": RELU,
@@ -58,14 +61,16 @@ PIECES = {
 }
 
 # Columns of the table: kind, width below and above, where its parameters and its running statistics
-# begin, whether it has a bias, its layer; a row of memory of its own (of bits for dropout, of numbers
-# for normalisation after an activation, layer normalisation, a join), the piece whose output a join
-# adds, and for an affine map the row of memory with the gradient that comes past its layer. -1: none.
+# begin, whether it has a bias, its layer; a row of memory of its own (of bits for dropout and noise, of
+# numbers for normalisation after an activation, layer normalisation, a join), the piece whose output a
+# join adds, and for an affine map the row of memory with the gradient that comes past its layer.
+# -1: none.
 KIND, FROM, TO, OFFSET, RUNNING, BIAS, LAYER, MEMORY, SOURCE, PAST, COLUMNS = range(11)
 
 # A network's own numbers, then what its pieces need: what normalisation adds inside the root, what a
 # leaky unit lets through.
 NUMBERS = (
-    "slope", "momentum", "beta2", "bn_momentum", "smoothing", "huber_delta", "eps", "leak",
+    "slope", "momentum", "beta2", "bn_momentum", "smoothing", "huber_delta", "input_noise", "eps",
+    "leak",
 )  # fmt: skip
-SLOPE, KEEPS, BETA2, BN_MOMENTUM, SMOOTHING, HUBER_DELTA, EPS, LEAK = range(8)
+SLOPE, KEEPS, BETA2, BN_MOMENTUM, SMOOTHING, HUBER_DELTA, INPUT_NOISE, EPS, LEAK = range(9)

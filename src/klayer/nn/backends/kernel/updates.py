@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.nn.backends.kernel.activations import activate, activate_backward
-from klayer.nn.backends.kernel.dropout import drop, keep
+from klayer.nn.backends.kernel.draws import add_noise, drop, keep
 from klayer.nn.backends.kernel.functions import compiled, compiled_and_kept
 from klayer.nn.backends.kernel.losses import loss_and_gradient
 from klayer.nn.backends.kernel.moves import KEEP, LR, SGD, move
@@ -39,12 +39,14 @@ from klayer.nn.backends.kernel.table import (
     EPS,
     FROM,
     HUBER_DELTA,
+    INPUT_NOISE,
     JOIN,
     KIND,
     LAYER,
     LAYER_NORM,
     LEAK,
     MEMORY,
+    NOISE,
     OFFSET,
     PAST,
     RELU,
@@ -103,6 +105,7 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
         rates: Array,
         numbers: Array,
         keys: Array,
+        normal: Array,
         start: int,
         scratch: Array,
         bits: Array,
@@ -124,10 +127,11 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
         rates : array, shape (T, len(RATES))
         numbers : array, shape (len(NUMBERS),)
         keys : uint64 array, shape (SCHEDULE,)
+        normal : array, shape (2**16,), what noise is chosen from
         start : int
             Index of the first update.
         scratch : array, 1-D
-        bits : uint64 array, shape (dropouts, words)
+        bits : uint64 array, shape (pieces that draw, words)
         losses : array, shape (T,), of each update's batch
 
         Returns
@@ -149,8 +153,8 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
             own = max(own, pieces[i, MEMORY] + 1)
             if pieces[i, KIND] == AFFINE:
                 product = max(product, pieces[i, FROM] * pieces[i, TO])
-        if pieces[0, KIND] == DROPOUT:
-            first = 1  # what lies below moves nothing
+        while pieces[first, KIND] != AFFINE:
+            first += 1  # what lies below moves nothing
         area = most * widest
         outputs = scratch[: count * area].reshape((count, area))
         scratch = scratch[count * area :]
@@ -192,6 +196,18 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
                     words = bits[mine, :size]
                     thresholds[mine] = drop(
                         below.reshape(N * h), flat, words, start + u, pieces[i, LAYER], keys
+                    )
+                elif kind == NOISE:
+                    size = 4 * ((2 * N * h + 31) // 32)
+                    add_noise(
+                        below.reshape(N * h),
+                        flat,
+                        numbers[INPUT_NOISE],
+                        normal,
+                        bits[mine, :size],
+                        start + u,
+                        pieces[i, LAYER],
+                        keys,
                     )
                 elif kind == JOIN:
                     past, here_too = outputs[pieces[i, SOURCE]], outputs[i - 1]

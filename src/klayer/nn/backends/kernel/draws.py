@@ -1,4 +1,4 @@
-"""What dropout keeps: the bits of :mod:`klayer.nn.pieces.dropout`, which are those of NumPy's Philox."""
+"""What dropout keeps and what noise is added: the words of :mod:`klayer.nn.pieces.random_words`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from klayer.nn.backends.kernel.functions import compiled, numba
 
-__all__ = ["SCHEDULE", "drop", "keep", "schedule", "words_for"]
+__all__ = ["SCHEDULE", "add_noise", "drop", "keep", "schedule", "words_for"]
 
 Array = NDArray[Any]
 Words = NDArray[np.uint64]
+
+# As in `random_words`; here too, since what is compiled is kept for this folder's source.
+FOR_DROPOUT, FOR_NOISE = 0, 1
 
 ROUNDS = 10
 MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
@@ -75,12 +78,12 @@ def words_for(units: int) -> int:
 
 
 @compiled
-def philox(update: int, layer: int, keys: Words, words: Words) -> None:
+def philox(update: int, layer: int, purpose: int, keys: Words, words: Words) -> None:
     """Write blocks of four words: Philox-4x64 of ten rounds (Salmon et al. 2011)."""
     first, second = MULTIPLIERS
     for at in range(0, words.size, 4):
         c0, c1 = np.uint64(at // 4 + 1), np.uint64(update)
-        c2, c3 = np.uint64(layer), np.uint64(0)
+        c2, c3 = np.uint64(layer), np.uint64(purpose)
         for i in range(ROUNDS):
             high0, low0 = high_half(first, c0), low_half(first, c0)
             high1, low1 = high_half(second, c2), low_half(second, c2)
@@ -95,7 +98,7 @@ def drop(x: Array, y: Array, words: Words, update: int, layer: int, keys: Words)
 
     There is a byte for each unit in ``words`` after the first word, which rounds the threshold.
     """
-    philox(update, layer, keys, words)
+    philox(update, layer, FOR_DROPOUT, keys, words)
     rate = keys[2 * ROUNDS + (1 if layer == 0 else 0)]
     threshold = min(255, int((rate + (words[0] >> TO_24_BITS)) >> TO_BYTE))
     keep(x, y, words, threshold)
@@ -110,3 +113,21 @@ def keep(x: Array, y: Array, words: Words, threshold: int) -> None:
     numbers = words.view(np.uint8)[8:]
     for j in range(x.size):
         y[j] = x[j] * (factor if numbers[j] >= least else zero)
+
+
+@compiled
+def add_noise(
+    x: Array,
+    y: Array,
+    strength: Any,
+    normal: Array,
+    words: Words,
+    update: int,
+    layer: int,
+    keys: Words,
+) -> None:
+    """``y = x + s e``: two bytes for each unit in ``words`` choose one of the normal numbers."""
+    philox(update, layer, FOR_NOISE, keys, words)
+    chosen = words.view(np.uint16)
+    for j in range(x.size):
+        y[j] = x[j] + strength * normal[chosen[j]]
