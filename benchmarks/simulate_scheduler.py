@@ -23,8 +23,8 @@ from pathlib import Path
 
 from klayer.files import Claim, write_bytes, write_json
 from klayer.study.execute.bench import Bench
-from klayer.study.execute.hand import Hand
-from klayer.study.execute.shared import LOOK_SECONDS, LOOKS, WINDOW
+from klayer.study.execute.hand import Hand, idle_seconds
+from klayer.study.execute.shared import WINDOW
 
 RESULT_BYTES = 20_000  # a small network's weights, curves and scores
 PROCESSES = 8
@@ -83,7 +83,7 @@ def lead(bench: Bench, parts: int) -> tuple[float, float]:
             done += 1
         took = time.monotonic() - started
         longest, spent = max(longest, took), spent + took
-        time.sleep(max(LOOK_SECONDS, LOOKS * took))
+        time.sleep(idle_seconds(took))
     return longest, spent
 
 

@@ -1,5 +1,6 @@
 """One suite for every backend: NumPy's numbers to rounding, and its own bits in any circumstances."""
 
+import io
 import sys
 from dataclasses import replace
 from importlib import util
@@ -583,12 +584,28 @@ def test_a_folder_that_cannot_be_written_is_no_error(monkeypatch):
     assert asked == [True, False]
 
 
-def test_what_takes_long_is_said_on_a_terminal_alone(monkeypatch, capsys):
-    compiled.say_what_takes_long()
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    compiled.say_what_takes_long()
-    assert "compiles its fast kernel, once" in capsys.readouterr().err
+@needs_numba
+def test_a_kernel_that_is_compiled_is_said_so_and_a_ctrl_c_is_heard(digits32, brief, monkeypatch):
+    import threading
+    import time
+
+    from klayer.progress import Meter
+
+    monkeypatch.setattr("klayer.progress.HELD_UP", 0.01)
+    said, where = io.StringIO(), []
+
+    def slowly(dtype):
+        where.append(threading.current_thread())
+        while "compiling" not in said.getvalue():
+            time.sleep(0.01)
+
+    monkeypatch.setattr("klayer.train.compiled_chunk.warm_up", slowly)
+    population = Population(digits32, members(replace(brief, backend="compiled"), 1))
+    with Meter("lines", said):
+        Trainer(population, Engine(1)).train(5)
+    assert said.getvalue() == "compiling the kernel, once ...\n"
+    # An exception that is raised in a callback of C code is lost: signals meet the main thread alone.
+    assert where != [threading.main_thread()]
 
 
 def test_rows_are_what_the_state_shows(digits32, brief):

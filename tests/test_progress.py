@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
-from klayer.progress import Meter, clock, way_to_show
+from klayer.progress import Meter, clock, meanwhile, way_to_show
 
 BRIEF = ["--hidden", "6", "--batch-size", "50", "--cycles", "1", "--half-cycle", "1 epoch"]
 
@@ -140,6 +142,77 @@ def test_a_notebook_shows_it_in_place(monkeypatch):
     assert "5 networks" not in drawn[-1]
 
 
+@pytest.mark.parametrize("width", [20, 60, 100])
+def test_what_holds_up_is_said_beside_what_is_under_way(monkeypatch, width):
+    monkeypatch.setattr("klayer.progress.HELD_UP", 0.01)
+    meter = Meter("lines", io.StringIO())
+    with meter:
+        meter.begin("width 25 x 2", 100)
+        with meanwhile("compiling"):
+            wait_for(lambda: any("compiling" in line for line in meter.lines(width)))
+            assert "width 25 x 2" in meter.lines(width)[0]
+            assert meter.lines(width)[-1].startswith("compiling  0:0")
+            assert "compiling" in meter._in_words()
+        assert not any("compiling" in line for line in meter.lines(width))
+        assert "compiling" not in meter._in_words()
+    assert meter.file.getvalue() == "compiling ...\n"
+
+
+def test_what_does_not_take_long_is_not_said():
+    meter = Meter("lines", io.StringIO())
+    with meter, meanwhile("compiling"):
+        pass
+    assert meter.file.getvalue() == ""
+
+
+class Gone(Terminal):
+    """Nobody listens from the second word on."""
+
+    def __init__(self, error, tty):
+        super().__init__()
+        self.error, self.tty, self.writes = error, tty, 0
+
+    def isatty(self):
+        return self.tty
+
+    def write(self, text):
+        self.writes += 1
+        if self.writes > 3:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("way", "error"),
+    [
+        ("lines", BrokenPipeError(32, "Broken pipe")),
+        ("lines", OSError(28, "No space left on device")),
+        ("lines", ValueError("I/O operation on closed file")),
+        ("live", OSError(5, "Input/output error")),
+    ],
+)
+def test_who_does_not_listen_any_more_ends_nothing(monkeypatch, every, way, error):
+    monkeypatch.setenv("TERM", "xterm")
+    out = Gone(error, way == "live")
+    with Meter(way, out) as meter:
+        for what in ("reading", "checking", "training"):
+            meter.phase(what)
+        meter.begin("5 networks", 10)
+        meter.leave("4 networks: trained")
+        wait_for(lambda: meter.way == "off")
+        meter.leave("5 networks: trained")
+        meter.hold_up("compiling")
+    assert "5 networks: trained" not in out.getvalue()
+
+
+def test_a_closed_stderr_is_no_place_to_say_anything(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    with Meter() as meter:
+        meter.phase("reading")
+    assert meter.way == "off"
+    assert capsys.readouterr().out == ""
+
+
 def test_durations_are_whole():
     assert [clock(s) for s in (0.4, 59.6, 3599.7, 86400)] == ["0:00", "1:00", "1:00:00", "24:00:00"]
 
@@ -174,6 +247,57 @@ def test_quiet_says_nothing_and_with_json_only_that(tmp_path):
     done = run("train", *BRIEF, "--out", tmp_path / "b", "-q", "--json")
     assert json.loads(done.stdout)["kind"] == "train"
     assert done.stderr == ""
+
+
+SEARCH = ["search", "--l2", "1e-4:1e-1", "--trials", "2", "--finalists", "1", "--final-cycles", "1"]
+SEARCH += [*BRIEF, "--no-report"]
+
+
+def unread(command, tmp_path, heads=1):
+    """Run a command whose reader leaves after the first line, or before it; return the status."""
+    program = [sys.executable, "-m", "klayer", *map(str, command)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path
+    ) as child:
+        for _ in range(heads):
+            child.stdout.readline()
+        child.stdout.close()
+        return child.wait(500)
+
+
+@pytest.mark.parametrize(
+    ("command", "heads"),
+    [(["train", *BRIEF, "--no-report"], 0), (["study", "my.toml"], 1), (SEARCH, 1)],
+)
+def test_a_reader_that_leaves_ends_no_work(tmp_path, command, heads):
+    (tmp_path / "my.toml").write_text(
+        "[settings]\nhidden = [6]\nbatch_size = 50\ncycles = 1\nhalf_cycle = '1 epoch'\n"
+        "[grid]\nl2 = [0.1, 0.001]\n"
+    )
+    assert unread([*command, "--out", "run"], tmp_path, heads) == 141
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert (tmp_path / "run" / "report.html").exists() == ("--no-report" not in command)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_reader_that_leaves_ends_no_prediction(tmp_path):
+    run("train", *BRIEF, "--out", tmp_path / "run", "-q", "--no-report")
+    np.save(tmp_path / "rows.npy", np.zeros((3, 64)))
+    assert unread(["predict", "run", "rows.npy", "--out", "said.csv"], tmp_path, 0) == 141
+    assert len((tmp_path / "said.csv").read_text().splitlines()) == 4
+    assert unread(["predict", "run", "rows.npy"], tmp_path, 0) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_results_that_nobody_can_store_are_said_to_be(tmp_path):
+    command = [sys.executable, "-m", "klayer", "train", *BRIEF, "--no-report", "--out", "run"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False
+        )
+    assert done.returncode == 1
+    assert "klayer: what is printed could not be written: No space left" in done.stderr
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")

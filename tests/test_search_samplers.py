@@ -1,4 +1,5 @@
 import math
+import subprocess
 import sys
 import warnings
 
@@ -117,6 +118,29 @@ def test_optuna_is_quiet_and_its_verbosity_is_restored(capfd):
     with quiet_optuna():
         assert optuna.logging.get_verbosity() == optuna.logging.ERROR
     assert capfd.readouterr() == ("", "")
+
+
+NOTEBOOK = """
+import sys, types, warnings
+sys.modules["ipywidgets"] = None  # not installed
+kernel = types.ModuleType("IPython")
+kernel.get_ipython = lambda: types.SimpleNamespace(kernel=1)
+sys.modules["IPython"], sys.modules["ipykernel.zmqshell"] = kernel, types.ModuleType("zmqshell")
+warnings.simplefilter("always")
+{begin}
+"""
+DRAWS = "from klayer.study.search import samplers, space\n"
+DRAWS += "samplers.draw(space.Space({'l2': space.Range(1e-5, 1e-1)}, {}), 2, sampler='random')"
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"), [("import optuna", "IProgress not found"), (DRAWS, "")]
+)
+def test_a_notebook_without_widgets_is_not_warned_of_progress_bars(begin, words):
+    command = [sys.executable, "-c", NOTEBOOK.format(begin=begin)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert words in done.stderr
+    assert bool(done.stderr) == bool(words)
 
 
 @pytest.mark.parametrize(

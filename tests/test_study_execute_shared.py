@@ -1,6 +1,7 @@
 """Runs that several work on: the same bits whoever trains, nothing lost, nothing left over."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 from klayer.cli.app import app
 from klayer.data import load
 from klayer.errors import KlayerError
-from klayer.files import Claims
+from klayer.files import Claims, Lock, LockHeld, Pulse
 from klayer.study import Run, Study
 from klayer.study.execute import require_scheduler
 from klayer.study.execute.bench import MOST_TRIES, Bench
@@ -127,6 +129,101 @@ def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path)
     assert second.returncode == 0, said
     whole = run_study(Study.from_values(study), out=tmp_path / "whole")
     assert the_same(Run(out), whole)
+
+
+def test_a_leader_that_is_frozen_is_replaced_and_takes_part_when_it_wakes_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("KLAYER_LEASE", "3")
+    out = tmp_path / "run"
+    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
+    first = started(out, study=study)
+    while not list(out.glob("parts/*.claim-1")):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.02)
+    lock = (out / "lock").stat().st_ino
+    second = started(out, study=study)
+    time.sleep(0.5)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        while (out / "lock").exists() and (out / "lock").stat().st_ino == lock:
+            assert second.poll() is None, second.stderr.read()
+            time.sleep(0.1)
+    finally:
+        first.send_signal(signal.SIGCONT)
+    for child in (second, first):
+        _, said = child.communicate(timeout=200)
+        assert child.returncode == 0, said
+    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    assert the_same(Run(out), whole)
+    assert not list(out.glob("lock*"))
+    assert not (out / "parts").exists()
+
+
+def test_a_holder_is_silent_only_if_that_was_looked_at_for_a_whole_lease(tmp_path):
+    path, now = tmp_path / "lock", 100.0
+    pulse = Pulse(path, lease=30.0)
+    assert not pulse.is_silent(now), "nobody holds it"
+    path.touch()
+    signs = itertools.count(1)
+
+    def lives():
+        os.utime(path, ns=(0, next(signs)))
+
+    for _ in range(100):  # it is asked every ten seconds, and gives a sign every twenty
+        now += 10
+        if now % 20 == 0:
+            lives()
+        assert not pulse.is_silent(now)
+    lives()
+    assert not pulse.is_silent(now)
+    assert [pulse.is_silent(now + n) for n in (10, 20, 30, 31, 32)] == [False] * 3 + [True] * 2
+    # Who was asleep itself doesn't know whether the holder was.
+    assert not pulse.is_silent(now + 1000)
+    lives()
+    assert not pulse.is_silent(now + 1010)
+
+
+def test_of_many_that_free_a_lock_one_does_and_a_holder_that_lives_keeps_it(tmp_path):
+    path = tmp_path / "lock"
+    frozen = Lock(path, "it")
+    frozen.take()
+    frozen._over.set()  # no more signs of life
+    frozen._thread.join()
+    many = [Pulse(path, lease=30.0) for _ in range(8)]
+    for now in (0.0, 12.0, 24.0, 36.0):
+        silent = [one.is_silent(now) for one in many]
+    assert all(silent)
+    frozen.require()
+    with ThreadPoolExecutor(8) as pool:
+        freed = list(pool.map(lambda one: one.free(), many))
+    assert freed.count(True) == 1
+    with pytest.raises(LockHeld, match="another process writes it by now"):
+        frozen.require()
+    following = Lock(path, "it")
+    following.take()
+    assert not any(one.free() for one in many), "it is another's, and lives"
+    frozen.release()
+    following.require()
+    following.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_leads_no_more_writes_nothing(alone, tmp_path):
+    shutil.copytree(alone.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with run:
+        (run.path / "lock").unlink()  # as whoever takes it over does
+        for write in (
+            lambda: run.append([]),
+            lambda: run.write_result("summary.json", {}),
+            run.write_info,
+            run.unfinish,
+            lambda: run.drop([run.networks[0].key]),
+            run.require_held,
+        ):
+            with pytest.raises(LockHeld):
+                write()
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
@@ -346,9 +443,49 @@ def test_what_a_cluster_needs_is_printed(tmp_path):
     words = ["cluster", "--host", "10.0.0.1", "--workers", "3", "--threads", "2"]
     said = CliRunner().invoke(app, words).stdout
     assert "export OMP_NUM_THREADS=1\n" in said
-    assert "dask scheduler --protocol tcp --host 0.0.0.0 --port 8786\n" in said
+    assert "dask scheduler --protocol tcp --host 10.0.0.1 --port 8786\n" in said
     assert "dask worker tcp://10.0.0.1:8786 --nworkers 3 --nthreads 2\n" in said
     assert "--scheduler tcp://10.0.0.1:8786\n" in said
+
+
+def test_a_cluster_listens_where_it_is_reached():
+    for host, address in (
+        ("node-1.lab", "node-1.lab"),
+        ("::1", "[::1]"),
+        ("[fe80::1]", "[fe80::1]"),
+    ):
+        said = CliRunner().invoke(app, ["cluster", "--host", host]).stdout
+        assert f"dask scheduler --protocol tcp --host {host.strip('[]')} --port 8786\n" in said
+        assert f"--scheduler tcp://{address}:8786\n" in said
+    said = CliRunner().invoke(app, ["cluster"]).stdout
+    assert "dask scheduler --protocol tcp --host HOST --port 8786\n" in said
+    assert "dask worker tcp://HOST:8786 " in said
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("", "letters, digits"),
+        (" ", "letters, digits"),
+        ("a b", "letters, digits"),
+        ("10.0.0.1\n", "letters, digits"),
+        ("$(id)", "letters, digits"),
+        ("10.0.0.256", "letters, digits"),
+        ("node;rm", "letters, digits"),
+        ("tcp://10.0.0.1", "leave the protocol away, and give the port by --port"),
+        ("10.0.0.1:8786", "leave the protocol away, and give the port by --port"),
+        ("0.0.0.0", "by which nobody reaches it"),
+        ("::", "by which nobody reaches it"),
+    ],
+)
+def test_a_host_that_cannot_be_is_refused(host, message):
+    for start in ([], ["--start"]):
+        done = CliRunner().invoke(app, ["cluster", "--host", host, *start])
+        assert (
+            f"`--host` must be a machine's name or address, as in 10.0.0.1, but got {host!r}"
+            in str(done.exception)
+        )
+        assert message in str(done.exception)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")

@@ -2,22 +2,26 @@
 
 A terminal or a notebook shows what is under way, and every finished part leaves a line behind. A pipe, a
 file or a dumb terminal gets a line when something begins, and every half a minute one that says what is
-under way, how far it is and how much time is left.
+under way, how far it is and how much time is left. Whoever doesn't listen any more (a closed pipe, a
+terminal that is gone, a log on a full disk) ends nothing: the rest isn't said.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
+import weakref
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal, Protocol, TextIO
 
 from klayer.printable import printable
 from klayer.shown import cell_len
 
-__all__ = ["EVERY", "PATIENCE", "Meter", "clock", "unasked_way", "way_to_show"]
+__all__ = ["EVERY", "PATIENCE", "Meter", "clock", "meanwhile", "unasked_way", "way_to_show"]
 
 Way = Literal["live", "notebook", "lines", "off"]
 
@@ -55,6 +59,8 @@ def way_to_show(file: TextIO | None = None) -> Way:
     if in_notebook():
         return "notebook"
     file = file or sys.stderr
+    if file is None:  # closed from the start
+        return "off"
     terminal = hasattr(file, "isatty") and file.isatty()
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown", "")
     return "live" if terminal and (not dumb or os.name == "nt") else "lines"
@@ -64,6 +70,41 @@ def unasked_way() -> Way:
     """Return how a call shows progress if nobody said whether: a log is left alone."""
     way = way_to_show()
     return "off" if way == "lines" else way
+
+
+# Those that say something at this moment.
+_OPEN: weakref.WeakSet[Meter] = weakref.WeakSet()
+# Seconds after which what holds everything up is named.
+HELD_UP = 1.5
+
+
+@contextlib.contextmanager
+def meanwhile(what: str) -> Iterator[None]:
+    """Let all meters say what holds up whatever is under way, if it takes a while.
+
+    Parameters
+    ----------
+    what : str
+
+    Examples
+    --------
+    >>> with Meter("off"), meanwhile("compiling the kernel, once"):
+    ...     pass
+    """
+
+    def say(what: str) -> None:
+        for one in set(_OPEN):
+            one.hold_up(what)
+
+    timer = threading.Timer(HELD_UP, say, (what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may be saying so at this moment
+        say("")
 
 
 class _View(Protocol):
@@ -117,6 +158,7 @@ class Meter:
         self._done, self._total = 0.0, 0.0
         self._beside: list[str] = []
         self._all_done, self._all_total, self._all_begun = 0.0, 0.0, 0.0
+        self._held_up, self._held_since = "", 0.0
         self._view: _View | None = None
         self._ended = threading.Event()
         self._lock = threading.RLock()
@@ -124,6 +166,7 @@ class Meter:
 
     def __enter__(self) -> Meter:
         if self.way != "off":
+            _OPEN.add(self)
             self._ended.clear()
             self._thread = threading.Thread(target=self._keep_saying, daemon=True)
             self._thread.start()
@@ -135,6 +178,7 @@ class Meter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        _OPEN.discard(self)
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -170,6 +214,14 @@ class Meter:
         with self._lock:
             self._beside = lines
 
+    def hold_up(self, what: str) -> None:
+        """Say what holds it up; empty when that is over."""
+        with self._lock:
+            self._held_up, self._held_since = what, time.monotonic()
+        if what and self.way == "lines":
+            self._print(f"{what} ...")
+        self._refresh()
+
     def end(self) -> None:
         """What was begun is done."""
         with self._lock:
@@ -178,7 +230,7 @@ class Meter:
 
     def leave(self, line: str) -> None:
         """Leave a line behind."""
-        with self._lock:
+        with self._lock, self._listened_to():
             if self._view is not None:
                 self._view.leave(line)
             elif self.way != "off":
@@ -186,11 +238,10 @@ class Meter:
 
     def pause(self) -> None:
         """Take away what is shown, so that something else can be printed, until something begins."""
-        with self._lock:
-            if self._view is not None:
-                self._view.close()
-                self._view = None
-            self._what = ""
+        with self._lock, self._listened_to():
+            view, self._view, self._what = self._view, None, ""
+            if view is not None:
+                view.close()
 
     def lines(self, width: int = 80) -> list[str]:
         """Return what is under way as lines that fit: a name, how far, the time, a note."""
@@ -205,6 +256,8 @@ class Meter:
                 done = self._all_done + self._done
                 spent = now - self._all_begun
                 found += _fitted("in all", done, self._all_total, spent, "", width)
+            if self._held_up:
+                found += _fitted(self._held_up, 0.0, 0.0, now - self._held_since, "", width)
             shown = self._beside[:MOST_BESIDE]
             rest = len(self._beside) - len(shown)
             return [*found, *shown, *([f"and {rest} more"] if rest else [])]
@@ -243,10 +296,11 @@ class Meter:
                 parts.append(f"about {clock(spent * (total - done) / done)} left")
             many = len(self._beside)
             parts += [f"{many} at work: {'; '.join(self._beside[:MOST_BESIDE])}"] if many else []
+            parts += [self._held_up] if self._held_up else []
             return ", ".join([*parts, *([self._note] if self._note else [])])
 
     def _refresh(self) -> None:
-        with self._lock:
+        with self._lock, self._listened_to():
             if self.way not in ("live", "notebook") or not self._what:
                 return
             if time.monotonic() < self._first:
@@ -256,7 +310,17 @@ class Meter:
             self._view.show(self.lines(self._view.width))
 
     def _print(self, line: str) -> None:
-        print(printable(line), file=self.file, flush=True)
+        with self._lock, self._listened_to():
+            if self.way != "off":
+                print(printable(line), file=self.file, flush=True)
+
+    @contextlib.contextmanager
+    def _listened_to(self) -> Iterator[None]:
+        """Fall silent once nothing can be written any more: what is under way goes on."""
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the file is closed
+            self.way, self._view = "off", None
 
 
 def _fitted(what: str, done: float, total: float, spent: float, note: str, width: int) -> list[str]:

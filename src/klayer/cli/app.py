@@ -10,7 +10,7 @@ import typer
 
 from klayer.cli import data, runs
 from klayer.cli.cluster import cluster
-from klayer.cli.echo import echo
+from klayer.cli.echo import CLOSED_PIPE, echo, require_heard
 from klayer.cli.export import export
 from klayer.cli.gradcheck import gradcheck
 from klayer.cli.grade import grade
@@ -22,7 +22,6 @@ from klayer.cli.report import report
 from klayer.cli.search import search
 from klayer.cli.train import study, train
 from klayer.errors import KlayerError
-from klayer.printable import printable
 
 __all__ = ["app", "main"]
 
@@ -75,31 +74,32 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = app(prog_name="klayer", standalone_mode=False)
-        if isinstance(status, int):
+        if isinstance(status, int) and status:
             sys.exit(status)
+        require_heard()
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.ctx.get_help()
         else:
-            print(f"klayer: {told(error)}", file=sys.stderr)
+            echo(f"klayer: {told(error)}", err=True)
         sys.exit(2)
     except typer.Abort:
-        print("klayer: nothing was done.", file=sys.stderr)
+        echo("klayer: nothing was done.", err=True)
         sys.exit(1)
     except KlayerError as error:
         if _state["debug"]:
             raise
-        print(f"klayer: {printable(error, keep=chr(10))}", file=sys.stderr)
+        echo(f"klayer: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the help, which Rich prints
         sys.stderr.close()
-        sys.exit(141)
+        sys.exit(CLOSED_PIPE)
     except MemoryError as error:
-        print(f"klayer: out of memory ({error}): try fewer networks.", file=sys.stderr)
+        echo(f"klayer: out of memory ({error}): try fewer networks.", err=True)
         sys.exit(1)
     except OSError as error:
         if _state["debug"]:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"klayer: {printable(f'{where}{error.strerror or error}')}.", file=sys.stderr)
+        echo(f"klayer: {where}{error.strerror or error}.", err=True)
         sys.exit(1)

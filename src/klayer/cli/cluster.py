@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import typer
 from klayer.cli.echo import echo
 from klayer.errors import KlayerError
 
-__all__ = ["cluster", "thread_settings"]
+__all__ = ["cluster", "require_host", "thread_settings"]
 
 # Which variable holds a library's own threads at one: klayer trains on threads of its own.
 _THREADS = {
@@ -32,6 +35,7 @@ _DASK = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s",
 }
 _TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+_NAME = re.compile(r"(?!-)[\w-]{1,63}(\.(?!-)[\w-]{1,63})*\.?", re.ASCII)
 # Seconds that a scheduler has for its first answer.
 START_SECONDS = 30.0
 
@@ -47,7 +51,9 @@ def cluster(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Where others reach the scheduler. \\[default: 127.0.0.1 with --start; HOST]"
+            metavar="NAME|ADDRESS",
+            help="Where the scheduler listens, and others reach it. \\[default: 127.0.0.1 with --start; "
+            "HOST]",
         ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8786,
@@ -72,14 +78,13 @@ def cluster(
     """
     from klayer.train import available_cores
 
+    where = ("127.0.0.1" if start else "HOST") if host is None else require_host(host)
     if start:
         _require_dask()
     settings = {**thread_settings(), **_DASK, **(_certificates(tls) if tls else {})}
-    protocol, where = "tls" if tls else "tcp", host or ("127.0.0.1" if start else "HOST")
-    address = f"{protocol}://{where}:{port}"
-    # An address of its own is also that of a machine behind several networks.
-    listen = ["--protocol", protocol, "--host", where if start else "0.0.0.0", "--port", str(port)]
-    scheduler = ["scheduler", *listen]
+    protocol = "tls" if tls else "tcp"
+    address = f"{protocol}://{f'[{where}]' if ':' in where else where}:{port}"
+    scheduler = ["scheduler", "--protocol", protocol, "--host", where, "--port", str(port)]
     worker = ["worker", address, "--nworkers", str(workers or available_cores())]
     worker += ["--nthreads", str(threads)]
     if start:
@@ -94,6 +99,40 @@ def cluster(
     echo("# where you are, with a run directory that all of them see under this path:")
     echo(f"klayer study STUDY --out /SHARED/RUN --scheduler {address}")
     return None
+
+
+def require_host(host: str) -> str:
+    """Return a host's name or address, an IPv6 one without brackets.
+
+    Raises
+    ------
+    KlayerError
+        If it is neither, or one that is everywhere, or it says more: a protocol, a port.
+
+    Examples
+    --------
+    >>> require_host("node-1.cluster"), require_host("10.0.0.1"), require_host("[fe80::1]")
+    ('node-1.cluster', '10.0.0.1', 'fe80::1')
+    """
+    rule = f"`--host` must be a machine's name or address, as in 10.0.0.1, but got {host!r}"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    name, _, port = host.rpartition(":")
+    address = None
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(bare)
+    if address and not address.is_unspecified:
+        return bare
+    if address:
+        raise KlayerError(
+            f"{rule}, by which nobody reaches it: name the address that others use; where the scheduler "
+            "shall listen everywhere, change the printed command."
+        )
+    if "://" in host or (port.isdecimal() and _NAME.fullmatch(name)):
+        raise KlayerError(f"{rule}: leave the protocol away, and give the port by --port.")
+    is_number = host.replace(".", "").isdecimal()  # an address that there can't be
+    if is_number or not _NAME.fullmatch(host):
+        raise KlayerError(f"{rule}: letters, digits, dots and hyphens alone.")
+    return host
 
 
 def thread_settings() -> dict[str, str]:

@@ -70,7 +70,7 @@ def list_sources(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         from klayer.files import json_text
 
-        print(json_text([source.as_dict() for source in sources], indent=2))
+        echo(json_text([source.as_dict() for source in sources], indent=2))
         return
     for source in sources:
         lines = [source.description]
@@ -108,7 +108,7 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
             raise
         if as_json:
             content: dict[str, Any] = {"columns": [one.as_dict() for one in table]}
-            print(json_text({**content, "problem": str(error)}, indent=2))
+            echo(json_text({**content, "problem": str(error)}, indent=2))
         else:
             _print(_columns(table), f"not ready to train: {error}")
         return
@@ -116,7 +116,7 @@ def info(ctx: typer.Context, name: Name, data_dir: DataDir = None, as_json: AsJs
         content = _content(dataset)
         if table:
             content["columns"] = [one.as_dict() for one in table]
-        print(json_text(content, indent=2))
+        echo(json_text(content, indent=2))
         return
     shape = "" if dataset.image_shape is None else f" = {' x '.join(map(str, dataset.image_shape))}"
     low, high = dataset.value_range

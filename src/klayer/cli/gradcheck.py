@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from klayer.cli.complete import choices
+from klayer.cli.echo import echo
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
 
@@ -98,7 +98,7 @@ def gradcheck(
             time_limit=time_limit,
         )
         title = f"Gradient check: {model}"
-    print(result.to_json() if as_json else result.text(terminal_width()))
+    echo(result.to_json() if as_json else result.text(terminal_width()))
     write_page(html, result, title)
     raise typer.Exit(STATUS[result.verdict])
 
@@ -138,22 +138,15 @@ def write_file(path: Path, text: str) -> None:
             write_text(path, text)
     except OSError as error:
         raise KlayerError(f"{path} can't be written: {error.strerror or error}.") from error
-    print(f"written: {path}", file=sys.stderr)
+    echo(f"written: {path}", err=True)
 
 
 def _section(seed: int) -> ReportSection:
     from klayer.gradcheck import report_section
+    from klayer.progress import Meter, unasked_way
 
-    show = sys.stderr.isatty()
-    section = report_section(
-        seed=seed,
-        progress=lambda line: (
-            print(f"\r\033[K{line} ...", end="", file=sys.stderr) if show else None
-        ),
-    )
-    if show:
-        print("\r\033[K", end="", file=sys.stderr)
-    return section
+    with Meter(unasked_way()) as meter:
+        return report_section(seed=seed, progress=meter.phase)
 
 
 def _check(model: str, **options: Any) -> Check:

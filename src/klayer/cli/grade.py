@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from klayer.cli.echo import echo
 from klayer.cli.gradcheck import STATUS, require_writable, write_file, write_page
 from klayer.cli.output import terminal_width
 from klayer.errors import KlayerError
@@ -100,7 +101,7 @@ def grade(
             progress=progress,
             **options,
         )
-    print(grades.to_json() if as_json else grades.text(terminal_width()))
+    echo(grades.to_json() if as_json else grades.text(terminal_width()))
     if csv is not None:
         write_file(csv, grades.to_csv())
     write_page(html, grades, "Gradient checks of submissions")

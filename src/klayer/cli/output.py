@@ -120,17 +120,12 @@ _RANKS = {
 
 def require_one_alive(run: Run) -> None:
     """End with exit status 1 if every network of a run diverged, and say what helps."""
-    import sys
-
     import typer
 
     networks = run.networks
     if networks and all(record.state == "diverged" for record in networks):
         many = f"all {len(networks)} networks" if len(networks) > 1 else "the network"
-        print(
-            f"klayer: {many} diverged ({networks[0].failure}): lower lr_max, or l2.",
-            file=sys.stderr,
-        )
+        echo(f"klayer: {many} diverged ({networks[0].failure}): lower lr_max, or l2.", err=True)
         raise typer.Exit(1)
 
 

@@ -154,7 +154,7 @@ def search(
         if any(one is not None and one != {} for one in given):
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
-                "--storage, --data-dir, --workers, --scheduler, --json and --quiet."
+                "--storage, --data-dir, --workers, --scheduler, --no-report, --json and --quiet."
             )
         return _run(resume, None, storage, data_dir, workers, as_json, quiet, page, scheduler)
     if source and preset:

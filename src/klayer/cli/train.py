@@ -120,7 +120,7 @@ def train(
         if asked or find_lr:
             raise KlayerError(
                 "a run goes on with its own settings: --resume takes no other flag but --data-dir, "
-                "--workers, --scheduler, --json and --quiet."
+                "--workers, --scheduler, --no-report, --json and --quiet."
             )
         return _run(
             resume, "train", None, data_dir, workers, as_json, quiet, page, scheduler=scheduler
@@ -210,7 +210,7 @@ def study(
         if source or preset or data or said(ctx) or seeds or seed is not None or out or dry_run:
             raise KlayerError(
                 "a run goes on with its own configuration: --resume takes no other flag but "
-                "--data-dir, --workers, --scheduler, --json and --quiet."
+                "--data-dir, --workers, --scheduler, --no-report, --json and --quiet."
             )
         return _run(resume, "study", None, data_dir, workers, as_json, quiet, page, pdf, scheduler)
     if pdf and not page:

@@ -8,7 +8,7 @@ among several.
 from klayer.files.cache import cache_folder, cached
 from klayer.files.claims import Claim, Claims, Holder, lease_seconds
 from klayer.files.foreign import foreign_kind
-from klayer.files.lock import Lock, LockHeld
+from klayer.files.lock import Lock, LockHeld, Pulse
 from klayer.files.sealed import (
     BLANK,
     Damaged,
@@ -52,6 +52,7 @@ __all__ = [
     "Lock",
     "LockHeld",
     "NotWritten",
+    "Pulse",
     "append_bytes",
     "cache_folder",
     "cached",

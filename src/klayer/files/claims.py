@@ -23,7 +23,7 @@ from pathlib import Path
 from klayer.errors import KlayerError
 from klayer.files.writing import named
 
-__all__ = ["LEASE", "Claim", "Claims", "Holder", "lease_seconds"]
+__all__ = ["LEASE", "Claim", "Claims", "Holder", "beat_seconds", "lease_seconds"]
 
 # The environment variable with another number of seconds after which a silent holder is given up.
 LEASE = "KLAYER_LEASE"
@@ -51,6 +51,17 @@ def lease_seconds() -> float:
     if not 0 < found < float("inf"):
         raise KlayerError(f"{LEASE} must be a number of seconds > 0, but got {said!r}.")
     return found
+
+
+def beat_seconds(lease: float) -> float:
+    """Return the seconds between two signs of life.
+
+    Examples
+    --------
+    >>> beat_seconds(30.0), beat_seconds(0.6)
+    (1.0, 0.1)
+    """
+    return min(MOST_SECONDS, lease / BEATS)
 
 
 def _place() -> str:
@@ -233,8 +244,7 @@ class Claims:
                 handle = os.open(path, _FLAGS, 0o666)
             except FileExistsError:
                 return None
-        every = min(MOST_SECONDS, self.lease / BEATS)
-        return Claim(path, self._path(what, number + 2), handle, every)
+        return Claim(path, self._path(what, number + 2), handle, beat_seconds(self.lease))
 
     def is_held(self, what: str, number: int, now: float | None = None) -> bool:
         """Whether the last who had a part is still at work; ``now`` spares a look at the clock."""
@@ -263,13 +273,17 @@ class Claims:
         for one in range(number, 0, -1):
             self._path(what, one).unlink(missing_ok=True)
 
+    @property
+    def clock(self) -> Path:
+        """The file by which this process reads the clock."""
+        return self.folder / f".clock-{socket.gethostname()}-{os.getpid()}"
+
     def now(self) -> float:
         """Return the time by the clock of the file system, which all claims have in common."""
-        path = self.folder / f".clock-{socket.gethostname()}-{os.getpid()}"
         try:
-            with named(path):
-                path.touch()
-                return path.stat().st_mtime
+            with named(self.clock):
+                self.clock.touch()
+                return self.clock.stat().st_mtime
         except KlayerError:
             return 0.0  # the folder is gone: nobody is given up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,10 @@ class Checkpoints:
             remove(path)
 
     def clear(self, prefix: str = "") -> None:
-        """Remove what is kept of populations whose names begin with ``prefix``."""
-        for left in (self.run / "checkpoints").glob(f"{prefix}*"):
+        """Remove what is kept of populations whose names begin with ``prefix``; of all, the folder."""
+        folder = self.run / "checkpoints"
+        for left in folder.glob(f"{prefix}*"):
             remove(left)
+        if not prefix:
+            with contextlib.suppress(OSError):  # it isn't there, or holds something
+                folder.rmdir()

@@ -16,7 +16,7 @@ import numpy as np
 from klayer.data import Dataset
 from klayer.data.redraw import redrawn
 from klayer.errors import KlayerError
-from klayer.files import Damaged, NotWritten
+from klayer.files import Damaged, LockHeld, NotWritten
 from klayer.study.execute import Executor, SchedulerLost, open_executor, require_scheduler
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.join import created, is_joint, take_part
@@ -316,8 +316,8 @@ def _begin(
 ) -> Run:
     try:
         return _go_on(run, study, executor, reporter, watcher, storage)
-    except (NotWritten, SchedulerLost):
-        raise  # it says how to go on
+    except (LockHeld, NotWritten, SchedulerLost):
+        raise  # another one goes on, or it says how to
     except KlayerError:
         with contextlib.suppress(KlayerError):
             discard(run)  # the same command works again once the mistake is mended
@@ -347,6 +347,7 @@ def _go_on(
             search_stages(
                 run, study.search, executor, storage=storage, reporter=reporter, watcher=watcher
             )
+        run.require_held()
         run.checkpoints.clear()
         Bench(run.path).clear()
         summarise(run, time.monotonic() - started)

@@ -89,8 +89,8 @@ class Run(StoredRun):
         path = new_folder(path, f"{now:%Y-%m-%d-%H%M%S}-{kind}")
         info["id"] = f"{path.resolve().name}-{uuid.uuid4().hex[:8]}"  # which no renaming changes
         lock = Lock(path / "lock", str(path))
-        lock.take()
         try:
+            lock.take()
             drop_leftovers(path)
             try:
                 _write_standardiser(path, dataset.standardiser)
@@ -149,8 +149,19 @@ class Run(StoredRun):
             )
             raise
 
+    def require_held(self) -> None:
+        """Do nothing if this process may still write the run.
+
+        Raises
+        ------
+        LockHeld
+            If another one has taken it over, since this one gave no sign of life for a while.
+        """
+        self._lock.require()
+
     def write_info(self) -> None:
         """Write ``run.json`` again, after a change of :attr:`info`."""
+        self.require_held()
         write_info(self.path, self.info)
         self.outdated = False
 
@@ -166,7 +177,10 @@ class Run(StoredRun):
         ------
         KlayerError
             If the run holds one of them already.
+        LockHeld
+            As :meth:`require_held`, like all that writes.
         """
+        self.require_held()
         for record in records:
             if record.key in self._networks:
                 raise KlayerError(
@@ -189,11 +203,13 @@ class Run(StoredRun):
 
     def unfinish(self) -> None:
         """Remove the summary: the run is not finished any more, since networks are trained again."""
+        self.require_held()
         self._results.pop("summary.json", None)
         remove(self.path / "summary.json")
 
     def write_result(self, name: str, value: Any) -> None:
         """Write a result, such as ``summary.json``; :meth:`result` has it from then on."""
+        self.require_held()
         self._results[name] = plain(value)
         write_json(self.path / name, self._results[name])
 
@@ -201,6 +217,7 @@ class Run(StoredRun):
         self, name: str, network: Network, state: TrainingState, seeds: Sequence[int]
     ) -> None:
         """Write the networks of a finished population to ``weights/NAME.safetensors``."""
+        self.require_held()
         own_folder(self.path, "weights")
         Weights.write(self._weights(name), network, state, seeds)
 

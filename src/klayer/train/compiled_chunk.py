@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from klayer.nn import Workspace
 from klayer.nn.backends.compiled import Kernel, Updates, pack, warm_up
 from klayer.nn.lanes import slices
+from klayer.progress import meanwhile
 from klayer.train.blocks import Block
 from klayer.train.engine import Engine
 from klayer.train.population import Population
@@ -42,11 +43,13 @@ class FlatPopulation:
 
 
 def compiled_chunks(
-    population: Population, _: Engine
+    population: Population, engine: Engine
 ) -> Callable[[slice, Workspace, int], CompiledChunk]:
     """Load the kernel and lay the population's numbers out; return what makes chunks of it."""
     state, network, dtype = population.state, population.network, population.dtype
-    warm_up(dtype)
+    with meanwhile("compiling the kernel, once"):
+        # By a worker: a Ctrl-C that meets the compiler's callbacks, in C, would get lost there.
+        engine.map(lambda one, _: warm_up(one), [dtype])
     kernel = Kernel(network, population.settings.optimiser, dtype)
     shapes, P = network.shapes(), len(population)
     rows = FlatPopulation(

@@ -6,11 +6,9 @@ matrix that the dictionaries of the training state are views of.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from threading import Timer
 from types import ModuleType
 from typing import Any
 
@@ -29,9 +27,6 @@ __all__ = ["Kernel", "Updates", "pack", "refusal", "warm_up"]
 Array = NDArray[Any]
 
 NO_LABELS, NO_TARGETS, NO_KEY = np.empty(0, np.int64), np.empty((0, 1)), draw_keys([0])[0]
-
-# Seconds after which a first use says what takes so long.
-PATIENCE = 1.5
 
 
 @cache
@@ -219,24 +214,13 @@ class Kernel:
 
 @cache
 def warm_up(dtype: np.dtype[Any]) -> None:
-    """Compile the kernel for a dtype, or read it from the cache; say so if it takes a while."""
+    """Compile the kernel for a dtype, or read it from the cache."""
     kernel = Kernel(Network(1, (), 2), "sgd", dtype)
     zeros = np.zeros(4, dtype)
     updates = Updates(0, np.zeros((1, 1), dtype), np.zeros(1, np.int64), np.array([0, 1]))
-    timer = Timer(PATIENCE, say_what_takes_long)
-    timer.daemon = True
-    timer.start()
-    try:
-        slots = np.zeros((1, 4), dtype)
-        rates = kernel.rates({"lr": zeros[:1]})
-        kernel.train(zeros, zeros[:0], slots, updates, rates, {}, Workspace(), zeros[1:2])
-    finally:
-        timer.cancel()
-
-
-def say_what_takes_long() -> None:
-    if sys.stderr.isatty():
-        print("klayer compiles its fast kernel, once: about half a minute.", file=sys.stderr)
+    slots = np.zeros((1, 4), dtype)
+    rates = kernel.rates({"lr": zeros[:1]})
+    kernel.train(zeros, zeros[:0], slots, updates, rates, {}, Workspace(), zeros[1:2])
 
 
 def pack(

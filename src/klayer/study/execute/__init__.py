@@ -91,7 +91,7 @@ EXECUTORS: dict[str, Made] = {
     "tcp": _dask,
     "tls": _dask,
 }
-_SHOWN = ("local", "processes:N", "join", "tcp://HOST:PORT", "tls://HOST:PORT")
+_SHOWN = ("local", "processes:N", "join", "join:N", "tcp://HOST:PORT", "tls://HOST:PORT")
 
 
 def require_scheduler(scheduler: str) -> str:
@@ -154,7 +154,8 @@ def open_executor(scheduler: str, dataset: Dataset, workers: int | None = None) 
     scheduler : str
         ``local``: threads of this process. ``processes:N``: N processes of this machine.
         ``tcp://HOST:PORT``, ``tls://HOST:PORT``: a Dask scheduler and its workers, which see the run's
-        folder. ``join``: this process, and whoever else runs the same command.
+        folder. ``join``: this process, and whoever else runs the same command; ``join:N`` says how many
+        these will be, for the size of parts.
     dataset : Dataset
     workers : int, >= 1, optional
         Threads in all, on this machine; by default its cores.

@@ -24,14 +24,26 @@ from klayer.study.execute.part import PartResult
 from klayer.study.provenance import made_by
 from klayer.train import TrainingState
 
-__all__ = ["IDLE_SECONDS", "Hand", "main"]
+__all__ = ["IDLE_SECONDS", "Hand", "idle_seconds", "main"]
 
 # Between two looks at a bench with nothing to do.
 IDLE_SECONDS = 0.1
-# On a slow file system so many times as long as a look takes.
-LOOKS = 5
+# On a slow file system so many times as long as a look takes; no more, since a look in which the process
+# was frozen took long too.
+LOOKS, MOST_IDLE = 5, 10.0
 # Writes that are tried again: another machine may have cleared what this one had begun to write.
 TRIES = 3
+
+
+def idle_seconds(took: float) -> float:
+    """Return how long to wait after a look at a bench that took so many seconds.
+
+    Examples
+    --------
+    >>> idle_seconds(0.001), idle_seconds(1.0), idle_seconds(3600.0)
+    (0.1, 5.0, 10.0)
+    """
+    return min(MOST_IDLE, max(IDLE_SECONDS, LOOKS * took))
 
 
 class _Stopped(KeyboardInterrupt):
@@ -91,7 +103,7 @@ class Hand:
             started = time.monotonic()
             if self.work_once() is None:
                 took = time.monotonic() - started
-                self.stop.wait(max(IDLE_SECONDS, LOOKS * took))
+                self.stop.wait(idle_seconds(took))
             else:
                 done += 1
         return done

@@ -1,7 +1,8 @@
 """Several processes that run the same command share a run: one leads it, the others take part.
 
-Who holds the run's lock leads. If it ends before the run does, the next one does; so whoever is killed,
-nothing but its own last seconds are lost.
+Who holds the run's lock leads. If it ends before the run does, or gives no sign of life for a lease, the
+next one does; so whoever is killed or frozen, nothing but its own last seconds are lost. A leader that
+wakes up finds that another one leads, and takes part.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from klayer.data import Dataset
 from klayer.errors import KlayerError
-from klayer.files import LockHeld, json_text
+from klayer.files import LockHeld, Pulse, json_text, lease_seconds
 from klayer.study.execute import JOIN, Reporter, Silent
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.hand import Hand
@@ -86,36 +87,49 @@ def take_part(
         Threads.
     reporter : Reporter, optional
     """
-    reporter, was_led = reporter or Silent(), False
+    reporter, was_led, leader = reporter or Silent(), False, _Leader(path)
     while True:
-        if not is_written(path):
+        if not leader.leads():
             if was_led and (path / "summary.json").exists():
                 run = Run(path)
                 run.led_by_another = True
                 return run
             try:
                 return lead()
-            except LockHeld:
-                pass
+            except LockHeld:  # another one was faster, or this one was silent
+                leader.is_another()
         if not was_led:
             reporter.phase(f"taking part in {path}, which another process leads")
         was_led = True
-        _work(path, workers)
+        _work(path, workers, leader)
 
 
-def _work(path: Path, workers: int | None) -> None:
+class _Leader:
+    """Whoever leads a run, as seen by another process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._pulse = path, Pulse(path / "lock", lease_seconds())
+        self._looked, self._leads = float("-inf"), True
+
+    def is_another(self) -> None:
+        """A new one has just been met."""
+        self._leads, self._looked = True, time.monotonic()
+
+    def leads(self) -> bool:
+        """Whether it does, by a look that is some tenths of a second old; one that is silent no more."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._leads = is_written(self.path)
+            if self._leads and self._pulse.is_silent():
+                self._leads = not self._pulse.free()
+            self._looked = time.monotonic()
+        return self._leads
+
+
+def _work(path: Path, workers: int | None, leader: _Leader) -> None:
     """Train what is laid out until nobody leads the run any more."""
     stop = threading.Event()
-    looked, led = time.monotonic(), True
-
-    def is_over() -> bool:
-        nonlocal looked, led
-        if time.monotonic() - looked > LOOK_SECONDS:
-            looked, led = time.monotonic(), is_written(path)
-        return not led
-
     if not Bench(path).is_there:
         stop.wait(LOOK_SECONDS / 5)
         if not Bench(path).is_there:
             return
-    Hand(path, workers or available_cores(), stop).work(is_over)
+    Hand(path, workers or available_cores(), stop).work(lambda: not leader.leads())

@@ -155,11 +155,12 @@ class _Heard(Keeper):
 
     def __init__(self, run: Run, part: PartOfPack, order: Order, reporter: Reporter) -> None:
         super().__init__(run.checkpoints, part.name)
-        self.part, self.order, self.reporter = part, order, reporter
+        self.run, self.part, self.order, self.reporter = run, part, order, reporter
         self._share = len(part.spec.members) / len(order.pack.jobs)
         self._before = part.lanes.start / len(order.pack.jobs) * order.updates
 
     def progress(self, update: float) -> None:
+        self.run.require_held()
         self.reporter.progress(self.order.pack, self._before + self._share * update)
 
     def record(self, state: TrainingState) -> None:

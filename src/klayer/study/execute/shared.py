@@ -11,9 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from klayer.data import Dataset
+from klayer.files import LockHeld
 from klayer.study.execute.bench import Bench
 from klayer.study.execute.carried_data import write_data
 from klayer.study.execute.cut import Lying, PartOfPack, cut, forget
+from klayer.study.execute.hand import IDLE_SECONDS, idle_seconds
 from klayer.study.execute.hands import Hands
 from klayer.study.execute.local import Local
 from klayer.study.execute.part import (
@@ -34,8 +36,6 @@ __all__ = ["Shared"]
 
 # Parts that lie on the bench at once: an engine's memory for each of them is small, but not nothing.
 WINDOW = 2000
-# Seconds between two looks at the bench; on a slow file system so many times as long as a look takes.
-LOOK_SECONDS, LOOKS = 0.1, 5
 # Seconds between two reports of who is at work.
 REPORT_SECONDS = 1.0
 
@@ -120,7 +120,7 @@ class Shared:
                     self.hands.tend(on_bench.done, on_bench.left)
                     took = time.monotonic() - started
                     if not on_bench.has(parts):
-                        time.sleep(max(LOOK_SECONDS, LOOKS * took))
+                        time.sleep(idle_seconds(took))
                 found, lost = on_bench.take_in(order, parts)
                 self._note_machines(run, [result for _, result in found], reporter)
                 yield Outcome.joined(order.pack, found, lost)
@@ -132,8 +132,8 @@ class Shared:
         self.hands.open(run.path)
         try:
             yield
-        except BaseException:
-            if not self.joins:
+        except BaseException as error:
+            if not self.joins and not isinstance(error, LockHeld):  # another one may lead by now
                 bench.call_off()
             self.hands.close()
             raise
@@ -208,7 +208,14 @@ class _OnBench:
         return all(one.name in self._finished or one.name in self._lost for one in parts)
 
     def look(self) -> None:
-        """Lay out what there is room for, and see what is new."""
+        """Lay out what there is room for, and see what is new.
+
+        Raises
+        ------
+        LockHeld
+            If another process leads the run by now.
+        """
+        self.run.require_held()
         present = self.bench.finished()
         while self._ahead and len(self._out) < WINDOW:
             name = self._ahead.pop()
@@ -255,7 +262,7 @@ class _OnBench:
                 self.bench.forget(part.name)
                 self._lay_out(part)
                 while not self.has([part]):
-                    time.sleep(LOOK_SECONDS)
+                    time.sleep(IDLE_SECONDS)
                     self.look()
                 result = self.bench.result(part.name)
             found.append((part.lanes, result))

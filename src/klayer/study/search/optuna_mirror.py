@@ -13,7 +13,13 @@ from klayer.errors import KlayerError
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
 from klayer.study.search.options import Search
-from klayer.study.search.optuna_space import distributions, quiet_optuna, to_choice, whole_space
+from klayer.study.search.optuna_space import (
+    distributions,
+    import_optuna,
+    quiet_optuna,
+    to_choice,
+    whole_space,
+)
 from klayer.study.search.search_file import Trial
 from klayer.study.search.tables import trial_row
 from klayer.study.secrets import without_passwords
@@ -84,16 +90,16 @@ class OptunaMirror:
             self.study = self._open()
 
     def _open(self) -> optuna.Study:
-        import optuna
         import sqlalchemy
 
+        library = import_optuna()
         try:
             with quiet_optuna():
-                storage = optuna.storages.RDBStorage(self.url)
+                storage = library.storages.RDBStorage(self.url)
                 if self.url == f"sqlite:///{self.run.path / 'search.db'}":
                     _hurry(storage.engine)
                 self.storage = storage
-                study = optuna.create_study(
+                study: optuna.Study = library.create_study(
                     storage=storage,
                     study_name=self.asked.study_name,
                     direction="maximize",
@@ -103,7 +109,7 @@ class OptunaMirror:
                 return study
         except (
             sqlalchemy.exc.SQLAlchemyError,
-            optuna.exceptions.StorageInternalError,
+            library.exceptions.StorageInternalError,
             ImportError,
             ValueError,
             RuntimeError,
@@ -127,9 +133,9 @@ class OptunaMirror:
         KlayerError
             If the storage doesn't answer any more, or holds other trials than the run.
         """
-        import optuna
         import sqlalchemy
 
+        optuna = import_optuna()
         try:
             self._follow()
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:

@@ -6,18 +6,37 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from klayer.study.search.space import Range, Space
 
-__all__ = ["distributions", "from_choice", "quiet_optuna", "to_choice", "whole_space"]
+__all__ = [
+    "distributions",
+    "from_choice",
+    "import_optuna",
+    "quiet_optuna",
+    "to_choice",
+    "whole_space",
+]
+
+
+def import_optuna() -> ModuleType:
+    """Return Optuna, imported without a word of its progress bars, which klayer never asks for.
+
+    They want ipywidgets in a notebook, and say so where these aren't installed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import optuna
+
+    return optuna
 
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
     """Keep Optuna from logging each trial, and from warning that a feature is young."""
-    import optuna
-
+    optuna = import_optuna()
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.study.search.optuna_space import distributions, from_choice, quiet_optuna, to_choice
+from klayer.study.search.optuna_space import (
+    distributions,
+    from_choice,
+    import_optuna,
+    quiet_optuna,
+    to_choice,
+)
 from klayer.study.search.space import Space
 
 if TYPE_CHECKING:
@@ -179,8 +185,7 @@ def draw(
     >>> points == draw(space, 4, seed=[7]), len({point["l2"] for point in points})
     (True, 4)
     """
-    import optuna
-
+    optuna = import_optuna()
     require_space(space, sampler)
     row, wanted = SAMPLERS[sampler], distributions(space)
     number = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])

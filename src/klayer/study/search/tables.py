@@ -11,7 +11,7 @@ from klayer.files import plain, write_csv, write_text
 from klayer.study.measure import MEASURES, Measure
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
-from klayer.study.search.optuna_space import quiet_optuna, to_choice, whole_space
+from klayer.study.search.optuna_space import import_optuna, quiet_optuna, to_choice, whole_space
 from klayer.study.search.search_file import FINALISTS, Trial
 from klayer.study.summary import spread
 from klayer.train.metrics import METRICS, main_metric
@@ -182,8 +182,7 @@ def importance(run: Run) -> dict[str, float]:
     rows = [row for row in trial_table(run) if row["state"] in ("trained", "at chance")]
     if len(run.asked.names) < 2 or len(rows) < 10:
         return {}
-    import optuna
-
+    optuna = import_optuna()
     wanted = whole_space(stage.space for stage in run.asked.stages)
     with quiet_optuna():
         study = optuna.create_study(direction="maximize")
