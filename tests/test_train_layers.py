@@ -9,7 +9,7 @@ from klayer.errors import KlayerError
 from klayer.nn import Network
 from klayer.study import Study, describe
 from klayer.train import Settings
-from klayer.train.settings import laid_over
+from klayer.train.laid_over import laid_over
 
 BRIEF = {"hidden": (8, 8, 8), "cycles": 1, "half_cycle": "6 updates", "batch_size": 20}
 
