@@ -88,10 +88,11 @@ def _changed(run: StoredRun, dataset: Dataset) -> list[str]:
     changed = differing(stored, dataset.fingerprint)
     if tuple(run.info["data"]["class_names"]) != dataset.class_names:
         changed.append("the names of what is predicted")
-    if changed or stored.get("standardiser") == dataset.fingerprint["standardiser"]:
+    same = stored.get("standardiser") == dataset.fingerprint["standardiser"]
+    if stored and (changed or same):
         return changed
     try:
-        return [] if _alike(run.standardiser, dataset.standardiser) else ["standardiser"]
+        return changed if _alike(run.standardiser, dataset.standardiser) else ["standardiser"]
     except Damaged as error:
         if not stored:
             raise Damaged(f"{error} {AGAIN}") from None
