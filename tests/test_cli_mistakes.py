@@ -48,6 +48,22 @@ def said(monkeypatch, capsys, tmp_path):
         (["train", "--workers", "0"], "`--workers` must be >= 1, but got '0'."),
         (["train", "--cycles", "x"], "`--cycles` must be a number, but got 'x'."),
         (["train", "--batch-size", "2.5"], "`--batch-size` must be a whole number, but got '2.5'."),
+        # What Pydantic reads as -2, -5 and -1.
+        (
+            ["predict", "r", "x.csv", "--seed", "0-2"],
+            "`--seed` must be a whole number, but got '0-2'.",
+        ),
+        (["train", "--seed=0-2"], "`--seed` must be a whole number, but got '0-2'."),
+        (
+            ["train", "--batch-size", "00-5"],
+            "`--batch-size` must be a whole number, but got '00-5'.",
+        ),
+        (["search", "--trials", "0-1"], "`--trials` must be a whole number, but got '0-1'."),
+        (["study", "--workers", "0-1"], "`--workers` must be"),
+        (["gradcheck", "--seed", "0-2"], "`--seed` must be a whole number, but got '0-2'."),
+        (["train", "--seeds", "0-2"], "or several with commas, as in 3,7,9, but got '0-2'."),
+        (["train", "--hidden", "50-30"], "`--hidden` must be widths with commas, as in 50,30,20"),
+        (["train", "--batch-norm", "1-3"], "or numbers of layers with commas, as in 1,3."),
         (["gradcheck", "--entries", "many"], "`--entries` must be a whole number, but got 'many'."),
         (["search", "--quantile", "x"], "`--quantile` must be a number, but got 'x'."),
         (["study", "--preset"], "`--preset` must be given a value."),
@@ -80,3 +96,9 @@ def test_the_module_is_the_command():
     assert wrong.returncode == 2
     assert "did you mean 'train'" in wrong.stderr
     assert "`klayer --help`" in wrong.stderr
+
+
+@pytest.mark.parametrize("seed", ["0", "00", "+3", " 7 ", "1_000", "3.0"])
+def test_a_whole_number_may_be_written_in_several_ways(said, seed):
+    _, err = said("predict", "nowhere", "x.csv", "--seed", seed)
+    assert "a run directory holds a file run.json" in err

@@ -49,6 +49,19 @@ def test_a_list_says_what_when_data_best_and_state(runs):
     assert json.loads(klayer("runs", "list", runs / "monday", "--json").stdout)[0]["networks"] == 2
 
 
+@pytest.mark.parametrize("lost", [("wild",), ("wild", "mad"), ("wild", "calm")])
+def test_a_run_of_which_all_diverged_is_not_just_finished(tmp_path, monkeypatch, lost):
+    monkeypatch.chdir(tmp_path)
+    rates = {"wild": {"lr_min": 1e20, "lr_max": 1e30}, "mad": {"lr_max": 1e25}, "calm": {}}
+    arms = [{"name": name, **rates[name]} for name in lost]
+    run = run_study(Study.from_values({"seeds": 1, "settings": BRIEF, "arms": arms}), out="runs/a")
+    state = "finished" if "calm" in lost else "all diverged"
+    assert Run("runs/a").state_in_words == state
+    assert f"{len(lost)} networks, {state}>" in repr(run)
+    assert json.loads(klayer("runs", "--json").stdout)[0]["state"] == state
+    assert klayer("runs").stdout.count(state) == 1
+
+
 @pytest.mark.parametrize("width", [100, 80, 60])
 def test_the_list_fits_and_names_every_run(runs, width):
     text = klayer("runs", width=width).stdout

@@ -345,6 +345,7 @@ def test_the_task_can_be_said():
         ),
         ([1.5, np.nan], None, "row 1: a value must be there, but 15 of 30 are missing"),
         ([1.5, np.inf], None, "row 1: a target must be finite, but got inf"),
+        ([1.5, -2e154], None, "row 1: a target must lie from -1e+150 to 1e+150, but got -2e+154"),
         (
             [1.5, 1.0],
             "classification",

@@ -215,6 +215,61 @@ def test_images_become_rows_channel_by_channel(tmp_path, channels_last):
     np.testing.assert_array_equal(own[:], images.reshape(30, -1)[own.index])
 
 
+@pytest.mark.parametrize("keep", ["disk", "memory"])
+@pytest.mark.parametrize("piece", [1, 100, 1 << 23])
+@pytest.mark.parametrize(
+    "shape", [(90, 6), (90, 2, 3), (90, 3, 2, 2), (90, 2, 2, 3), (90, 1), (90, 6, 1, 1)]
+)
+def test_rows_that_are_saved_by_columns_are_the_same_rows(
+    tmp_path, monkeypatch, shape, piece, keep
+):
+    monkeypatch.setattr("klayer.data.npy_rows.PIECE_BYTES", piece)
+    rows = RNG.normal(size=shape)
+    prints = {}
+    for order in "CF":
+        folder = tmp_path / order
+        shards(folder, x=rows)
+        for path in folder.glob("X-*.npy"):
+            np.save(path, np.array(np.load(path), order=order))
+        data = load(folder, keep=keep)
+        features = data.splits["train"].features
+        prints[order] = data.fingerprint, data.image_shape, features[::-1][:7].tobytes()
+    assert prints["C"] == prints["F"]
+
+
+def test_rows_by_columns_train_in_another_process(tmp_path):
+    shards(tmp_path / "rows")
+    for path in (tmp_path / "rows").glob("X-*.npy"):
+        np.save(path, np.asfortranarray(np.load(path)))
+    study = {"data": str(tmp_path / "rows"), "keep": "disk", "seeds": 2}
+    study["settings"] = {**BRIEF, "hidden": [4]}
+    one, other = (
+        run_study(Study.from_values(study), out=tmp_path / scheduler[:5], scheduler=scheduler)
+        for scheduler in ("local", "processes:2")
+    )
+    assert [net.scores for net in one.networks] == [net.scores for net in other.networks]
+
+
+@pytest.mark.parametrize("cuts", [(0, 0, 40, 90), (0, 40, 40, 90), (0, 40, 90, 90)])
+@pytest.mark.parametrize("label", [Y, np.array(["a", "b", "c"])[Y]])
+def test_an_empty_shard_is_passed_over(tmp_path, cuts, label):
+    shards(tmp_path / "whole", cuts=(0, 40, 90), y=label)
+    shards(tmp_path / "odd", cuts=cuts, y=label)
+    empty = next(path for path in (tmp_path / "odd").glob("X-*.npy") if not len(np.load(path)))
+    for nothing in (X[:0], np.array([])):  # also as those make it who gather rows in a list
+        np.save(empty, nothing)
+        np.save(empty.with_name(empty.name.replace("X", "y")), np.array([]))
+        for keep in ("disk", "memory"):
+            whole, odd = (load(tmp_path / name, keep=keep) for name in ("whole", "odd"))
+            assert odd.fingerprint == whole.fingerprint
+
+
+def test_shards_that_are_all_empty_are_refused(tmp_path):
+    shards(tmp_path, cuts=(0, 0, 0))
+    with refuses("with at least one row and one column, but got (0, 6)"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("task", ["regression", "multilabel"])
 def test_other_tasks_are_learnt_from_disk(tmp_path, task):
     labels = RNG.normal(size=(90, 2)) if task == "regression" else RNG.integers(0, 2, (90, 2))
@@ -274,13 +329,6 @@ def test_a_nan_is_named_with_its_file_and_row(tmp_path):
     shards(tmp_path, x=rows)
     with refuses("X-001.npy, row 5, column 4: features must be finite, but got nan"):
         load(tmp_path, keep="disk")
-
-
-def test_rows_that_are_saved_by_columns_are_refused(tmp_path):
-    np.save(tmp_path / "X.npy", np.asfortranarray(X))
-    np.save(tmp_path / "y.npy", Y)
-    with refuses("X.npy: rows must lie in the file one after another"):
-        load(tmp_path)
 
 
 def test_an_array_is_in_one_file_or_in_numbered_ones(tmp_path):

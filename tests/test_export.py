@@ -236,6 +236,29 @@ def test_a_few_networks_are_scored_together(study, tmp_path):
     assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} | 6 |" in card
 
 
+@pytest.mark.parametrize("form", EXPORTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_card_says_who_warns_of_rows_far_outside_the_training_data(form, dtype, tmp_path, rng):
+    X = rng.normal(50, 5, size=(60, 3))
+    population = kl.fit(X, X[:, 0] > 50, hidden=(4,), cycles=1, half_cycle="1 epoch", dtype=dtype)
+    kl.export_model(population, tmp_path / "o", to=form)
+    card = (tmp_path / "o" / "README.md").read_text(encoding="utf-8")
+    limit = {"float32": "1e+30", "float64": "1e+300"}[dtype]
+    assert "where they lie more than 10 of its standard deviations" in card
+    assert f"Numbers more than {limit} of them away it refuses" in card
+    if form == "csv":
+        return
+    [file] = [path for path in (tmp_path / "o").iterdir() if path.suffix == f".{form}"]
+    model, far = kl.load_model(file), X * 1000
+    if form == "onnx":
+        assert np.isfinite(model.predict(far)).all()  # warnings are errors here
+        return
+    with pytest.warns(UserWarning, match="deviations of training away from its mean"):
+        model.predict(far)
+    with pytest.raises(KlayerError, match="near enough to the rows of training"):
+        model.predict(X * float(limit) * 10)
+
+
 def test_the_card_says_how_many_networks_have_no_answer(tmp_path):
     (tmp_path / "s.toml").write_text(
         'data = "digits"\nseeds = 2\n[settings]\ncycles = 1\nhalf_cycle = "1 epoch"\nhidden = [5]\n'

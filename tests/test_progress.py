@@ -244,3 +244,37 @@ def test_many_at_work_are_counted_where_there_is_no_room(every):
     lines = meter.lines(80)
     assert lines[1] == "worker 0"
     assert lines[-1] == "and 24 more"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"arms": [{"name": "mine"}]}, ["mine"]),
+        ({"arms": [{"name": "mine"}, {"name": "a wide one", "hidden": [9]}]}, ["mine", "a wide one"]),
+        ({"arms": [{"name": "mine"}, {"hidden": [9]}]}, ["mine", "width 9"]),
+        ({"arms": [{}, {"hidden": [9]}]}, ["width 6", "width 9"]),
+        ({"arms": [{}]}, ["networks"]),
+        # Several arms that train in one population.
+        ({"arms": [{"name": "a", "l2": 0}, {"name": "b"}]}, ["a, b"]),
+        ({"arms": [{"name": name, "l2": i} for i, name in enumerate("abcde")]}, ["a, b, c and 2 more"]),
+        ({"arms": [{"name": "a", "l2": 0}, {"l2": 1}]}, ["networks"]),
+        ({"steps": [{"name": "+ plus"}, {"name": "then", "batch_norm": "all"}]}, ["+ plus", "then"]),
+        # Several populations of one arm.
+        ({"arms": [{"name": "a"}], "vary": ["init", "order"]},
+         ["a (order seed 0)", "a (order seed 1)"]),
+    ],
+)  # fmt: skip
+def test_populations_are_called_by_the_names_that_arms_were_given(values, named):
+    from klayer.study import Study
+    from klayer.study.arms import pack
+    from klayer.study.watch import Bars
+
+    study = Study.from_values({"seeds": 2, "settings": {"hidden": [6]}, **values})
+    packs, out = pack(study.jobs), io.StringIO()
+    bars = Bars(Meter("lines", out))
+    bars.start(packs, [10] * len(packs))
+    said = []
+    for one in packs:
+        bars.progress(one, 5)
+        said.append(bars.meter.lines(300)[0].partition(f" x {len(one.jobs)}  ")[0])
+    assert said == named

@@ -8,9 +8,9 @@ import pytest
 from klayer.report.conclusion import conclusion
 from klayer.report.page import Page
 from klayer.report.run_view import RunView
-from klayer.study import Study
+from klayer.study import Run, Study
 from klayer.study.ladder import ladder
-from klayer.train import Settings
+from run_files import store_lines
 from test_report_studies import a_run, noise, text_of
 
 STEPS = [
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 
 def of(*arms):
-    return [arm.settings for arm in Study.from_values({"arms": list(arms)}).arms]
+    return Study.from_values({"arms": list(arms)}).arms
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,12 @@ def of(*arms):
     ],
 )  # fmt: skip
 def test_arms_are_a_ladder_if_each_adds_to_the_one_before(arms, added):
-    assert [sorted(one) for one in ladder(of(*arms))] == [sorted(one) for one in added]
+    assert [sorted(one) for one in ladder(of(*arms)).values()] == [sorted(one) for one in added]
 
 
 def test_a_grid_is_no_ladder():
     grid = {"batch_norm": ["none", "hidden"], "dropout": [0, 0.1]}
-    assert not ladder([arm.settings for arm in Study.from_values({"grid": grid}).arms])
-    assert not ladder([Settings()])
+    assert not ladder(Study.from_values({"grid": grid}).arms)
     assert not ladder([])
 
 
@@ -118,7 +117,7 @@ def test_the_picture_is_the_stairs(run):
     assert figure.name == "ladder"
     stairs, times = figure.panels
     bars = stairs.spec["layer"][1]["data"]["values"]
-    assert [row["name"] for row in bars] == ["+ batch normalisation", "+ smoothing", "+ dropout"]
+    assert [row["name"] for row in bars] == ["batch normalisation", "smoothing", "dropout"]
     for before, row in pairwise(bars):
         assert row["from"] == before["to"], "each begins where the one before it ends"
     for row in bars:
@@ -151,11 +150,24 @@ def test_steps_without_names_are_called_by_what_they_add(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_plus_that_somebody_wrote_is_not_doubled(tmp_path):
-    arms = [one | {"name": f"+ {one['name']}"} for one in STEPS]
-    page = Page(RunView(a_run(tmp_path / "run", arms=arms)))
+@pytest.mark.parametrize("sign", ["", "+ ", "+"])
+@pytest.mark.parametrize("kind", ["arms", "steps"])
+def test_a_step_has_one_name_everywhere(tmp_path, sign, kind):
+    steps = [one | {"name": f"{sign}the {one['name']}"} for one in STEPS]
+    found = reach(**{f"{sign}the": 0.5} if sign != "+ " else {"+": 0.5})
+    page = Page(RunView(a_run(tmp_path / "run", found, **{kind: steps})))
+    names = [one["name"] for one in steps]
     table = next(one for one in page.material.tables if one.name == "ladder")
-    assert table.body[1][0] == "+ batch normalisation"
+    assert [row[0] for row in table.body] == names
+    bars = page.material.figures[0].panels[0].spec["layer"][1]["data"]["values"]
+    assert [row["name"] for row in bars] == names[1:]
+    said = text_of(page.html())
+    for name in names:
+        stem = name.removeprefix(sign)
+        assert said.count(stem) == said.count(name) > 3
+        assert said.count(stem.capitalize()) == 0
+    if sign != "+":
+        assert "+ + the" not in said
 
 
 @pytest.mark.parametrize("stuck", ["plain", "batch", "dropout"])
@@ -225,3 +237,80 @@ def test_steps_that_end_where_they_began_have_a_page(tmp_path):
     view = RunView(run)
     text = " ".join(one.text for one in conclusion(view, Page(view).material.comparisons))
     assert "means over 2 pairs of arms" in text
+
+
+def steps_page(folder, reached, **values):
+    return Page(RunView(a_run(folder, reached, **values)))
+
+
+def test_steps_that_change_one_setting_twice_are_stairs_with_the_written_names(tmp_path):
+    steps = [
+        {"name": "slow", "lr_min": 1e-5, "lr_max": 0.01},
+        {"name": "boom", "lr_max": 1e20},
+        {"name": "zero", "lr_min": 0, "lr_max": 0},
+        {"name": "good", "lr_max": 0.1},
+    ]
+
+    def reached(record):
+        means = {"slow": 0.5, "good": 0.6, "zero": 0.1}
+        if record.arm == "boom":
+            return "diverged", None
+        return ("at chance", 0.1) if record.arm == "zero" else means[record.arm] + noise(record)
+
+    page = steps_page(tmp_path / "run", reached, steps=steps)
+    assert page.material.figures[0].name == "ladder"
+    table = next(one for one in page.material.tables if one.name == "ladder")
+    assert [row[:2] for row in table.body] == [
+        ["slow", "–"], ["boom", "rate 1e+20"],
+        ["zero", "lowest rate 0, rate 0"], ["good", "rate 0.1"],
+    ]  # fmt: skip
+    said = text_of(page.html())
+    assert "over 3 steps, from slow to good" in said
+    assert "lowest rate 1e-05" not in said
+
+
+def test_beside_steps_arms_stay_arms_on_the_page(tmp_path):
+    means = reach(plain=0.5, batch=0.54, smoothing=0.5402, dropout=0.52, beside=0.6, second=0.52)
+    arms = [{"name": "beside", "hidden": [6]}, {"name": "second", "hidden": [5]}]
+    steps = [STEPS[0], STEPS[1], {"name": "smoothing", "smoothing": 0.1}]
+    page = steps_page(tmp_path / "run", means, arms=arms, steps=steps)
+    stairs = page.material.figures[0]
+    assert [row["name"] for row in stairs.panels[0].spec["layer"][1]["data"]["values"]] == [
+        "batch normalisation", "smoothing"
+    ]  # fmt: skip
+    assert "2 arms beside the steps" in stairs.caption
+    found = page.material.comparisons.arms
+    assert [(one.a.name, one.b.name, one.result.together) for one in found] == [
+        ("plain", "batch normalisation", 2),
+        ("batch normalisation", "smoothing", 2),
+        ("smoothing", "beside", 2),
+        ("smoothing", "second", 2),
+    ]
+    captions = [one.caption for one in page.material.tables if one.name.startswith("comparisons")]
+    assert captions == [
+        "Each step against the one before it: 2 comparisons, corrected together",
+        "Arms beside the steps against the last of these, smoothing: 2 comparisons, corrected together",
+    ]
+    said = text_of(page.html())
+    assert "over 2 steps, from plain to smoothing" in said
+    assert "beside against smoothing: +5.9 points" in said
+    assert "The highest mean test accuracy has beside" in said
+    table = next(one for one in page.material.tables if one.name == "arms")
+    assert [row[0] for row in table.body] == ["beside", "second", *(one["name"] for one in steps)]
+
+
+@pytest.mark.parametrize("missing", ["plain", "smoothing", "every step", "beside", "all but plain"])
+def test_a_page_of_unfinished_steps_beside_arms_shows_what_there_is(tmp_path, missing):
+    arms, steps = (
+        [{"name": "beside", "hidden": [6]}],
+        [STEPS[0], {"name": "smoothing", "dropout": 0.1}],
+    )
+    run = a_run(tmp_path / "run", lambda _: 0.5, arms=arms, steps=steps)
+    left = {
+        "every step": {"plain", "smoothing"},
+        "all but plain": {"smoothing", "beside"},
+    }.get(missing, {missing})
+    (run.path / "summary.json").unlink()
+    lines = [one.to_json() for one in run.networks if one.arm not in left]
+    store_lines(run.path / "networks.jsonl", lines)
+    assert "not finished" in text_of(Page(RunView(Run(run.path))).html())

@@ -80,7 +80,12 @@ def test_the_command_gives_the_ensembles_answers(run, digits, tmp_path):
         (["--mirror"], {"records": [run.best()], "mirror": True}),
     ):
         result = predicted(run.path, tmp_path / "rows.npy", "--json", *flags)
-        told = [list(one["probabilities"].values()) for one in json.loads(result.stdout)]
+        told = json.loads(result.stdout)
+        if "--ensemble" in flags:
+            assert told["ensemble"] == {"networks": len(run.ensemble(**options)), "left_out": []}
+            assert "left out" not in result.stderr
+            told = told["rows"]
+        told = [list(one["probabilities"].values()) for one in told]
         np.testing.assert_allclose(told, run.ensemble(**options).predict(rows), atol=1e-7)
         assert ("Ensemble of" in result.stderr) == ("--ensemble" in flags)
 
@@ -118,7 +123,9 @@ def test_greedy_refuses_networks_with_other_validation_rows(tmp_path):
     run = run_study(study, out=tmp_path / "run", workers=1)
     with pytest.raises(KlayerError, match="split_seeds 0, 1, each with other rows"):
         run.ensemble(greedy=True)
-    assert len(run.ensemble(seed=1, greedy=True)) == 1
+    one = run.ensemble(seed=1, greedy=True)
+    assert len(one) == 1
+    assert {why.why for why in one.left_out} == {"trained to part the variance"}
 
 
 def test_of_a_search_the_finalists_answer(tmp_path):
@@ -130,7 +137,10 @@ def test_of_a_search_the_finalists_answer(tmp_path):
     }
     study = Study.from_values({"data": "digits", "seeds": 1, "search": search})
     run = Run(run_search(study, out=tmp_path / "run", workers=1).path)
-    assert len(run.ensemble()) == 2
+    found = run.ensemble()
+    assert len(found) == 2
+    assert {one.why for one in found.left_out} == {"beside the finalists"}
+    assert sorted(one.arm for one in found.left_out) == ["trial 0", "trial 1", "trial 2"]
     assert len(run.ensemble(arm="trial 0")) == 1
 
 
@@ -150,3 +160,61 @@ def test_an_arm_that_diverged_is_told_so_and_not_listed(tmp_path):
     run = run_study(study, out=tmp_path / "run", workers=1)
     with pytest.raises(KlayerError, match=r"'wild': 1 diverged .* Arms: 'calm'\. Seeds: 0\."):
         run.ensemble(arm="wild")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Two arms that learn, one that stays at chance, one that diverges, of two seeds each."""
+    arms = [
+        {"name": "good"},
+        {"name": "still", "lr_min": 0.0, "lr_max": 0.0},
+        {"name": "wild", "lr_min": 1e20, "lr_max": 1e30},
+        {"l2": 0.001},
+    ]
+    study = Study.from_values({"data": "digits", "seeds": 2, "settings": BRIEF, "arms": arms})
+    return run_study(study, out=tmp_path_factory.mktemp("mixed") / "run", workers=1)
+
+
+def test_an_ensemble_says_whom_it_leaves_out_and_why(mixed):
+    found = mixed.ensemble()
+    assert len(found) == 4
+    assert [(one.arm, one.seed, one.why) for one in found.left_out] == [
+        ("still", 0, "at chance"),
+        ("still", 1, "at chance"),
+        ("wild", 0, "diverged"),
+        ("wild", 1, "diverged"),
+    ]
+    assert repr(found) == (
+        "Ensemble of 4 of 4 networks for classification; left out: 2 at chance: still (seeds 0, 1); "
+        "2 diverged: wild (seeds 0, 1)"
+    )
+    assert mixed.ensemble(greedy=True, size=3).left_out == found.left_out
+    held = mixed.load_data().splits["validation"]
+    assert found.calibrated(held.features, held.labels).left_out == found.left_out
+
+
+def test_only_those_asked_for_can_be_left_out(mixed):
+    assert mixed.ensemble(arm="good").left_out == ()
+    assert [one.arm for one in mixed.ensemble(seed=1).left_out] == ["still", "wild"]
+    assert mixed.ensemble(mixed.networks[:2]).left_out == ()
+    still = mixed.ensemble(arm="still")  # where all are at chance, all answer
+    assert (len(still), still.left_out) == (2, ())
+    label = next(label for name, label in mixed.study.labels.items() if name != label)
+    assert (len(mixed.ensemble(arm=label)), mixed.ensemble(arm=label).left_out) == (2, ())
+
+
+@pytest.mark.parametrize("flags", [["--json"], [], ["--out", "told.json"], ["--out", "told.csv"]])
+def test_the_command_says_whom_an_ensemble_leaves_out(mixed, tmp_path, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.zeros((3, 64), np.uint8))
+    result = predicted(mixed.path, "rows.npy", "--ensemble", *flags)
+    assert (
+        "left out: 2 at chance: still (seeds 0, 1); 2 diverged: wild (seeds 0, 1)." in result.stderr
+    )
+    assert "left out" not in result.stdout
+    if "--json" in flags or "told.json" in flags:
+        text = result.stdout if "--json" in flags else (tmp_path / "told.json").read_text()
+        told = json.loads(text)
+        assert told["ensemble"]["networks"] == 4
+        assert {"arm": "wild", "seed": 1, "why": "diverged"} in told["ensemble"]["left_out"]
+        assert len(told["rows"]) == 3

@@ -457,6 +457,8 @@ def test_every_sampler_searches(tmp_path, sampler):
         pytest.importorskip("torch", reason="the sampler gp needs PyTorch")
     batch = {"batch": 12 if sampler == "gp" else 4} if SAMPLERS[sampler].learns else {}
     trials = 13 if sampler == "gp" else 10
+    if SAMPLERS[sampler].ranges:
+        batch["stages"] = [{"l2": "1e-5:1e-1", "lr_max": "0.01:0.5"}]
     one = config(sampler=sampler, trials=trials, finalists={"top": 0}, **batch)
     rows = trial_table(run_search(one, out=tmp_path / "run"))
     assert len({row["l2"] for row in rows}) == trials

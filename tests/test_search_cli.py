@@ -216,11 +216,11 @@ def test_the_help_names_the_samplers_of_the_table(monkeypatch):
         return help["sampler"], help["batch"]
 
     assert samplers() == (
-        "random, qmc, tpe or gp.",
-        "Trials drawn at a time by tpe and gp, which learn.",
+        "random, qmc, tpe, gp or cmaes.",
+        "Trials drawn at a time by tpe, gp and cmaes, which learn.",
     )
     monkeypatch.setitem(SAMPLERS, "grid", Sampler(SAMPLERS["random"].make))
-    assert samplers()[0] == "random, qmc, tpe, gp or grid."
+    assert samplers()[0] == "random, qmc, tpe, gp, cmaes or grid."
 
 
 def test_the_help_shows_the_search_of_the_report():

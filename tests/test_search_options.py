@@ -113,7 +113,7 @@ def test_a_wrong_stage_is_named_with_its_place(stage, message):
         ),
         (
             {"stages": [{"l2": "1:2"}], "batch": 5},
-            "`batch` is for the samplers that learn, tpe and gp, but the sampler is random",
+            "`batch` is for the samplers that learn, tpe, gp and cmaes, but the sampler is random",
         ),
         (
             {"stages": [{"l2": "1:2"}], "prune": True, "settings": {"cycles": 1}},
@@ -153,12 +153,12 @@ def test_parameters_become_settings():
 
 
 def test_only_learning_samplers_draw_in_batches():
-    stages = [{"l2": "1:2"}]
+    stages = [{"l2": "1:2", "lr_max": "0.01:0.5"}]
     sizes = {
         name: Search.from_values({"stages": stages, "sampler": name}).batch_size
         for name in SAMPLERS
     }
-    assert sizes == {"random": None, "qmc": None, "tpe": 10, "gp": 10}
+    assert sizes == {"random": None, "qmc": None, "tpe": 10, "gp": 10, "cmaes": 10}
 
 
 @pytest.mark.parametrize("preset", ["report", "quick"])

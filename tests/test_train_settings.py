@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent
         ({"batch_size": 2.5}, "`batch_size` must be a whole number >= 1, but got batch_size=2.5"),
         ({"points_per_cycle": 0}, "`points_per_cycle` must be >= 1"),
         ({"curve_samples": 0}, "`curve_samples` must be >= 1"),
-        ({"hidden": (5, 0)}, r"`hidden` must be whole numbers >= 1, but got hidden=\(5, 0\)"),
+        ({"hidden": (5, 0)}, r"`hidden` must be whole numbers >= 1, but got hidden=\[5, 0\]"),
         ({"batch_norm": "al"}, "unknown batch_norm 'al': did you mean 'all'"),
         ({"schedule": "triangle"}, "unknown schedule 'triangle': did you mean 'triangular'"),
         ({"last_batch": "keeep"}, "unknown last_batch 'keeep': did you mean 'keep'"),
@@ -75,7 +75,7 @@ ROOT = Path(__file__).parent.parent
         ),
         (
             {"bn_eps": 1e-5},
-            "`bn_eps` has an effect with batch_norm='hidden' or 'all' only, "
+            "`bn_eps` has an effect with batch_norm='hidden', 'all' or numbers of layers only, "
             "but got bn_eps=1e-05 with batch_norm='none'",
         ),
     ],

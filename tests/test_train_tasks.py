@@ -173,10 +173,21 @@ def test_a_regression_whose_target_is_constant_has_a_score(X):
     assert np.isfinite(scores["r2"]).all()
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e100, 1e149])
+def test_targets_in_any_unit_are_learnt_and_judged_alike(unit):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    mine = fit(rows, rows[:, 0] * unit, BRIEF).evaluate("test")
+    usual = fit(rows, rows[:, 0], BRIEF).evaluate("test")
+    np.testing.assert_allclose(mine["rmse"] / unit, usual["rmse"], rtol=1e-3)
+    np.testing.assert_allclose(mine["r2"], usual["r2"], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "task", "message"),
     [
         ([[0.5], [np.nan]], ["y"], "regression", "row 1, target 0: a target must be finite"),
+        ([[0.5], [2e154]], ["y"], "regression", "row 1, target 0: a target must lie from -1e"),
+        ([[1.0, -2e150]] * 2, ["y", "z"], "regression", "row 0, target 1: .*but got -2e.150"),
         ([["a"], ["b"]], ["y"], "regression", "labels must be real numbers of shape"),
         (
             [[1.0, 2.0], [1.0, 2.0]],

@@ -1,16 +1,20 @@
-"""Help that can be read in any terminal: panels where they fit, plain columns where they don't."""
+"""What all commands have: help that can be read in any terminal, whole numbers that are read as such."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 __all__ = ["HelpedCommand", "HelpedGroup"]
 
 # Narrower panels would cut names of options.
 PANELS = 100
+
+_WHOLE = re.compile(r"\s*[+-]?\d+(_\d+)*(\.0*)?\s*")
 
 
 class _Helped:
@@ -34,6 +38,18 @@ class _Helped:
 
 class HelpedCommand(_Helped, TyperCommand):
     """A command with such a help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; refuse what Pydantic wrongly takes for a whole number, as 0-2."""
+        written, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in self.get_params(ctx):
+            text, value = written.get(parameter.name), ctx.params.get(parameter.name)
+            number = isinstance(value, int) and not isinstance(value, bool)
+            if number and isinstance(text, str) and not _WHOLE.fullmatch(text):
+                rule = f"must be a whole number, but got {text!r:.80}."
+                raise typer.BadParameter(rule, ctx, parameter)  # type: ignore[arg-type]
+        return rest
 
 
 class HelpedGroup(_Helped, TyperGroup):

@@ -96,4 +96,6 @@ def _bad_value(error: Any) -> str:
     """Say what a value must be in words, where the parser found it to be of another kind."""
     cause = error.__cause__
     name, message = _name(error.param), str(error.message)
-    return f"{name} {broken_rule(cause)}." if hasattr(cause, "errors") else f"{name}: {message}"
+    if hasattr(cause, "errors"):
+        return f"{name} {broken_rule(cause)}."
+    return f"{name} {message}" if message.startswith("must be ") else f"{name}: {message}"

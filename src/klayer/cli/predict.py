@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +81,11 @@ def predict(
     ] = False,
     data_dir: DataDir = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print all probabilities as JSON.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print all probabilities as JSON: a list of rows; of an ensemble it is under `rows`.",
+        ),
     ] = False,
 ) -> None:
     """Ask a stored network about images or rows: class and probability, or numbers, a line each.
@@ -132,15 +137,23 @@ def predict(
         values = values[0] if values.ndim == 3 else values  # of one network, or the mean of several
     for hint in dict.fromkeys(str(one.message) for one in hints):
         echo(hint, err=True)
+
+    def told() -> Any:
+        rows = _records(asked, names, values)
+        if not ensemble:
+            return rows
+        left_out = [asdict(one) for one in asked.left_out]
+        return {"ensemble": {"networks": len(asked), "left_out": left_out}, "rows": rows}
+
     if out is not None:
         if out.suffix.lower() == ".json":
-            write_text(out, json_text(_records(asked, names, values), indent=1) + "\n")
+            write_text(out, json_text(told(), indent=1) + "\n")
         else:
             head, rows = _table(asked, names, values)
             write_csv(out, head, rows, _ENDINGS[out.suffix.lower()])
         echo(f"{out}: {len(names):,} rows", err=as_json)
     if as_json:
-        echo(json_text(_records(asked, names, values), indent=1))
+        echo(json_text(told(), indent=1))
     elif out is None:
         for line in _lines(asked, names, values):
             echo(line)

@@ -161,7 +161,7 @@ def search(
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
         )
-    from klayer.train.settings import ALIASES, current_names
+    from klayer.train.settings import ALIASES, current_names, laid_over
 
     fixed, space = _split(ctx.obj)
     values, where = _values(source or preset, data, space)
@@ -190,7 +190,7 @@ def search(
                 f" but got {stages}: for more stages use --auto."
             )
         changed["stages"] = changed["stages"][:stages]
-    changed["settings"] = {**current_names(changed.get("settings", {}), where), **fixed}
+    changed["settings"] = laid_over(current_names(changed.get("settings", {}), where), fixed)
     changed["finalists"] = {**changed.get("finalists", {}), **final}
     from klayer.study.study import Study
 

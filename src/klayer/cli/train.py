@@ -111,7 +111,7 @@ def train(
     from klayer.study.toml_values import anchored, read_toml
     from klayer.train.presets import read_preset
     from klayer.train.seeds import seeds_of
-    from klayer.train.settings import current_names
+    from klayer.train.settings import current_names, laid_over
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:
@@ -148,7 +148,7 @@ def train(
         "data": own.get("data", "digits") if data is None else data,
         **of_data,
         "seeds": list(numbers),
-        "arms": [{**current_names(file, where), **flags}],
+        "arms": [laid_over(current_names(file, where), flags)],
     }
     study = Study.from_values(chosen, placed(where, data))
     if find_lr:

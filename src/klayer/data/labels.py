@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from klayer.errors import KlayerError, unknown_name
 
 __all__ = [
+    "LARGEST_TARGET",
     "TASKS",
+    "broken_target",
     "check_every_output_used",
     "check_labels",
     "check_weights",
@@ -19,6 +21,8 @@ __all__ = [
     "labels_to",
 ]
 
+# Squares of what lies within this bound, and sums of them, fit into float64: errors are squared.
+LARGEST_TARGET = 1e150
 # What networks may learn: one class of each row; a number, or several; for each label yes or no.
 # The largest weight of a split is at most so much, and at least one over it.
 _HEAVY = 1e15
@@ -108,12 +112,28 @@ remove the row or fill the gap.
                 f"{where}, row {row}: a label must be 0 to {outputs - 1} ({outputs} classes), "
                 f"but got {labels[row]}."
             )
-    elif task == "regression" and not np.isfinite(labels).all():
-        row, target = (int(i) for i in np.argwhere(~np.isfinite(labels))[0])
-        raise KlayerError(
-            f"{where}, row {row}, target {target}: a target must be finite, but got "
-            f"{labels[row, target]}: remove the row or fill the gap."
-        )
+    elif task == "regression":
+        wrong = ~(np.abs(labels) <= LARGEST_TARGET)
+        if wrong.any():
+            row, target = (int(i) for i in np.argwhere(wrong)[0])
+            broken = broken_target(labels[row, target])
+            raise KlayerError(f"{where}, row {row}, target {target}: {broken}.")
+
+
+def broken_target(value: float) -> str:
+    """Say which rule a target breaks, and what to do about it.
+
+    Examples
+    --------
+    >>> broken_target(1e200)
+    'a target must lie from -1e+150 to 1e+150, but got 1e+200: errors are squared, rescale the target'
+    """
+    if not np.isfinite(value):
+        return f"a target must be finite, but got {value}: remove the row or fill the gap"
+    return (
+        f"a target must lie from {-LARGEST_TARGET:g} to {LARGEST_TARGET:g}, but got {value:g}: errors "
+        "are squared, rescale the target"
+    )
 
 
 def labels_to(purpose: str, labels: ArrayLike, rows: int, outputs: int, task: str) -> NDArray[Any]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from klayer.data.image_rows import ImageShape, flatten_images
 from klayer.errors import KlayerError
 
 __all__ = ["NpyRows", "Unchanged", "npy_rows"]
+
+# Of a file that lies by columns so many bytes are read and turned at once.
+PIECE_BYTES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class NpyRows:
     was : Unchanged
     order : int array, shape (D,), optional
         Which number of the file's row each feature is: images whose channels come last.
+    by_columns : bool
+        Whether the file holds one column after another (Fortran order, as pandas gives it).
     """
 
     path: Path
@@ -70,6 +75,7 @@ class NpyRows:
     offset: int
     was: Unchanged
     order: NDArray[np.intp] | None = field(default=None, compare=False)
+    by_columns: bool = False
 
     def as_plain(self) -> dict[str, Any]:
         """Return plain values, of which :meth:`from_plain` makes the same."""
@@ -82,6 +88,7 @@ class NpyRows:
             "offset": self.offset,
             "was": [self.was.size, self.was.modified],
             "order": None if self.order is None else self.order.tolist(),
+            "by_columns": self.by_columns,
         }
 
     @classmethod
@@ -96,6 +103,7 @@ class NpyRows:
             plain["offset"],
             Unchanged(*plain["was"]),
             None if order is None else np.array(order, np.intp),
+            plain["by_columns"],
         )
 
     @property
@@ -106,21 +114,38 @@ class NpyRows:
     def read(self, first: int, out: NDArray[Any]) -> None:
         """Put the rows from ``first`` on into ``out``, shape (n, D), in C order."""
         found = out if self.order is None else np.empty_like(out)
-        content = found.reshape(-1).view(np.uint8).data
         try:
             with self.path.open("rb", buffering=0) as file:
                 self.was.require(self.where, os.fstat(file.fileno()))
-                file.seek(self.offset + first * self.width * self.dtype.itemsize)
-                done = 0
-                while done < len(content):
-                    part = file.readinto(content[done:])
-                    if not part:
-                        raise KlayerError(f"{self.path}: cut while it was read.")
-                    done += part
+                if self.by_columns:
+                    self._read_columns(file, first, found)
+                else:
+                    self._read_numbers(file, first * self.width, found)
         except OSError as error:
             raise KlayerError(f"{self.path}: can't be read ({error.strerror or error}).") from None
         if self.order is not None:
             np.take(found, self.order, axis=1, out=out)
+
+    def _read_columns(self, file: BinaryIO, first: int, out: NDArray[Any]) -> None:
+        """Read a part of each column, for so many rows at once as a piece of memory holds."""
+        step = max(1, PIECE_BYTES // (self.width * self.dtype.itemsize))
+        for start in range(0, len(out), step):
+            rows = out[start : start + step]
+            columns = np.empty((self.width, len(rows)), self.dtype)
+            for number, column in enumerate(columns):
+                self._read_numbers(file, number * self.rows + first + start, column)
+            rows[...] = columns.T
+
+    def _read_numbers(self, file: BinaryIO, first: int, out: NDArray[Any]) -> None:
+        """Read the numbers that lie in the file one after another from ``first`` on."""
+        content = out.reshape(-1).view(np.uint8).data
+        file.seek(self.offset + first * self.dtype.itemsize)
+        done = 0
+        while done < len(content):
+            part = file.readinto(content[done:])  # type: ignore[attr-defined]
+            if not part:
+                raise KlayerError(f"{self.path}: cut while it was read.")
+            done += part
 
 
 def npy_rows(
@@ -156,13 +181,11 @@ def npy_rows(
             f"{path}: features must be real numbers, but got dtype {about.dtype}: convert them, for "
             "example with `.astype(float)`."
         )
-    if about.fortran:
-        raise KlayerError(
-            f"{path}: rows must lie in the file one after another, but it was saved by columns: save "
-            "`numpy.ascontiguousarray(X)`."
-        )
     width = int(np.prod(shape[1:]))
     # What becomes of the places of one row says what becomes of all.
-    places, found = flatten_images(str(path), np.arange(width).reshape(1, *shape[1:]), image_shape)
+    layout: Literal["C", "F"] = "F" if about.fortran else "C"
+    inside = np.arange(width).reshape(shape[1:], order=layout)
+    places, found = flatten_images(str(path), inside[np.newaxis], image_shape)
     order = None if (places[0] == np.arange(width)).all() else places[0].astype(np.intp)
-    return NpyRows(path, shape[0], width, about.dtype, about.offset, was, order), found
+    file = NpyRows(path, shape[0], width, about.dtype, about.offset, was, order, about.fortran)
+    return file, found

@@ -14,7 +14,7 @@ from klayer.data.row_blocks import row_blocks
 from klayer.data.stored_rows import Features
 from klayer.errors import KlayerError
 
-__all__ = ["Standardiser"]
+__all__ = ["Standardiser", "farthest"]
 
 # An error of this size, four times float32's rounding of numbers around 1, is let pass for speed.
 _NEGLIGIBLE = 2.0**-22
@@ -38,6 +38,17 @@ def _measured_apart(column: NDArray[Any]) -> tuple[float, float]:
     shift = distance.mean()
     scale = np.sqrt(((distance - shift) ** 2).mean())
     return float(origin + np.ldexp(shift, exponent)), float(np.ldexp(scale, exponent))
+
+
+def farthest(dtype: DTypeLike) -> float:
+    """Return how many standard deviations from the mean a number may lie to be calculated with.
+
+    Examples
+    --------
+    >>> farthest(np.float32), farthest(np.float64)
+    (1e+30, 1e+300)
+    """
+    return 1e30 if np.dtype(dtype).itemsize <= 4 else 1e300
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +138,7 @@ class Standardiser:
         """
         if features.dtype.kind != "f" or not len(features):  # nor a whole number of 64 bits
             return None
-        limit = 1e30 if np.dtype(dtype).itemsize <= 4 else 1e300
+        limit = farthest(dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             low, high = self.mean - limit * self.scale, self.mean + limit * self.scale
             lowest, highest = extremes(features)

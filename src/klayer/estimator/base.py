@@ -238,12 +238,13 @@ class Estimator(TellsColumns, Exportable, BaseEstimator):  # type: ignore[misc]
             row.check(name, getattr(self, name))
         values = {name: getattr(self, name) for name in of_settings(self._task)}
         values |= self._more_settings()
-        whole = Settings()
+        whole, defaults = Settings(), type(self)().get_params()
         asked = SimpleNamespace(**{**whole.as_dict(), **values})
         if asked.loss == "auto":
             asked.loss = loss_of(self._data_task)
-        # A parameter at its default may have no effect beside the others.
-        defaults = type(self)().get_params()
+        # A parameter at its default gives way to the others, and may have no effect beside them.
+        if asked.layer_norm != "none" and asked.batch_norm == defaults.get("batch_norm"):
+            values["batch_norm"] = asked.batch_norm = "none"
         values = {
             name: value
             for name, value in values.items()

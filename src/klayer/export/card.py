@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from klayer.data.rawness import FAR
+from klayer.data.standardiser import farthest
 from klayer.export.exported import Exported
 from klayer.export.formats import Format
 from klayer.export.snippets import snippets
@@ -266,6 +268,15 @@ def _file(what: Exported, form: Format, file: str, verified: Verified) -> Iterat
     yield (
         "Its answers are worth what the scores say for rows like those of training, and nothing for "
         "others."
+    )
+    yield ""
+    limit = farthest(next(iter(what.first.params.values())).dtype)
+    yield (
+        "Of rows far outside the training data klayer itself (`klayer predict` of a run or a "
+        f"safetensors file, `kl.load_model`) warns: where they lie more than {FAR:g} of its standard "
+        f"deviations from its mean, as rows in other units do. Numbers more than {limit:g} of them away "
+        "it refuses. Whatever else calculates with this file, a runtime of ONNX too, says nothing of it "
+        "and answers as to any row."
     )
 
 

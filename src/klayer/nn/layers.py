@@ -42,18 +42,24 @@ def layers_or_word(name: str, value: Any, words: Sequence[str], last: int | None
         return value
     if isinstance(value, str) and words:
         if value not in words:
-            raise unknown_name(name, value, words)
+            raise unknown_name(name, value, [*words, "or numbers of layers with commas, as in 1,3"])
         return value
     several = list(value) if isinstance(value, list | tuple) else [value]
     layers = [one for one in several if isinstance(one, int) and not isinstance(one, bool)]
     highest = len(several) + max(layers, default=0) if last is None else last
     if len(layers) < len(several) or not layers or not 1 <= min(layers) <= max(layers) <= highest:
-        limit = "from 1 on" if last is None else f"from 1 to {last}"
+        limit = "from 1 on, as in 1,3" if last is None else f"from 1 to {last}"
         limit = "of which there are none here" if last == 0 else limit
         known = ", ".join(repr(word) for word in words) or "True, False"
         raise KlayerError(
-            f"`{name}` must be {known} or numbers of layers, {limit}, but got {value!r:.80}."
+            f"`{name}` must be {known} or numbers of layers, {limit}, but got {_written(value)}."
         )
     if len(set(layers)) < len(layers):
-        raise KlayerError(f"`{name}` must name each layer once, but got {value!r:.80}.")
+        raise KlayerError(f"`{name}` must name each layer once, but got {_written(value)}.")
     return tuple(sorted(layers))
+
+
+def _written(value: Any) -> str:
+    """Write a value as it was given: numbers with commas."""
+    whole = isinstance(value, list | tuple) and value and all(type(one) is int for one in value)
+    return ",".join(map(str, value)) if whole else f"{value!r:.80}"

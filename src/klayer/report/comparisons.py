@@ -20,13 +20,14 @@ __all__ = ["ArmComparison", "Comparisons", "Effect"]
 class ArmComparison:
     """A comparison of two arms that differ in one factor: b minus a, the reference.
 
-    Of a ladder, a is the arm that b adds something to.
+    Of a ladder, a is the step that b builds on; of an arm beside its steps, the last of them.
     """
 
     factor: Factor
     a: ArmView
     b: ArmView
-    primary: bool  # the reference initialisation is kept: the first question, corrected by itself
+    # The first question, corrected by itself: the reference initialisation is kept; b is a step.
+    primary: bool
     result: Comparison
 
     @property
@@ -62,9 +63,8 @@ class Comparisons:
     def arms(self) -> list[ArmComparison]:
         """Those of arms that differ in one factor; families stay together, in order."""
         view, corrected = self.view, []
-        init = view.factor("init")
         found = [
-            ArmComparison(factor, a, b, _at_reference(init, a, b), compare_arms(a, b))
+            ArmComparison(factor, a, b, _is_primary(view, a, b), compare_arms(a, b))
             for factor, a, b in _pairs(view)
         ]
         for family in dict.fromkeys(one.family for one in found):
@@ -171,18 +171,23 @@ class Comparisons:
         return found
 
 
-def _at_reference(init: Factor | None, a: ArmView, b: ArmView) -> bool:
+def _is_primary(view: RunView, a: ArmView, b: ArmView) -> bool:
+    if view.ladder:
+        return b.name in view.ladder
+    init = view.factor("init")
     return init is None or a.levels["init"] == b.levels["init"] == init.reference
 
 
 def _pairs(view: RunView) -> Iterator[tuple[Factor, ArmView, ArmView]]:
     """Yield (factor, a, b) for arms that differ in the factor alone, a having the reference level.
 
-    Of a ladder, each arm with the one before it.
+    Of a ladder, each step with the one before it, and every arm beside the steps with the last of them.
     """
     arms, names = view.with_results, [factor.name for factor in view.factors]
     if view.ladder:
-        yield from ((view.factors[0], a, b) for a, b in pairwise(arms))
+        steps = [arm for arm in arms if arm.name in view.ladder]
+        yield from ((view.factors[0], a, b) for a, b in pairwise(steps))
+        yield from ((view.factors[0], a, b) for a in steps[-1:] for b in arms if b not in steps)
         return
     # Batch normalisation and initialisation first: their questions are the oldest.
     order = {"batch_norm": 0, "init": 1}

@@ -27,22 +27,23 @@ def about(one: ArmComparison) -> str:
     """Say what one comparison shows."""
     result, measure, factor = one.result, one.b.measure, one.factor
     b, a = factor.label(one.b.levels[factor.name]), factor.label(one.a.levels[factor.name])
+    first = b if factor.name == "arm" else capital(b)  # a name stays as it was given
     if result.test == "Fisher":
         return (
             f"With {b}, {result.trained[1]} of {result.n} seeds left chance; "
             f"with {a}, {result.trained[0]} (Fisher's exact test, {p_value(result)})."
         )
     if result.identical:
-        return f"{capital(b)} and {a} have the same values, seed by seed."
+        return f"{first} and {a} have the same values, seed by seed."
     if result.test == "paired t":
         test = f", paired t, {p_value(result)}" if result.p is not None else ""
         text = (
-            f"{capital(b)} against {a}: {measure.amount(result.difference.mean)} (95{THIN}% interval "
+            f"{first} against {a}: {measure.amount(result.difference.mean)} (95{THIN}% interval "
             f"{interval_of(result.difference, measure)}, n\u00a0=\u00a0{result.n}{test})."
         )
         return text if is_shown(result) else f"{text} No difference is shown."
     if result.n < 2:
-        return f"{capital(b)} against {a}: one seed, so no interval."
+        return f"{first} against {a}: one seed, so no interval."
     became = (
         "No seed of either left chance" if result.trained == (0, 0) else "All seeds left chance"
     )

@@ -1,11 +1,13 @@
-"""Arms that build on one another: what each step adds, what it brought, what it costs."""
+"""Steps that build on one another: what each changes, what it brought, what it costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from klayer.report.comparisons import Comparisons
+from klayer.report.comparisons_told import about
 from klayer.report.phrases import (
+    MOST_NAMED,
     THIN,
     Sentence,
     capital,
@@ -18,10 +20,9 @@ from klayer.report.phrases import (
 )
 from klayer.report.run_view import ArmView, RunView, compare_arms
 from klayer.study.comparison import Comparison
-from klayer.study.factors import describe_level
 from klayer.study.statistics import Estimate, estimate
 
-__all__ = ["Rung", "adds", "rungs", "steps_said"]
+__all__ = ["Rung", "rungs", "steps_said"]
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,17 @@ class Rung:
     Attributes
     ----------
     arm : ArmView
-    title : str
-        Its name, or what it adds: ``"label smoothing"``.
     step : Comparison or None
         Against the arm before it, corrected for all steps together; None of the first.
     """
 
     arm: ArmView
-    title: str
     step: Comparison | None = None
 
     @property
-    def sign(self) -> str:
-        """Its title as a step: ``"+ label smoothing"``."""
-        return f"+ {self.title}" if self.step else self.title
+    def title(self) -> str:
+        """What it is called, here as everywhere."""
+        return self.arm.label
 
     @property
     def seconds(self) -> Estimate:
@@ -57,23 +55,12 @@ class Rung:
 
 
 def rungs(view: RunView, found: Comparisons) -> list[Rung]:
-    """Return the arms of a ladder that have results, in their order; of other runs none."""
-    arms = view.with_results
-    if not view.ladder or len(arms) < 2:
+    """Return the steps of a ladder that have results, in their order; of other runs none."""
+    arms = [arm for arm in view.with_results if arm.name in view.ladder]
+    if len(arms) < 2:
         return []
-    steps = [None, *(one.result for one in found.arms)]
-    return [Rung(arm, _title(view, arm), step) for arm, step in zip(arms, steps, strict=True)]
-
-
-def _title(view: RunView, arm: ArmView) -> str:
-    named = arm.name == arm.label
-    return (arm.label if named else adds(view, arm) or arm.label).removeprefix("+").strip()
-
-
-def adds(view: RunView, arm: ArmView) -> str:
-    """Say what an arm adds to the one before it, in words; of the first nothing."""
-    added = view.ladder[view.arms.index(arm)]
-    return ", ".join(describe_level(name, level) for name, level in added.items())
+    steps = [None, *(one.result for one in found.arms if one.primary)]
+    return [Rung(arm, step) for arm, step in zip(arms, steps, strict=True)]
 
 
 def steps_said(view: RunView, found: Comparisons) -> list[Sentence]:
@@ -103,7 +90,17 @@ def steps_said(view: RunView, found: Comparisons) -> list[Sentence]:
         "A step's gain is what it brings on top of those before it: in another order, or left out of "
         "the whole, it may be another."
     )
-    return [*sentences, Sentence(text, carried=False)]
+    return [*sentences, Sentence(text, carried=False), *_beside(found)]
+
+
+def _beside(found: Comparisons) -> list[Sentence]:
+    """Set the arms that are no steps against the last step."""
+    others = [one for one in found.arms if not one.primary]
+    sentences = [Sentence(about(one), is_shown(one.result)) for one in others[:MOST_NAMED]]
+    if len(others) > MOST_NAMED:
+        text = f"{len(others) - MOST_NAMED} more arms beside the steps are in the tables."
+        sentences.append(Sentence(text, carried=False))
+    return sentences
 
 
 def _whole(view: RunView, steps: list[Rung]) -> Sentence:

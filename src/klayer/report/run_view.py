@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from klayer.study.arms import describe
+from klayer.study.arms import Arm, describe
 from klayer.study.cell import Cell, cell
 from klayer.study.chance import uneven
 from klayer.study.comparison import Comparison, compare
-from klayer.study.factors import Factor, Level, coordinates, describe_level, factors, labels
-from klayer.study.ladder import ladder
+from klayer.study.factors import Factor, Level, coordinates, describe_level, factors
+from klayer.study.ladder import arm_labels, ladder
 from klayer.study.measure import Measure, measure_of
 from klayer.study.record import NetworkRecord
 from klayer.study.run_dir import Run
@@ -126,6 +126,7 @@ class RunView:
         # Judged by the last of these: test if there, else validation, train.
         self.splits = tuple(one for one in among if run.info["data"]["samples"].get(one))
         # Those that the configuration declares, with or without results; then others with results.
+        self.known = _known(self)
         self.arms = _arms(self)
 
     @cached_property
@@ -180,9 +181,9 @@ class RunView:
         return [arm for arm in self.arms if arm.records]
 
     @cached_property
-    def ladder(self) -> list[dict[str, Level]]:
-        """What each arm adds to the one before it; empty if they don't build on one another."""
-        return ladder([arm.settings for arm in self.arms])
+    def ladder(self) -> dict[str, dict[str, Level]]:
+        """What each step changes of the one before it, by the arm's name; empty if there are none."""
+        return ladder(self.known)
 
     @cached_property
     def factors(self) -> list[Factor]:
@@ -257,36 +258,34 @@ class RunView:
         return uneven((self.info["data"].get("class_counts") or {}).get("train"))
 
 
+def _known(view: RunView) -> list[Arm]:
+    """Return the arms that the configuration declares, then others that have networks."""
+    study = view.part == "arms" and view.run.kind != "search"
+    found = {arm.name: arm for arm in (view.run.study.arms if study else ())}
+    for record in view.records:
+        if record.arm not in found:
+            given = view.part == "arms" and not record.arm.startswith(describe(record.settings))
+            found[record.arm] = Arm(record.arm, record.settings, named=given)
+    return list(found.values())
+
+
 def _arms(view: RunView) -> list[ArmView]:
     records: dict[str, list[NetworkRecord]] = {}
     for record in view.records:
         records.setdefault(record.arm, []).append(record)
-    study = view.part == "arms" and view.run.kind != "search"
-    declared = view.run.study.arms if study else ()
-    settings = {arm.name: arm.settings for arm in declared}
-    given = {arm.name for arm in declared if arm.named}
-    for name, group in records.items():
-        if name not in settings:
-            settings[name] = group[0].settings
-            if view.part == "arms" and not name.startswith(describe(group[0].settings)):
-                given.add(name)
-    everyone = list(settings.values())
-    if not everyone:
-        return []
-    named = {i: name for i, name in enumerate(settings) if name in given}
-    called = labels(everyone, named)[0]
-    rows = coordinates(everyone)
+    known = view.known
+    called, rows = arm_labels(known), coordinates([arm.settings for arm in known])
     return [
         ArmView(
-            name,
-            one,
-            sorted(records.get(name, []), key=lambda record: record.seed),
-            label,
-            {**row, "arm": name},
+            arm.name,
+            arm.settings,
+            sorted(records.get(arm.name, []), key=lambda record: record.seed),
+            called[arm.name],
+            {**row, "arm": arm.name},
             view.splits,
             view.uneven,
             view.measure,
             int(view.info["data"]["samples"][view.judge]),
         )
-        for (name, one), label, row in zip(settings.items(), called, rows, strict=True)
+        for arm, row in zip(known, rows, strict=True)
     ]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from klayer.printable import printable
 from klayer.study.factors import labels, slug
@@ -28,11 +28,14 @@ class Arm:
     settings : Settings
     named : bool
         Whether somebody gave the name, so that it is what the arm is called.
+    step : bool
+        Whether it was written as a step, which builds on the one before it.
     """
 
     name: str
     settings: Settings
     named: bool = False
+    step: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))
@@ -49,11 +52,14 @@ class Job:
     part : {"arms", "variance", "search", "finalists"}
         What it belongs to: the arms of a study, the networks that part their variance, the trials of a
         search, its finalists.
+    called : str
+        The name that somebody gave the arm; empty if nobody did.
     """
 
     arm: str
     member: Member
     part: str = "arms"
+    called: str = field(default="", compare=False)
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -136,7 +142,7 @@ def jobs(arms: Iterable[Arm], seeds: Sequence[int], vary: Sequence[str] = ("init
     [('arms', 'a', 1, 1), ('variance', 'a: init', 1, 0), ('variance', 'a: order 1', 0, 1)]
     """
     found = [
-        Job(arm.name, Member(_seeded(arm.settings, vary, seed), seed))
+        Job(arm.name, Member(_seeded(arm.settings, vary, seed), seed), called=_given(arm))
         for arm in arms
         for seed in seeds
     ]
@@ -159,9 +165,13 @@ def _alone(arm: Arm, vary: Sequence[str], source: str, first: int, seed: int) ->
     """Return a network in which one source alone follows the seed."""
     still = _seeded(arm.settings, [one for one in vary if one != source], first)
     if source == "init":
-        return Job(f"{arm.name}: init", Member(still, seed), "variance")
+        return Job(f"{arm.name}: init", Member(still, seed), "variance", _given(arm))
     name = f"{arm.name}: {source} {seed}"
-    return Job(name, Member(_seeded(still, [source], seed), first), "variance")
+    return Job(name, Member(_seeded(still, [source], seed), first), "variance", _given(arm))
+
+
+def _given(arm: Arm) -> str:
+    return arm.name if arm.named else ""
 
 
 def pack(jobs: Iterable[Job], prefix: str = "") -> list[Pack]:

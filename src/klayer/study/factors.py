@@ -293,8 +293,11 @@ def labels(
         made = ", ".join(filter(None, parts)) or plainly(everyone[i])
         names.append(named.get(i, made))
     if len(set(names)) < len(names):  # two arms with the same settings, or a name that is another's
-        names = [f"{name} ({i + 1})" if names.count(name) > 1 else name
-                 for i, name in enumerate(names)]  # fmt: skip
+        kept = {names[i]: i for i in sorted(named, reverse=True)}
+        names = [
+            f"{name} ({i + 1})" if names.count(name) > 1 and kept.get(name) != i else name
+            for i, name in enumerate(names)
+        ]
     return names, found
 
 

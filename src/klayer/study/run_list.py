@@ -40,7 +40,8 @@ class RunLine:
     best : str
         Score of the best on the split that the run chooses it by; empty while there is none.
     state : str
-        ``finished``, ``running``, ``not finished`` or ``damaged``.
+        ``finished``, ``all diverged`` (it is finished, but no network has an answer), ``running``,
+        ``not finished`` or ``damaged``.
     problem : str
         What is wrong with it, if it can't be read.
     """

@@ -16,6 +16,7 @@ from klayer.model import Model
 from klayer.study.record import NetworkRecord
 from klayer.study.weights import snapshot_name
 from klayer.train import Ensemble
+from klayer.train.ensemble import LeftOut
 
 if TYPE_CHECKING:
     from klayer.study.stored_run import StoredRun
@@ -31,9 +32,7 @@ def judged(run: StoredRun, record: NetworkRecord) -> float:
 
 def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkRecord]:
     """Return the networks with an answer of this arm and seed; at least one."""
-    if run.kind != "search" and arm not in {one.arm for one in run.networks}:
-        arm = {label: name for name, label in run.study.labels.items()}.get(arm or "", arm)
-
+    arm = _name_of(run, arm)
     finished = [record for record in run.networks if math.isfinite(judged(run, record))]
     lost = [record for record in run.networks if record.state == "diverged"]
     if lost and not finished:
@@ -65,12 +64,39 @@ def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkR
     return found
 
 
-def together(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkRecord]:
-    """Return finished networks, without those at chance, and without trials beside finalists."""
-    found = finished(run, arm, seed)
-    finalists = [one for one in found if one.part == "finalists"]
-    found = finalists if finalists and arm is None else found
-    return [one for one in found if one.state != "at chance"] or found
+def together(
+    run: StoredRun, arm: str | None, seed: int | None
+) -> tuple[list[NetworkRecord], list[LeftOut]]:
+    """Return finished networks that answer together, and those that are left out.
+
+    These are what diverged, what is at chance (unless all are), and unless an arm is asked for what is
+    beside finalists or was trained to part the variance.
+    """
+    arm, answering = _name_of(run, arm), finished(run, arm, seed)
+    finalists = arm is None and any(one.part == "finalists" for one in answering)
+    candidates = [one for one in answering if one.part == "finalists" or not finalists]
+    learnt = [one for one in candidates if one.state != "at chance"]
+    found = learnt or candidates
+    keys = {one.key for one in found}
+    called = {} if run.kind == "search" else run.study.labels
+    left_out = []
+    for one in run.networks:
+        if one.key in keys or arm not in (None, one.arm) or seed not in (None, one.seed):
+            continue
+        why = "diverged" if one.state == "diverged" else "at chance"
+        if finalists and one.part != "finalists":
+            why = "beside the finalists"
+        elif arm is None and one.part == "variance":
+            why = "trained to part the variance"
+        left_out.append(LeftOut(called.get(one.arm, one.arm), one.seed, why))
+    return found, left_out
+
+
+def _name_of(run: StoredRun, arm: str | None) -> str | None:
+    """Return the name of an arm, which may be asked for by its label."""
+    if arm is None or run.kind == "search" or arm in {one.arm for one in run.networks}:
+        return arm
+    return {label: name for name, label in run.study.labels.items()}.get(arm, arm)
 
 
 def as_one_model(run: StoredRun, records: Sequence[NetworkRecord], cycle: int | None) -> Model:
@@ -99,6 +125,7 @@ def as_one_model(run: StoredRun, records: Sequence[NetworkRecord], cycle: int | 
 def run_ensemble(
     run: StoredRun,
     records: Sequence[NetworkRecord],
+    left_out: Sequence[LeftOut] = (),
     *,
     snapshots: bool,
     mirror: bool,
@@ -116,7 +143,7 @@ def run_ensemble(
     turned = tuple(shape) if mirror else None
     models = [model for name in _by_population(records) for model in _models(run, name, snapshots)]
     if not greedy:
-        return Ensemble(models, mirror=turned)
+        return Ensemble(models, mirror=turned, left_out=left_out)
     split = run.judged_by
     if split != "validation":
         raise KlayerError(
@@ -138,7 +165,9 @@ def run_ensemble(
             "data back as they were, say where they are (data_dir), or leave greedy away."
         ) from error
     held = redrawn(data, draws.pop()).splits[split]
-    return Ensemble.select(models, held.features, held.labels, size=size, mirror=turned)
+    return Ensemble.select(
+        models, held.features, held.labels, size=size, mirror=turned, left_out=left_out
+    )
 
 
 def _by_population(records: Sequence[NetworkRecord]) -> list[list[NetworkRecord]]:

@@ -253,10 +253,11 @@ class StoredRun(Told):
 
     @property
     def state_in_words(self) -> str:
-        """``finished``, or how many networks are."""
+        """``finished``, ``all diverged``, or how many networks are finished."""
         n = len(self.networks)
         if (self.path / "summary.json").exists():
-            return "finished"
+            lost = n and all(one.state == "diverged" for one in self.networks)
+            return "all diverged" if lost else "finished"
         return f"not finished: {n} network{'s' * (n != 1)} so far"
 
     def __repr__(self) -> str:
@@ -392,7 +393,8 @@ class StoredRun(Told):
         ----------
         records : sequence of NetworkRecord, optional
             Which networks; by default all that have an answer, without those at chance, and of a search
-            its finalists, if there are any.
+            its finalists, if there are any. The ensemble's :attr:`~klayer.Ensemble.left_out` has the
+            others.
         arm, seed : optional
             Of those only the ones of this arm (its name, or what the page calls it), of this seed.
         snapshots : bool
@@ -414,9 +416,11 @@ class StoredRun(Told):
             If no such network is finished; if the data are no images, or have no validation split, or
             snapshots were not kept, where they are asked for.
         """
+        found, left_out = together(self, arm, seed) if records is None else (records, [])
         return run_ensemble(
             self,
-            together(self, arm, seed) if records is None else records,
+            found,
+            left_out,
             snapshots=snapshots,
             mirror=mirror,
             greedy=greedy,

@@ -29,7 +29,7 @@ from klayer.study.document import (
     renamed,
     varied,
 )
-from klayer.study.factors import labels
+from klayer.study.ladder import arm_labels
 from klayer.study.search.options import Search
 from klayer.study.search.space import apply
 from klayer.study.toml_values import anchored, read_toml, validate
@@ -53,7 +53,7 @@ class Study:
     arms : tuple of Arm
         ``settings`` crossed with every list in ``grid``, and after them those of ``arms``, each a
         table of settings with an optional ``name``; then those of ``steps``, each with what the steps
-        before it have, too.
+        before it have, too, and with settings that none of them has.
     seeds : tuple of int
     search : Search or None
     published : tuple of Published
@@ -141,10 +141,8 @@ class Study:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What each arm is called, by its name: what tells it from the others."""
-        settings = [arm.settings for arm in self.arms]
-        named = {i: arm.name for i, arm in enumerate(self.arms) if arm.named}
-        return dict(zip([arm.name for arm in self.arms], labels(settings, named)[0], strict=True))
+        """What each arm is called, by its name: see :func:`klayer.study.ladder.arm_labels`."""
+        return arm_labels(self.arms)
 
     @property
     def jobs(self) -> list[Job]:

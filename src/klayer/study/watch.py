@@ -16,6 +16,8 @@ from klayer.train.told import standing
 __all__ = ["Bars", "heard"]
 
 _SEVERAL = "in all"
+# Arms that a line names.
+MOST_NAMED = 3
 
 
 @contextlib.contextmanager
@@ -68,10 +70,7 @@ class Bars:
             return
         work = [n * len(one.jobs) for one, n in zip(packs, updates, strict=True)]
         self._work = {one.name: n for one, n in zip(packs, work, strict=True)}
-        kinds = (
-            labels([one.settings.shared for one in packs])[0] if len(packs) > 1 else ["networks"]
-        )
-        self._names = {one.name: kind for one, kind in zip(packs, kinds, strict=True)}
+        self._names = _called(packs)
         networks = sum(len(one.jobs) for one in packs)
         many = f"training {networks} network{'s' * (networks > 1)}"
         self.meter.phase(f"{many} in {len(packs)} populations" if len(packs) > 1 else many)
@@ -120,3 +119,23 @@ class Bars:
             many = f"{self._names[pack.name]} x {len(pack.jobs)}"
             self.meter.begin(many, self._work[pack.name])
             self._current = pack.name
+
+
+def _called(packs: Sequence[Pack]) -> dict[str, str]:
+    """Return what populations are called: by their arms' names, where somebody gave them, else by what
+    varies."""
+    kinds = labels([one.settings.shared for one in packs])[0] if len(packs) > 1 else ["networks"]
+    named = [_arms_of(one) or kind for one, kind in zip(packs, kinds, strict=True)]
+    return {
+        one.name: name if named.count(name) == 1 else f"{name} ({kind})"
+        for one, name, kind in zip(packs, named, kinds, strict=True)
+    }
+
+
+def _arms_of(pack: Pack) -> str:
+    """Name the arms of a population; nothing if one has no name."""
+    names = list(dict.fromkeys(job.called for job in pack.jobs))
+    if not all(names):
+        return ""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

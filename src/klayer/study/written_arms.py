@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from klayer.errors import KlayerError
 from klayer.study.arms import Arm, describe
 from klayer.study.document import StudyKeys
 from klayer.train import Settings
-from klayer.train.settings import has_effect
+from klayer.train.settings import has_effect, laid_over
 
 __all__ = ["Make", "Values", "written_arms"]
 
@@ -27,8 +28,10 @@ def written_arms(document: StudyKeys, make: Make) -> Iterator[Arm]:
     make : callable
         Makes settings of a table's values, of which it is told what the table is called.
     """
-    names = set()
-    for arm in _all_arms(document, make):
+    names, arms = set(), list(_all_arms(document, make))
+    if make == Settings.from_values:  # what a run stored was taken when it was made
+        _require_new([arm for arm in arms if arm.step])
+    for arm in arms:
         if arm.name in names:
             raise KlayerError(
                 f"arms must have different names, but two are called {arm.name!r}: "
@@ -59,37 +62,44 @@ def _all_arms(document: StudyKeys, make: Make) -> Iterator[Arm]:
             made.add(settings)
             yield Arm(", ".join([describe(settings), *_extra(point)]), settings)
     shared = _effective(document.settings, arms)
-    found = []
-    for one, rest in zip(arms, shared, strict=True):
-        chosen = {**rest, **one}
+    found = list[tuple[Arm, Values]]()
+    for place, (one, rest) in enumerate(zip(arms, shared, strict=True)):
+        chosen, step = {**rest, **one}, place >= len(document.arms)
         name = chosen.pop("name", None)
-        table = "arms" if document.arms or not document.steps else "steps"
+        table = "steps" if step else "arms"
         settings = make(chosen, table if grid or len(arms) > 1 else "")
-        found.append((str(name or describe(settings)), settings, name is not None, one))
-    names = [name for name, *_ in found]
-    for name, settings, given, one in found:
+        called = describe(settings) if name is None else str(name)
+        found.append((Arm(called, settings, named=name is not None, step=step), one))
+    names = [arm.name for arm, _ in found]
+    for arm, one in found:
         # Where the usual name is another's, all that the arm sets.
-        extra = [] if given or names.count(name) == 1 else _extra(one)
-        yield Arm(", ".join([name, *extra]), settings, named=given)
+        extra = [] if arm.named or names.count(arm.name) == 1 else _extra(one)
+        yield replace(arm, name=", ".join([arm.name, *extra]))
+
+
+def _require_new(steps: Sequence[Arm]) -> None:
+    """Refuse a step that would be trained a second time."""
+    called = [
+        repr(arm.name) if arm.named else f"number {number}"
+        for number, arm in enumerate(steps, start=1)
+    ]
+    first: dict[Settings, str] = {}
+    for arm, name in zip(steps, called, strict=True):
+        if arm.settings in first:
+            raise KlayerError(
+                f"steps: each must have settings that none before it has, but {name:.80} adds none: "
+                f"it has those of {first[arm.settings]:.80} again. Say what it changes, or leave it "
+                "away."
+            )
+        first[arm.settings] = name
 
 
 def _climbed(steps: Sequence[Values]) -> Iterator[Values]:
     """Return each of some steps with what those before it have, where that still has an effect."""
     before: dict[str, Any] = {}
-    for number, step in enumerate(steps, start=1):
+    for step in steps:
         own = {name: value for name, value in step.items() if name != "name"}
-        if number > 1 and all(before.get(name) == value for name, value in own.items()):
-            called = step.get("name", f"number {number}")
-            raise KlayerError(
-                f"steps: each must add a setting to those before it, but {str(called)!r:.80} adds none: "
-                "say what it changes, or leave it away."
-            )
-        kept = {
-            name: value
-            for name, value in before.items()
-            if name in own or has_effect(name, {**before, **own})
-        }
-        before = {**kept, **own}
+        before = laid_over(before, own)
         yield {**before, "name": step["name"]} if "name" in step else dict(before)
 
 

@@ -47,16 +47,21 @@ _ACTIVATIONS_ELSEWHERE = {
 }
 
 
-class _Normalised(tuple[str, ...]):
-    """The words for some layers; numbers of layers are in it too."""
-
-    __slots__ = ()
-
-    def __contains__(self, value: object) -> bool:
-        return value != "none"
+def _normalises(layers: Any) -> bool:
+    """Whether any layers are normalised."""
+    return bool(layers != "none")
 
 
-_NORMALISED = _Normalised(name for name in BATCH_NORM if name != "none")
+def _has_neighbours_alike(hidden: Any) -> bool:
+    """Whether a hidden layer is as wide as the one below."""
+    several = isinstance(hidden, list | tuple)
+    return several and any(below == above for below, above in pairwise(hidden))
+
+
+_NORMALISING: dict[str, Any] = {
+    "only_with": ("batch_norm", _normalises),
+    "only_words": "batch_norm='hidden', 'all' or numbers of layers",
+}
 
 
 def _initialiser(value: Any) -> str:
@@ -71,7 +76,8 @@ def _activation(value: Any) -> str | tuple[str, ...]:
         if not isinstance(name, str) or name not in ACTIVATIONS:
             meant = _ACTIVATIONS_ELSEWHERE.get(str(name).lower())
             hint = f"did you mean {meant!r}?" if meant else None
-            raise unknown_name("activation", name, ACTIVATIONS, hint)
+            each = "or with commas one for each hidden layer, as in relu,tanh"
+            raise unknown_name("activation", name, [*ACTIVATIONS, each], hint)
     if not found:
         raise KlayerError("`activation` must name one, or one for each hidden layer, but got none.")
     return found[0] if len(found) == 1 else found
@@ -118,7 +124,9 @@ def _dropout_layers(value: Any) -> str | tuple[int, ...]:
 def _class_weights(value: Any) -> Any:
     if value in ("none", "balanced"):
         return value
-    weights = _floats("class_weights", value, "'none', 'balanced' or numbers >= 0, one a class")
+    weights = _floats(
+        "class_weights", value, "'none', 'balanced' or numbers >= 0, one a class, as in 1,2.5"
+    )
     if any(weight < 0 for weight in weights) or not any(weights):
         raise KlayerError(
             "`class_weights` must be numbers >= 0, not all of them 0, but got "
@@ -128,7 +136,7 @@ def _class_weights(value: Any) -> Any:
 
 
 def _quantiles(value: Any) -> tuple[float, ...]:
-    found = _floats("quantiles", value, "numbers between 0 and 1, ascending")
+    found = _floats("quantiles", value, "numbers between 0 and 1, ascending, as in 0.1,0.5,0.9")
     if not found or any(low >= high for low, high in pairwise((0.0, *found, 1.0))):
         raise KlayerError(
             "`quantiles` must be numbers between 0 and 1, ascending, as in 0.1,0.5,0.9, but got "
@@ -189,7 +197,7 @@ class Architecture:
         "pre-activations' variance.",
         at_least=1e-30,  # what float32 still tells from 0, and from infinity one over its root
         below=1,
-        only_with=("batch_norm", _NORMALISED),
+        **_NORMALISING,
     )
     bn_place: str = setting(
         "before",
@@ -198,7 +206,7 @@ class Architecture:
         search="choices",
         label="place of batch normalisation",
         symbol="BN",
-        only_with=("batch_norm", _NORMALISED),
+        **_NORMALISING,
     )
     bn_momentum: float = setting(
         0.9,
@@ -209,7 +217,7 @@ class Architecture:
         search="linear",
         label="momentum of batch normalisation",
         symbol="BN momentum",
-        only_with=("batch_norm", _NORMALISED),
+        **_NORMALISING,
     )
     layer_norm: str | tuple[int, ...] = setting(
         "none",
@@ -253,6 +261,8 @@ class Architecture:
         choices=SKIP,
         search="choices",
         label="skip connections",
+        only_with=("hidden", _has_neighbours_alike),
+        only_words="a hidden layer as wide as the one below",
     )
     dropout: float = setting(
         0.0,
@@ -354,7 +364,8 @@ class Architecture:
         if self.dropout_layers != "hidden":
             layers = list(_shares(self.dropout_layers))
             layers_or_word("dropout_layers", layers, ("hidden",), len(self.hidden))
-        if isinstance(self.batch_norm, tuple) or isinstance(self.layer_norm, tuple):
+        norms = self.batch_norm, self.layer_norm
+        if "none" not in norms or any(isinstance(one, tuple) for one in norms):
             Network(1, self.hidden, 2, batch_norm=self.batch_norm, layer_norm=self.layer_norm)
 
     def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,29 @@ from klayer.errors import KlayerError, unknown_name
 from klayer.model import Model, labels_of, names_of
 from klayer.train.metrics import METRICS, main_metric, metrics_of
 
-__all__ = ["Ensemble", "select_greedily"]
+__all__ = ["Ensemble", "LeftOut", "select_greedily"]
 
 Array = NDArray[Any]
+
+# Arms whose left out networks are named.
+MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A network that might have answered with others, but isn't asked.
+
+    Attributes
+    ----------
+    arm : str
+    seed : int
+    why : str
+        As in ``"at chance"``, ``"diverged"``.
+    """
+
+    arm: str
+    seed: int
+    why: str
 
 
 class Ensemble:
@@ -36,6 +57,13 @@ class Ensemble:
         their sum.
     mirror : (channels, height, width), optional
         Of images: every network's answer is the mean of those to the image and to its mirror image.
+    left_out : sequence of LeftOut
+        Networks that are none of these, for the reader: see :attr:`left_out`.
+
+    Attributes
+    ----------
+    left_out : tuple of LeftOut
+        What :meth:`klayer.Run.ensemble` left out by itself, and why: what is at chance or diverged.
 
     Raises
     ------
@@ -63,6 +91,7 @@ class Ensemble:
         models: Sequence[Model],
         weights: Sequence[float] | Array | None = None,
         mirror: tuple[int, int, int] | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> None:
         models = [models] if isinstance(models, Model) else list(models)
         if not sum(map(len, models)):
@@ -92,14 +121,16 @@ class Ensemble:
             )
         self.models, self.weights, self.mirror = tuple(models), found / found.sum(), mirror
         self.task, self.class_names = first.task, first.class_names
+        self.left_out = tuple(left_out)
 
     def __len__(self) -> int:
         """Number of networks that count."""
         return int((self.weights > 0).sum())
 
     def __repr__(self) -> str:
-        """Say how many networks count, out of how many, and for what."""
-        return f"Ensemble of {len(self)} of {len(self.weights)} networks for {self.task}"
+        """Say how many networks count, out of how many, for what, and which were left out before."""
+        text = f"Ensemble of {len(self)} of {len(self.weights)} networks for {self.task}"
+        return "; ".join([text, *([_told(self.left_out)] if self.left_out else [])])
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -158,6 +189,7 @@ class Ensemble:
         size: int = 50,
         metric: str | None = None,
         mirror: tuple[int, int, int] | None = None,
+        left_out: Sequence[LeftOut] = (),
     ) -> Ensemble:
         """Choose greedily, on validation data, networks whose mean answers best.
 
@@ -173,7 +205,7 @@ class Ensemble:
             How many networks are taken, repetitions counted.
         metric : str, optional
             By default the main one of the task: accuracy, R², accuracy per label.
-        mirror : optional
+        mirror, left_out : optional
             As in the constructor.
         """
         if type(size) is not int or size < 1:
@@ -194,7 +226,7 @@ class Ensemble:
         chosen, _ = select_greedily(answers, score, size)
         if not chosen.any():
             raise KlayerError(f"no network has a {name} on these rows: all have diverged.")
-        return cls(models, chosen, mirror)
+        return cls(models, chosen, mirror, left_out)
 
     def calibrated(self, X: ArrayLike, labels: ArrayLike) -> Ensemble:
         """Return the ensemble with one temperature for all networks, with which their mean fits rows.
@@ -227,7 +259,8 @@ class Ensemble:
             seen, weights = [*seen, _turned(X, self.mirror)], np.tile(weights / 2, 2)
         logits = np.concatenate([model.logits(rows) for rows in seen for model in plain])
         heat = joint_temperature(logits, self._labels(labels, logits.shape[1]), weights)
-        return Ensemble([one.at_temperatures(heat) for one in plain], self.weights, self.mirror)
+        calibrated = [one.at_temperatures(heat) for one in plain]
+        return Ensemble(calibrated, self.weights, self.mirror, self.left_out)
 
     def _labels(self, labels: ArrayLike, rows: int) -> Array:
         """Return labels as scores take them, checked."""
@@ -280,6 +313,23 @@ def select_greedily(
         if values[winner] > best:
             best, chosen = float(values[winner]), counts
     return chosen, best
+
+
+def _told(left_out: Sequence[LeftOut]) -> str:
+    """Say which networks were left out, by the reason and the arm."""
+    seeds: dict[str, dict[str, list[str]]] = {}
+    for one in left_out:
+        seeds.setdefault(one.why, {}).setdefault(one.arm, []).append(str(one.seed))
+    told = []
+    for why, arms in seeds.items():
+        named = [
+            f"{arm} (seed{'s' * (len(which) > 1)} {', '.join(which)})"
+            for arm, which in list(arms.items())[:MOST_NAMED]
+        ]
+        if len(arms) > MOST_NAMED:
+            named.append(f"{len(arms) - MOST_NAMED} arms more")
+        told.append(f"{sum(map(len, arms.values()))} {why}: {', '.join(named)}")
+    return f"left out: {'; '.join(told)}"
 
 
 def _answers(model: Model, X: ArrayLike, mirror: tuple[int, int, int] | None) -> Array:

@@ -63,8 +63,10 @@ class Setting:
         Former names, which stored runs, files and flags may still use.
     elsewhere : mapping of str to str, optional
         What choices are called in other libraries, in small letters, for "did you mean".
-    only_with : (str, tuple of str), optional
-        Another setting and those values of it with which this one has an effect.
+    only_with : (str, tuple of str or callable), optional
+        Another setting and those values of it with which this one has an effect, or what tells them.
+    only_words : str, optional
+        What that is in words; by default made from the values.
     stands_for : str
         The setting that a parameter of a search is written as: ``"init"``.
     template : str
@@ -104,7 +106,8 @@ class Setting:
     symbol: str = ""
     was: tuple[str, ...] = ()
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    only_with: tuple[str, tuple[str, ...]] | None = None
+    only_with: tuple[str, tuple[str, ...] | Callable[[Any], bool]] | None = None
+    only_words: str = ""
     stands_for: str = ""
     template: str = ""
     name: str = ""
@@ -224,7 +227,11 @@ class Setting:
 
     def has_effect(self, record: object) -> bool:
         """Whether the record's other settings leave this one an effect."""
-        return self.only_with is None or getattr(record, self.only_with[0]) in self.only_with[1]
+        if self.only_with is None:
+            return True
+        other, needed = self.only_with
+        value = getattr(record, other)
+        return needed(value) if callable(needed) else value in needed
 
     def check_effect(self, value: Any, record: object) -> None:
         """Refuse a value that the record's other settings leave without effect.
@@ -237,10 +244,14 @@ class Setting:
         if self.only_with is None or value == self.default or self.has_effect(record):
             return
         other, needed = self.only_with
+        words = self.only_words
+        if not callable(needed):
+            words = f"{other}={_either(tuple(map(repr, needed)))}"
+        have = getattr(record, other)
+        have = list(have) if isinstance(have, tuple) else have
         raise KlayerError(
-            f"`{self.name}` has an effect with {other}={_either(tuple(map(repr, needed)))} only, "
-            f"but got {self.name}={value} with {other}={getattr(record, other)!r}: "
-            f"leave it away, or set {other}."
+            f"`{self.name}` has an effect with {words} only, but got {self.name}={value} with "
+            f"{other}={have!r}: leave it away, or set {other}."
         )
 
     @cached_property
@@ -294,6 +305,7 @@ class Setting:
         if self.words:
             rule = rule.replace("must be", f"must be {_either(tuple(map(repr, self.words)))} or")
         rule = rule if rule.startswith("`") else f"`{self.name}` {rule}"
+        value = list(value) if isinstance(value, tuple) else value  # as files and Python write it
         return KlayerError(f"{rule}, but got {self.name}={value!r:.200}.")
 
 

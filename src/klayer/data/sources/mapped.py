@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.array_files import read_npy
+from klayer.data.array_files import npy_header, read_npy
 from klayer.data.class_labels import class_indices
 from klayer.data.dataset import SPLITS, Dataset, Split, check_features
 from klayer.data.encoder import Encoder
@@ -103,11 +103,21 @@ def load_npy(path: str | Path, *, seed: int = 0, options: DataOptions | None = N
 
 def _rows(shards: Shards, image_shape: ImageShape | None) -> tuple[StoredRows, ImageShape | None]:
     files = []
-    for path in shards.paths:
+    for path in _with_rows(shards):
         file, found = npy_rows(path, image_shape)
         image_shape = image_shape or found
         files.append(file)
     return StoredRows(files), image_shape
+
+
+def _with_rows(shards: Shards) -> list[Path]:
+    """Return the shards without empty ones; all, if all are empty."""
+    return [one for one in shards.paths if _length(one)] or shards.paths
+
+
+def _length(path: Path) -> int:
+    shape = npy_header(path).shape
+    return shape[0] if shape else 0
 
 
 def _labels(rows: Shards, labels: Shards) -> NDArray[Any]:
@@ -119,12 +129,12 @@ def _labels(rows: Shards, labels: Shards) -> NDArray[Any]:
             f"{rows.paths[0].parent}: each shard of rows must have its labels, but {there} has no "
             "partner."
         )
-    found = [read_npy(path) for path in labels.paths]
-    pairs = [(rows.paths, found[0], labels.paths[0])]
+    pairs = [(rows.paths, labels.paths[0])]
     if len(labels.files) > 1:
-        pairs = list(zip([[one] for one in rows.paths], found, labels.paths, strict=True))
-    for files, some, path in pairs:
-        count = sum(npy_rows(one)[0].rows for one in files)
+        pairs = list(zip([[one] for one in rows.paths], labels.paths, strict=True))
+    found = []
+    for files, path in pairs:
+        some, count = read_npy(path), sum(map(_length, files))
         if some.ndim not in (1, 2) or len(some) != count:
             names = files[0].name if len(files) == 1 else f"{len(files)} files of rows"
             raise KlayerError(
@@ -132,6 +142,7 @@ def _labels(rows: Shards, labels: Shards) -> NDArray[Any]:
                 f"{'has' if len(files) == 1 else 'have'} {count:,} rows and this has the shape "
                 f"{some.shape}."
             )
+        found += [some] if count else []
     try:
         return np.concatenate(found)
     except ValueError:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from klayer.data.labels import TASKS
+from klayer.data.labels import LARGEST_TARGET, TASKS, broken_target
 from klayer.data.tables.columns import DataColumn, shown
 from klayer.data.tables.kinds import as_kind
 from klayer.errors import KlayerError
@@ -113,12 +113,11 @@ def _amounts(column: DataColumn) -> NDArray[np.float64]:
             "as the only target."
         )
     values = np.asarray(column.values, np.float64)
-    if not np.isfinite(values).all():
-        row = int((~np.isfinite(values)).argmax())
-        raise KlayerError(
-            f"column {shown(column.name)}, {column.place(row)}: a target must be finite, but got "
-            f"{values[row]}."
-        )
+    wrong = ~(np.abs(values) <= LARGEST_TARGET)
+    if wrong.any():
+        row = int(wrong.argmax())
+        broken = broken_target(values[row])
+        raise KlayerError(f"column {shown(column.name)}, {column.place(row)}: {broken}.")
     return values
 
 

@@ -108,6 +108,11 @@ def _caption(view: RunView, members: Sequence[ArmComparison]) -> str:
     text = f"{_capital(one.title)} against {one.label(one.reference)}"
     if view.ladder:
         text = "Each step against the one before it"
+        text = (
+            text
+            if primary
+            else f"Arms beside the steps against the last of these, {members[0].a.label}"
+        )
     init = view.factor("init")
     if factor != "init" and init:
         text += f", {init.label(init.reference) if primary else 'other'} initialisation"

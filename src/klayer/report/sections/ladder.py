@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from klayer.report.ladder import Rung, adds, rungs
-from klayer.report.phrases import capital
+from klayer.report.ladder import Rung, rungs
+from klayer.report.phrases import capital, plural
 from klayer.report.run_view import RunView
 from klayer.report.sections.section import Material, Part, block
 from klayer.report.table import (
@@ -28,6 +28,7 @@ from klayer.report.vega import (
     layers,
     mark,
 )
+from klayer.study.ladder import told
 
 __all__ = ["build", "picture"]
 
@@ -44,7 +45,7 @@ def build(material: Material) -> list[Part]:
     if not steps:
         return []
     text = (
-        "Each arm is compared with the one before it, over the seeds that both have (paired t); p is "
+        "Each step is compared with the one before it, over the seeds that both have (paired t); p is "
         "corrected after Holm for all steps. Seconds are a network's share of the wall time of its "
         "population: they depend on the machine and on what else it did."
     )
@@ -67,6 +68,9 @@ def picture(material: Material) -> Figure | None:
         "Grey: no difference is shown. The other panel has the seconds that a network takes for an "
         "epoch."
     )
+    beside = len(view.with_results) - len(steps)
+    if beside:
+        caption += f" {plural(beside, 'arm')} beside the steps: see the table of all arms."
     legend = [
         Key("gain", GAIN, area=True),
         Key("loss", LOSS, area=True),
@@ -83,9 +87,9 @@ def _table(view: RunView, steps: Sequence[Rung]) -> Table:
     for one in steps:
         cells = comparison_cells(one.step, measure) if one.step else {}
         gain = [cells.get(name, "–") for name in ("Difference", INTERVAL, "p (Holm)", "Verdict")]
-        found, said = one.arm.cell.estimate, adds(view, one.arm)
+        found, said = one.arm.cell.estimate, told(view.ladder[one.arm.name])
         body.append([
-            one.sign, said or "–", mean_sd(found, measure), *gain, str(one.arm.cell.n),
+            one.title, said or "–", mean_sd(found, measure), *gain, str(one.arm.cell.n),
             _seconds(one.seconds.mean),
         ])  # fmt: skip
         step = one.step
@@ -101,7 +105,7 @@ def _table(view: RunView, steps: Sequence[Rung]) -> Table:
     marks = [VERDICT_MARKS.get(one.step.verdict, "") if one.step else "" for one in steps]
     tips = {name: COMPARISON_TIPS[name] for name in (INTERVAL, "p (Holm)")}
     tips["Gain"] = "Mean over common seeds, this step minus the one before it."
-    caption = f"{capital(view.judged)} step by step: each arm adds to the one above it."
+    caption = f"{capital(view.judged)} step by step: each builds on the one above it."
     return Table("ladder", caption, head, body, raw_head, raw, marks, ("Adds", "Verdict"), tips)
 
 
@@ -117,7 +121,7 @@ def _stairs(view: RunView, steps: Sequence[Rung]) -> Panel:
     for place, one in enumerate(steps):
         mean, top = one.arm.cell.result.mean, place * ROW
         row: Spec = {
-            "name": one.sign, "top": top + NAME, "y": (top + TOP + top + BOTTOM) / 2,
+            "name": one.title, "top": top + NAME, "y": (top + TOP + top + BOTTOM) / 2,
             "a": top + TOP, "b": top + BOTTOM, "said": _gain(view, one), "to": mean,
             "shown": mean_sd(one.arm.cell.estimate, measure, 2), "n": one.arm.cell.n,
             "tint": OPEN, "fade": 0.35,
@@ -134,7 +138,7 @@ def _stairs(view: RunView, steps: Sequence[Rung]) -> Panel:
         for record in one.arm.records:
             value = one.arm.value(record)
             if value is not None:
-                dots.append({"v": value, "y": row["b"] + 5, "name": one.sign, "seed": record.seed,
+                dots.append({"v": value, "y": row["b"] + 5, "name": one.title, "seed": record.seed,
                              "shown": measure.show(value, 2)})  # fmt: skip
                 seen.append(value)
         seen += [row.get("low"), row.get("high")]
@@ -207,7 +211,7 @@ def _gain(view: RunView, one: Rung) -> str:
 def _times(steps: Sequence[Rung]) -> Panel:
     """Draw how long a network of each step takes for an epoch."""
     rows = [
-        {"name": one.sign, "top": place * ROW + NAME, "a": place * ROW + TOP,
+        {"name": one.title, "top": place * ROW + NAME, "a": place * ROW + TOP,
          "b": place * ROW + BOTTOM, "from": 0, "to": one.seconds.mean,
          "said": f"{_seconds(one.seconds.mean)} s"}
         for place, one in enumerate(steps)

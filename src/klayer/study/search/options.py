@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from klayer.errors import KlayerError, unknown_name
-from klayer.study.search.samplers import SAMPLERS
+from klayer.study.search.samplers import SAMPLERS, require_space
 from klayer.study.search.space import Space, apply
 from klayer.study.toml_values import validate
 from klayer.train import Settings
@@ -158,7 +158,8 @@ class Search(_Options):
     def _check(self) -> None:
         if self.batch is not None and not SAMPLERS[self.sampler].learns:
             raise KlayerError(
-                f"search: `batch` is for the samplers that learn, {' and '.join(LEARNING)}, but the "
+                f"search: `batch` is for the samplers that learn, {', '.join(LEARNING[:-1])} and "
+                f"{LEARNING[-1]}, but the "
                 f"sampler is {self.sampler}, which draws a whole stage at once: leave `batch` away."
             )
         names = [stage.space.names for stage in self.stages]
@@ -168,6 +169,7 @@ class Search(_Options):
                     f"search: all stages must search the same parameters, but stage 1 searches "
                     f"{', '.join(names[0])} and stage {index} searches {', '.join(found)}."
                 )
+        require_space(self.stages[0].space, self.sampler)
         for index, stage in enumerate(self.stages, start=1):
             for corner in stage.space.corners():
                 apply(self.base, corner, f"stage {index}")

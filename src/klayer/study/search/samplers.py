@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from klayer.study.search.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
-__all__ = ["SAMPLERS", "Sampler", "draw"]
+__all__ = ["SAMPLERS", "Sampler", "draw", "require_space"]
+
+# Of fewer trials there is no best tenth for CMA-ES to begin with: it draws about the middle.
+FEW = 10
 
 History = Sequence[tuple[Mapping[str, Any], float]]
 
@@ -28,22 +33,25 @@ class Sampler:
     Attributes
     ----------
     make : callable
-        Returns Optuna's sampler for a seed (a whole number >= 0).
+        Returns Optuna's sampler for a seed (a whole number >= 0) and the finished trials.
     learns : bool
         Whether it looks at finished trials: then it draws in batches, not a stage at once.
+    ranges : int
+        The fewest ranges that it draws from, without choices beside them; 0 for any space.
     """
 
-    make: Callable[[int], BaseSampler]
+    make: Callable[[int, Sequence[FrozenTrial]], BaseSampler]
     learns: bool = False
+    ranges: int = 0
 
 
-def _random(seed: int) -> BaseSampler:
+def _random(seed: int, known: Sequence[FrozenTrial] = ()) -> BaseSampler:  # noqa: ARG001
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
 
 
-def _qmc(seed: int) -> BaseSampler:
+def _qmc(seed: int, known: Sequence[FrozenTrial]) -> BaseSampler:  # noqa: ARG001
     from optuna.samplers import QMCSampler
 
     return QMCSampler(
@@ -54,34 +62,75 @@ def _qmc(seed: int) -> BaseSampler:
     )
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _tpe(seed: int, known: Sequence[FrozenTrial]) -> BaseSampler:  # noqa: ARG001
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed, constant_liar=True)
 
 
-def _gp(seed: int) -> BaseSampler:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        others = [name for name in SAMPLERS if name != "gp"]
-        raise KlayerError(
-            "the sampler gp needs PyTorch, which isn't installed: `pip install torch`, "
-            f"or choose {', '.join(others[:-1])} or {others[-1]}."
-        ) from None
+def _gp(seed: int, known: Sequence[FrozenTrial]) -> BaseSampler:  # noqa: ARG001
+    _require("gp", "torch", "PyTorch")
     from optuna.samplers import GPSampler
 
     return GPSampler(seed=seed, warn_independent_sampling=False)
 
 
-# Independent draws; a scrambled Sobol sequence; tree-structured Parzen estimators; a Gaussian process.
+def _cmaes(seed: int, known: Sequence[FrozenTrial]) -> BaseSampler:
+    _require("cmaes", "cmaes", "the package cmaes")
+    from optuna.samplers import CmaEsSampler
+
+    return CmaEsSampler(
+        seed=seed,
+        n_startup_trials=0,
+        warn_independent_sampling=False,
+        source_trials=list(known) if len(known) >= FEW else None,
+    )
+
+
+def _require(sampler: str, module: str, called: str) -> None:
+    """Refuse a sampler whose package isn't there."""
+    try:
+        import_module(module)
+    except ImportError:
+        *others, last = (name for name in SAMPLERS if name != sampler)
+        raise KlayerError(
+            f"the sampler {sampler} needs {called}, which isn't installed: `pip install {module}`, "
+            f"or choose {', '.join(others)} or {last}."
+        ) from None
+
+
+# Independent draws; a scrambled Sobol sequence; tree-structured Parzen estimators; a Gaussian process;
+# CMA-ES, each batch from a normal distribution about the best of all trials before (Nomura et al. 2021,
+# "Warm starting CMA-ES for hyperparameter optimization").
 # A new sampler is a function and a row.
 SAMPLERS: Mapping[str, Sampler] = {
     "random": Sampler(_random),
     "qmc": Sampler(_qmc),
     "tpe": Sampler(_tpe, learns=True),
     "gp": Sampler(_gp, learns=True),
+    "cmaes": Sampler(_cmaes, learns=True, ranges=2),
 }
+
+
+def require_space(space: Space, sampler: str) -> None:
+    """Refuse a space that a sampler can't draw from.
+
+    Raises
+    ------
+    KlayerError
+        For an unknown sampler; for choices, and too few ranges, where it needs ranges.
+    """
+    if sampler not in SAMPLERS:
+        raise unknown_name("sampler", sampler, SAMPLERS)
+    least = SAMPLERS[sampler].ranges
+    if not least or (not space.categories and len(space.ranges) >= least):
+        return
+    got = f"the choices of `{next(iter(space.categories))}`" if space.categories else "one alone"
+    *others, last = (name for name, one in SAMPLERS.items() if not one.ranges)
+    raise KlayerError(
+        f"the sampler {sampler} draws numbers from {least} ranges or more, but got {got}: choose "
+        f"{', '.join(others)} or {last}."
+    )
 
 
 def draw(
@@ -120,7 +169,7 @@ def draw(
     Raises
     ------
     KlayerError
-        For an unknown sampler, and if ``gp`` is wanted and PyTorch isn't installed.
+        For an unknown sampler, a space that it can't draw from, a package of its that isn't installed.
 
     Examples
     --------
@@ -132,22 +181,21 @@ def draw(
     """
     import optuna
 
-    if sampler not in SAMPLERS:
-        raise unknown_name("sampler", sampler, SAMPLERS)
+    require_space(space, sampler)
     row, wanted = SAMPLERS[sampler], distributions(space)
     number = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
     with quiet_optuna():
-        study = optuna.create_study(sampler=row.make(number), direction="maximize")
-        if row.learns:
-            for params, value in history:
-                if _inside(space, params):
-                    study.add_trial(
-                        optuna.trial.create_trial(
-                            params={name: to_choice(params[name]) for name in wanted},
-                            distributions=wanted,
-                            value=value,
-                        )
-                    )
+        known = [
+            optuna.trial.create_trial(
+                params={name: to_choice(params[name]) for name in wanted},
+                distributions=wanted,
+                value=value,
+            )
+            for params, value in history
+            if row.learns and _inside(space, params)
+        ]
+        study = optuna.create_study(sampler=row.make(number, known), direction="maximize")
+        study.add_trials(known)
         asked: list[dict[str, Any]] = []
         rng = np.random.default_rng([*seed, 1])
         margin = 0.5 / trials if row.learns else 0.0

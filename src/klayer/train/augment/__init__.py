@@ -97,7 +97,8 @@ def _changes(value: Any) -> list[tuple[str, float | None]]:
         if name == "none" and len(parts) == 1 and not colon:
             return []
         if name not in AUGMENTATIONS:
-            raise unknown_name("augmentation", name, ["none", *AUGMENTATIONS])
+            several = "or several with commas, as in mirror,crop:4"
+            raise unknown_name("augmentation", name, ["none", *AUGMENTATIONS, several])
         if name in found:
             raise KlayerError(f"`augment` names {name!r} twice, in {value!r}: give it once.")
         found[name] = _amount(name, text) if colon else AUGMENTATIONS[name].amount
