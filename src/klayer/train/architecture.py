@@ -103,8 +103,9 @@ def _shares(value: Any) -> dict[int, float]:
         pairs = [(0, math.nan)]
     if not all(0 < share <= 1 for _, share in pairs) or len(dict(pairs)) < len(pairs):
         raise KlayerError(
-            "`dropout_layers` must be numbers of layers, each once, with shares of the rate that are "
-            f"> 0 and <= 1, as in 1:0.5,3, but got {value!r:.80}."
+            "`dropout_layers` must name each layer once, its share of the rate > 0 and <= 1, as in "
+            f"1:0.5,3, but got {value!r:.80}: say shares like that, or numbers of layers with commas, "
+            "as in 1,3."
         )
     return dict(sorted(pairs))
 
@@ -112,7 +113,7 @@ def _shares(value: Any) -> dict[int, float]:
 def _dropout_layers(value: Any) -> str | tuple[int, ...]:
     """Read a word or numbers of layers; a text, where some have a share of the rate alone."""
     parts = value if isinstance(value, list | tuple) else [value]
-    if not any(isinstance(part, str) and {":", ","} & {*part} for part in parts):
+    if not any(isinstance(part, str) and ":" in part for part in parts):
         return _layers("dropout_layers", ("hidden",), value)
     shares = _shares(value)
     found: tuple[int, ...] = layers_or_word("dropout_layers", list(shares), ("hidden",))
