@@ -7,6 +7,7 @@ import pickle
 import re
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -447,7 +448,7 @@ def test_a_gap_and_a_text_in_parquet_are_refused(tmp_path):
     with refuses("a.parquet, row 1: column 'f' has a gap"):
         load(tmp_path / "a.parquet", keep="disk")
     pq.write_table(pa.table({"f": ["a", "b"] * 4, "label": [0, 1] * 4}), tmp_path / "b.parquet")
-    with refuses("of one fixed size of them, to stay on disk, but 'f' is not"):
+    with refuses("of one length of them, to stay on disk, but 'f' is not"):
         load(tmp_path / "b.parquet", keep="disk")
 
 
@@ -472,6 +473,191 @@ def test_the_index_of_a_frame_is_no_feature_wherever_the_rows_are(tmp_path):
 def test_parquet_without_rows_is_refused(tmp_path):
     with refuses("a.parquet: must hold rows, but holds none"):
         load(parquet(tmp_path / "a.parquet", X[:0], Y[:0]), keep="disk", target="label")
+
+
+def parquet_of(path, group=17, **columns):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    return path
+
+
+def same_both_ways(path, **said):
+    """Load on disk and in memory; return the data set in memory if both are the same."""
+    disk, memory = (load(path, keep=keep, **said) for keep in ("disk", "memory"))
+    assert isinstance(disk.splits["train"].features, StoredRows)
+    assert isinstance(memory.splits["train"].features, np.ndarray)
+    assert disk.fingerprint == memory.fingerprint
+    assert disk.encoder == memory.encoder
+    assert (disk.name, disk.source) == (memory.name, memory.source)
+    return memory
+
+
+REAL, WHOLE, SIGN = RNG.normal(size=90), RNG.integers(0, 9, 90), RNG.random(90) < 0.5
+TYPES = {
+    "real, whole, yes and no": ({"a": REAL, "b": WHOLE, "c": SIGN}, np.float32),
+    "whole beyond 2**53": ({"a": RNG.integers(2**53, 2**60, 90), "b": WHOLE}, np.float32),
+    "whole, near one another": ({"a": 2**60 + WHOLE * 2**10, "b": WHOLE}, np.float64),
+    "without a sign": ({"a": np.uint64(2) ** 63 + RNG.integers(0, 2**60, 90, np.uint64)}, None),
+    "whole, within a byte": ({"a": WHOLE, "b": np.int8(WHOLE)}, np.uint8),
+    "bytes, yes and no": ({"a": np.uint8(WHOLE), "b": SIGN}, np.float32),
+    "constant": ({"a": np.full(90, 0.1), "b": REAL}, np.float32),
+    "far from 0": ({"a": REAL + 1e9, "b": WHOLE}, np.float64),
+    "tiny and huge": ({"a": REAL * 1e-200, "b": REAL * 1e200}, np.float64),
+    "short": ({"a": np.float32(REAL), "b": np.int16(WHOLE) * 1000}, np.float32),
+    "at the bound": ({"a": np.where(SIGN, 254.0, 256.0), "b": REAL}, None),
+}
+
+
+@pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("group", [7, 90])
+def test_numbers_have_the_same_type_wherever_the_rows_are(tmp_path, types, group):
+    columns, dtype = TYPES[types]
+    path = parquet_of(tmp_path / "a.parquet", group=group, **columns, label=Y)
+    features = same_both_ways(path, target="label").splits["train"].features
+    assert dtype is None or features.dtype == dtype
+
+
+def list_columns():
+    pa = pytest.importorskip("pyarrow")
+    rows = RNG.normal(size=(90, 4))
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 4)
+    return {
+        "fixed": fixed,
+        "of one length": pa.array(rows.tolist()),
+        "large": pa.array(rows.tolist(), pa.large_list(pa.float64())),
+        "bytes": pa.array(X[:, :4].tolist(), pa.list_(pa.uint8())),
+        "whole": pa.array((np.int64(X[:, :4]) * 300).tolist()),
+        "yes and no": pa.array((X[:, :4] > 99).tolist()),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["fixed", "of one length", "large", "bytes", "whole", "yes and no"]
+)
+def test_lists_are_columns_wherever_the_rows_are_and_in_prediction(tmp_path, kind):
+    path = parquet_of(tmp_path / "a.parquet", x=list_columns()[kind], b=REAL, label=Y)
+    data = same_both_ways(path)
+    assert data.encoder.columns == ("x[0]", "x[1]", "x[2]", "x[3]", "b")
+    rows, _ = read_rows([path], n_features=5, encoder=data.encoder)
+    index = load(path, keep="disk").splits["test"].features.index
+    np.testing.assert_array_equal(np.float32(rows[index]), data.splits["test"].features)
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ({"drop": "x"}, ("b",)),
+        ({"drop": ["x[1]", "b"]}, ("x[0]", "x[2]", "x[3]")),
+        ({"target": 3}, ("x[0]", "x[1]", "x[2]", "x[3]", "b")),  # as the file counts
+        ({"target": "x"}, ("b", "label")),
+        ({"target": "x[1]", "drop": "x[0]"}, ("x[2]", "x[3]", "b", "label")),
+    ],
+)
+def test_a_list_is_named_as_one_column_or_number_by_number(tmp_path, said, names):
+    path = parquet_of(tmp_path / "a.parquet", x=list_columns()["fixed"], b=REAL, label=Y)
+    assert same_both_ways(path, **said).encoder.columns == names
+
+
+def test_lists_in_frames_are_columns_too(tmp_path):
+    pl, pd = pytest.importorskip("polars"), pytest.importorskip("pandas")
+    rows = RNG.normal(size=(90, 4))
+    for frame in (
+        pl.DataFrame({"x": rows, "y": Y}),
+        pl.DataFrame({"x": rows.tolist(), "y": Y}),
+        pd.DataFrame({"x": list(rows), "y": Y}),
+        pd.DataFrame({"x": rows.tolist(), "y": Y}),
+    ):
+        assert load(frame).encoder.columns == ("x[0]", "x[1]", "x[2]", "x[3]")
+
+
+@pytest.mark.parametrize("keep", ["disk", "memory"])
+def test_lists_that_are_no_columns_are_refused_and_may_be_left_out(tmp_path, keep):
+    pa = pytest.importorskip("pyarrow")
+    ragged = [[1.0, 2.0]] * 70 + [[1.0]] + [[1.0, 2.0]] * 19
+    path = parquet_of(tmp_path / "a.parquet", x=pa.array(ragged), b=REAL, label=Y)
+    with refuses(
+        "a.parquet, column 'x', row 70: lists must all have one length, but this one has 1 and the "
+        "first 2"
+    ):
+        load(path, keep=keep)
+    assert load(path, keep=keep, drop="x").n_features == 1
+    for odd in ([["a"]] * 90, pa.array([[]] * 90, pa.list_(pa.float64()))):
+        path = parquet_of(tmp_path / "b.parquet", x=odd, b=REAL, label=Y)
+        with refuses("'x'"):
+            load(path, keep=keep)
+        assert load(path, keep=keep, drop="x").n_features == 1
+    path = parquet_of(tmp_path / "c.parquet", **{"x": [[1, 2]] * 90, "x[1]": REAL, "label": Y})
+    with refuses("columns must have different names, but there are two 'x[1]'"):
+        load(path, keep=keep)
+
+
+@pytest.mark.parametrize("keep", ["disk", "memory"])
+def test_what_is_wrong_in_parquet_is_named_by_its_column(tmp_path, keep):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for value in (np.nan, np.inf):
+        odd = np.where(np.arange(90) == 5, value, REAL)
+        path = parquet_of(tmp_path / "a.parquet", **{"a": REAL, "b c": odd, "label": Y})
+        with pytest.raises(KlayerError, match=r"'b c', row 5|row 5, column 'b c'"):
+            load(path, keep=keep)
+    twice = pa.Table.from_arrays([pa.array(REAL), pa.array(REAL), pa.array(Y)], ["a", "a", "label"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    with refuses("b.parquet: columns must have different names, but there are two 'a'"):
+        load(tmp_path / "b.parquet", keep=keep)
+
+
+def test_folders_named_as_hive_does_are_columns(tmp_path):
+    for year in (2025, 2026):
+        for month in ("01", "02"):
+            folder = tmp_path / "h" / f"year={year}" / f"month={month}"
+            parquet_of(folder / "part-0.parquet", a=REAL + year, label=Y)
+    data = same_both_ways(tmp_path / "h")
+    assert data.encoder.columns == ("a", "year", "month")
+    rows, names = read_rows([tmp_path / "h"], n_features=3, encoder=data.encoder)
+    assert sorted(set(rows[:, 1])) == [2025, 2026]
+    assert names[-1].endswith(str(Path("year=2026", "month=02", "part-0.parquet, row 89")))
+    for town in ("Ur", "Kish%20x", "__HIVE_DEFAULT_PARTITION__"):
+        parquet_of(tmp_path / "t" / f"town={town}" / "0.parquet", a=REAL, label=Y)
+    texts = load(tmp_path / "t", missing="mean").encoder
+    assert texts.feature_names == ("a", "town=Kish x", "town=Ur", "town: missing")
+    with refuses("but 'town' is not: leave it out (--drop), or read the table into memory"):
+        load(tmp_path / "t", keep="disk")
+    assert load(tmp_path / "t", keep="disk", drop="town").n_features == 1
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("train", "test")])
+def test_splits_of_parquet_are_folders_or_files(tmp_path, inside, splits):
+    for split in splits:
+        name = f"{split}/part-0.parquet" if inside else f"{split}.parquet"
+        parquet_of(tmp_path / name, a=REAL, label=Y)
+    data = same_both_ways(tmp_path)
+    assert len(data.splits["test"]) == 90
+    assert sum(map(len, data.splits.values())) == 90 * len(splits)
+
+
+def test_files_of_a_parquet_folder_agree_by_name_and_empty_ones_are_passed_over(tmp_path):
+    folder = tmp_path / "as-spark-does.parquet"
+    parquet_of(folder / "part-0.parquet", a=REAL, b=WHOLE, label=Y)
+    parquet_of(folder / "part-1.parquet", a=REAL[:0], b=WHOLE[:0], label=Y[:0])
+    parquet_of(folder / "part-2.parquet", b=WHOLE, label=Y, a=WHOLE)
+    (folder / "_SUCCESS").touch()
+    assert same_both_ways(folder).encoder.columns == ("a", "b")
+    parquet_of(folder / "part-3.parquet", a=REAL, label=Y)
+    for keep in ("disk", "memory"):
+        with refuses("part-3.parquet: every file must have the columns of"):
+            load(folder, keep=keep)
+
+
+def test_a_folder_of_parquet_in_memory_is_a_table_like_any(tmp_path):
+    for part in range(2):
+        gap = np.where(np.arange(90) == 3, np.nan, REAL)
+        texts = np.array(["Ur", "Kish"])[Y % 2]
+        parquet_of(tmp_path / f"{part}.parquet", a=gap, town=texts, w=WHOLE, label=Y)
+    with refuses("column 'a', 0.parquet, row 3: a value must be there"):
+        load(tmp_path)
+    data = load(tmp_path, missing="mean", weights="w")
+    assert data.encoder.feature_names == ("a", "a: missing", "town=Kish", "town=Ur")
 
 
 # Memory, and the rest of the house.

@@ -13,7 +13,7 @@ import pytest
 
 pl = pytest.importorskip("polars")
 
-from klayer.data import load  # noqa: E402
+from klayer.data import load, read_rows  # noqa: E402
 from klayer.data.tables.kinds import as_kind  # noqa: E402
 from klayer.data.tables.libsvm import looks_like_libsvm  # noqa: E402
 from klayer.data.tables.read_table import is_table, read_table  # noqa: E402
@@ -101,6 +101,71 @@ HEADINGS = {
 def test_a_heading_is_told_from_a_row(tmp_path, case):
     text, names = HEADINGS[case]
     assert read_table(write(tmp_path, text)).names == names
+
+
+NOISE = np.random.default_rng(0).normal(size=(40, 3)).round(3)
+DIGITS = np.random.default_rng(1).integers(0, 10, (40, 3))
+PIXELS = np.random.default_rng(2).integers(0, 17, (40, 64))
+
+
+def lines(rows, heading="", index=False, separator=","):
+    """Rows as pandas writes them."""
+    body = [[*([number] if index else []), *row] for number, row in enumerate(rows.tolist())]
+    cells = [separator.join(map(str, row)) for row in body]
+    return "\n".join([heading, *cells] if heading else cells) + "\n"
+
+
+COUNTED = {
+    "numbers with a point": (lines(NOISE, "0,1,2"), ["0", "1", "2"]),
+    "from 1": (lines(NOISE, "1,2,3"), ["1", "2", "3"]),
+    "in quotes": (lines(NOISE, '"0","1","2"'), ["0", "1", "2"]),
+    "tabs": (lines(NOISE, "0\t1\t2", separator="\t"), ["0", "1", "2"]),
+    "an index beside": (lines(NOISE, ",0,1,2", index=True), ["column_1", "0", "1", "2"]),
+    "a name beside": (lines(NOISE, "0,1,label"), ["0", "1", "label"]),
+    "a name before": (lines(NOISE, "label,0,1"), ["label", "0", "1"]),
+    "whole numbers": (lines(DIGITS, "0,1,2"), ["0", "1", "2"]),
+    "pixels": (lines(PIXELS, ",".join(map(str, range(64)))), [str(i) for i in range(64)]),
+    "one row": ("0,1\n0.5,0.25\n", ["0", "1"]),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_a_heading_that_counts_the_columns_is_told_from_a_row(tmp_path, case):
+    content, names = COUNTED[case]
+    path = write(tmp_path, content)
+    table = read_table(path)
+    assert table.names == names
+    assert "the first line is the heading: " in "".join(table.notes)
+    assert len(read_table(path, heading="no")) == len(table) + 1
+
+
+ROWS = {
+    "numbers in order": ("0,1,2\n3,4,5\n6,7,8\n", 3),
+    "two rows in order": ("1,2\n3,4\n", 2),
+    "all there is to choose from": ("0,1\n1,1\n1,0\n0,0\n", 4),
+    "few rows": ("0,1\n5,3\n8,9\n", 3),
+    "numbers with a point": (lines(NOISE), 40),
+    "whole numbers": (lines(DIGITS), 40),
+    "from 2": (lines(NOISE, "2,3,4"), 41),
+    "with a gap": (lines(NOISE, "0,2,3"), 41),
+    "downwards": (lines(NOISE, "2,1,0"), 41),
+    "one line": ("1,2,3\n", 1),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_row_that_counts_by_chance_is_a_row(tmp_path, case):
+    content, count = ROWS[case]
+    assert len(read_table(write(tmp_path, content))) == count
+
+
+def test_a_heading_that_is_known_from_training_is_one(tmp_path):
+    data = load(write(tmp_path, lines(DIGITS, "0,1,2"), "train.csv"), target="2")
+    new = write(tmp_path, "0,1\n0,0\n1,1\n", "new.csv")  # alone it would be three rows
+    assert len(read_table(new)) == 3
+    rows, names = read_rows([new], n_features=2, encoder=data.encoder)
+    assert rows.tolist() == [[0, 0], [1, 1]]
+    assert len(names) == 2
 
 
 def test_a_heading_can_be_said(tmp_path):

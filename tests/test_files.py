@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import klayer as kl
+from klayer.data import fetch, read_rows
 from klayer.errors import KlayerError
 from klayer.files import (
     Damaged,
@@ -385,3 +387,62 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("klayer.files.cache.cache_folder", lambda: tmp_path / "file" / "cache")
     assert cached("a.txt", lambda: "text") == "text"
+
+
+# What users name.
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "folder/a\0"])
+def test_a_path_with_a_byte_0_is_refused_at_every_door(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    population = kl.fit("digits", hidden=(4,), cycles=1, half_cycle="1 epoch", batch_size=400)
+    run = kl.run_of(population, tmp_path / "run").path
+    doors = {
+        "load": lambda: kl.load(name),
+        "data_dir": lambda: kl.load("cifar10", data_dir=name),
+        "fetch": lambda: fetch("cifar10", data_dir=name),
+        "test_data": lambda: kl.load("t.csv", target="y", test_data=f"{name}.csv"),
+        "read_rows": lambda: read_rows([name], n_features=2),
+        "Run": lambda: kl.Run(name),
+        "load_model": lambda: kl.load_model(name),
+        "load_population": lambda: kl.load_population(name),
+        "save": lambda: population.save(name),
+        "export_model": lambda: kl.export_model(population, f"{name}.safetensors"),
+        "run_of": lambda: kl.run_of(population, name),
+        "run_study": lambda: kl.run_study(name),
+        "compare_runs": lambda: kl.compare_runs(run, run, f"{name}.html"),
+    }
+    (tmp_path / "t.csv").write_text("a,y\n" + "1,0\n2,1\n" * 9)
+    for door in doors.values():
+        with pytest.raises(KlayerError):
+            door()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run", "t.csv"]
+
+
+FOREIGN = {
+    "an empty file": b"",
+    "a zip archive": b"PK\x03\x04" + b"0" * 90,
+    "a .npy file": b"\x93NUMPY\x01\x00" + b"0" * 90,
+    "a pickle": b"\x80\x04\x95" + b"0" * 90,
+    "a .safetensors file of another program": (2).to_bytes(8, "little") + b"{}",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("read", [kl.load_model, kl.load_population])
+def test_a_file_of_another_program_is_named_as_what_it_is(tmp_path, kind, read):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(FOREIGN[kind])
+    with pytest.raises(
+        KlayerError, match=f"wrote, but is {kind}.*: (name a run|kl.load_model reads)"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize("size", [4, 12, 60, -1])
+def test_a_part_of_our_own_file_is_damaged_not_foreign(tmp_path, size):
+    population = kl.fit("digits", hidden=(4,), cycles=1, half_cycle="1 epoch", batch_size=400)
+    path = population.save(tmp_path / "mine")
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(Damaged, match="must be a whole file that klayer wrote"):
+        kl.load_population(path)

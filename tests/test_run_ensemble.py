@@ -218,3 +218,10 @@ def test_the_command_says_whom_an_ensemble_leaves_out(mixed, tmp_path, monkeypat
         assert told["ensemble"]["networks"] == 4
         assert {"arm": "wild", "seed": 1, "why": "diverged"} in told["ensemble"]["left_out"]
         assert len(told["rows"]) == 3
+
+
+def test_arms_are_listed_as_they_are_called(mixed):
+    label = next(label for name, label in mixed.study.labels.items() if name != label)
+    with pytest.raises(KlayerError) as refused:
+        mixed.best(arm="none")
+    assert f"has the arm 'none'. Arms: 'good', 'still', {label!r}." in str(refused.value)

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from klayer.data import Dataset, Split, load
+from klayer.data import Dataset, Split, Standardiser, load
+from klayer.data.fingerprint import standardiser_digest
 from klayer.errors import KlayerError
 from klayer.files import read_arrays, write_arrays
 from klayer.study import Run, Silent, Study
@@ -223,6 +224,27 @@ def test_the_part_of_the_data_that_differs_is_named(copy, part):
         KlayerError, match=rf"'digits' has changed since .*\(what differs: {part}\)"
     ):
         resume_study(copy)
+
+
+def test_a_run_keeps_the_standardiser_of_the_version_that_made_it(finished, copy):
+    arrays, about = read_arrays(copy / "inputs.safetensors")
+    arrays["mean"] = np.nextafter(arrays["mean"], np.inf)  # as another order of sums would give it
+    write_arrays(copy / "inputs.safetensors", arrays, about)
+    info = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    own = Standardiser(arrays["mean"], arrays["scale"])
+    info["data"]["fingerprint"]["standardiser"] = standardiser_digest(own)
+    store(copy / "run.json", info)
+    data = Run(copy).load_data()
+    assert np.array_equal(data.standardiser.mean, arrays["mean"])
+    assert data.fingerprint == info["data"]["fingerprint"]
+    (copy / "networks.jsonl").write_bytes(
+        (copy / "networks.jsonl").read_bytes().splitlines(keepends=True)[0]
+    )
+    run = resume_study(copy)
+    assert len(run.networks) == 2
+    rows = data.splits["test"].features
+    assert np.array_equal(run.model().standardiser.mean, arrays["mean"])
+    assert np.isfinite(run.model().predict_probs(rows)).all()
 
 
 def test_a_standardiser_that_is_not_the_runs_is_refused(copy):

@@ -10,7 +10,7 @@ from klayer.nn import Network
 from klayer.nn.pieces import Dropout
 from klayer.study import Study, describe
 from klayer.train import Settings
-from klayer.train.settings import laid_over
+from klayer.train.laid_over import laid_over
 
 BRIEF = {"hidden": (8, 8, 8), "cycles": 1, "half_cycle": "6 updates", "batch_size": 20}
 

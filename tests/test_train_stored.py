@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import klayer as kl
+from klayer.data import Standardiser
+from klayer.data.fingerprint import standardiser_digest
 from klayer.files import Damaged, read_arrays, write_arrays
 
 BRIEF = {"hidden": (4,), "cycles": 1, "half_cycle": 6, "batch_size": 20}
@@ -93,6 +95,18 @@ def test_rows_that_were_drawn_anew_are_drawn_again(rows, tmp_path):
     ].tolist()
     bare = kl.load_population(tmp_path / "mine.safetensors")
     assert np.array_equal(bare.model().predict(rows[0]), population.model().predict(rows[0]))
+
+
+def test_a_population_keeps_the_standardiser_of_the_version_that_made_it(
+    population, rows, tmp_path
+):
+    arrays, about = read_arrays(population.save(tmp_path / "mine"))
+    arrays["inputs/mean"] = np.nextafter(arrays["inputs/mean"], np.inf)
+    own = Standardiser(arrays["inputs/mean"], arrays["inputs/scale"])
+    about["data"]["fingerprint"]["standardiser"] = standardiser_digest(own)
+    write_arrays(tmp_path / "older.safetensors", arrays, about)
+    again = kl.load_population(tmp_path / "older.safetensors", *rows)
+    assert np.array_equal(again.feed.dataset.standardiser.mean, own.mean)
 
 
 def test_other_data_are_refused(population, rows, tmp_path):

@@ -161,7 +161,8 @@ def search(
         raise KlayerError(
             f"a search has one source, but got both {source!r} and --preset {preset!r}."
         )
-    from klayer.train.settings import ALIASES, current_names, laid_over
+    from klayer.train.laid_over import laid_over
+    from klayer.train.settings import ALIASES, current_names
 
     fixed, space = _split(ctx.obj)
     values, where = _values(source or preset, data, space)

@@ -109,9 +109,10 @@ def train(
     from klayer.data.options import OPTIONS
     from klayer.study.study import Study
     from klayer.study.toml_values import anchored, read_toml
+    from klayer.train.laid_over import laid_over
     from klayer.train.presets import read_preset
     from klayer.train.seeds import seeds_of
-    from klayer.train.settings import current_names, laid_over
+    from klayer.train.settings import current_names
 
     flags = {**ctx.obj, **_hidden(ctx.obj, depth, width)}
     if resume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.data.encoder import Encoder
-from klayer.data.fingerprint import fingerprint
+from klayer.data.fingerprint import fingerprint, standardiser_digest
 from klayer.data.labels import (
     check_every_output_used,
     check_labels,
@@ -115,6 +115,7 @@ def check_rows(
     labels: NDArray[Any],
     n_classes: int,
     task: str = "classification",
+    names: Sequence[str] | None = None,
 ) -> None:
     """Check the rows of one table: shapes, lengths, labels, finite features.
 
@@ -127,6 +128,8 @@ def check_rows(
     n_classes : int
         K.
     task : str
+    names : sequence of str, optional
+        Of the columns, for messages; without them they are counted from 0.
 
     Raises
     ------
@@ -139,11 +142,11 @@ def check_rows(
     Traceback (most recent call last):
     klayer.errors.KlayerError: sheet.npz, row 1: a label must be 0 to 2 (3 classes), but got 7.
     """
-    check_features(where, features)
+    check_features(where, features, names)
     check_labels(where, labels, len(features), n_classes, task)
 
 
-def check_features(where: str, features: Features) -> None:
+def check_features(where: str, features: Features, names: Sequence[str] | None = None) -> None:
     """Check the features of one table: shape, dtype, that all are finite; as :func:`check_rows`."""
     if features.ndim != 2 or 0 in features.shape:
         raise KlayerError(
@@ -165,8 +168,9 @@ def check_features(where: str, features: Features) -> None:
             place = (
                 features.place(row) if isinstance(features, StoredRows) else f"{where}, row {row}"
             )
+            name = column if names is None else repr(names[column])
             raise KlayerError(
-                f"{place}, column {column}: features must be finite, "
+                f"{place}, column {name}: features must be finite, "
                 f"but got {features[row, column]}: remove the row or fill the gap."
             )
 
@@ -265,7 +269,8 @@ class Dataset(Told):
         object.__setattr__(self, "class_names", names)
         for name, split in self.splits.items():
             here = f"{where}, split {name!r}"
-            check_rows(here, split.features, split.labels, len(names), self.task)
+            columns = self.encoder.feature_names if self.encoder is not None else None
+            check_rows(here, split.features, split.labels, len(names), self.task, columns)
             if split.weights is not None:
                 check_weights(here, split.weights, len(split))
             if split.features.shape[1] != self.n_features:
@@ -339,6 +344,9 @@ class Dataset(Told):
         """Return the same rows with a mean and scale that were measured before, on other rows."""
         known = copy(self)
         known.__dict__.update(standardiser=inputs, targets=targets)
+        if "fingerprint" in known.__dict__:
+            digest = standardiser_digest(inputs)
+            known.__dict__["fingerprint"] = {**known.fingerprint, "standardiser": digest}
         return known
 
     @cached_property

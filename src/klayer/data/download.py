@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from klayer.errors import KlayerError
+from klayer.files import require_name
 
 __all__ = ["Progress", "download"]
 
@@ -74,6 +75,7 @@ def download(
     def transfer(url: str, output: str, _: object) -> None:
         _transfer(url, output, size=size, progress=progress, stall_seconds=stall_seconds)
 
+    require_name(target)
     made = not target.parent.exists()
     pooch.get_logger().setLevel("WARNING")
     try:

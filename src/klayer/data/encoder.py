@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from klayer.data.column_code import ColumnCode
 from klayer.errors import KlayerError
 
 if TYPE_CHECKING:
-    from klayer.data.tables.columns import DataColumn
+    from klayer.data.tables.columns import DataColumn, Extent
     from klayer.data.tables.table import DataTable
 
 __all__ = ["Encoder"]
@@ -74,9 +74,9 @@ class Encoder:
         return all(code.kind == "number" and not code.marks_gaps for code in self.codes)
 
     @classmethod
-    def of_numbers(cls, names: Iterable[str]) -> Encoder:
-        """The encoder of columns that are numbers and stay as they are."""
-        return cls(tuple(ColumnCode(name, "number") for name in names))
+    def of_numbers(cls, names: Iterable[str], booleans: Collection[str] = ()) -> Encoder:
+        """The encoder of columns that are numbers, or yes and no, and stay as they are."""
+        return cls(tuple(ColumnCode(n, "boolean" if n in booleans else "number") for n in names))
 
     @classmethod
     def fit(
@@ -239,14 +239,10 @@ class Encoder:
         return out
 
     def _dtype(self, table: DataTable) -> type[np.number[Any]]:
-        if self.plain and all(_is_byte(table.column(name)) for name in self.columns):
-            return np.uint8
-        for code in self.codes:
-            if code.kind != "number":
-                continue
-            if not _fits_float32(np.asarray(table.column(code.name).present)):
-                return np.float64
-        return np.float32
+        from klayer.data.tables.columns import number_type
+
+        extents = (_extent(table.column(code.name)) for code in self.codes if code.kind == "number")
+        return number_type(extents, plain=self.plain)
 
     def _names(self, table: DataTable) -> dict[str, str]:
         """Where each column stands in a table."""
@@ -326,23 +322,19 @@ class Encoder:
         return cls(tuple(codes))
 
 
-def _fits_float32(values: NDArray[Any]) -> bool:
-    from klayer.data.tables.columns import float32_serves
+def _extent(column: DataColumn) -> Extent:
+    from klayer.data.tables.columns import Extent
 
+    values = np.asarray(column.present)
     if not len(values):
-        return True
-    low, high = float(values.min()), float(values.max())
-    if values.dtype.kind in "biu" and max(abs(low), abs(high)) <= 2**24:
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float32_serves(low, high, float(np.std(values, dtype=np.float64)))
+        return Extent(0.0, 0.0, False, lambda: 0.0)
 
+    def spread() -> float:
+        with np.errstate(over="ignore", invalid="ignore"):  # of a constant column exactly 0
+            return float(np.std(np.subtract(values, values[0], dtype=np.float64)))
 
-def _is_byte(column: DataColumn) -> bool:
-    values = np.asarray(column.values)
-    if column.missing is not None or values.dtype.kind not in "ui" or not len(values):
-        return False
-    return bool(values.min() >= 0 and values.max() <= 255)
+    whole = values.dtype.kind in "ui" and column.missing is None
+    return Extent(float(values.min()), float(values.max()), whole, spread)
 
 
 def _names_rows(part: DataColumn) -> bool:

@@ -13,7 +13,7 @@ from klayer.data.row_blocks import row_blocks
 from klayer.data.standardiser import Standardiser
 from klayer.data.stored_rows import Features
 
-__all__ = ["fingerprint", "standardiser_digest"]
+__all__ = ["differing", "fingerprint", "standardiser_digest"]
 
 _LENGTH = 8  # bytes of a digest: among a million data sets two agree by chance once in 40 million
 
@@ -67,6 +67,20 @@ def fingerprint(
         "split": _digest(*(one for part in parts.items() for one in part)),
         "standardiser": standardiser_digest(standardiser),
     } | ({"weights": _digest(*(part for one in weighed for part in one))} if weighed else {})
+
+
+def differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return which parts of the data differ between two fingerprints, but for mean and scale.
+
+    These follow from the rows of training: a version of klayer that sums them up in another order finds
+    others in the last bits.
+
+    Examples
+    --------
+    >>> differing({"features": "a", "standardiser": "b"}, {"features": "a", "standardiser": "c"})
+    []
+    """
+    return [part for part in then if part != "standardiser" and then[part] != now.get(part)]
 
 
 def standardiser_digest(standardiser: Standardiser) -> str:

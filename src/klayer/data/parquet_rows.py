@@ -4,73 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from klayer.data.npy_rows import Unchanged
-from klayer.data.regular_file import require_file
+from klayer.data.parquet_files import ParquetPart, parquet_columns, reading_parquet
+from klayer.data.tables.arrow_lists import spread
+from klayer.data.tables.columns import shown
 from klayer.errors import KlayerError
 
-__all__ = ["ParquetRows", "parquet_bytes", "parquet_columns", "reading_parquet"]
+__all__ = ["ParquetRows"]
 
 # Groups of rows that are kept unpacked: the one that is read, and its neighbour.
 HELD = 2
-
-
-@contextmanager
-def reading_parquet(path: Path) -> Iterator[Any]:
-    """Open a Parquet file, as a `pyarrow.parquet.ParquetFile`; its errors become ours."""
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise KlayerError(
-            "Parquet files are read by pyarrow, which is not installed: `pip install klayer[tables]`."
-        ) from None
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            yield parquet.ParquetFile(file)
-    except (ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, KlayerError):
-            raise
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise KlayerError(f"{path}: can't be read ({reason or type(error).__name__}).") from None
-
-
-def parquet_bytes(path: Path) -> int:
-    """Return how many bytes the numbers of a Parquet file are, unpacked, about."""
-    with reading_parquet(path) as file:
-        about = file.metadata
-        return sum(about.row_group(g).total_byte_size for g in range(about.num_row_groups))
-
-
-def parquet_columns(path: Path) -> dict[str, tuple[np.dtype[Any] | None, int]]:
-    """Return the columns of a Parquet file: the dtype of their numbers, None for others, and how many.
-
-    A column of lists of one fixed size counts as that many columns of numbers.
-    """
-    import pyarrow as pa
-
-    found: dict[str, tuple[np.dtype[Any] | None, int]] = {}
-    with reading_parquet(path) as file:
-        for one in file.schema_arrow:
-            kind, width = one.type, 1
-            if pa.types.is_fixed_size_list(kind):
-                kind, width = kind.value_type, kind.list_size
-            plain = (
-                pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-            )
-            if one.name in found:
-                raise KlayerError(
-                    f"{path}: columns must have different names, but there are two {one.name!r}."
-                )
-            found[one.name] = np.dtype(kind.to_pandas_dtype()) if plain else None, width
-    return found
 
 
 class ParquetRows:
@@ -80,18 +31,30 @@ class ParquetRows:
 
     Parameters
     ----------
-    path : Path
-    columns : sequence of str
-        The features, in this order.
+    part : ParquetPart
+    features : sequence of str
+        The features, in this order: names of columns, of numbers in their lists, or of keys.
+    dtype : dtype
+        Of the rows.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path, self.columns = path, tuple(columns)
-        self.was = Unchanged.of(path.stat())
-        about = parquet_columns(path)
-        self.width = sum(about[name][1] for name in columns)
-        self.dtype = np.result_type(*(about[name][0] for name in columns))
-        with reading_parquet(path) as file:
+    def __init__(self, part: ParquetPart, features: Sequence[str], dtype: DTypeLike) -> None:
+        self.part, self.path, self.features = part, part.path, tuple(features)
+        self.dtype, self.width = np.dtype(dtype), len(features)
+        self.was = Unchanged.of(self.path.stat())
+        columns = parquet_columns(part)
+        homes = {
+            feature: (column, place)
+            for column in columns.values()
+            for place, feature in enumerate(column.features)
+        }
+        self._lengths = {one.name: one.width for one in columns.values()}
+        # Neighbours that come from one column: its name, and which of its numbers they are.
+        self._runs = [
+            (column.name, np.array([homes[feature][1] for feature in run]))
+            for column, run in groupby(features, key=lambda feature: homes[feature][0])
+        ]
+        with reading_parquet(self.path) as file:
             sizes = [
                 file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)
             ]
@@ -111,7 +74,9 @@ class ParquetRows:
         return {
             "kind": "parquet",
             "path": str(self.path.resolve()),
-            "columns": list(self.columns),
+            "keys": [list(one) for one in self.part.keys],
+            "features": list(self.features),
+            "dtype": self.dtype.str,
             "was": [self.was.size, self.was.modified],
         }
 
@@ -120,7 +85,8 @@ class ParquetRows:
         """Make what :meth:`as_plain` described."""
         path, was = Path(plain["path"]), Unchanged(*plain["was"])
         was.require(str(path), path.stat())
-        return cls(path, plain["columns"])
+        part = ParquetPart(path, tuple((name, value) for name, value in plain["keys"]))
+        return cls(part, plain["features"], plain["dtype"])
 
     @property
     def where(self) -> str:
@@ -158,24 +124,40 @@ class ParquetRows:
             return self._held[number]
 
     def _unpacked(self, number: int) -> NDArray[Any]:
+        keys = dict(self.part.keys)
         with reading_parquet(self.path) as file:
             self.was.require(self.where, self.path.stat())
-            table = file.read_row_group(number, columns=list(self.columns), use_threads=False)
-        out = np.empty((table.num_rows, self.width), self.dtype)
-        at = 0
-        for name in self.columns:
-            column = table.column(name)
-            if column.null_count:
-                row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-                raise KlayerError(
-                    f"{self.path}, row {row + int(self._starts[number])}: column {name!r} has a gap: "
-                    "fill it, leave the column out (--drop), or read the table into memory "
-                    "(--keep memory --missing mean)."
-                )
-            values = column.combine_chunks()
-            numbers = values.flatten() if hasattr(values, "flatten") else values
-            numbers = np.asarray(numbers.to_numpy(zero_copy_only=False))
-            width = len(numbers) // max(1, table.num_rows)
-            out[:, at : at + width] = numbers.reshape(table.num_rows, width)
-            at += width
+            own = set(file.schema_arrow.names)
+            read = [name for name, _ in self._runs if name in own]
+            table = file.read_row_group(number, columns=read, use_threads=False)
+            out = np.empty((table.num_rows, self.width), self.dtype)
+            at = 0
+            for name, places in self._runs:
+                some = out[:, at : at + len(places)]
+                if name in own:
+                    some[...] = self._numbers(table, name, int(self._starts[number]))[:, places]
+                else:
+                    some[...] = keys[name]
+                at += len(places)
         return out
+
+    def _numbers(self, table: Any, name: str, start: int) -> NDArray[Any]:
+        """Return the numbers of a column, (n, W), all of which must be there."""
+        column = table.column(name).combine_chunks()
+
+        def place(row: int) -> str:
+            return f"row {row + start}"
+
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            raise KlayerError(
+                f"{self.path}, {place(row)}: column {shown(name)} has a gap: fill it, leave the column "
+                "out (--drop), or read the table into memory (--keep memory --missing mean)."
+            )
+        width = self._lengths[name]
+        if width is None:
+            return np.asarray(column.to_numpy(zero_copy_only=False))[:, np.newaxis]
+        try:
+            return spread(name, column, width, place)
+        except KlayerError as error:
+            raise KlayerError(f"{self.path}, {error}") from None

@@ -15,9 +15,11 @@ from klayer.data.from_arrays import rows_of
 from klayer.data.image_files import ENDINGS, read_image
 from klayer.data.image_rows import flatten_images
 from klayer.data.npy_rows import npy_rows
+from klayer.data.parquet_files import is_parquet
 from klayer.data.regular_file import require_file
 from klayer.data.sources.npz_keys import find_features
 from klayer.data.stored_rows import Features, StoredRows, stays_on_disk
+from klayer.data.tables.columns import row_place
 from klayer.data.tables.read_table import ENDINGS as TABLES
 from klayer.data.tables.read_table import is_table, read_table
 from klayer.errors import KlayerError
@@ -99,14 +101,18 @@ def _read(
     background: str,
     encoder: Encoder | None,
 ) -> tuple[Features, list[str]]:
-    require_file(path, f"name its files, {path}/*")
+    folder = path.is_dir() and is_parquet(path)
+    if not folder:
+        require_file(path, f"name its files, {path}/*")
     ending = path.suffix.lower()
     if ending in ENDINGS:
         return _image_row(path, n_features, image_shape, value_range, background), [str(path)]
-    if is_table(path) and not (ending == ".npy" and (encoder is None or encoder.plain)):
-        table = read_table(path, texts=encoder.texts if encoder else ())
+    if folder or (is_table(path) and not (ending == ".npy" and (encoder is None or encoder.plain))):
+        texts, known = (encoder.texts, encoder.columns) if encoder else ((), ())
+        table = read_table(path, texts=texts, known=known)
         of_table = rows_of(table, n_features, encoder)
-        return of_table, [f"{path}, row {row}" for row in range(len(of_table))]
+        place = table.place if folder else row_place
+        return of_table, [f"{path}, {place(row)}" for row in range(len(of_table))]
     if ending == ".npy" and stays_on_disk(path.stat().st_size, "auto"):
         stored = StoredRows([npy_rows(path, image_shape)[0]])
         _require_width(path, stored.shape, n_features)

@@ -13,7 +13,15 @@ from klayer.data.measure import Measured, measure
 from klayer.data.tables.packed import memory_bound
 from klayer.errors import KlayerError
 
-__all__ = ["Features", "RowFile", "StoredRows", "chosen_rows", "joined_rows", "stays_on_disk"]
+__all__ = [
+    "Features",
+    "RowFile",
+    "StoredRows",
+    "chosen_rows",
+    "joined_rows",
+    "on_disk_note",
+    "stays_on_disk",
+]
 
 # Rows between two wanted ones are read along where they are fewer bytes than these: a read of its own
 # costs as much. At once are read so many at the most.
@@ -244,3 +252,19 @@ def stays_on_disk(size: int, keep: str) -> bool:
     (False, True)
     """
     return keep == "disk" or (keep == "auto" and size > memory_bound() // 2)
+
+
+def on_disk_note(rows: Features, size: int) -> str:
+    """Return the sentence that says that features stay on disk.
+
+    Parameters
+    ----------
+    rows : StoredRows
+    size : int
+        Bytes of all splits.
+    """
+    words = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    return (
+        f"rows stay on disk ({words} of {rows.dtype}); with shuffle = block:ROWS they are read in large "
+        "pieces"
+    )

@@ -14,7 +14,7 @@ from klayer.export.csv import ARRAYS
 from klayer.export.onnx import FILE as ONNX
 from klayer.export.onnx_model import OnnxModel
 from klayer.export.safetensors import unpack
-from klayer.files import Damaged, read_bytes, unpacked_arrays
+from klayer.files import Damaged, foreign_kind, read_bytes, unpacked_arrays
 from klayer.model import Model
 from klayer.study import Run
 from klayer.train import Ensemble, load_population
@@ -100,6 +100,11 @@ def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
     if path.suffix.lower() == ".onnx":
         graph = OnnxModel(content, str(path))
         return graph, _of_data(path, graph.about, graph.n_features)
+    if kind := foreign_kind(content):
+        raise KlayerError(
+            f"{path} must hold networks that klayer wrote, but is {kind}: name a run directory, or a "
+            "file that `klayer export` or Population.save wrote."
+        )
     arrays, plain = unpacked_arrays(content, str(path), sealed=True)
     if plain.get("format") == POPULATION:
         model = load_population(path).model()

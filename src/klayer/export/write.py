@@ -14,7 +14,7 @@ from klayer.export.card import card
 from klayer.export.exported import Exported
 from klayer.export.formats import Files, Format, format_of
 from klayer.export.verify import RowsToVerify, Verified, differences, drawn_rows, wanted_answers
-from klayer.files import flush_folder, make_folder, move, write_bytes
+from klayer.files import flush_folder, make_folder, move, require_name, write_bytes
 from klayer.study.run_folder import refuse_own
 
 __all__ = ["CARD", "Written", "write_export"]
@@ -89,6 +89,7 @@ def write_export(
     """
     require_kind(path, (str, Path), "path", "a path")
     path = Path(path).expanduser()
+    require_name(path)
     form = format_of(to, path)
     place = _Place.of(path, form)
     refuse_own(path)

@@ -7,6 +7,7 @@ among several.
 
 from klayer.files.cache import cache_folder, cached
 from klayer.files.claims import Claim, Claims, Holder, lease_seconds
+from klayer.files.foreign import foreign_kind
 from klayer.files.lock import Lock, LockHeld
 from klayer.files.sealed import (
     BLANK,
@@ -37,6 +38,7 @@ from klayer.files.writing import (
     read_bytes,
     remove,
     remove_parts,
+    require_name,
     write_bytes,
     write_text,
 )
@@ -56,6 +58,7 @@ __all__ = [
     "csv_text",
     "cut",
     "flush_folder",
+    "foreign_kind",
     "is_part",
     "json_text",
     "lease_seconds",
@@ -70,6 +73,7 @@ __all__ = [
     "read_json",
     "remove",
     "remove_parts",
+    "require_name",
     "require_seal",
     "sealed_at",
     "sealed_line",

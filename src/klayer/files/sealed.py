@@ -235,7 +235,10 @@ def unpacked_arrays(
         whole = memoryview(content)
         at = _place(whole)
         if at is None and sealed:
-            raise Damaged(f"{where} must be a whole file that klayer wrote, but has no digest.")
+            raise Damaged(
+                f"{where} must be a whole file that klayer wrote, but has no digest: "
+                "it was cut, or another program wrote it."
+            )
         if at is not None:
             require_seal(whole, at, where)
         values = json.loads(json.loads(_header(whole))["__metadata__"]["klayer"])

@@ -34,6 +34,7 @@ __all__ = [
     "read_bytes",
     "remove",
     "remove_parts",
+    "require_name",
     "write_bytes",
     "write_text",
 ]
@@ -75,10 +76,19 @@ class NotWritten(KlayerError):
     """The system refused to write a file; what was there before is as it was."""
 
 
+def require_name(path: Path) -> None:
+    """Refuse a path with a byte 0, which no file's name has: the system's calls raise ValueError."""
+    if "\0" in str(path):
+        raise KlayerError(
+            f"{str(path)!r} is no path: no name of a file has a byte 0. Choose another name."
+        )
+
+
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
     """Turn a refusal of the system into an error that names the file, the cause and the next step."""
     try:
+        require_name(path)
         yield
     except OSError as error:
         cause = error.strerror or str(error)
@@ -102,6 +112,7 @@ def write_bytes(path: Path, *content: Content) -> None:
     NotWritten
         If the system refuses. The old file is untouched, unless only the flush of its folder failed.
     """
+    require_name(path)
     under_way = f"{path.name[:60]}.{_MACHINE}-{os.getpid()}-{next(_numbers)}.part"
     part = path.with_name(under_way)
     _under_way.add(str(part))
@@ -176,6 +187,7 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
     KlayerError
         If it can't be read, is no plain file (a pipe would wait for ever), or is larger than ``most``.
     """
+    require_name(path)
     try:
         handle = os.open(path, os.O_RDONLY | _NO_WAIT | _BINARY)
         with os.fdopen(handle, "rb") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from klayer.errors import KlayerError
-from klayer.files import make_folder, write_text
+from klayer.files import make_folder, require_name, write_text
 from klayer.report.curves import Line, curve_panel, kinds_of
 from klayer.report.page import render
 from klayer.report.run_view import ArmView, RunView, compare_arms
@@ -153,6 +153,7 @@ def compare_runs(run_a: Run | str | Path, run_b: Run | str | Path, out: str | Pa
         results=_results(found, views, differing),
     )
     out = Path(out)
+    require_name(out)
     make_folder(out.parent)
     write_text(out, html)
     return out

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from klayer.data import Dataset, Standardiser, load
-from klayer.data.fingerprint import standardiser_digest
+from klayer.data.fingerprint import differing, standardiser_digest
 from klayer.data.options import OPTIONS
 from klayer.errors import KlayerError
 from klayer.files import Damaged, read_arrays
@@ -17,7 +17,10 @@ from klayer.study.schema import AGAIN
 if TYPE_CHECKING:
     from klayer.study.stored_run import StoredRun
 
-__all__ = ["load_again", "read_standardiser", "require_same"]
+__all__ = ["load_again", "read_standardiser", "same_data"]
+
+# Two ways to sum up the same rows differ by less than this share.
+ROUNDING = 1e-9
 
 
 def load_again(run: StoredRun, data_dir: str | Path | None, *, may_download: bool) -> Dataset:
@@ -44,11 +47,11 @@ def load_again(run: StoredRun, data_dir: str | Path | None, *, may_download: boo
             f"a run goes on with the data that it began with, but {name!r} has changed since "
             f"{run.path} was made (what differs: {', '.join(changed)}): start a new run."
         )
-    return dataset
+    return _measured_then(run, dataset)
 
 
-def require_same(run: StoredRun, dataset: Dataset) -> None:
-    """Refuse data that are given for those that a run began with, and differ from them."""
+def same_data(run: StoredRun, dataset: Dataset) -> Dataset:
+    """Return data that are given for those that a run began with; refuse them if they differ."""
     changed = _changed(run, dataset)
     if changed:
         raise KlayerError(
@@ -56,6 +59,15 @@ def require_same(run: StoredRun, dataset: Dataset) -> None:
             f"{run.path} was made with (what differs: {', '.join(changed)}): give the same rows, labels "
             "and parts, or start a new run."
         )
+    return _measured_then(run, dataset)
+
+
+def _measured_then(run: StoredRun, dataset: Dataset) -> Dataset:
+    """Return the same rows with the run's mean and scale: another version may find other last bits."""
+    try:
+        return dataset.measured_as(run.standardiser, run.targets or dataset.targets)
+    except Damaged:
+        return dataset  # of which it is written again
 
 
 def _needs_data(run: StoredRun) -> KlayerError:
@@ -73,18 +85,26 @@ def _needs_data(run: StoredRun) -> KlayerError:
 def _changed(run: StoredRun, dataset: Dataset) -> list[str]:
     """Return which parts of the data differ from those that the run was made with."""
     stored: dict[str, str] = run.info["data"]["fingerprint"]
-    have = dataset.fingerprint
-    changed = [part for part in stored if stored[part] != have.get(part)]
+    changed = differing(stored, dataset.fingerprint)
     if tuple(run.info["data"]["class_names"]) != dataset.class_names:
         changed.append("the names of what is predicted")
-    if not stored:
-        try:
-            then, now = run.standardiser, dataset.standardiser
-        except Damaged as error:
+    if changed or stored.get("standardiser") == dataset.fingerprint["standardiser"]:
+        return changed
+    try:
+        return [] if _alike(run.standardiser, dataset.standardiser) else ["standardiser"]
+    except Damaged as error:
+        if not stored:
             raise Damaged(f"{error} {AGAIN}") from None
-        same = np.array_equal(then.mean, now.mean) and np.array_equal(then.scale, now.scale)
-        changed = [] if same else ["standardiser"]
-    return changed
+        return ["standardiser"]
+
+
+def _alike(one: Standardiser, other: Standardiser) -> bool:
+    """Say whether two standardisers are the same but for rounding."""
+    if one.mean.shape != other.mean.shape:
+        return False
+    near = ROUNDING * (np.abs(other.mean) + other.scale)
+    pairs = ((one.mean, other.mean), (one.scale, other.scale))
+    return all(bool((np.abs(a - b) <= near).all()) for a, b in pairs)
 
 
 def read_standardiser(run: StoredRun) -> Standardiser:

@@ -40,7 +40,7 @@ def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkR
             f"no network of {run.path} has an answer: {len(lost)} diverged ({lost[0].failure}). "
             "Train again with a lower lr_max, or l2."
         )
-    if arm is None and seed is None and not finished:
+    if not finished:
         raise KlayerError(f"no network of {run.path} is finished yet: go on with --resume.")
     found = [
         record
@@ -52,8 +52,11 @@ def finished(run: StoredRun, arm: str | None, seed: int | None) -> list[NetworkR
         asked = [
             record for record in lost if arm in (None, record.arm) and seed in (None, record.seed)
         ]
-        arms = ", ".join(dict.fromkeys(repr(record.arm) for record in finished or run.networks))
-        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in finished or run.networks))
+        called = _called(run)
+        arms = ", ".join(
+            dict.fromkeys(repr(called.get(record.arm, record.arm)) for record in finished)
+        )
+        seeds = ", ".join(dict.fromkeys(str(record.seed) for record in finished))
         wanted = [f"the arm {arm!r}"] * (arm is not None)
         wanted += [f"the seed {seed}"] * (seed is not None)
         why = f": {len(asked)} diverged ({asked[0].failure})" if asked else ""
@@ -78,8 +81,7 @@ def together(
     learnt = [one for one in candidates if one.state != "at chance"]
     found = learnt or candidates
     keys = {one.key for one in found}
-    called = {} if run.kind == "search" else run.study.labels
-    left_out = []
+    called, left_out = _called(run), []
     for one in run.networks:
         if one.key in keys or arm not in (None, one.arm) or seed not in (None, one.seed):
             continue
@@ -92,11 +94,16 @@ def together(
     return found, left_out
 
 
+def _called(run: StoredRun) -> dict[str, str]:
+    """Return what a study's arms are called, by their names; a search's trials have no other name."""
+    return {} if run.kind == "search" else run.study.labels
+
+
 def _name_of(run: StoredRun, arm: str | None) -> str | None:
     """Return the name of an arm, which may be asked for by its label."""
-    if arm is None or run.kind == "search" or arm in {one.arm for one in run.networks}:
+    if arm is None or arm in {one.arm for one in run.networks}:
         return arm
-    return {label: name for name, label in run.study.labels.items()}.get(arm, arm)
+    return {label: name for name, label in _called(run).items()}.get(arm, arm)
 
 
 def as_one_model(run: StoredRun, records: Sequence[NetworkRecord], cycle: int | None) -> Model:

@@ -19,7 +19,7 @@ from klayer.study.checkpoints import Checkpoints
 from klayer.study.given_data import given_again
 from klayer.study.lines import RecordLines
 from klayer.study.record import Key, NetworkRecord
-from klayer.study.run_data import load_again, read_standardiser, require_same
+from klayer.study.run_data import load_again, read_standardiser, same_data
 from klayer.study.run_info import read_info
 from klayer.study.run_networks import as_one_model, finished, judged, run_ensemble, together
 from klayer.study.run_told import run_curves, run_parts
@@ -178,8 +178,7 @@ class StoredRun(Told):
         KlayerError
             If they differ from those; says what of them does.
         """
-        dataset = given_again(self.info["config"], data, y, data_dir, said)
-        require_same(self, dataset)
+        dataset = same_data(self, given_again(self.info["config"], data, y, data_dir, said))
         self._made_with = dataset
         return dataset
 

@@ -11,7 +11,8 @@ from klayer.errors import KlayerError
 from klayer.study.arms import Arm, describe
 from klayer.study.document import StudyKeys
 from klayer.train import Settings
-from klayer.train.settings import has_effect, laid_over
+from klayer.train.laid_over import laid_over
+from klayer.train.settings import has_effect
 
 __all__ = ["Make", "Values", "written_arms"]
 

@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from klayer.data import Dataset, Standardiser, load
 from klayer.data.encoder import Encoder
+from klayer.data.fingerprint import differing, standardiser_digest
 from klayer.errors import KlayerError, require_kind
-from klayer.files import Damaged, plain, read_arrays, write_arrays
+from klayer.files import (
+    Damaged,
+    foreign_kind,
+    plain,
+    read_bytes,
+    unpacked_arrays,
+    write_arrays,
+)
 from klayer.train.feed import Data, Feed
 from klayer.train.fitting import as_dataset
 from klayer.train.population import Member, Population
@@ -147,7 +155,14 @@ def load_population(path: str | Path, data: Any = None, y: Any = None, **said: A
     path = Path(path)
     if not path.exists():
         raise KlayerError(f"no such file: {path}. Population.save says where it wrote.")
-    arrays, about = read_arrays(path, sealed=True)
+    content = b"" if path.is_dir() else read_bytes(path)
+    kind = "a folder" if path.is_dir() else foreign_kind(content)
+    if kind:
+        raise KlayerError(
+            f"{path} must be a file that Population.save wrote, but is {kind}: kl.load_model reads runs "
+            "and exports."
+        )
+    arrays, about = unpacked_arrays(content, str(path), sealed=True)
     if about.get("format") != FORMAT:
         raise KlayerError(
             f"{path} must be a population that Population.save wrote ({FORMAT}), but says "
@@ -200,14 +215,21 @@ def _dataset(
     if data is None and y is None and not said:
         with suppress(KlayerError):
             found = load(stored.name, may_download=False)
-            if dict(found.fingerprint) == dict(fingerprint):
-                return found
+            if not differing(fingerprint, found.fingerprint):
+                return _measured_then(found, stored, fingerprint)
         return stored
     given: Dataset = as_dataset(data, y, **said)
-    changed = [part for part, one in fingerprint.items() if given.fingerprint.get(part) != one]
+    changed = differing(fingerprint, given.fingerprint)
     if changed:
         raise KlayerError(
             f"{path} was trained on other data: what differs from {given.name!r} is "
             f"{', '.join(changed)}. Give what fit was given, or leave the data out."
         )
-    return given
+    return _measured_then(given, stored, fingerprint)
+
+
+def _measured_then(data: Dataset, stored: AbsentData, fingerprint: Mapping[str, str]) -> Dataset:
+    """Return the data with the mean and scale that they had; those of rows drawn anew are others'."""
+    if standardiser_digest(stored.standardiser) != fingerprint.get("standardiser"):
+        return data
+    return data.measured_as(stored.standardiser, stored.targets)

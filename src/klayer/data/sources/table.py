@@ -6,7 +6,11 @@ from pathlib import Path
 
 from klayer.data.dataset import Dataset
 from klayer.data.options import DataOptions
+from klayer.data.parquet_files import is_parquet, parquet_bytes, parquet_places
 from klayer.data.source import Request, Source, always
+from klayer.data.sources.parquet import load_on_disk
+from klayer.data.stored_rows import stays_on_disk
+from klayer.data.tables.build import TARGETS, dataset_of
 from klayer.data.tables.overview import ColumnOverview, overview
 from klayer.data.tables.read_table import ENDINGS, is_table, read_table
 from klayer.data.tables.splits import SPELLINGS
@@ -22,8 +26,9 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
     Parameters
     ----------
     path : str or Path
-        A file that `read_table` reads; or a folder with ``train.csv`` and, as far as there are any,
-        ``validation.csv`` and ``test.csv`` (or another ending, or spelling).
+        A file that `read_table` reads; a folder with ``train.csv`` and, as far as there are any,
+        ``validation.csv`` and ``test.csv`` (or another ending, or spelling); or a folder of Parquet
+        files, which are one below another, or in subfolders of these names.
     seed : int
         Of the split.
     options : DataOptions, optional
@@ -37,18 +42,20 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
     KlayerError
         Naming the file, the column, the line and the rule.
     """
-    from klayer.data.tables.build import TARGETS, dataset_of
-
     path, options = Path(path), options or DataOptions()
     files = files_of(path, options)
     tables: dict[str, DataTable] = {}
     texts: tuple[str, ...] = options.category
     deciding = (options.split, options.group_by, options.time)
     exact = (*options.target, *TARGETS, *(one for one in deciding if one))
+    known: tuple[str, ...] = ()
     for split, file in files.items():
-        tables[split] = read_table(file, heading=options.heading, texts=texts, exact=exact)
+        tables[split] = read_table(
+            file, heading=options.heading, texts=texts, exact=exact, known=known
+        )
         if split == "train":
             texts = (*texts, *tables[split].texts)
+            known = tuple(tables[split].names) if tables[split].named else ()
         elif gone := [
             one
             for one in options.target
@@ -67,8 +74,11 @@ def load(path: str | Path, *, seed: int = 0, options: DataOptions | None = None)
 
 
 def files_of(path: Path, options: DataOptions) -> dict[str, Path]:
-    """Return the file of each split, as far as there are any; the first one trains."""
-    files = _folder(path) if path.is_dir() else {"train": path}
+    """Return the file of each split, as far as there are any; the first one trains.
+
+    Instead of a file there may be a folder of Parquet files.
+    """
+    files = (_folder(path) or parquet_places(path)) if path.is_dir() else {"train": path}
     for split in ("validation", "test"):
         file = getattr(options, f"{split}_data")
         if file is not None:
@@ -100,7 +110,9 @@ def _folder(folder: Path) -> dict[str, Path]:
 
 
 def _recognises(path: Path) -> bool:
-    return is_folder_of_tables(path) if path.is_dir() else is_table(path)
+    if path.is_dir():
+        return is_folder_of_tables(path) or is_parquet(path)
+    return is_table(path)
 
 
 def is_folder_of_tables(path: Path) -> bool:
@@ -119,22 +131,23 @@ def _columns(request: Request) -> list[ColumnOverview]:
 
 
 def _load(request: Request) -> Dataset:
-    from klayer.data.sources.mapped import is_parquet_of_rows, load_parquet
-
-    said = request.said
-    if is_parquet_of_rows(request.path, said.keep):
-        return load_parquet(request.path, seed=request.seed, options=said)
-    if said.keep == "disk":
+    path, said = request.path, request.said
+    files = files_of(path, said)
+    if said.keep != "memory" and all(map(is_parquet, files.values())):
+        if stays_on_disk(sum(map(parquet_bytes, files.values())), said.keep):
+            return load_on_disk(path, files, seed=request.seed, options=said)
+    elif said.keep == "disk":
         raise KlayerError(
-            f"{request.path}: of tables only Parquet can stay on disk (keep=disk), one file or a folder "
-            "with the subfolders train, validation, test: convert it, or leave `keep` out."
+            f"{path}: of tables only Parquet can stay on disk (keep=disk), a file or a folder of them: "
+            "convert it, or leave `keep` out."
         )
-    return load(request.path, seed=request.seed, options=request.said)
+    return load(path, seed=request.seed, options=said)
 
 
 SOURCE = Source(
     name="FILE.csv",
-    description="a table: CSV, TSV, Parquet, Feather, ARFF, LibSVM; also .gz; --target COLUMN",
+    description="a table: CSV, TSV, Parquet (also a folder; may stay on disk), Feather, ARFF, LibSVM; "
+    "also .gz; --target COLUMN",
     load=_load,
     find=always("a path"),
     recognises=_recognises,

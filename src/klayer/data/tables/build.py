@@ -19,7 +19,7 @@ from klayer.data.tables.table import DataTable
 from klayer.data.tables.targets import read_target
 from klayer.errors import KlayerError
 
-__all__ = ["TARGETS", "dataset_of", "find_target", "index_left_out"]
+__all__ = ["TARGETS", "dataset_of", "find_target", "index_left_out", "split_rows_of"]
 
 # What a target is called where nobody says which column it is.
 TARGETS = ("target", "label", "class", "y")
@@ -69,8 +69,8 @@ def dataset_of(
         for option in ("split", "group_by", "time", "weights")
         if (column := getattr(options, option)) and (option, column) != ("split", "none")
     }
-    dropped = [table.find(column, "`drop`") for column in options.drop]
-    category = [table.find(column, "`category`") for column in options.category]
+    dropped = table.find_all(options.drop, "`drop`")
+    category = table.find_all(options.category, "`category`")
     used = {*target, *roles.values(), *dropped}
     for option, column in roles.items():
         if column in target:
@@ -88,7 +88,9 @@ def dataset_of(
     notes.append(note)
     strata = labels if task == "classification" else None
     with table.naming():
-        parts, note = _split(table, given, roles, options, strata, seed)
+        parts, note = split_rows_of(
+            table, np.arange(len(labels)), given, roles, options, strata, seed
+        )
     notes.append(f"split: {note}")
     for option, column in roles.items():
         if option in ("group_by", "time"):
@@ -204,6 +206,7 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
         target=first.target,
         notes=first.notes,
         zeros=first.zeros,
+        lists=first.lists,
     )
     return joined, parts
 
@@ -211,17 +214,18 @@ def _joined(tables: Mapping[str, DataTable]) -> tuple[DataTable, dict[str, Rows]
 def find_target(table: DataTable, options: DataOptions, notes: list[str]) -> list[str]:
     """Return the columns to predict: those that were named, or the one whose name says so."""
     if options.target:
-        found = [table.find(column, "`target`") for column in options.target]
+        found = table.find_all(options.target, "`target`")
         if len(set(found)) < len(found):
             raise KlayerError(f"{table.where}: `target` must name each column once.")
         return found
     if table.target:
         return list(table.target)
-    named = [name for name in table.names if name.strip().lower() in TARGETS]
+    titles = table.titles
+    named = [name for name in titles if name.strip().lower() in TARGETS]
     if len(named) == 1:
         notes.append(f"target: {shown(named[0])}, by its name")
-        return named
-    some = ", ".join(map(shown, table.names[:20])) + (", ..." if len(table.names) > 20 else "")
+        return table.find_all(named, "`target`")
+    some = ", ".join(map(shown, titles[:20])) + (", ..." if len(titles) > 20 else "")
     raise KlayerError(
         f"{table.where}: the column to predict must be named: --target COLUMN (in Python "
         f"`target=`), by name or position (-1 is the last). Columns: {some}."
@@ -273,15 +277,32 @@ def _counts_rows(table: DataTable, name: str) -> bool:
     return bool((steps == steps[0]).all() and steps[0] in (0, 1))
 
 
-def _split(
+def split_rows_of(
     table: DataTable,
+    everything: Rows,
     given: Mapping[str, Rows],
     roles: Mapping[str, str],
     options: DataOptions,
     strata: Any,
     seed: int,
 ) -> Parts:
-    everything = np.arange(len(table))
+    """Return which rows train, validate and test, and a note that says by what.
+
+    Parameters
+    ----------
+    table : DataTable
+        Whose columns are asked for, if any has a role.
+    everything : int array
+        All rows.
+    given : mapping of str to int array
+        Rows of splits that have files of their own.
+    roles : mapping of str to str
+        Columns that decide: ``split``, ``group_by``, ``time``.
+    options : DataOptions
+    strata : int array, or None
+        The classes of all rows.
+    seed : int
+    """
     if "split" in roles:
         if given:
             raise KlayerError("the splits are given once: by files, or by a column, but got both.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -15,11 +15,13 @@ from klayer.errors import KlayerError
 
 __all__ = [
     "DataColumn",
+    "Extent",
     "Kind",
     "Place",
     "brief",
     "date_text",
     "float32_serves",
+    "number_type",
     "row_place",
     "shown",
     "text_of",
@@ -38,7 +40,8 @@ def float32_serves(low: float, high: float, spread: float) -> bool:
     Parameters
     ----------
     low, high, spread : float
-        The range of the numbers, and their standard deviation.
+        The range of the numbers, and their standard deviation. Its last bits, in which two ways to
+        measure it may differ, decide nothing.
 
     Examples
     --------
@@ -50,7 +53,66 @@ def float32_serves(low: float, high: float, spread: float) -> bool:
     largest = max(abs(low), abs(high))
     if not largest < 1e37 or 0 < largest < 1e-30:
         return False
-    return spread == 0 or largest * 2.0**-24 <= ROUNDING * spread
+    return spread == 0 or largest * 2.0**-24 <= ROUNDING * float(f"{spread:.9e}")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What decides in which type the numbers of a column are kept.
+
+    Parameters
+    ----------
+    low, high : float
+    whole : bool
+        Whether the column is of whole numbers.
+    spread : callable
+        Returns their standard deviation; it is asked for only where it decides.
+    """
+
+    low: float
+    high: float
+    whole: bool
+    spread: Callable[[], float]
+
+    @property
+    def bytes_serve(self) -> bool:
+        """Whether 8 bits without a sign hold every number."""
+        return self.whole and self.low >= 0 and self.high <= 255
+
+    @property
+    def float32_serves(self) -> bool:
+        """Whether float32 holds every number, or rounds it harmlessly."""
+        if self.whole and max(abs(self.low), abs(self.high)) <= 2**24:
+            return True
+        return float32_serves(self.low, self.high, self.spread())
+
+
+def number_type(extents: Iterable[Extent], plain: bool = True) -> type[np.number[Any]]:
+    """Return the type in which columns of numbers are kept: uint8, float32, or float64 if need be.
+
+    Parameters
+    ----------
+    extents : iterable of Extent
+        Of each column of numbers.
+    plain : bool
+        Whether there are no other columns; else bytes don't serve.
+
+    Examples
+    --------
+    >>> number_type([Extent(0, 255, True, lambda: 1.0)])
+    <class 'numpy.uint8'>
+    >>> number_type([Extent(0, 256, True, lambda: 1.0), Extent(-0.5, 0.5, False, lambda: 0.1)])
+    <class 'numpy.float32'>
+    >>> number_type([Extent(0, 2**60, True, lambda: 1.0)])
+    <class 'numpy.float64'>
+    """
+    in_bytes, in_float32 = plain, True
+    for one in extents:  # one after another: each may be large
+        in_bytes = in_bytes and one.bytes_serve
+        in_float32 = in_float32 and one.float32_serves
+    if in_bytes:
+        return np.uint8
+    return np.float32 if in_float32 else np.float64
 
 
 def row_place(row: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ GAPS = (
 _SEPARATORS = ",;\t|"
 BLANKS = " "  # one or more, also tabs
 _SAMPLE_LINES = 100
+# A row that is likelier than this to be a row like others is no heading.
+_BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Dialect:
     quote: str = '"'
     decimal_comma: bool = False
     gaps: bool = True  # whether the first lines have gaps that are written somehow
+    counted: bool = False  # whether the heading was known by its numbers, 0, 1, 2, ...
 
 
 def lines_of(text: str) -> list[str]:
@@ -39,8 +44,17 @@ def lines_of(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
-def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> Dialect:
-    """Find out how a text file writes a table, from its first lines."""
+def sniff(
+    path: Path,
+    lines: list[str],
+    heading: str,
+    separator: str | None,
+    known: Sequence[str] = (),
+) -> Dialect:
+    """Find out how a text file writes a table, from its first lines.
+
+    A first line that has all of the names in ``known`` is a heading.
+    """
     skip = 0
     if lines and (said := re.fullmatch(r'"?sep=(.)"?', lines[0].strip())):
         separator, skip = said[1], 1  # how Excel is told the separator
@@ -57,14 +71,21 @@ def sniff(path: Path, lines: list[str], heading: str, separator: str | None) -> 
     if not rows:
         raise KlayerError(f"{path}: must hold a table, but its first lines are empty.")
     comma = separator == ";" and _decimal_comma(rows)
-    is_heading = heading == "yes" or (heading == "auto" and _is_heading(rows, comma))
+    counted = False
+    is_heading = heading == "yes"
+    if heading == "auto":
+        is_heading = bool(known) and set(known) <= set(_names(rows[0]))
+        counted = not is_heading and _counts(rows, comma)
+        is_heading = is_heading or counted or _is_heading(rows, comma)
     names = [f"column_{i + 1}" for i in range(len(rows[0]))]
     if is_heading:
         reader = csv.reader([line + "\n" for line in body], delimiter=separator)
         names = _names(next(reader))
         skip += reader.line_num
     gaps = any(cell and cell.strip() in GAPS for row in rows for cell in row)
-    return Dialect(separator, is_heading, names, skip, decimal_comma=comma, gaps=gaps)
+    return Dialect(
+        separator, is_heading, names, skip, decimal_comma=comma, gaps=gaps, counted=counted
+    )
 
 
 def _cells(lines: list[str], separator: str) -> list[list[str]]:
@@ -128,6 +149,46 @@ def _is_heading(rows: list[list[str]], comma: bool) -> bool:
         if cells and all(_is_number(cell, comma) for cell in cells):
             return True
     return False
+
+
+def _counts(rows: list[list[str]], comma: bool) -> bool:
+    """Say whether the first row only counts the columns, as pandas heads those of an array: 0, 1, 2, ...
+
+    It may count from 0 or 1, and have texts beside that don't come again below. It is a row like the
+    others if most of those count too; or if all columns are of whole numbers, so few or so alike that a
+    row may well look like this by chance.
+    """
+    first, below = [cell.strip() for cell in rows[0]], rows[1:]
+    places = [i for i, cell in enumerate(first) if _is_number(cell, comma)]
+    if len(places) < 2 or not below or not _in_order([first[i] for i in places]):
+        return False
+    columns = [[row[i].strip() for row in below if i < len(row)] for i in range(len(first))]
+    if any(first[i] in columns[i] for i in range(len(first)) if i not in places and first[i]):
+        return False
+    cells_below = [[row[i].strip() for i in places if i < len(row)] for row in below]
+    if 2 * sum(_in_order(cells, any_start=True) for cells in cells_below) >= len(below):
+        return False
+    numbers = [columns[i] for i in places]
+    if any(cells and not any(map(_is_whole, cells)) for cells in numbers):
+        return True  # 0 is how nobody writes 0.0 among numbers such as 0.5
+    chance = math.prod(
+        (1 + cells.count(first[i])) / (1 + len(cells))
+        for i, cells in zip(places, numbers, strict=True)
+    )
+    return chance < _BY_CHANCE
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.lstrip("+-").isdecimal()
+
+
+def _in_order(cells: list[str], *, any_start: bool = False) -> bool:
+    """Say whether cells are successive whole numbers, from 0 or 1."""
+    if not all(cell.isdecimal() and len(cell) < 10 for cell in cells):
+        return False
+    start = int(cells[0]) if cells else 0
+    wanted = [str(start + i) for i in range(len(cells))]
+    return (any_start or start in (0, 1)) and cells == wanted
 
 
 def _names(cells: list[str]) -> list[str]:

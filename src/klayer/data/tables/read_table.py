@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from klayer.data.array_files import read_npy
+from klayer.data.parquet_files import is_parquet
 from klayer.data.regular_file import require_file
 from klayer.data.tables.arff import looks_like_arff, read_arff
 from klayer.data.tables.arrow_table import read_feather, read_parquet
@@ -26,6 +27,7 @@ class _Call:
     heading: str
     texts: Sequence[str]
     exact: Sequence[str]
+    known: Sequence[str]
 
 
 Reader = Callable[[Path, _Call], DataTable]
@@ -40,7 +42,12 @@ def _text(separator: str | None = None) -> Reader:
             if looks_like_libsvm(head):
                 return read_libsvm(path)
         return read_text_table(
-            path, heading=call.heading, texts=call.texts, exact=call.exact, separator=separator
+            path,
+            heading=call.heading,
+            texts=call.texts,
+            exact=call.exact,
+            separator=separator,
+            known=call.known,
         )
 
     return read
@@ -101,6 +108,7 @@ def read_table(
     heading: str = "auto",
     texts: Sequence[str] = (),
     exact: Sequence[str] = (),
+    known: Sequence[str] = (),
 ) -> DataTable:
     """Read a file that holds a table.
 
@@ -108,7 +116,7 @@ def read_table(
     ----------
     path : str or Path
         A text file (.csv, .tsv, .tab, .dat, .data, .txt), .parquet, .feather, .arff or LibSVM; each
-        also as .gz, .bz2 or .xz.
+        also as .gz, .bz2 or .xz; or a folder of .parquet files.
     heading : {"auto", "yes", "no"}
         Whether the first line of a text file names the columns.
     texts : sequence of str
@@ -116,6 +124,9 @@ def read_table(
     exact : sequence of str
         Columns, by name or position, that stay float64 also in a large file, of which others become
         float32 where that does no harm.
+    known : sequence of str
+        Names of columns that the table is to have: a first line of a text file that has them all is its
+        heading.
 
     Returns
     -------
@@ -127,6 +138,8 @@ def read_table(
         Naming the file, the line and the rule.
     """
     path = Path(path)
+    if path.is_dir() and is_parquet(path):
+        return read_parquet(path)
     require_file(path)
     reader = ENDINGS.get(ending(path))
     if reader is None:
@@ -140,4 +153,4 @@ def read_table(
             raise KlayerError(
                 f"{path}: a table must be one of {', '.join(ENDINGS)}{packed}: rename or convert it."
             )
-    return reader(path, _Call(heading, tuple(texts), tuple(exact)))
+    return reader(path, _Call(heading, tuple(texts), tuple(exact), tuple(known)))

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from klayer.data.tables.columns import DataColumn, shown
+import numpy as np
+
+from klayer.data.tables.arrow_lists import holds_lists, names_in_list, spread
+from klayer.data.tables.columns import DataColumn, row_place, shown
 from klayer.data.tables.make_columns import column_of_array, column_of_series
 from klayer.errors import KlayerError
 
 __all__ = ["DataTable", "frame_of", "is_frame"]
-
-
-def _row(row: int) -> str:
-    return f"row {row}"
 
 
 @dataclass(eq=False)
@@ -39,15 +38,18 @@ class DataTable:
         What was decided in reading.
     zeros : bool
         Whether a column that isn't there is all zero, as in a sparse file.
+    lists : dict of str to tuple of str
+        Columns of lists in the file or frame, and the columns of numbers that stand for them here.
     """
 
     where: str
     raw: dict[str, Any]
-    place: Callable[[int], str] = _row
+    place: Callable[[int], str] = row_place
     named: bool = True
     target: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     zeros: bool = False
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.raw.values()))) if self.raw else 0
@@ -57,6 +59,30 @@ class DataTable:
         """The columns' names, in the table's order."""
         return list(self.raw)
 
+    @property
+    def titles(self) -> list[str]:
+        """The names that the file or frame has itself: a column of lists is one."""
+        home = {name: title for title, names in self.lists.items() for name in names}
+        return list(dict.fromkeys(home.get(name, name) for name in self.raw))
+
+    def put(self, name: str, series: Any) -> None:
+        """Add a narwhals series; one of lists of numbers becomes so many columns.
+
+        Lists that can't be that stay what they are: the column may be of no use to anybody.
+        """
+        try:
+            numbers = _numbers_in_lists(name, series, self.place)
+        except KlayerError:
+            numbers = None
+        added: dict[str, Any] = {name: series}
+        if numbers is not None:
+            self.lists[name] = names_in_list(name, len(numbers))
+            added = dict(zip(self.lists[name], numbers, strict=True))
+        for one, values in added.items():
+            if one in self.raw:
+                raise _twice(self.where, one)
+            self.raw[one] = values
+
     def column(self, name: str) -> DataColumn:
         """Return a column; errors name the table."""
         series = self.raw[name]
@@ -65,6 +91,7 @@ class DataTable:
         with self.naming():
             if not hasattr(series, "to_native"):
                 return column_of_array(name, series, self.place)
+            _numbers_in_lists(name, series, self.place)  # says why they could not be columns
             try:
                 return column_of_series(series, self.place)
             except KlayerError:
@@ -102,9 +129,28 @@ class DataTable:
         KlayerError
             Saying what the column is for, with "did you mean".
         """
+        names = self.find_all([wanted], what)
+        if len(names) > 1:
+            raise KlayerError(
+                f"{self.where}: {what} must be one column, but {shown(wanted)} holds lists of "
+                f"{len(names):,} numbers: name one of them, as in {shown(names[0])}."
+            )
+        return names[0]
+
+    def find_all(self, wanted: Iterable[str], what: str) -> list[str]:
+        """Find columns; the name of a column of lists stands for all of its own."""
+        found: list[str] = []
+        for one in wanted:
+            title = self._title(one, what)
+            found += self.lists.get(title, (title,))
+        return found
+
+    def _title(self, wanted: str, what: str) -> str:
         if wanted in self.raw:
             return wanted
-        names = self.names
+        names = self.titles
+        if wanted in names:
+            return wanted
         if wanted.lstrip("+-").isdecimal() and wanted.lstrip("+-").isascii() and len(wanted) < 10:
             position = int(wanted)
             if 1 <= abs(position) <= len(names):
@@ -134,8 +180,18 @@ def is_frame(data: Any) -> bool:
     return isinstance(found, nw.DataFrame | nw.LazyFrame)
 
 
-def frame_of(data: Any, where: str) -> DataTable:
+def frame_of(data: Any, where: str, place: Callable[[int], str] = row_place) -> DataTable:
     """Make a table of a frame of pandas, polars or pyarrow.
+
+    A column of lists of numbers, all of one length, becomes so many columns.
+
+    Parameters
+    ----------
+    data : frame
+    where : str
+        How to name it in a message.
+    place : callable
+        As in :class:`DataTable`.
 
     Raises
     ------
@@ -144,25 +200,53 @@ def frame_of(data: Any, where: str) -> DataTable:
     """
     import narwhals as nw
 
+    table, seen = DataTable(where, {}, place), set[str]()
     try:
+        for name in getattr(data, "column_names", ()):  # pyarrow's, which narwhals refuses
+            if name in seen:
+                raise _twice(where, name)
+            seen.add(name)
         frame = nw.from_native(_with_plain_texts(data))
         if isinstance(frame, nw.LazyFrame):
             frame = frame.collect()
-        names = [str(name) for name in frame.columns]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise KlayerError(
-                f"{where}: columns must have different names, but there are two {shown(twice)}."
-            )
-        raw = {
-            name: frame.get_column(column)
-            for name, column in zip(names, frame.columns, strict=True)
-        }
+        for column in frame.columns:
+            name = str(column)
+            if name in table.raw or name in table.lists:
+                raise _twice(where, name)
+            table.put(name, frame.get_column(column))
     except KlayerError:
         raise
     except Exception as error:  # each library has errors of its own
         raise KlayerError(f"{where}: can't be read as a frame ({error}).") from None
-    return DataTable(where, raw)
+    return table
+
+
+def _twice(where: str, name: str) -> KlayerError:
+    return KlayerError(
+        f"{where}: columns must have different names, but there are two {shown(name)}."
+    )
+
+
+def _numbers_in_lists(name: str, series: Any, place: Callable[[int], str]) -> Any:
+    """Return the numbers of a column of lists, (W, N); None of any other column."""
+    import narwhals as nw
+
+    if isinstance(series.dtype, nw.List | nw.Array):
+        lists = series.to_arrow()
+    elif series.dtype == nw.Object and len(series) and _is_list(series[0]):
+        import pyarrow as pa
+
+        lists = pa.array(series.to_list())
+    else:
+        return None
+    lists = lists.combine_chunks() if hasattr(lists, "combine_chunks") else lists
+    if not holds_lists(lists.type):
+        return None
+    return np.ascontiguousarray(spread(name, lists, place=place).T)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
 def _with_plain_texts(data: Any) -> Any:

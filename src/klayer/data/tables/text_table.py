@@ -44,6 +44,7 @@ def read_text_table(
     texts: Sequence[str] = (),
     exact: Sequence[str] = (),
     separator: str | None = None,
+    known: Sequence[str] = (),
 ) -> DataTable:
     """Read a CSV or TSV file: UTF-8 (or UTF-16 with its mark), with or without a heading line.
 
@@ -52,7 +53,7 @@ def read_text_table(
     path : Path
     heading : {"auto", "yes", "no"}
         By default the first line is a heading unless it has a number where the lines below it have
-        numbers.
+        numbers, and also if its numbers only count the columns.
     texts : sequence of str
         Columns to be kept as they are written, such as postcodes.
     exact : sequence of str
@@ -60,6 +61,8 @@ def read_text_table(
     separator : str, optional
         By default what cuts the first lines into equal numbers of cells, of comma, semicolon, tab,
         bar and, between numbers, blanks.
+    known : sequence of str
+        Names of columns that the table is to have: a line that has them all is its heading.
     """
     head = _head(path)
     content: bytes | None = None
@@ -69,7 +72,7 @@ def read_text_table(
     if not head.strip():
         raise KlayerError(f"{path}: must hold a table, but is empty.")
     lines = _sample(path, head)
-    dialect = sniff(path, lines, heading, separator)
+    dialect = sniff(path, lines, heading, separator, known)
     if dialect.separator == BLANKS:
         blanks = re.sub(rb"[ \t]+", b" ", read_all(path) if content is None else content)
         content = re.sub(rb"(?m)^ | (?=\r?$)", b"", blanks)
@@ -159,6 +162,9 @@ def parse(
     notes = (
         [] if dialect.heading else ["no heading line: columns are called column_1, column_2, ..."]
     )
+    if dialect.counted:
+        some = ", ".join(dialect.names[:3]) + (", ..." if len(dialect.names) > 3 else "")
+        notes.append(f"the first line is the heading: {some} (--heading no if it is a row)")
     if dialect.decimal_comma:
         notes.append("numbers are written with a decimal comma")
     return _table_of(path, frame, lines, dialect.heading, notes)
