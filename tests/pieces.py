@@ -14,6 +14,7 @@ PIECES = {
     "norms by layer": {"batch_norm": (2, 5), "layer_norm": (1, 3)},
     "bn after, by layer": {"batch_norm": (1, 3), "bn_place": "after"},
     "dropout by layer": {"drops_hidden": (1, 3)},
+    "dropout by shares": {"drops_hidden": (1, 2, 4), "dropout_shares": (0.5, 1.0, 0.25)},
     "all": {
         "skip": "equal",
         "batch_norm": "all",

@@ -319,6 +319,7 @@ WITH_PIECES = {
     "skip": {"skip": "equal"},
     "dropout": {"dropout": 0.3},
     "dropout of inputs": {"input_dropout": 0.2},
+    "dropout by shares": {"dropout": 0.4, "dropout_layers": "1:0.5,3", "input_dropout": 0.2},
     "noise": {"input_noise": 0.3},
     "noise and dropout of inputs": {"input_noise": 0.3, "input_dropout": 0.2},
     "smoothing": {"smoothing": 0.1},
@@ -394,7 +395,7 @@ def test_with_all_pieces_the_kernel_gives_the_same_bits_alone_among_others_and_r
 def test_the_kernel_drops_what_numpy_drops(rate, update, layer):
     key, units = draw_keys([5])[0], 7 * 9
     y, words = np.empty(units), np.empty(kernel.words_for(units), np.uint64)
-    drop(np.ones(units), y, words, update, layer, kernel.schedule(key, (rate, rate)))
+    drop(np.ones(units), y, words, update, layer, kernel.schedule(key, (0.5, rate)), 1)
     out = np.empty(units, bool)
     factor = Draws(key, rate, layer, out).draw(update)
     assert y.tolist() == (factor * out).tolist()

@@ -118,6 +118,8 @@ def test_all_pieces_match_pytorch(pieces, rng):
                 return h
             out = np.empty(h.shape, bool)
             rate = rates[p] if layer else rates[p] / 2
+            if network.dropout_shares and layer:
+                rate *= network.dropout_shares[where.index(layer)]
             factor = Draws(numbers["draw_key"][p], rate, layer, out).draw(update)
             return h * torch.tensor(out) * factor
 
@@ -164,6 +166,10 @@ def test_what_an_older_version_described_is_the_same_network():
         ({"loss": "squared", "quantiles": (0.5,)}, "`quantiles` must be"),
         ({"loss": "quantile", "quantiles": (0.9, 0.1)}, "`quantiles` must be"),
         ({"loss": "squered"}, "did you mean 'squared'"),
+        ({"drops_hidden": True, "dropout_shares": (0.5, 1)}, "one number for each layer in"),
+        ({"drops_hidden": (1, 2), "dropout_shares": (0.5,)}, "one number for each layer in"),
+        ({"drops_hidden": (1, 2), "dropout_shares": (0.5, 1.5)}, "must be > 0 and <= 1"),
+        ({"drops_hidden": (1, 2), "dropout_shares": (0.5, 0)}, "must be > 0 and <= 1"),
     ],
 )
 def test_pieces_that_do_not_fit_are_refused(change, message):

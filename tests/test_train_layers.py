@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 import klayer as kl
 from klayer.errors import KlayerError
 from klayer.nn import Network
+from klayer.nn.pieces import Dropout
 from klayer.study import Study, describe
 from klayer.train import Settings
 from klayer.train.laid_over import laid_over
@@ -41,6 +42,22 @@ def test_layers_are_numbers_or_a_word(given, found):
         ({"layer_norm": [2], "batch_norm": "1,2"}, "or layer normalisation, but got"),
         ({"dropout_layers": [4], "dropout": 0.1}, "from 1 to 3"),
         ({"dropout_layers": "all"}, "unknown dropout_layers 'all'"),
+        ({"dropout_layers": "1:0.5,4"}, "from 1 to 3"),
+        ({"dropout_layers": "0:0.5"}, "from 1 on"),
+        (
+            {"dropout_layers": "1:0"},
+            "its share of the rate > 0 and <= 1, as in 1:0.5,3, but got '1:0'",
+        ),
+        ({"dropout_layers": "1:1.5,2"}, "> 0 and <= 1"),
+        ({"dropout_layers": "1:nan"}, "> 0 and <= 1"),
+        ({"dropout_layers": "1:half"}, "> 0 and <= 1"),
+        ({"dropout_layers": "0.5,0.3"}, "numbers of layers with commas, as in 1,3"),
+        ({"dropout_layers": "0,1"}, "from 1 on"),
+        ({"dropout_layers": "hiden"}, "did you mean 'hidden'"),
+        ({"dropout_layers": "1:,2"}, "> 0 and <= 1"),
+        ({"dropout_layers": "1:0.5,1"}, "must name each layer once"),
+        ({"dropout_layers": ["hidden:0.5"]}, "as in 1:0.5,3"),
+        ({"dropout_layers": [1.5, "2:0.5"]}, "as in 1:0.5,3"),
         ({"batch_norm": [2], "batch_size": 1}, "at least two samples"),
     ],
 )
@@ -48,6 +65,44 @@ def test_a_slip_is_said_with_its_rule(given, said):
     with pytest.raises(KlayerError) as found:
         Settings(**{**BRIEF, **given})
     assert said in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("3,1:0.5", "1:0.5,3"),
+        (" 1 : 5e-1 , 3:1", "1:0.5,3"),
+        ([3, "1:0.5"], "1:0.5,3"),
+        (("1:0.5",), "1:0.5"),
+        ("1:1,3", (1, 3)),
+        ("hidden", "hidden"),
+    ],
+)
+def test_a_layer_may_have_a_share_of_the_rate(given, found):
+    settings = Settings(hidden=(8, 8, 8), dropout=0.4, dropout_layers=given)
+    assert settings.dropout_layers == found
+    assert Settings.from_values(settings.as_dict()) == settings
+
+
+def test_the_rate_of_a_layer_is_its_share_of_the_rate_of_each_network():
+    chosen = {"dropout": [0.4, 0.8], "dropout_layers": ["3:0.25,1"]}
+    study = Study.from_values({"settings": BRIEF, "grid": chosen})
+    members = [kl.Member(arm.settings, 0) for arm in study.arms]
+    assert len({one.settings.shared for one in members}) == 1
+    population = kl.Population(kl.Feed(kl.load("digits")), members)
+    numbers = population.numbers_of(slice(None))
+    pieces = [one for one in population.network.pieces if isinstance(one, Dropout)]
+    rates = {one.layer: one.rate(numbers).tolist() for one in pieces}
+    assert rates == {1: [0.4, 0.8], 3: [0.1, 0.2]}
+
+
+def test_half_of_a_rate_is_half_the_rate():
+    half, whole = (
+        kl.fit("digits", Settings(**BRIEF, dropout=rate, dropout_layers=layers), seeds=[1])
+        for rate, layers in ((0.5, "1:0.5,2:0.5,3:0.5"), (0.25, "hidden"))
+    )
+    for key, value in half.state.params.items():
+        assert np.array_equal(value, whole.state.params[key])
 
 
 def test_numbers_of_layers_mean_what_the_words_mean():

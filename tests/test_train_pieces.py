@@ -28,6 +28,7 @@ PIECES = {
     "layer norm": {"layer_norm": "hidden"},
     "skip": {"skip": "equal"},
     "dropout": {"dropout": 0.25},
+    "dropout by shares": {"dropout": 0.25, "dropout_layers": "1:0.5,2"},
     "dropout of inputs": {"input_dropout": 0.1},
     "noise": {"input_noise": 0.3},
     "smoothing": {"smoothing": 0.1},

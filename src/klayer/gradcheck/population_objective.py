@@ -80,7 +80,9 @@ class PopulationObjective:
         for layer, width in enumerate(network.widths[:-1]):
             if network.drops(layer):
                 out = np.empty((len(x), width), np.bool_)
-                rate = numbers["dropout" if layer else "input_dropout"]
+                rate = (
+                    network.dropout_share(layer) * numbers["dropout" if layer else "input_dropout"]
+                )
                 draws = Draws(self.numbers["draw_key"][p], rate, layer, out)
                 masks[layer] = draws.draw(0) * out
         noise = np.zeros_like(x)

@@ -20,6 +20,7 @@ _LATER: dict[str, Any] = {
     "layer_norm": "none",
     "skip": "none",
     "drops_hidden": False,
+    "dropout_shares": (),
     "drops_inputs": False,
     "noisy_inputs": False,
 }

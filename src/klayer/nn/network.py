@@ -84,6 +84,9 @@ class Network:
     drops_hidden : bool or sequence of int
         Whether units of hidden layers may be dropped in training, or of which ones. The rate is a number
         of each network. At inference it makes no difference.
+    dropout_shares : sequence of float, each > 0 and <= 1
+        For each layer that ``drops_hidden`` names the share of the network's rate that it has; by
+        default all have all of it.
     drops_inputs : bool
         Likewise of the inputs.
     noisy_inputs : bool
@@ -119,14 +122,17 @@ class Network:
     layer_norm: str | tuple[int, ...] = "none"
     skip: str = "none"
     drops_hidden: bool | tuple[int, ...] = False
+    dropout_shares: tuple[float, ...] = ()
     drops_inputs: bool = False
     noisy_inputs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
-        object.__setattr__(self, "quantiles", tuple(float(one) for one in self.quantiles))
+        for name in ("quantiles", "dropout_shares"):
+            object.__setattr__(self, name, tuple(float(one) for one in getattr(self, name)))
         if not isinstance(self.activation, str):
             object.__setattr__(self, "activation", tuple(self.activation))
+        self._pair_shares()
         for name, words, last in (
             ("batch_norm", BATCH_NORM, self.depth),
             ("layer_norm", LAYER_NORM, self.depth - 1),
@@ -168,6 +174,21 @@ class Network:
                 "`quantiles` must be numbers between 0 and 1, ascending, with loss='quantile', and "
                 f"none with other losses, but got {list(self.quantiles)} with loss={self.loss!r}."
             )
+
+    def _pair_shares(self) -> None:
+        """Bring the shares of dropout into the order of their layers, which ascend."""
+        layers, shares = self.drops_hidden, self.dropout_shares
+        if not shares:
+            return
+        if isinstance(layers, bool) or len(layers) != len(shares):
+            raise KlayerError(
+                "`dropout_shares` must be one number for each layer in `drops_hidden`, but got "
+                f"{list(shares)} with drops_hidden={layers!r}."
+            )
+        if not all(0 < share <= 1 for share in shares):
+            raise KlayerError(f"`dropout_shares` must be > 0 and <= 1, but got {list(shares)}.")
+        ordered = [share for _, share in sorted(zip(layers, shares, strict=True))]
+        object.__setattr__(self, "dropout_shares", tuple(ordered))
 
     @property
     def task(self) -> str:
@@ -220,6 +241,12 @@ class Network:
             return layer in self.drops_hidden
         return self.drops_hidden and layer < self.depth
 
+    def dropout_share(self, layer: int) -> float:
+        """Return the share of the network's rate by which layer ``layer``, if it drops, drops."""
+        if isinstance(self.drops_hidden, bool) or not self.dropout_shares:
+            return 1.0
+        return dict(zip(self.drops_hidden, self.dropout_shares, strict=True)).get(layer, 1.0)
+
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
         """What the network does, in order; the last piece gives the logits."""
@@ -247,7 +274,7 @@ class Network:
             if after:
                 yield BatchNorm(layer, fan_out, self.bn_eps, after=True)
             if self.drops(layer):
-                yield Dropout(layer, fan_out)
+                yield Dropout(layer, fan_out, self.dropout_share(layer))
             if skips:
                 yield Join(layer, fan_out)
 

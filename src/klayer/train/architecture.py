@@ -93,6 +93,35 @@ def _layers(name: str, words: Sequence[str], value: Any) -> str | tuple[int, ...
     return found
 
 
+def _shares(value: Any) -> dict[int, float]:
+    """Read layers with the shares of the rate that they have, 1 where none is said: ``1:0.5,3``."""
+    parts = value.split(",") if isinstance(value, str) else value
+    split = [str(part).partition(":") for part in parts]
+    try:
+        pairs = [(int(layer), float(share if colon else 1)) for layer, colon, share in split]
+    except ValueError:
+        pairs = [(0, math.nan)]
+    if not all(0 < share <= 1 for _, share in pairs) or len(dict(pairs)) < len(pairs):
+        raise KlayerError(
+            "`dropout_layers` must name each layer once, its share of the rate > 0 and <= 1, as in "
+            f"1:0.5,3, but got {value!r:.80}: say shares like that, or numbers of layers with commas, "
+            "as in 1,3."
+        )
+    return dict(sorted(pairs))
+
+
+def _dropout_layers(value: Any) -> str | tuple[int, ...]:
+    """Read a word or numbers of layers; a text, where some have a share of the rate alone."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    if not any(isinstance(part, str) and ":" in part for part in parts):
+        return _layers("dropout_layers", ("hidden",), value)
+    shares = _shares(value)
+    found: tuple[int, ...] = layers_or_word("dropout_layers", list(shares), ("hidden",))
+    if set(shares.values()) == {1.0}:
+        return found
+    return ",".join(f"{k}:{share!r}" if share < 1 else f"{k}" for k, share in shares.items())
+
+
 def _class_weights(value: Any) -> Any:
     if value in ("none", "balanced"):
         return value
@@ -246,9 +275,10 @@ class Architecture:
     )
     dropout_layers: str | tuple[int, ...] = setting(
         "hidden",
-        "Layers of which units are dropped: hidden, or their numbers, as in 1,3.",
-        read=partial(_layers, "dropout_layers", ("hidden",)),
-        values="hidden or numbers of layers",
+        "Layers of which units are dropped: hidden, or their numbers, as in 1,3; a layer may have a "
+        "share of the rate, half of it in 1:0.5,3.",
+        read=_dropout_layers,
+        values="hidden or numbers of layers, with shares > 0 and <= 1",
         search="choices",
         label="layers with dropout",
     )
@@ -269,6 +299,7 @@ class Architecture:
         scope="network",
         search="linear",
         label="noise on inputs",
+        symbol="input noise",
     )
     loss: str = setting(
         "auto",
@@ -320,13 +351,22 @@ class Architecture:
     @property
     def drops_hidden(self) -> bool | tuple[int, ...]:
         """Where units are dropped, if any are: as :class:`klayer.nn.Network` has it."""
-        return True if isinstance(self.dropout_layers, str) else self.dropout_layers
+        return self.dropout_layers == "hidden" or tuple(_shares(self.dropout_layers))
+
+    @property
+    def dropout_shares(self) -> tuple[float, ...]:
+        """The share of the rate that each of these layers has; empty if all have all of it."""
+        if self.dropout_layers == "hidden" or isinstance(self.dropout_layers, tuple):
+            return ()
+        return tuple(_shares(self.dropout_layers).values())
 
     def check_layers(self) -> None:
         """Refuse numbers of layers that the network hasn't, and two normalisations of one layer."""
-        numbered = any(isinstance(getattr(self, name), tuple) for name in _LAYERED)
-        if numbered or "none" not in (self.batch_norm, self.layer_norm):
-            layers_or_word("dropout_layers", self.dropout_layers, ("hidden",), len(self.hidden))
+        if self.dropout_layers != "hidden":
+            layers = list(_shares(self.dropout_layers))
+            layers_or_word("dropout_layers", layers, ("hidden",), len(self.hidden))
+        norms = self.batch_norm, self.layer_norm
+        if "none" not in norms or any(isinstance(one, tuple) for one in norms):
             Network(1, self.hidden, 2, batch_norm=self.batch_norm, layer_norm=self.layer_norm)
 
     def network(self, n_features: int, n_classes: int, task: str | None = None) -> Network:
@@ -376,6 +416,4 @@ classification: choose auto or softmax_cross_entropy.
         return Network(n_features=n_features, n_classes=n_classes, **chosen)
 
 
-# What may be said layer by layer.
-_LAYERED = ("batch_norm", "layer_norm", "dropout_layers")
 _ROWS = rows_of(Architecture)

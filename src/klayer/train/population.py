@@ -137,6 +137,7 @@ class Population(Faces):
         self.network = replace(
             network,
             drops_hidden=on["dropout"] and settings.drops_hidden,
+            dropout_shares=settings.dropout_shares if on["dropout"] else (),
             drops_inputs=on["input_dropout"],
             noisy_inputs=on["input_noise"],
         )

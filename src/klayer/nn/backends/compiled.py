@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from klayer.nn.network import Network
-from klayer.nn.pieces import IN_TRAINING_ALONE, Affine, BatchNorm, Fork, Join, LayerNorm, draw_keys
+from klayer.nn.pieces import (
+    IN_TRAINING_ALONE,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Fork,
+    Join,
+    LayerNorm,
+    draw_keys,
+)
 from klayer.nn.pieces.activations import LEAK
 from klayer.nn.pieces.noise import normal_numbers
 from klayer.nn.pieces.piece import NUMBERS
@@ -131,8 +140,7 @@ class Kernel:
         own = int(self._pieces[:, columns.MEMORY].max()) + 1
         self._fixed = pieces * 3 * widest + 2 * widest + product
         self._per_sample = (pieces + 2 + own) * widest
-        kinds = self._pieces[:, columns.KIND]
-        self._draws = int(np.isin(kinds, (columns.DROPOUT, columns.NOISE)).sum())
+        self._drawing = [one for one in network.pieces if isinstance(one, IN_TRAINING_ALONE)]
         # Bytes of a unit that is drawn for: dropout takes one, noise two.
         self._bytes = widest * (2 if network.noisy_inputs else 1)
 
@@ -186,7 +194,7 @@ class Kernel:
         if labels.ndim == 2:
             labels, targets = NO_LABELS, labels
         numbers = {**self._numbers, **numbers}
-        rates_of_dropout = numbers["dropout"], numbers["input_dropout"]
+        dropped = [one.rate(numbers) if isinstance(one, Dropout) else 0.0 for one in self._drawing]
         done, layer = source.train(
             self._pieces,
             self._optimiser,
@@ -202,11 +210,13 @@ class Kernel:
             slots,
             rates,
             np.array([numbers.get(name, 0) for name in source.NUMBERS], self.dtype),
-            source.schedule(NO_KEY if key is None else key, rates_of_dropout),
+            source.schedule(NO_KEY if key is None else key, dropped),
             normal_numbers(self.dtype),
             updates.start,
             ws.array("kernel", (size,), self.dtype),
-            ws.array("bits", (self._draws, source.words_for(samples * self._bytes)), np.uint64),
+            ws.array(
+                "bits", (len(self._drawing), source.words_for(samples * self._bytes)), np.uint64
+            ),
             losses,
         )
         return int(done), int(layer)

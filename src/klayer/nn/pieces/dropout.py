@@ -10,6 +10,7 @@ rate to 32 bits; what is kept is divided by the share that is kept in that very 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,7 +70,8 @@ class Dropout(Bare):
 
     ``y = m x / (1 - r)`` in training, with ``m`` 0 for a share ``r`` of the units of each sample and 1
     for the others: the expectation stays, so that at inference nothing is to be done. The rate is a
-    number of each network: ``dropout``, for the inputs ``input_dropout``.
+    number of each network: ``dropout``, for the inputs ``input_dropout``; of a layer it may be a
+    share of that.
     Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
     Parameters
@@ -77,9 +79,24 @@ class Dropout(Bare):
     layer : int, 0 ... k-1
         0 for the inputs.
     width : int
+    share : float, 0 < share <= 1
+        Of the network's rate.
     """
 
     kind: ClassVar[str] = "dropout"
+
+    share: float = 1.0
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain values; a whole share, all that there once was, is not mentioned."""
+        plain = super().describe()
+        if self.share == 1:
+            del plain["share"]
+        return plain
+
+    def rate(self, numbers: Mapping[str, Any]) -> Any:
+        """Return the rate of one network, or of each, by its numbers."""
+        return self.share * numbers["dropout" if self.layer else "input_dropout"]
 
     def prepare(self, site: Site, x: Array) -> DropoutPass:
         """Make it ready to work on ``x``, in training."""
@@ -95,7 +112,7 @@ class DropoutPass(BarePass):
         self.y, self.mask = site.array(f"d{layer}", width), site.array(f"mask{layer}", width)
         self.keep = site.ws.array("keep", self.y.shape, np.bool_)
         self.factor = np.empty((site.networks, 1, 1), site.real)
-        rates = site.exact("dropout" if layer else "input_dropout")
+        rates = piece.rate({name: site.exact(name) for name in ("dropout", "input_dropout")})
         keys = site.numbers.get("draw_key")
         if keys is None:
             keys = draw_keys(range(site.networks))

@@ -1,6 +1,6 @@
 """The compiled kernel's source; :mod:`klayer.nn.backends.compiled` prepares what it needs."""
 
-from klayer.nn.backends.kernel.draws import SCHEDULE, schedule, words_for
+from klayer.nn.backends.kernel.draws import schedule, words_for
 from klayer.nn.backends.kernel.functions import compiled_and_kept, exp, normal, numba, tanh
 from klayer.nn.backends.kernel.losses import LOSSES
 from klayer.nn.backends.kernel.moves import OPTIMISERS, RATES
@@ -13,7 +13,6 @@ __all__ = [
     "OPTIMISERS",
     "PIECES",
     "RATES",
-    "SCHEDULE",
     "compiled_and_kept",
     "exp",
     "normal",

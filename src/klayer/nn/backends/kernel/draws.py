@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from klayer.nn.backends.kernel.functions import compiled, numba
 
-__all__ = ["SCHEDULE", "add_noise", "drop", "keep", "schedule", "words_for"]
+__all__ = ["add_noise", "drop", "keep", "schedule", "words_for"]
 
 Array = NDArray[Any]
 Words = NDArray[np.uint64]
@@ -23,19 +23,15 @@ MULTIPLIERS = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 STEPS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)
 TO_24_BITS, TO_BYTE = np.uint64(40), np.uint64(24)
 
-# Words that a network's bits follow from: two a round, then a threshold for hidden units and one for
-# inputs, in fixed point.
-SCHEDULE = 2 * ROUNDS + 2
-
 
 def schedule(key: Sequence[int] | Words, rates: Sequence[float]) -> Words:
-    """Return what a network's bits follow from, shape (SCHEDULE,).
+    """Return what a network's draws follow from: two words a round, then a threshold for each piece.
 
     Parameters
     ----------
     key : uint64 array, shape (2,)
-    rates : pair of float
-        Of hidden units, of inputs.
+    rates : sequence of float
+        What each piece that draws drops, in their order; 0 for noise. Thresholds are in fixed point.
     """
     keys = np.array(key, np.uint64) + np.arange(ROUNDS, dtype=np.uint64)[:, None] * STEPS
     thresholds = [round(float(rate) * 2**32) for rate in rates]
@@ -93,13 +89,15 @@ def philox(update: int, layer: int, purpose: int, keys: Words, words: Words) -> 
 
 
 @compiled
-def drop(x: Array, y: Array, words: Words, update: int, layer: int, keys: Words) -> Any:
+def drop(x: Array, y: Array, words: Words, update: int, layer: int, keys: Words, piece: int) -> Any:
     """``y = m x / (1 - r)``; ``words`` are kept for the way back; return the threshold.
+
+    ``piece`` says which of those that draw it is.
 
     There is a byte for each unit in ``words`` after the first word, which rounds the threshold.
     """
     philox(update, layer, FOR_DROPOUT, keys, words)
-    rate = keys[2 * ROUNDS + (1 if layer == 0 else 0)]
+    rate = keys[2 * ROUNDS + piece]
     threshold = min(255, int((rate + (words[0] >> TO_24_BITS)) >> TO_BYTE))
     keep(x, y, words, threshold)
     return threshold

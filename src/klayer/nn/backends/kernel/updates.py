@@ -126,7 +126,7 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
         slots : array, shape (slots of the optimiser, size of params), moved
         rates : array, shape (T, len(RATES))
         numbers : array, shape (len(NUMBERS),)
-        keys : uint64 array, shape (SCHEDULE,)
+        keys : uint64 array, 1-D, as :func:`schedule` makes them
         normal : array, shape (2**16,), what noise is chosen from
         start : int
             Index of the first update.
@@ -195,7 +195,7 @@ def _kept_for(source: int) -> Callable[..., tuple[int, int]]:
                     size = 4 * ((N * h + 39) // 32)
                     words = bits[mine, :size]
                     thresholds[mine] = drop(
-                        below.reshape(N * h), flat, words, start + u, pieces[i, LAYER], keys
+                        below.reshape(N * h), flat, words, start + u, pieces[i, LAYER], keys, mine
                     )
                 elif kind == NOISE:
                     size = 4 * ((2 * N * h + 31) // 32)
