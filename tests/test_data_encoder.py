@@ -505,8 +505,8 @@ def test_weights_beyond_what_can_be_calculated_with_are_refused(weight):
     x = np.arange(40.0)
     frame = pl.DataFrame({"x": x, "y": x % 2, "w": np.full(40, weight)})
     with refuses(
-        f"data set 'table' (arrays), split 'train', row 0: the largest weight must be from 1e-15 to "
-        f"1e+15, but is {weight:g}: divide all by one number."
+        f"data set 'table' (polars.DataFrame, given in Python), split 'train', row 0: the largest "
+        f"weight must be from 1e-15 to 1e+15, but is {weight:g}: divide all by one number."
     ):
         load(frame, target="y", weights="w")
     small = frame.with_columns(w=pl.when(pl.col("x") % 3 == 0).then(1e-200).otherwise(1.0))
@@ -840,6 +840,9 @@ def test_texts_that_say_numbers_are_these_numbers_and_not_the_places_of_levels(t
 
 @pytest.mark.parametrize("role", ["group_by", "time", "weights", "split"])
 def test_a_column_that_can_not_be_read_is_named_once_whatever_it_is_for(role):
-    frame = pl.DataFrame({"x": range(20), "y": [0, 1] * 10, "odd": [[1, 2]] * 20})
-    with refuses("X, column 'odd': must hold numbers, yes or no, dates or texts, but holds List"):
+    frame = pl.DataFrame({"x": range(20), "y": [0, 1] * 10, "odd": [{"k": 1}] * 20})
+    with refuses("X, column 'odd': must hold numbers, yes or no, dates or texts, but holds Struct"):
         load(frame, target="y", **{role: "odd"})
+    lists = frame.with_columns(odd=pl.Series([[1, 2]] * 20))
+    with refuses(f"X: `{role}` must be one column, but 'odd' holds lists of 2 numbers: name one"):
+        load(lists, target="y", **{role: "odd"})

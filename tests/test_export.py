@@ -437,7 +437,8 @@ def test_files_of_others_are_refused(tmp_path):
 
     save_file({"W1": np.zeros((2, 2))}, tmp_path / "other.safetensors")
     with pytest.raises(
-        Damaged, match="other.safetensors must be a whole file that klayer wrote, but"
+        Damaged,
+        match="other.safetensors must hold networks that klayer wrote, but is a .safetensors file",
     ):
         kl.load_model(tmp_path / "other.safetensors")
     kl.export_model(make("relu"), tmp_path / "m.onnx")

@@ -101,7 +101,7 @@ def loaded(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
         graph = OnnxModel(content, str(path))
         return graph, _of_data(path, graph.about, graph.n_features)
     if kind := foreign_kind(content):
-        raise KlayerError(
+        raise Damaged(
             f"{path} must hold networks that klayer wrote, but is {kind}: name a run directory, or a "
             "file that `klayer export` or Population.save wrote."
         )

@@ -158,7 +158,7 @@ def load_population(path: str | Path, data: Any = None, y: Any = None, **said: A
     content = b"" if path.is_dir() else read_bytes(path)
     kind = "a folder" if path.is_dir() else foreign_kind(content)
     if kind:
-        raise KlayerError(
+        raise Damaged(
             f"{path} must be a file that Population.save wrote, but is {kind}: kl.load_model reads runs "
             "and exports."
         )

@@ -53,7 +53,8 @@ def sniff(
 ) -> Dialect:
     """Find out how a text file writes a table, from its first lines.
 
-    A first line that has all of the names in ``known`` is a heading.
+    A first line that has all of the names in ``known`` is a heading; one that only counts the columns is
+    one if no names are known.
     """
     skip = 0
     if lines and (said := re.fullmatch(r'"?sep=(.)"?', lines[0].strip())):
@@ -75,7 +76,7 @@ def sniff(
     is_heading = heading == "yes"
     if heading == "auto":
         is_heading = bool(known) and set(known) <= set(_names(rows[0]))
-        counted = not is_heading and _counts(rows, comma)
+        counted = not known and _counts(rows, comma)
         is_heading = is_heading or counted or _is_heading(rows, comma)
     names = [f"column_{i + 1}" for i in range(len(rows[0]))]
     if is_heading:
@@ -168,7 +169,7 @@ def _counts(rows: list[list[str]], comma: bool) -> bool:
     cells_below = [[row[i].strip() for i in places if i < len(row)] for row in below]
     if 2 * sum(_in_order(cells, any_start=True) for cells in cells_below) >= len(below):
         return False
-    numbers = [columns[i] for i in places]
+    numbers = [[cell for cell in columns[i] if re.search(r"\d", cell)] for i in places]  # no gaps
     if any(cells and not any(map(_is_whole, cells)) for cells in numbers):
         return True  # 0 is how nobody writes 0.0 among numbers such as 0.5
     chance = math.prod(
