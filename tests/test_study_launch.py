@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before_or_by_training(
     assert results(resume_study(tmp_path / "run", reporter=told)) == results(finished)
     assert "go on from the checkpoint before" in told.notes[0]
     assert len(told.notes) == len(harmed)
-    assert not list(folder.iterdir())
+    assert not folder.exists()
 
 
 def test_a_finished_run_resumes_to_itself(finished):
