@@ -365,7 +365,7 @@ def test_a_file_that_changes_within_an_epoch_stops_the_training(tmp_path):
 
 
 def test_options_that_files_of_arrays_do_not_have_are_refused(tmp_path):
-    with refuses("take the options task and keep, but got target"):
+    with refuses("takes only task, keep, but got target='y': leave it out"):
         load(shards(tmp_path), target="y")
 
 

@@ -325,7 +325,7 @@ def test_a_lock_never_lets_two_in(tmp_path):
         child.start()
     for child in children:
         child.join()
-    assert entries.value > 400
+    assert entries.value > 100  # of 2,000 tries: enough to meet each other, on a busy machine too
     assert overlaps.value == 0
     assert not list(tmp_path.iterdir())
 

@@ -58,8 +58,8 @@ def beat_seconds(lease: float) -> float:
 
     Examples
     --------
-    >>> beat_seconds(30.0), beat_seconds(0.6)
-    (1.0, 0.1)
+    >>> beat_seconds(30.0), beat_seconds(3.0)
+    (1.0, 0.5)
     """
     return min(MOST_SECONDS, lease / BEATS)
 

@@ -24,7 +24,7 @@ def foreign_kind(content: bytes) -> str:
 
     Examples
     --------
-    >>> foreign_kind(b"PK\\x03\\x04..."), foreign_kind(b"")
+    >>> foreign_kind(b"PK\\x03\\x04 and so on"), foreign_kind(b"")
     ('a zip archive, as .npz and .pt files are', 'an empty file')
     """
     if not content:
