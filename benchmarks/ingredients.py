@@ -194,6 +194,8 @@ def main() -> None:
             for name, change in INGREDIENTS.items():
                 if name != PLAIN and asked.only and not any(word in name for word in asked.only):
                     continue
+                if "skip" in change and len(set(hidden)) == len(hidden):
+                    continue  # no layer is as wide as the one below
                 settings = replace(plain, **change)
                 task = LOSSES[change["loss"]].task if "loss" in change else TASKS[0]
                 refused = BACKENDS[asked.backend].refusal(

@@ -114,3 +114,8 @@ def test_pages_hold_no_path_of_a_machine(page):
 def test_no_public_name_is_that_of_a_sub_package():
     rooms = {path.parent.name for path in (ROOT / "src" / "klayer").glob("*/__init__.py")}
     assert not rooms & set(klayer.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_the_marks_of_two_versions(page):
+    assert not re.findall(r"^(?:<{7}|>{7}|={7}$).*", page.read_text(encoding="utf-8"), re.M)
