@@ -37,6 +37,7 @@ STUDY = {
     "settings": SETTINGS,
     "grid": {"batch_norm": ["none", "hidden"], "l2": [0.0, 0.01]},
 }
+LONGER = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
 SEARCH = {
     "seeds": 1,
     "settings": SETTINGS,
@@ -92,6 +93,15 @@ def started(path, scheduler="join", study=STUDY):
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
+def leading(path):
+    """Start a process that makes a run of some length; return it when it trains."""
+    first = started(path, study=LONGER)
+    while not list(path.glob("parts/*.claim-1")):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.02)
+    return first
+
+
 def test_processes_give_the_bits_of_one_process(alone, tmp_path):
     heard = []
 
@@ -116,31 +126,23 @@ def test_a_search_with_pruning_gives_the_bits_of_one_process(tmp_path):
 
 def test_processes_that_join_share_a_run_and_outlive_its_leader(alone, tmp_path):
     out = tmp_path / "run"
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
-    first = started(out, study=study)
-    while not list(out.glob("parts/*.claim-1")):
-        assert first.poll() is None, first.stderr.read()
-        time.sleep(0.02)
-    second = started(out, study=study)
+    first = leading(out)
+    second = started(out, study=LONGER)
     time.sleep(1.0)
     first.kill()
     first.communicate()
     _, said = second.communicate(timeout=100)
     assert second.returncode == 0, said
-    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    whole = run_study(Study.from_values(LONGER), out=tmp_path / "whole")
     assert the_same(Run(out), whole)
 
 
 def test_a_leader_that_is_frozen_is_replaced_and_takes_part_when_it_wakes_up(tmp_path, monkeypatch):
     monkeypatch.setenv("KLAYER_LEASE", "3")
     out = tmp_path / "run"
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
-    first = started(out, study=study)
-    while not list(out.glob("parts/*.claim-1")):
-        assert first.poll() is None, first.stderr.read()
-        time.sleep(0.02)
+    first = leading(out)
     lock = (out / "lock").stat().st_ino
-    second = started(out, study=study)
+    second = started(out, study=LONGER)
     time.sleep(0.5)
     first.send_signal(signal.SIGSTOP)
     try:
@@ -152,7 +154,7 @@ def test_a_leader_that_is_frozen_is_replaced_and_takes_part_when_it_wakes_up(tmp
     for child in (second, first):
         _, said = child.communicate(timeout=200)
         assert child.returncode == 0, said
-    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    whole = run_study(Study.from_values(LONGER), out=tmp_path / "whole")
     assert the_same(Run(out), whole)
     assert not list(out.glob("lock*"))
     assert not (out / "parts").exists()
@@ -228,7 +230,7 @@ def test_who_leads_no_more_writes_nothing(alone, tmp_path):
 
 def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("KLAYER_LEASE", "2")
-    study = Study.from_values({**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}})
+    study = Study.from_values(LONGER)
     whole = run_study(study, out=tmp_path / "whole")
     out, over, harmed = tmp_path / "run", threading.Event(), []
 
@@ -258,11 +260,10 @@ def test_a_worker_that_is_killed_or_frozen_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_run_of_processes_is_gone_on_with_by_any_other_scheduler(alone, tmp_path):
-    study = {**STUDY, "settings": {**SETTINGS, "half_cycle": "20 epochs"}}
-    whole = run_study(Study.from_values(study), out=tmp_path / "whole")
+    whole = run_study(Study.from_values(LONGER), out=tmp_path / "whole")
     for scheduler, next_one in (("processes:2", "local"), ("local", "join:2")):
         out = tmp_path / next_one.partition(":")[0]
-        child = started(out, scheduler, study)
+        child = started(out, scheduler, LONGER)
         while not list(out.glob("parts/*.safetensors")) and not list(out.glob("checkpoints/*")):
             if child.poll() is not None:
                 break

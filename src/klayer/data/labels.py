@@ -23,9 +23,9 @@ __all__ = [
 
 # Squares of what lies within this bound, and sums of them, fit into float64: errors are squared.
 LARGEST_TARGET = 1e150
-# What networks may learn: one class of each row; a number, or several; for each label yes or no.
 # The largest weight of a split is at most so much, and at least one over it.
 _HEAVY = 1e15
+# What networks may learn: one class of each row; a number, or several; for each label yes or no.
 TASKS = ("classification", "regression", "multilabel")
 
 

@@ -19,7 +19,7 @@ from klayer.calibration import Reliability, reliability
 from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
-from klayer.estimator.targets import labels_of
+from klayer.estimator.targets import checked_labels
 
 __all__ = ["KLayerClassifier"]
 
@@ -54,7 +54,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "classification"
-    _answers = staticmethod(labels_of)
+    _answers = staticmethod(checked_labels)
     _several = False
     classes_: Array
     class_weight: Any
@@ -99,7 +99,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         y : array, shape (N,) or (N, K)
         """
         probs = self.predict_proba(X)
-        return reliability(probs, self._encoded(labels_of(y), True))
+        return reliability(probs, self._encoded(checked_labels(y), True))
 
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return the logarithms of :meth:`predict_proba`, shape (N, K)."""
@@ -116,7 +116,7 @@ class KLayerClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return found
 
     def _encoded(self, labels: Array, going_on: bool, classes: ArrayLike | None = None) -> Array:
-        classes = None if classes is None else labels_of(classes)
+        classes = None if classes is None else checked_labels(classes)
         check_classification_targets(labels)
         kind = type_of_target(labels)
         if not going_on:

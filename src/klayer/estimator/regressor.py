@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from klayer.errors import KlayerError
 from klayer.estimator.base import Estimator
 from klayer.estimator.parameters import constraints, documented, initialiser
-from klayer.estimator.targets import targets_of
+from klayer.estimator.targets import checked_targets
 
 __all__ = ["KLayerRegressor"]
 
@@ -47,7 +47,7 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """
 
     _task = "regression"
-    _answers = staticmethod(targets_of)
+    _answers = staticmethod(checked_targets)
     _columns: int
 
     _parameter_constraints = constraints("regression")
@@ -76,7 +76,7 @@ class KLayerRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         """Return R², of several targets the mean; of quantiles that of the one nearest the median."""
         mean = self._mean(X)
         point = self._like_y(self.model_.network.point(mean))
-        return float(r2_score(targets_of(y), point, sample_weight=sample_weight))
+        return float(r2_score(checked_targets(y), point, sample_weight=sample_weight))
 
     def predict_std(self, X: ArrayLike) -> Array:
         """Return the standard deviation of the networks' answers, of the shape of :meth:`predict`."""

@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 
 from klayer.errors import KlayerError
 
-__all__ = ["labels_of", "targets_of"]
+__all__ = ["checked_labels", "checked_targets"]
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ _NUMBERS = {
 }
 
 
-def targets_of(y: Any) -> Any:
+def checked_targets(y: Any) -> Any:
     """Return what is to be predicted as real numbers; refuse what only reads like one.
 
     Raises
@@ -38,9 +38,9 @@ def targets_of(y: Any) -> Any:
 
     Examples
     --------
-    >>> targets_of([Decimal("1.5"), 2]).tolist()
+    >>> checked_targets([Decimal("1.5"), 2]).tolist()
     [1.5, 2.0]
-    >>> targets_of(np.array(["2026-01-31"], "M8[D]"))
+    >>> checked_targets(np.array(["2026-01-31"], "M8[D]"))
     Traceback (most recent call last):
         ...
     klayer.errors.KlayerError: `y` must be real numbers, but got dates (datetime64[D]): say how long ...
@@ -60,7 +60,7 @@ def targets_of(y: Any) -> Any:
     raise KlayerError(f"`y` must be real numbers, but got {what}{_dtype(values)}: {how}.")
 
 
-def labels_of(y: Any) -> Any:
+def checked_labels(y: Any) -> Any:
     """Return labels as numbers, texts, yes and no, or NumPy's dates; refuse what can't be one.
 
     Raises
@@ -70,7 +70,7 @@ def labels_of(y: Any) -> Any:
 
     Examples
     --------
-    >>> labels_of(np.array([True, False], object)).dtype.kind, labels_of(["b", "a"]).tolist()
+    >>> checked_labels(np.array([True, False], object)).dtype.kind, checked_labels(["b", "a"]).tolist()
     ('b', ['b', 'a'])
     """
     if y is None:

@@ -141,8 +141,11 @@ class Kernel:
         self._fixed = pieces * 3 * widest + 2 * widest + product
         self._per_sample = (pieces + 2 + own) * widest
         self._drawing = [one for one in network.pieces if isinstance(one, IN_TRAINING_ALONE)]
+        noisy = network.noisy_inputs
+        self._normal = normal_numbers(self.dtype) if noisy else np.empty(0, self.dtype)
+        self._normal.flags.writeable = False  # of one type for the compiler in both cases
         # Bytes of a unit that is drawn for: dropout takes one, noise two.
-        self._bytes = widest * (2 if network.noisy_inputs else 1)
+        self._bytes = widest * (2 if noisy else 1)
 
     def rates(self, rates: Mapping[str, Array]) -> Array:
         """Return what differs from update to update, each (..., T), as the kernel wants it."""
@@ -211,7 +214,7 @@ class Kernel:
             rates,
             np.array([numbers.get(name, 0) for name in source.NUMBERS], self.dtype),
             source.schedule(NO_KEY if key is None else key, dropped),
-            normal_numbers(self.dtype),
+            self._normal,
             updates.start,
             ws.array("kernel", (size,), self.dtype),
             ws.array(
